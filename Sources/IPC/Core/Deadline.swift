@@ -1,0 +1,60 @@
+import Glibc
+
+/// A point in time on the monotonic clock at which a wait gives up.
+///
+/// A deadline is absolute, so that a wait which is interrupted and taken up again does not start to count anew, and
+/// steps of the wall clock do not move it. It counts while the machine runs (`CLOCK_MONOTONIC`) and stands still while
+/// it is suspended.
+public struct Deadline: Hashable, Comparable, Sendable {
+    /// Nanoseconds on `CLOCK_MONOTONIC`; the greatest value means never.
+    package let nanoseconds: UInt64
+
+    package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+    /// Wait as long as it takes.
+    public static let never = Deadline(nanoseconds: .max)
+
+    /// Do not wait at all: a deadline that has passed already.
+    public static let immediate = Deadline(nanoseconds: 0)
+
+    /// The deadline that passes `duration` from now. A negative duration has passed already.
+    public static func after(_ duration: Duration) -> Deadline {
+        let (seconds, attoseconds) = duration.components
+        guard seconds >= 0, attoseconds >= 0 else { return .immediate }
+        let (scaled, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        let (sum, carried) = scaled.addingReportingOverflow(UInt64(attoseconds) / 1_000_000_000)
+        let (point, late) = MonotonicClock.now.addingReportingOverflow(sum)
+        return overflow || carried || late ? .never : Deadline(nanoseconds: point)
+    }
+
+    public static func < (left: Deadline, right: Deadline) -> Bool { left.nanoseconds < right.nanoseconds }
+
+    /// True once the point in time has been reached.
+    public var hasPassed: Bool { self != .never && nanoseconds <= MonotonicClock.now }
+
+    /// How long it is until then: zero if it has passed, nil if it never passes.
+    public var remaining: Duration? {
+        guard self != .never else { return nil }
+        let now = MonotonicClock.now
+        return .nanoseconds(Int64(clamping: nanoseconds > now ? nanoseconds - now : 0))
+    }
+
+    /// The same point in time for a C call that takes an absolute time on `CLOCK_MONOTONIC`.
+    package var timespec: Glibc.timespec { Glibc.timespec(nanoseconds: nanoseconds) }
+}
+
+/// The clock that all deadlines and measurements are read on.
+package enum MonotonicClock {
+    /// Nanoseconds on `CLOCK_MONOTONIC`: the same clock in every process of the machine.
+    package static var now: UInt64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+extension timespec {
+    package init(nanoseconds: UInt64) {
+        self.init(tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    }
+}

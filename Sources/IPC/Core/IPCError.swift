@@ -1,0 +1,151 @@
+public import SystemPackage
+
+/// The one error that this library throws: what was attempted, on what, why it failed, and what to do about it.
+///
+/// ```swift
+/// do throws(IPCError) {
+///     try queue.send(bytes.span.bytes, until: .after(.seconds(1)))
+/// } catch where error.code == .timedOut {
+///     // The queue stayed full for a second.
+/// }
+/// ```
+public struct IPCError: Error, Hashable, Sendable {
+    /// What kind of failure it is, for a program to decide on.
+    public enum Code: String, Hashable, Sendable {
+        /// The deadline passed before the operation could be finished.
+        case timedOut
+        /// The other side has gone: a pipe without a reader, a connection that was reset.
+        case brokenPipe
+        /// The stream ended before as many bytes came as were asked for.
+        case endOfFile
+        /// A name that was to be created exists already.
+        case alreadyExists
+        /// No object has this name, or no process has this identifier.
+        case notFound
+        /// The object exists, but nobody serves it.
+        case connectionRefused
+        /// An address or a socket file is held by a live server.
+        case addressInUse
+        /// The object's mode, or a limit on privileges, forbids it.
+        case permissionDenied
+        /// A name or a path that this mechanism cannot have.
+        case invalidName
+        /// An argument outside of what the operation takes.
+        case invalidArgument
+        /// The message does not fit into the queue, the datagram, or the buffer.
+        case messageTooLarge
+        /// A limit of the system, the user or the process is reached.
+        case limitReached
+        /// No space is left in the file system that holds the object.
+        case noSpace
+        /// The object is of another kind than the operation needs.
+        case wrongType
+        /// The object exists, but its creator has not finished it.
+        case notReady
+        /// The object's content cannot be what a well-behaved peer writes.
+        case corrupted
+        /// File descriptors that the peer sent were lost on the way.
+        case descriptorsTruncated
+        /// The holder of a lock died; the state that it guards may be half changed.
+        case ownerDied
+        /// The holder of a lock died and nobody repaired the state that it guards.
+        case notRecoverable
+        /// The kernel or this build lacks the operation.
+        case unsupported
+        /// A child process failed, or could not be started.
+        case childFailed
+        /// Any other error of the system: see ``IPCError/errno``.
+        case system
+    }
+
+    /// What kind of failure it is.
+    public let code: Code
+    /// The call or the action that failed, such as `mq_open`.
+    public let operation: String
+    /// The name of the object that it failed on, such as `/jobs`.
+    public let resource: String
+    /// The system's error number, when the system reported one.
+    public let errno: Errno?
+    /// What happened and what to do about it, in a sentence.
+    public let advice: String
+    /// How many bytes had been transferred before the failure. They are not taken back.
+    public let transferred: Int
+
+    package init(
+        _ code: Code, _ operation: String, _ resource: String, errno: Errno? = nil, advice: String, transferred: Int = 0
+    ) {
+        self.code = code
+        self.operation = operation
+        self.resource = resource
+        self.errno = errno
+        self.advice = advice
+        self.transferred = transferred
+    }
+
+    /// The error for a system call that failed with `errno`, with advice that holds for every mechanism.
+    package init(_ operation: String, _ resource: String, _ errno: Errno, advice: String? = nil, transferred: Int = 0) {
+        self.init(
+            Code(errno), operation, resource, errno: errno,
+            advice: advice ?? Self.commonAdvice(errno), transferred: transferred)
+    }
+
+    package static func timedOut(_ operation: String, _ resource: String, transferred: Int = 0) -> IPCError {
+        IPCError(
+            .timedOut, operation, resource, advice: "the deadline passed; try again, or allow more time",
+            transferred: transferred)
+    }
+}
+
+extension IPCError: CustomStringConvertible {
+    /// The whole error in one line: operation, resource, and advice.
+    public var description: String {
+        let subject = resource.isEmpty ? operation : "\(operation) \"\(resource)\""
+        let reason = errno.map { " (\($0))" } ?? ""
+        return "\(subject): \(advice)\(reason)"
+    }
+}
+
+extension IPCError.Code {
+    init(_ errno: Errno) {
+        switch errno {
+        case .timedOut: self = .timedOut
+        case .brokenPipe, .connectionReset, .socketNotConnected: self = .brokenPipe
+        case .fileExists: self = .alreadyExists
+        case .noSuchFileOrDirectory, .noSuchProcess: self = .notFound
+        case .connectionRefused: self = .connectionRefused
+        case .addressInUse: self = .addressInUse
+        case .permissionDenied, .notPermitted, .readOnlyFileSystem: self = .permissionDenied
+        case .fileNameTooLong: self = .invalidName
+        case .invalidArgument, .outOfRange: self = .invalidArgument
+        case .messageTooLong: self = .messageTooLarge
+        case .tooManyOpenFiles, .tooManyOpenFilesInSystem, .noMemory, .noBufferSpace, .resourceTemporarilyUnavailable:
+            self = .limitReached
+        case .noSpace, .diskQuotaExceeded: self = .noSpace
+        case .noFunction, .notSupported: self = .unsupported
+        default: self = .system
+        }
+    }
+}
+
+extension IPCError {
+    private static func commonAdvice(_ errno: Errno) -> String {
+        switch errno {
+        case .fileExists: "it exists already; open it, or unlink it first"
+        case .noSuchFileOrDirectory: "there is none of this name; create it first"
+        case .noSuchProcess: "there is no such process; it may have ended"
+        case .permissionDenied, .notPermitted:
+            "permission denied; its mode was 0600 unless its creator asked for more: run as its owner, or create it wider"
+        case .tooManyOpenFiles:
+            "this process has its limit of \(SystemLimits.openFiles) descriptors open; close some or raise it (ulimit -n)"
+        case .tooManyOpenFilesInSystem: "the system is out of file descriptors; raise fs.file-max"
+        case .noSpace: "no space left; free some or ask for less"
+        case .brokenPipe, .connectionReset, .socketNotConnected: "the other side has gone; connect again"
+        case .connectionRefused: "nobody is listening there; start the server first"
+        case .addressInUse: "another process is using this address; stop it or choose another"
+        case .addressNotAvailable: "this machine has no such address"
+        case .noMemory: "the system is out of memory, or a limit on it is reached"
+        case .fileNameTooLong: "the name is too long"
+        default: "the system refused it"
+        }
+    }
+}

@@ -1,0 +1,44 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// The limits of this system that the mechanisms run into, read afresh at each use, for errors that name the figure.
+package enum SystemLimits {
+    /// The number in a file of `/proc/sys`, or nil if this system does not have it.
+    package static func setting(_ path: String) -> Int? {
+        guard let descriptor = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else {
+            return nil
+        }
+        let file = OwnedDescriptor(adopting: descriptor)
+        var bytes = [UInt8](repeating: 0, count: 64)
+        guard let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in try unsafe file.descriptor.read(into: buffer) }) else {
+            return nil
+        }
+        let digits = bytes.prefix(count).prefix { UInt8(ascii: "0") <= $0 && $0 <= UInt8(ascii: "9") }
+        return Int(String(decoding: digits, as: UTF8.self))
+    }
+
+    /// The soft limit of a resource, such as `RLIMIT_NOFILE`.
+    package static func resource(_ resource: CInt) -> UInt64 {
+        var limit = rlimit()
+        return unsafe ipc_getrlimit(resource, &limit) == 0 ? UInt64(limit.rlim_cur) : 0
+    }
+
+    package static var openFiles: UInt64 { resource(IPC_RLIMIT_NOFILE) }
+
+    /// Free bytes in the file system that holds `path`.
+    package static func freeBytes(at path: String) -> Int {
+        var information = statvfs()
+        guard unsafe statvfs(path, &information) == 0 else { return 0 }
+        return Int(information.f_bavail) * Int(information.f_frsize)
+    }
+}
+
+extension SystemLimits {
+    /// Whether this process could open one more descriptor: tells two meanings of `EMFILE` apart.
+    package static var freeDescriptorExists: Bool {
+        guard let raw = try? systemCall({ ipc_eventfd(0, O_CLOEXEC) }).get() else { return false }
+        close(raw)
+        return true
+    }
+}

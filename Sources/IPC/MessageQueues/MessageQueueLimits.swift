@@ -1,0 +1,47 @@
+import CIPCShims
+import SystemPackage
+
+/// The four limits that stand behind three error numbers of `mq_open`, told apart.
+enum MessageQueueLimits {
+    private static let folder = "/proc/sys/fs/mqueue/"
+
+    static func explain(_ errno: Errno, _ name: String, maximumMessages: Int, messageSize: Int) -> IPCError {
+        switch errno {
+        case .invalidArgument:
+            for (what, wanted, setting) in [
+                ("message size", messageSize, "msgsize_max"), ("number of messages", maximumMessages, "msg_max"),
+            ] {
+                if let limit = SystemLimits.setting(folder + setting), wanted > limit {
+                    return IPCError(
+                        .limitReached, "mq_open", name, errno: errno,
+                        advice: "\(what) \(wanted) is over this system's limit \(limit); raise fs.mqueue.\(setting), or ask for less"
+                    )
+                }
+            }
+            return IPCError("mq_open", name, errno, advice: "the system takes neither so many nor so long messages")
+        case .tooManyOpenFiles:
+            let needed = queueBytes(maximumMessages, messageSize)
+            let limit = SystemLimits.resource(IPC_RLIMIT_MSGQUEUE)
+            if limit != .max, SystemLimits.freeDescriptorExists {
+                return IPCError(
+                    .limitReached, "mq_open", name, errno: errno,
+                    advice: "the queue needs \(needed) bytes, and this user's queues may have \(limit) in all; unlink some, or raise ulimit -q"
+                )
+            }
+            return IPCError("mq_open", name, errno)
+        case .noSpace:
+            let limit = SystemLimits.setting(folder + "queues_max") ?? 0
+            return IPCError(
+                .limitReached, "mq_open", name, errno: errno,
+                advice: "this system has its limit of \(limit) queues; unlink some, or raise fs.mqueue.queues_max")
+        case .noFunction:
+            return IPCError("mq_open", name, errno, advice: "this kernel was built without POSIX message queues")
+        default: return IPCError("mq_open", name, errno)
+        }
+    }
+
+    /// What a queue counts against `RLIMIT_MSGQUEUE`: `mqueue_get_inode` in the kernel's ipc/mqueue.c.
+    private static func queueBytes(_ messages: Int, _ size: Int) -> Int {
+        messages * (size + 48) + min(messages, 32768) * 48
+    }
+}

@@ -1,0 +1,124 @@
+import CIPCShims
+import Glibc
+public import SystemPackage
+
+/// A pipe with a name in the file system (FIFO), for processes that are not related.
+///
+/// ```swift
+/// let pipe = try NamedPipe.create(at: "/tmp/requests")
+/// let reader = try pipe.openForReading(until: .after(.seconds(5)))
+/// ```
+///
+/// The name lives until ``unlink()``; what was written and not read is lost with the last descriptor. A reader sees the
+/// end whenever the last writer leaves, though another may come: keep a writing end open yourself to read on.
+public struct NamedPipe: Hashable, Sendable {
+    public let path: FilePath
+
+    /// Refers to a FIFO that exists.
+    ///
+    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/wrongType`` if the path is not a FIFO.
+    public init(_ path: FilePath) throws(IPCError) {
+        self.path = path
+        guard try FileStatus(at: path.string).isFIFO else { throw Self.notAFIFO(path) }
+    }
+
+    /// Makes a FIFO. The C function is `mkfifo`.
+    ///
+    /// - Parameters:
+    ///   - path: Where.
+    ///   - permissions: Who may open it. The process's umask takes bits away from it.
+    ///   - policy: Whether a FIFO may be there already.
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/wrongType`` if something else is there.
+    public static func create(
+        at path: FilePath, permissions: FilePermissions = .ownerReadWrite, _ policy: CreationPolicy = .exclusive
+    ) throws(IPCError) -> NamedPipe {
+        switch retryingInterrupts({ unsafe mkfifo(path.string, permissions.rawValue) }) {
+        case .success: break
+        case .failure(.fileExists) where policy == .openExisting: break
+        case .failure(let errno): throw IPCError("mkfifo", path.string, errno)
+        }
+        return try NamedPipe(path)
+    }
+
+    /// Removes the name. Who has it open goes on. The C function is `unlink`.
+    public func unlink() throws(IPCError) {
+        _ = try retryingInterrupts { unsafe Glibc.unlink(path.string) }.orThrow("unlink", path.string)
+    }
+
+    /// Opens the reading end, waiting for a writer.
+    ///
+    /// Unlike `open`, which waits for ever, this gives up at the deadline.
+    /// - Throws: ``IPCError/Code/timedOut`` if no writer came; ``IPCError/Code/wrongType`` if the path is not a FIFO.
+    public func openForReading(until deadline: Deadline = .never) throws(IPCError) -> PipeReader {
+        // Watched before the first look, so that a writer who comes in between is noticed.
+        let watch = try FileWatch(path.string, for: IN_OPEN)
+        let descriptor = try open(O_RDONLY)
+        while try !hasWriter(descriptor.rawValue) {
+            guard try watch.wait(until: deadline) else { throw noPeer("writer") }
+        }
+        return PipeReader(try blockingEnd(descriptor))
+    }
+
+    /// Opens the reading end without waiting for a writer: until one has come, reads find the end of the stream.
+    public func tryOpenForReading() throws(IPCError) -> PipeReader { PipeReader(try blockingEnd(try open(O_RDONLY))) }
+
+    /// Opens the writing end, waiting for a reader.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut`` if no reader came; ``IPCError/Code/wrongType`` if the path is not a FIFO.
+    public func openForWriting(until deadline: Deadline = .never) throws(IPCError) -> PipeWriter {
+        let watch = try FileWatch(path.string, for: IN_OPEN)
+        while true {
+            if let writer = try tryOpenForWriting() { return writer }
+            guard try watch.wait(until: deadline) else { throw noPeer("reader") }
+        }
+    }
+
+    /// Opens the writing end if there is a reader; nil if not (`O_NONBLOCK` and `ENXIO`).
+    public func tryOpenForWriting() throws(IPCError) -> PipeWriter? {
+        do throws(IPCError) {
+            return PipeWriter(try blockingEnd(try open(O_WRONLY)))
+        } catch where error.errno == .noSuchAddressOrDevice {
+            return nil
+        }
+    }
+}
+
+extension NamedPipe {
+    /// Opens without waiting, and makes sure that it is a FIFO before anything is read from it or written to it.
+    private func open(_ mode: CInt) throws(IPCError) -> OwnedDescriptor {
+        // Looked at first, since opening a device can have effects, and once more when open.
+        guard try FileStatus(at: path.string).isFIFO else { throw Self.notAFIFO(path) }
+        let flags = mode | O_NONBLOCK | O_CLOEXEC | O_NOCTTY
+        let descriptor = OwnedDescriptor(
+            adopting: try retryingInterrupts { unsafe ipc_open(path.string, flags, 0) }.orThrow("open", path.string))
+        guard try FileStatus(of: descriptor.rawValue, path.string).isFIFO else { throw Self.notAFIFO(path) }
+        return descriptor
+    }
+
+    /// The descriptor as a pipe's end that blocks: nobody else shares its description yet.
+    private func blockingEnd(_ descriptor: consuming OwnedDescriptor) throws(IPCError) -> PipeEnd {
+        let raw = descriptor.rawValue
+        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", path.string)
+        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags & ~O_NONBLOCK) }.orThrow("fcntl", path.string)
+        return try PipeEnd(adopting: descriptor, name: path.string)
+    }
+
+    /// Whether a writer has it open, or has left bytes: without taking any, by copying one to a pipe of our own.
+    private func hasWriter(_ descriptor: CInt) throws(IPCError) -> Bool {
+        let scratch = try AnonymousPipe()
+        let target = scratch.writer.descriptor.rawValue
+        switch retryingInterrupts({ ipc_tee(descriptor, target, 1) }) {
+        case .success(let count): return count > 0
+        case .failure(.resourceTemporarilyUnavailable): return true  // empty, but somebody may write
+        case .failure(let errno): throw IPCError("tee", path.string, errno)
+        }
+    }
+
+    private func noPeer(_ side: String) -> IPCError {
+        IPCError(.timedOut, "open", path.string, advice: "no \(side) came before the deadline; start it, or allow more time")
+    }
+
+    private static func notAFIFO(_ path: FilePath) -> IPCError {
+        IPCError(.wrongType, "open", path.string, advice: "this is not a FIFO; choose another path, or make one with create")
+    }
+}

@@ -1,0 +1,91 @@
+import CIPCShims
+import Glibc
+public import SystemPackage
+
+/// A process, held by a file descriptor (pidfd): the handle never comes to mean another process.
+///
+/// A number found in a file or in a table may be used again by the time it is signalled. Open the handle while the
+/// process is known to live (as its parent, or from a socket's peer), and every later call is free of that race.
+public struct ProcessHandle: ~Copyable, Sendable {
+    private let owned: OwnedDescriptor
+    /// The process identifier at the time of opening, for messages.
+    public let identifier: pid_t
+
+    /// Opens a handle for the process that has this identifier now. The system call is `pidfd_open`.
+    ///
+    /// - Throws: ``IPCError/Code/notFound`` if there is none.
+    public init(_ identifier: pid_t) throws(IPCError) {
+        let raw = try systemCall { ipc_pidfd_open(identifier) }.orThrow("pidfd_open", "process \(identifier)")
+        self.init(adopting: OwnedDescriptor(adopting: raw), identifier: identifier)
+    }
+
+    package init(adopting descriptor: consuming OwnedDescriptor, identifier: pid_t) {
+        self.owned = descriptor
+        self.identifier = identifier
+    }
+
+    /// The pidfd, lent. It is readable once the process has ended.
+    public var descriptor: FileDescriptor { owned.descriptor }
+
+    /// Sends a signal to exactly this process. The system call is `pidfd_send_signal`.
+    ///
+    /// - Throws: ``IPCError/Code/notFound`` if it has ended and been waited for.
+    public borrowing func send(_ signal: Signal) throws(IPCError) {
+        let raw = owned.rawValue
+        _ = try systemCall { ipc_pidfd_send_signal(raw, signal.rawValue, nil) }
+            .orThrow("pidfd_send_signal", "process \(identifier)")
+    }
+
+    /// Sends a signal with a value to exactly this process, as `sigqueue` does.
+    ///
+    /// - Throws: ``IPCError/Code/limitReached`` if the user has `RLIMIT_SIGPENDING` signals queued already.
+    public borrowing func queue(_ signal: Signal, value: Int) throws(IPCError) {
+        guard try tryQueue(signal, value: value) else {
+            throw IPCError(
+                "pidfd_send_signal", "process \(identifier)", .resourceTemporarilyUnavailable,
+                advice: Signal.queueAdvice(.resourceTemporarilyUnavailable))
+        }
+    }
+
+    /// Like ``queue(_:value:)``, but returns false if the user's queue of signals is full.
+    public borrowing func tryQueue(_ signal: Signal, value: Int) throws(IPCError) -> Bool {
+        let raw = owned.rawValue
+        switch systemCall({ ipc_pidfd_sigqueue(raw, signal.rawValue, value) }) {
+        case .success: return true
+        case .failure(.resourceTemporarilyUnavailable): return false
+        case .failure(let errno): throw IPCError("pidfd_send_signal", "process \(identifier)", errno)
+        }
+    }
+
+    /// True until the process has ended. A process that ended but was not waited for (a zombie) is not alive.
+    public var isAlive: Bool {
+        (try? Readiness.readable.wait(for: owned.rawValue, until: .immediate)) == false
+    }
+
+    /// Waits until the process has ended, whoever's child it is, without taking its exit status.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut``.
+    public borrowing func waitForExit(until deadline: Deadline = .never) throws(IPCError) {
+        guard try Readiness.readable.wait(for: owned.rawValue, until: deadline) else {
+            throw .timedOut("wait", "process \(identifier)")
+        }
+    }
+}
+
+/// How a process ended.
+public enum ExitStatus: Hashable, Sendable, CustomStringConvertible {
+    /// It returned from `main` or called `exit` with this code.
+    case exited(CInt)
+    /// A signal ended it.
+    case signaled(Signal)
+
+    /// True for exit code 0.
+    public var isSuccess: Bool { self == .exited(0) }
+
+    public var description: String {
+        switch self {
+        case .exited(let code): "exit code \(code)"
+        case .signaled(let signal): "ended by \(signal)"
+        }
+    }
+}

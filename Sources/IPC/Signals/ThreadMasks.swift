@@ -1,0 +1,36 @@
+import Glibc
+import SystemPackage
+
+/// The signal masks of this process's threads, from `/proc/self/task`.
+enum ThreadMasks {
+    /// A thread that would take one of these signals away from a signalfd; nil if there is none.
+    static func threadNotBlocking(_ signals: [Signal]) -> Int? {
+        let wanted = signals.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue - 1) }
+        guard let folder = unsafe opendir("/proc/self/task") else { return nil }
+        defer { unsafe closedir(folder) }
+        while let entry = unsafe readdir(folder) {
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard let thread = Int(name), let mask = blockedMask(thread) else { continue }
+            if mask & wanted != wanted { return thread }
+        }
+        return nil
+    }
+
+    /// The line `SigBlk:` of a thread's status; nil if the thread has just ended.
+    private static func blockedMask(_ thread: Int) -> UInt64? {
+        let path = FilePath("/proc/self/task/\(thread)/status")
+        guard let descriptor = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else { return nil }
+        let file = OwnedDescriptor(adopting: descriptor)
+        var bytes = [UInt8](repeating: 0, count: 8192)
+        guard let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in try unsafe file.descriptor.read(into: buffer) }) else {
+            return nil
+        }
+        let lines = String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n")
+        guard let line = lines.first(where: { $0.hasPrefix("SigBlk:") }),
+            let digits = line.split(whereSeparator: { $0 == "\t" || $0 == " " }).last
+        else { return nil }
+        return UInt64(digits, radix: 16)
+    }
+}

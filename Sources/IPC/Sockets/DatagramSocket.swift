@@ -1,0 +1,181 @@
+import CIPCShims
+import Glibc
+public import SystemPackage
+
+/// A socket for single messages without a connection: UDP or Unix domain.
+///
+/// ```swift
+/// let server = try DatagramSocket(Endpoint("udp://127.0.0.1:9000"))
+/// let datagram = try server.receive(into: &buffer)
+/// try server.send(answer, to: datagram.source!)
+/// ```
+///
+/// UDP loses messages, also on loopback, when the receiver's buffer is full. A Unix datagram socket makes the sender wait
+/// instead. Messages stay whole. May be used by several threads; each message goes to one receiver.
+public struct DatagramSocket: ~Copyable, Sendable {
+    /// A message that was received.
+    public struct Received: Hashable, Sendable {
+        public let byteCount: Int
+        /// Whom to answer; nil if the sender is a Unix socket without a name.
+        public let source: Endpoint?
+    }
+
+    private let handle: SocketHandle
+    private let file: UnixSocketFile?
+
+    /// Binds a socket, to receive at an address. A stale socket file is handled as ``StreamListener`` does.
+    ///
+    /// - Throws: ``IPCError/Code/addressInUse``, ``IPCError/Code/invalidName``, ``IPCError/Code/permissionDenied``.
+    public init(
+        _ endpoint: Endpoint, permissions: FilePermissions = .ownerReadWrite,
+        until deadline: Deadline = .after(.seconds(5))
+    ) throws(IPCError) {
+        try Self.requireDatagrams(endpoint)
+        let address = try RawSocketAddress(endpoint)
+        let handle = try SocketHandle.make(address.family, .datagram, "\(endpoint)")
+        var file: UnixSocketFile?
+        if case .unix(let path) = endpoint {
+            file = try UnixSocketFile.bind(
+                handle, .datagram, to: path, permissions: permissions, until: deadline, thenListen: {})
+        } else {
+            try handle.bind(to: address)
+        }
+        self.handle = handle
+        self.file = file
+    }
+
+    private init(connecting handle: consuming SocketHandle) {
+        self.handle = handle
+        self.file = nil
+    }
+
+    /// Takes over a datagram socket, such as one from ``SocketActivation``. Its file is not removed.
+    public init(adopting descriptor: consuming OwnedDescriptor) throws(IPCError) {
+        self.handle = try SocketHandle(adopting: descriptor, requiring: .datagram)
+        self.file = nil
+    }
+
+    /// A socket that sends to one address, and receives from that one only.
+    ///
+    /// - Throws: ``IPCError/Code/notFound`` or ``IPCError/Code/connectionRefused`` for a Unix socket without a server. UDP
+    ///   notices that at a later call, if at all.
+    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) -> DatagramSocket {
+        try requireDatagrams(endpoint)
+        let address = try RawSocketAddress(endpoint)
+        let handle = try SocketHandle.make(address.family, .datagram, "\(endpoint)")
+        try handle.connect(to: address, until: deadline)
+        return DatagramSocket(connecting: handle)
+    }
+
+    private static func requireDatagrams(_ endpoint: Endpoint) throws(IPCError) {
+        if case .tcp = endpoint {
+            throw IPCError(.wrongType, "datagram socket", "\(endpoint)", advice: "TCP has no datagrams; use udp:// or unix://")
+        }
+    }
+
+    deinit { file?.remove() }
+
+    /// The descriptor, lent.
+    public var descriptor: FileDescriptor { handle.owned.descriptor }
+
+    /// Where it receives, with the port that was chosen; nil for an unnamed Unix socket.
+    public var localEndpoint: Endpoint? { get throws(IPCError) { try handle.localAddress().endpoint(isDatagram: true) } }
+
+    /// Sends a message to the address that it is connected to.
+    ///
+    /// - Throws: ``IPCError/Code/messageTooLarge`` (above 65507 bytes on UDP, or the send buffer on Unix);
+    ///   ``IPCError/Code/connectionRefused`` if an earlier message found nobody; ``IPCError/Code/timedOut``.
+    public borrowing func send(_ bytes: RawSpan, until deadline: Deadline = .never) throws(IPCError) {
+        _ = try handle.send(bytes, until: deadline)
+    }
+
+    /// Sends a message if there is room; false if not.
+    public borrowing func trySend(_ bytes: RawSpan) throws(IPCError) -> Bool {
+        try handle.send(bytes, flags: IPC_MSG_DONTWAIT) != nil
+    }
+
+    /// Sends a message to an address. The C function is `sendto`.
+    public borrowing func send(_ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) {
+        let address = try RawSocketAddress(endpoint)
+        let raw = handle.rawValue
+        let flags = IPC_MSG_NOSIGNAL | IPC_MSG_DONTWAIT
+        let sent: Void? = try waiting(for: .writable, of: raw, until: deadline) { () throws(IPCError) in
+            let result = unsafe bytes.withUnsafeBytes { buffer in
+                retryingInterrupts { unsafe address.withPointer { unsafe sendto(raw, buffer.baseAddress, buffer.count, flags, $0, $1) } }
+            }
+            switch result {
+            case .success: return ()
+            case .failure(.resourceTemporarilyUnavailable):
+                // A full *receiver* does not make this socket unready, so readiness alone would spin.
+                if address.family == AF_UNIX, !deadline.hasPassed { usleep(200) }
+                return nil
+            case .failure(let errno): throw handle.sendError(errno, bytes.byteCount)
+            }
+        }
+        guard sent != nil else { throw .timedOut("send", "\(endpoint)") }
+    }
+
+    /// Receives a message into `buffer`, without asking who sent it. The C function is `recv`.
+    ///
+    /// - Returns: Its length.
+    /// - Throws: ``IPCError/Code/messageTooLarge`` if it is longer than `buffer`: its rest is lost;
+    ///   ``IPCError/Code/timedOut``.
+    public borrowing func receiveBytes(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
+        -> Int
+    {
+        try whole(handle.receive(into: &buffer, flags: IPC_MSG_TRUNC, until: deadline), buffer.byteCount)
+    }
+
+    /// Receives a message if there is one; nil otherwise.
+    public borrowing func tryReceiveBytes(into buffer: inout MutableRawSpan) throws(IPCError) -> Int? {
+        let flags = IPC_MSG_TRUNC | IPC_MSG_DONTWAIT
+        guard let count = try handle.tryReceive(into: &buffer, flags: flags) else { return nil }
+        return try whole(count, buffer.byteCount)
+    }
+
+    /// Receives a message and its sender. The C function is `recvfrom`.
+    ///
+    /// - Throws: As ``receiveBytes(into:until:)``.
+    public borrowing func receive(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
+        -> Received
+    {
+        let raw = handle.rawValue
+        let flags = IPC_MSG_TRUNC | IPC_MSG_DONTWAIT
+        while true {
+            var address = RawSocketAddress()
+            let result = unsafe buffer.withUnsafeMutableBytes { bytes in
+                retryingInterrupts {
+                    unsafe address.withMutablePointer { unsafe recvfrom(raw, bytes.baseAddress, bytes.count, flags, $0, $1) }
+                }
+            }
+            switch result {
+            case .success(let count):
+                return Received(byteCount: try whole(count, buffer.byteCount), source: address.endpoint(isDatagram: true))
+            case .failure(.resourceTemporarilyUnavailable):
+                guard try Readiness.readable.wait(for: raw, until: deadline) else { throw .timedOut("receive", handle.name) }
+            case .failure(let errno): throw IPCError("receive", handle.name, errno)
+            }
+        }
+    }
+
+    private borrowing func whole(_ count: Int, _ capacity: Int) throws(IPCError) -> Int {
+        guard count <= capacity else { throw .truncated(handle.name, "a message of \(count) bytes", capacity: capacity) }
+        return count
+    }
+
+    /// Bytes that the kernel keeps for receiving. It doubles what is asked for, up to `net.core.rmem_max`. UDP drops what
+    /// does not fit.
+    public var receiveBufferSize: Int { get throws(IPCError) { Int(try handle.option(SOL_SOCKET, SO_RCVBUF)) } }
+    public borrowing func setReceiveBufferSize(_ bytes: Int) throws(IPCError) {
+        try handle.setOption(SOL_SOCKET, SO_RCVBUF, CInt(clamping: bytes))
+    }
+
+    /// Bytes that the kernel keeps for sending: on Unix, the longest message is a little less.
+    public var sendBufferSize: Int { get throws(IPCError) { Int(try handle.option(SOL_SOCKET, SO_SNDBUF)) } }
+    public borrowing func setSendBufferSize(_ bytes: Int) throws(IPCError) {
+        try handle.setOption(SOL_SOCKET, SO_SNDBUF, CInt(clamping: bytes))
+    }
+
+    /// Closes the socket, and removes the socket file that it made.
+    public consuming func close() {}
+}

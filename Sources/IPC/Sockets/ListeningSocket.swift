@@ -1,0 +1,79 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// What the listeners for streams and for packets have in common: bind, listen, accept, and the socket file.
+struct ListeningSocket: ~Copyable, Sendable {
+    let handle: SocketHandle
+    private let file: UnixSocketFile?
+
+    init(
+        _ endpoint: Endpoint, _ type: SocketType, backlog: Int, permissions: FilePermissions, until deadline: Deadline
+    ) throws(IPCError) {
+        let address = try RawSocketAddress(endpoint)
+        let handle = try SocketHandle.make(address.family, type, "\(endpoint)")
+        let raw = handle.rawValue
+        func listen() throws(IPCError) {
+            _ = try systemCall { Glibc.listen(raw, CInt(clamping: backlog)) }.orThrow("listen", "\(endpoint)")
+        }
+        try Self.makeNonBlocking(handle)
+        var file: UnixSocketFile?
+        if case .unix(let path) = endpoint {
+            file = try UnixSocketFile.bind(
+                handle, type, to: path, permissions: permissions, until: deadline, thenListen: listen)
+        } else {
+            // A restarted server gets its port although connections of the old one linger.
+            if address.family != AF_UNIX { try handle.setOption(SOL_SOCKET, SO_REUSEADDR, CInt(1)) }
+            try handle.bind(to: address)
+            try listen()
+        }
+        self.handle = handle
+        self.file = file
+    }
+
+    /// Takes over a socket that somebody else bound: its file is not ours to remove.
+    init(adopting descriptor: consuming OwnedDescriptor, requiring type: SocketType) throws(IPCError) {
+        let handle = try SocketHandle(adopting: descriptor, requiring: type)
+        guard try handle.option(SOL_SOCKET, SO_ACCEPTCONN) != 0 else {
+            throw IPCError(.wrongType, "adopt", handle.name, advice: "this socket does not listen")
+        }
+        try Self.makeNonBlocking(handle)
+        self.handle = handle
+        self.file = nil
+    }
+
+    deinit { file?.remove() }
+
+    /// `accept` has no flag for the call. Another acceptor may be faster between readiness and the call, so the listening
+    /// socket itself must not block. The accepted ones do not inherit that.
+    private static func makeNonBlocking(_ handle: borrowing SocketHandle) throws(IPCError) {
+        let raw = handle.rawValue
+        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", handle.name)
+        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", handle.name)
+    }
+
+    borrowing func accept(until deadline: Deadline) throws(IPCError) -> SocketHandle {
+        while true {
+            if let raw = try tryAccept() {
+                return SocketHandle(adopting: OwnedDescriptor(adopting: raw), name: "\(handle.name) (accepted)")
+            }
+            guard try Readiness.readable.wait(for: handle.rawValue, until: deadline) else {
+                throw .timedOut("accept", handle.name)
+            }
+        }
+    }
+
+    /// Nil if nobody waits. A connection that was given up while it waited is passed over.
+    borrowing func tryAccept() throws(IPCError) -> CInt? {
+        let raw = handle.rawValue
+        while true {
+            switch retryingInterrupts({ ipc_accept4(raw, IPC_SOCK_CLOEXEC) }) {
+            case .success(let descriptor): return descriptor
+            case .failure(.resourceTemporarilyUnavailable): return nil
+            case .failure(.connectionAbort), .failure(.protocolError): continue
+            // Thrown, not tried again at once: the connection stays in the backlog, and a loop would spin.
+            case .failure(let errno): throw IPCError("accept", handle.name, errno)
+            }
+        }
+    }
+}

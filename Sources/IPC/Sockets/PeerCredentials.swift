@@ -1,0 +1,41 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// Who is at the other end of a Unix socket, on the kernel's word.
+public struct PeerCredentials: Hashable, Sendable {
+    /// The process that connected, by its number at that time. It may have ended, or handed the socket to another.
+    public let process: pid_t
+    public let user: uid_t
+    public let group: gid_t
+}
+
+extension SocketHandle {
+    /// `SO_PEERCRED`: as it was when the connection was made.
+    borrowing func peerCredentials() throws(IPCError) -> PeerCredentials {
+        var raw = ucred()
+        var length = socklen_t(MemoryLayout<ucred>.size)
+        let descriptor = rawValue
+        _ = try systemCall { unsafe getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &raw, &length) }.orThrow("getsockopt", name)
+        guard raw.pid != 0 else {
+            throw IPCError(
+                .unsupported, "peer credentials", name, advice: "only connected Unix sockets know their peer")
+        }
+        return PeerCredentials(process: raw.pid, user: raw.uid, group: raw.gid)
+    }
+
+    /// `SO_PEERPIDFD` (Linux 6.5): the process that connected, without the race of its number being used again.
+    borrowing func peerProcess() throws(IPCError) -> ProcessHandle {
+        let descriptor = rawValue
+        let raw: CInt
+        do throws(IPCError) {
+            raw = try option(SOL_SOCKET, IPC_SO_PEERPIDFD)
+        } catch {
+            throw IPCError(
+                error.errno == .protocolNotAvailable ? .unsupported : error.code, "peer process", "socket \(descriptor)",
+                errno: error.errno, advice: "this kernel or this peer has none; use peerCredentials")
+        }
+        let handle = OwnedDescriptor(adopting: raw)
+        return ProcessHandle(adopting: handle, identifier: try peerCredentials().process)
+    }
+}

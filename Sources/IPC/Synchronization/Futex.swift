@@ -1,0 +1,78 @@
+import CIPCShims
+import Glibc
+import Synchronization
+import SystemPackage
+
+/// A 32-bit word in shared memory on which processes can sleep until another wakes them: what locks are made of.
+///
+/// The waiter says which value it saw; the kernel puts it to sleep only if the word still has it, so that no wake-up
+/// between look and sleep is lost. A wait may return early: look at the word again, in a loop.
+///
+/// ```swift
+/// let ready = try Futex(in: mapping, at: 0)
+/// while ready.withValue({ $0.load(ordering: .acquiring) }) == 0 { _ = try ready.wait(whileEqual: 0) }
+/// // and in the other process:
+/// ready.withValue { $0.store(1, ordering: .releasing) }
+/// ready.wake()
+/// ```
+///
+/// Safe from any thread and process. The system call is `futex` with `FUTEX_WAIT_BITSET`.
+@safe
+public struct Futex: @unchecked Sendable {
+    private let mapping: MemoryMapping
+    @usableFromInline let word: UnsafePointer<Atomic<UInt32>>
+
+    /// The word at `offset`, whatever it holds.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` unless the offset is a multiple of 4 inside the mapping.
+    public init(in mapping: MemoryMapping, at offset: Int) throws(IPCError) {
+        guard offset >= 0, offset % 4 == 0, offset <= mapping.byteCount - 4 else {
+            throw IPCError(
+                .invalidArgument, "futex", "\(mapping.name)+\(offset)",
+                advice: "a futex is 4 bytes at a multiple of 4, inside the mapping")
+        }
+        self.mapping = mapping
+        unsafe self.word = mapping.atomicPointer(UInt32.self, at: offset)
+    }
+
+    /// Lends the word itself.
+    @inlinable
+    public func withValue<Result>(_ body: (borrowing Atomic<UInt32>) -> Result) -> Result { unsafe body(word.pointee) }
+
+    /// Sleeps while the word has the value `expected`.
+    ///
+    /// - Returns: False if the deadline passed; true otherwise, also when the word had another value from the start,
+    ///   and sometimes for no reason.
+    public func wait(whileEqual expected: UInt32, until deadline: Deadline = .never) throws(IPCError) -> Bool {
+        try unsafe Self.wait(UnsafeRawPointer(word), whileEqual: expected, until: deadline, mapping.name)
+    }
+
+    /// Wakes up to `count` waiters, in any process. Costs a system call even if nobody waits.
+    ///
+    /// - Returns: How many were woken.
+    @discardableResult
+    public func wake(count: Int = 1) -> Int { unsafe Self.wake(UnsafeRawPointer(word), count: count) }
+
+    static func wait(
+        _ word: UnsafeRawPointer, whileEqual expected: UInt32, until deadline: Deadline, _ name: String
+    ) throws(IPCError) -> Bool {
+        let address = unsafe word.assumingMemoryBound(to: UInt32.self)
+        let result: Result<CInt, Errno>
+        if deadline == .never {
+            result = systemCall { unsafe ipc_futex_wait(address, expected, nil) }
+        } else {
+            var time = deadline.timespec
+            result = systemCall { unsafe ipc_futex_wait(address, expected, &time) }
+        }
+        switch result {
+        case .success, .failure(.resourceTemporarilyUnavailable), .failure(.interrupted): return true
+        case .failure(.timedOut): return false
+        case .failure(let errno): throw IPCError("futex", name, errno)
+        }
+    }
+
+    @discardableResult
+    static func wake(_ word: UnsafeRawPointer, count: Int) -> Int {
+        unsafe Int(ipc_futex_wake(word.assumingMemoryBound(to: UInt32.self), CInt(clamping: count)))
+    }
+}

@@ -1,0 +1,80 @@
+import CIPCShims
+import Glibc
+public import SystemPackage
+
+/// A counting semaphore with a name (`sem_open`), for processes that share no memory.
+///
+/// It lives in `/dev/shm/sem.NAME` until ``unlink(_:)``, with its value, whatever becomes of its users. Like every
+/// semaphore it has no owner: see ``Semaphore``. Safe from any thread and process.
+@safe
+public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
+    private let raw: UnsafeMutablePointer<sem_t>  // the C library's mapping; freed by sem_close only
+    /// The name, with its slash.
+    public let name: String
+
+    /// Makes a semaphore.
+    ///
+    /// - Parameters:
+    ///   - name: `/workers`: at most 251 bytes after the slash.
+    ///   - value: How many may go on before one has to wait. Ignored if it exists.
+    ///   - permissions: Who may open it; the process's umask takes bits away.
+    ///   - policy: Whether it may exist already.
+    /// - Throws: ``IPCError/Code/alreadyExists``, ``IPCError/Code/invalidName``, ``IPCError/Code/invalidArgument``.
+    public static func create(
+        _ name: String, value: UInt32, permissions: FilePermissions = .ownerReadWrite,
+        _ policy: CreationPolicy = .exclusive
+    ) throws(IPCError) -> NamedSemaphore {
+        let flags = policy == .exclusive ? O_CREAT | O_EXCL : O_CREAT
+        return try NamedSemaphore(name, flags, permissions.rawValue, value)
+    }
+
+    /// Opens a semaphore that exists.
+    ///
+    /// - Throws: ``IPCError/Code/notFound``.
+    public static func open(_ name: String) throws(IPCError) -> NamedSemaphore { try NamedSemaphore(name, 0, 0, 0) }
+
+    private init(_ name: String, _ flags: CInt, _ mode: mode_t, _ value: UInt32) throws(IPCError) {
+        let name = try ResourceName(name, maximumBytes: 251).description
+        // The C library maps whatever it finds: a file that is too short would be SIGBUS at the first use.
+        let path = "/dev/shm/sem." + name.dropFirst()
+        if let status = try? FileStatus(at: path), status.size < MemoryLayout<sem_t>.size {
+            throw IPCError(
+                .corrupted, "sem_open", name,
+                advice: "\(path) is too short to be a semaphore; remove it, and create the semaphore again")
+        }
+        var raw: UnsafeMutablePointer<sem_t>?
+        repeat { unsafe raw = ipc_sem_open(name, flags, mode, value) } while unsafe raw == ipc_sem_failed() && errno == EINTR
+        guard let raw = unsafe raw, unsafe raw != ipc_sem_failed() else {
+            throw IPCError("sem_open", name, Errno(rawValue: errno))
+        }
+        unsafe self.raw = raw
+        self.name = name
+    }
+
+    deinit { unsafe sem_close(raw) }
+
+    /// Removes a name. Who has it open goes on. The C function is `sem_unlink`.
+    public static func unlink(_ name: String) throws(IPCError) {
+        let name = try ResourceName(name, maximumBytes: 251).description
+        _ = try retryingInterrupts { unsafe sem_unlink(name) }.orThrow("sem_unlink", name)
+    }
+
+    /// Takes one, waiting while there is none.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut``.
+    public borrowing func wait(until deadline: Deadline = .never) throws(IPCError) {
+        guard try unsafe SemaphoreCalls.wait(raw, until: deadline, name) else { throw .timedOut("sem_wait", name) }
+    }
+
+    /// Takes one if there is one.
+    public borrowing func tryWait() throws(IPCError) -> Bool { try unsafe SemaphoreCalls.tryWait(raw, name) }
+
+    /// Gives one back, and wakes a waiter.
+    public borrowing func post() throws(IPCError) { try unsafe SemaphoreCalls.post(raw, name) }
+
+    /// How many there are now. It may have changed when the caller looks at it.
+    public var value: Int { unsafe SemaphoreCalls.value(raw) }
+
+    /// Closes it; name and value remain. There is no error to report.
+    public consuming func close() {}
+}

@@ -1,0 +1,111 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// A counting semaphore in shared memory: so many may go on, the others wait.
+///
+/// ```swift
+/// let free = try Semaphore.create(in: mapping, at: 0, value: 8)    // one process
+/// let free = try Semaphore.open(in: mapping, at: 0)                // the others
+/// try free.wait(until: .after(.seconds(1)))
+/// ```
+///
+/// A semaphore has no owner: a process that dies between ``wait(until:)`` and ``post()`` leaves it taken, for good.
+/// Guard state with a ``SharedMutex``, which tells; count things with a semaphore. Safe from any thread and process.
+/// The C functions are `sem_wait` and its kin.
+public struct Semaphore: Sendable {
+    /// How many bytes it takes in the memory.
+    public static let byteCount = 64
+
+    private let object: PlacedObject
+
+    /// Makes a semaphore in memory that is still zero.
+    ///
+    /// - Parameters:
+    ///   - offset: Where: a multiple of 64.
+    ///   - value: How many may go on before one has to wait.
+    ///   - policy: Whether another process may have been first.
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/invalidArgument`` above `SEM_VALUE_MAX`.
+    public static func create(
+        in mapping: MemoryMapping, at offset: Int, value: UInt32, _ policy: CreationPolicy = .exclusive
+    ) throws(IPCError) -> Semaphore {
+        unsafe Semaphore(
+            object: try .create(
+                .semaphore, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1))
+            ) { memory in
+                unsafe sem_init(memory.assumingMemoryBound(to: sem_t.self), 1, value) == 0 ? 0 : errno
+            })
+    }
+
+    /// Attaches to a semaphore, waiting for its creator if need be.
+    ///
+    /// - Throws: ``IPCError/Code/notReady`` if nobody made one; ``IPCError/Code/wrongType`` if something else lies there.
+    public static func open(
+        in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
+    ) throws(IPCError) -> Semaphore {
+        Semaphore(object: try .open(.semaphore, in: mapping, at: offset, byteCount: byteCount, until: deadline))
+    }
+
+    private var raw: UnsafeMutablePointer<sem_t> { unsafe object.body.assumingMemoryBound(to: sem_t.self) }
+
+    /// Takes one, waiting while there is none.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut``.
+    public func wait(until deadline: Deadline = .never) throws(IPCError) {
+        guard try unsafe SemaphoreCalls.wait(raw, until: deadline, object.name) else { throw .timedOut("sem_wait", object.name) }
+    }
+
+    /// Takes one if there is one.
+    public func tryWait() throws(IPCError) -> Bool { try unsafe SemaphoreCalls.tryWait(raw, object.name) }
+
+    /// Gives one back, and wakes a waiter.
+    ///
+    /// - Throws: ``IPCError/Code/limitReached`` at `SEM_VALUE_MAX`.
+    public func post() throws(IPCError) { try unsafe SemaphoreCalls.post(raw, object.name) }
+
+    /// How many there are now. It may have changed when the caller looks at it.
+    public var value: Int { unsafe SemaphoreCalls.value(raw) }
+}
+
+/// The calls that semaphores in a mapping and named ones share.
+enum SemaphoreCalls {
+    /// False if the deadline passed first.
+    static func wait(_ raw: UnsafeMutablePointer<sem_t>, until deadline: Deadline, _ name: String) throws(IPCError) -> Bool {
+        let result: Result<CInt, Errno>
+        if deadline == .never {
+            result = retryingInterrupts { unsafe sem_wait(raw) }
+        } else {
+            var time = deadline.timespec  // absolute, so an interrupted wait goes on with what is left
+            result = retryingInterrupts { unsafe ipc_sem_clockwait(raw, &time) }
+        }
+        switch result {
+        case .success: return true
+        case .failure(.timedOut): return false
+        case .failure(let errno): throw IPCError("sem_wait", name, errno)
+        }
+    }
+
+    static func tryWait(_ raw: UnsafeMutablePointer<sem_t>, _ name: String) throws(IPCError) -> Bool {
+        switch retryingInterrupts({ unsafe sem_trywait(raw) }) {
+        case .success: return true
+        case .failure(.resourceTemporarilyUnavailable): return false
+        case .failure(let errno): throw IPCError("sem_trywait", name, errno)
+        }
+    }
+
+    static func post(_ raw: UnsafeMutablePointer<sem_t>, _ name: String) throws(IPCError) {
+        guard case .failure(let errno) = systemCall({ unsafe sem_post(raw) }) else { return }
+        guard errno != .overflow else {
+            throw IPCError(
+                .limitReached, "sem_post", name, errno: errno,
+                advice: "its value is at the maximum, 2147483647; something posts without waiting")
+        }
+        throw IPCError("sem_post", name, errno)
+    }
+
+    static func value(_ raw: UnsafeMutablePointer<sem_t>) -> Int {
+        var value: CInt = 0
+        unsafe sem_getvalue(raw, &value)
+        return Int(value)
+    }
+}

@@ -1,0 +1,96 @@
+import CIPCShims
+import Glibc
+import Synchronization
+import SystemPackage
+
+/// A condition variable in shared memory: wait, with a ``SharedMutex`` let go meanwhile, until another process signals.
+///
+/// ```swift
+/// try mutex.withLock {
+///     _ = try notEmpty.wait(mutex, until: deadline) { count > 0 }
+/// }
+/// ```
+///
+/// Built on a futex and a sequence number, since the C library's process-shared condition variable is not robust: a
+/// process that dies in it can block all others for ever. Here a dead waiter costs at most an unneeded system call per
+/// signal. Safe from any thread and process.
+public struct SharedCondition: Sendable {
+    /// How many bytes it takes in the memory.
+    public static let byteCount = 64
+
+    private let object: PlacedObject
+
+    /// Makes a condition in memory that is still zero, at a multiple of 64.
+    ///
+    /// - Throws: ``IPCError/Code/alreadyExists``.
+    public static func create(
+        in mapping: MemoryMapping, at offset: Int, _ policy: CreationPolicy = .exclusive
+    ) throws(IPCError) -> SharedCondition {
+        unsafe SharedCondition(
+            object: try .create(
+                .condition, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1)), { _ in 0 }))
+    }
+
+    /// Attaches to a condition, waiting for its creator if need be.
+    public static func open(
+        in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
+    ) throws(IPCError) -> SharedCondition {
+        SharedCondition(object: try .open(.condition, in: mapping, at: offset, byteCount: byteCount, until: deadline))
+    }
+
+    /// Counts signals; waiters sleep on it.
+    private var sequence: UnsafePointer<Atomic<UInt32>> { unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self)) }
+    /// How many may sleep. A dead waiter is never taken off, which only costs its system call.
+    private var waiters: UnsafePointer<Atomic<UInt32>> {
+        unsafe UnsafePointer((object.body + 4).assumingMemoryBound(to: Atomic<UInt32>.self))
+    }
+
+    /// Lets `mutex` go, waits for a signal, and locks `mutex` again.
+    ///
+    /// It may wake for no reason: check what you wait for, in a loop, or use ``wait(_:until:for:)``.
+    /// - Parameter mutex: Held by the calling thread, and held again when this returns or throws ``IPCError/Code/ownerDied``.
+    /// - Returns: False if the deadline passed.
+    /// - Throws: ``IPCError/Code/ownerDied`` if the mutex's holder died meanwhile: it is locked; repair the state and
+    ///   call ``SharedMutex/markConsistent()``.
+    public func wait(_ mutex: SharedMutex, until deadline: Deadline = .never) throws(IPCError) -> Bool {
+        // Read while the mutex is held: a signal after it was let go changes the number, and the futex does not sleep.
+        let seen = unsafe sequence.pointee.load(ordering: .relaxed)
+        // Sequentially consistent, as is the signaller's look at it after its own increment: one of the two sees the other.
+        unsafe waiters.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        defer { unsafe waiters.pointee.wrappingSubtract(1, ordering: .relaxed) }
+        try mutex.unlock()
+        let isSignaled = try unsafe Futex.wait(UnsafeRawPointer(sequence), whileEqual: seen, until: deadline, object.name)
+        // Its holder lets it go soon, or dies and is found dead.
+        guard try mutex.lock() == .acquired else {
+            throw IPCError(
+                .ownerDied, "wait", object.name,
+                advice: "the holder of the mutex died; it is locked now: repair the state and mark it consistent")
+        }
+        return isSignaled
+    }
+
+    /// Waits until `predicate` holds, however often it is woken before.
+    ///
+    /// - Returns: Whether the predicate holds; false only if the deadline passed.
+    public func wait(
+        _ mutex: SharedMutex, until deadline: Deadline = .never, for predicate: () -> Bool
+    ) throws(IPCError) -> Bool {
+        while !predicate() {
+            if try !wait(mutex, until: deadline) { return predicate() }
+        }
+        return true
+    }
+
+    /// Wakes one waiter. No system call if nobody waits.
+    public func signal() { wake(1) }
+
+    /// Wakes all waiters. No system call if nobody waits.
+    public func broadcast() { wake(.max) }
+
+    private func wake(_ count: Int) {
+        unsafe sequence.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        if unsafe waiters.pointee.load(ordering: .sequentiallyConsistent) > 0 {
+            unsafe Futex.wake(UnsafeRawPointer(sequence), count: count)
+        }
+    }
+}

@@ -1,0 +1,109 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// How a lock was acquired.
+public enum LockAcquisition: Hashable, Sendable {
+    /// The last holder let it go; the state that it guards is whole.
+    case acquired
+    /// The last holder died with it; the state that it guards may be half changed. Repair it and declare it consistent.
+    case ownerDied
+}
+
+/// A robust mutual exclusion lock in shared memory: when its holder dies, the next one is told.
+///
+/// ```swift
+/// let mutex = try SharedMutex.create(in: mapping, at: 0)           // one process
+/// let mutex = try SharedMutex.open(in: mapping, at: 0)             // the others
+/// try mutex.withLock(repair: { rebuildIndex() }) { updateIndex() }
+/// ```
+///
+/// Belongs to the thread that locked it, and is not recursive. An uncontended lock costs no system call. Not Swift's
+/// `Mutex`, whose futex is private to one process. The C functions are those of `pthread_mutex_t` with
+/// `PTHREAD_PROCESS_SHARED` and `PTHREAD_MUTEX_ROBUST`.
+public struct SharedMutex: Sendable {
+    /// How many bytes it takes in the memory.
+    public static let byteCount = 64
+
+    private let object: PlacedObject
+
+    /// Makes a mutex in memory that is still zero, at a multiple of 64.
+    ///
+    /// - Throws: ``IPCError/Code/alreadyExists``.
+    public static func create(
+        in mapping: MemoryMapping, at offset: Int, _ policy: CreationPolicy = .exclusive
+    ) throws(IPCError) -> SharedMutex {
+        unsafe SharedMutex(
+            object: try .create(
+                .mutex, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1)),
+                { unsafe RobustMutex.initialize($0) }))
+    }
+
+    /// Attaches to a mutex, waiting for its creator if need be.
+    ///
+    /// - Throws: ``IPCError/Code/notReady`` if nobody made one; ``IPCError/Code/wrongType`` if something else lies there.
+    public static func open(
+        in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
+    ) throws(IPCError) -> SharedMutex {
+        SharedMutex(object: try .open(.mutex, in: mapping, at: offset, byteCount: byteCount, until: deadline))
+    }
+
+    private var raw: RobustMutex { unsafe RobustMutex(object.body, object.name) }
+
+    /// Locks it, waiting for its holder.
+    ///
+    /// - Returns: ``LockAcquisition/ownerDied`` if the holder died: it is locked now, but ``markConsistent()`` has to be
+    ///   called before ``unlock()``, or nobody will ever get it again.
+    /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/notRecoverable`` if somebody unlocked it unrepaired.
+    public func lock(until deadline: Deadline = .never) throws(IPCError) -> LockAcquisition {
+        guard let acquisition = try raw.lock(until: deadline) else { throw .timedOut("lock", object.name) }
+        return acquisition
+    }
+
+    /// Locks it if nobody holds it; nil otherwise.
+    public func tryLock() throws(IPCError) -> LockAcquisition? { try raw.tryLock() }
+
+    /// Unlocks it.
+    ///
+    /// - Throws: ``IPCError/Code/permissionDenied`` if this thread does not hold it.
+    public func unlock() throws(IPCError) { try raw.unlock() }
+
+    /// Declares the state that it guards repaired, after ``LockAcquisition/ownerDied``.
+    public func markConsistent() throws(IPCError) { try raw.markConsistent() }
+
+    /// Runs `body` with the lock held.
+    ///
+    /// - Parameters:
+    ///   - deadline: When to give up waiting for the lock.
+    ///   - repair: Makes the guarded state whole after a holder died with it, before `body` runs. Without it, the error
+    ///     ``IPCError/Code/ownerDied`` is thrown and the mutex becomes unusable, so that nobody works on torn state.
+    ///   - body: Must not unlock it.
+    public func withLock<Value>(
+        until deadline: Deadline = .never, repair: (() throws(IPCError) -> Void)? = nil,
+        _ body: () throws(IPCError) -> Value
+    ) throws(IPCError) -> Value {
+        if try lock(until: deadline) == .ownerDied {
+            do throws(IPCError) {
+                guard let repair else {
+                    throw IPCError(
+                        .ownerDied, "lock", object.name,
+                        advice: "its holder died and no repair was given; make the memory anew, or pass repair:")
+                }
+                try repair()
+                try markConsistent()
+            } catch {
+                try unlock()
+                throw error
+            }
+        }
+        let value: Value
+        do throws(IPCError) {
+            value = try body()
+        } catch {
+            try unlock()
+            throw error
+        }
+        try unlock()
+        return value
+    }
+}

@@ -1,0 +1,196 @@
+import CIPCShims
+import Glibc
+import Synchronization
+import SystemPackage
+
+/// A robust lock in shared memory for many readers or one writer.
+///
+/// ```swift
+/// let lock = try SharedReadWriteLock.create(in: mapping, at: 0)
+/// let price = try lock.withReadLock { mapping.load(Double.self, at: 4096) }
+/// try lock.withWriteLock(repair: { resetPrices() }) { mapping.store(1.5, at: 4096) }
+/// ```
+///
+/// A dead reader is noticed and its place used again. A dead writer leaves the state suspect: readers get
+/// ``IPCError/Code/ownerDied`` until a writer has repaired it. The C library's process-shared `pthread_rwlock_t` knows
+/// neither: a process that dies with it blocks all others for ever.
+///
+/// It is a "big-reader" lock: a reader holds one of 16 robust mutexes, each on a cache line of its own, a writer all of
+/// them. So reading costs no system call and shares no cache line with other readers; writing is dear; the seventeenth
+/// concurrent reader waits. Not recursive; a lock belongs to the thread that took it.
+public struct SharedReadWriteLock: Sendable {
+    /// How many readers can hold it at once.
+    public static let concurrentReaders = 16
+    /// How many bytes it takes in the memory.
+    public static let byteCount = 64 * (1 + concurrentReaders)
+
+    private let object: PlacedObject
+
+    /// What is known of the guarded state.
+    private enum Condition {
+        static let whole: UInt32 = 0
+        /// A writer is at work; if nobody holds the lock, it died.
+        static let changing: UInt32 = 1
+        /// A writer died, and the present one has not declared the state repaired.
+        static let suspect: UInt32 = 2
+    }
+
+    /// Makes a lock in memory that is still zero, at a multiple of 64.
+    ///
+    /// - Throws: ``IPCError/Code/alreadyExists``.
+    public static func create(
+        in mapping: MemoryMapping, at offset: Int, _ policy: CreationPolicy = .exclusive
+    ) throws(IPCError) -> SharedReadWriteLock {
+        unsafe SharedReadWriteLock(
+            object: try .create(
+                .readWriteLock, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1))
+            ) { memory in
+                for index in 0...concurrentReaders {
+                    let result = unsafe RobustMutex.initialize(memory + mutexOffset(index))
+                    if result != 0 { return result }
+                }
+                return 0
+            })
+    }
+
+    /// Attaches to a lock, waiting for its creator if need be.
+    public static func open(
+        in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
+    ) throws(IPCError) -> SharedReadWriteLock {
+        SharedReadWriteLock(
+            object: try .open(.readWriteLock, in: mapping, at: offset, byteCount: byteCount, until: deadline))
+    }
+
+    /// From the body: first the condition, then the writers' mutex on the same cache line, then a line per reader.
+    private static func mutexOffset(_ index: Int) -> Int {
+        index == concurrentReaders ? 8 : 64 * (index + 1) - PlacedObject.headerSize
+    }
+    private func mutex(_ index: Int) -> RobustMutex { unsafe RobustMutex(object.body + Self.mutexOffset(index), object.name) }
+    private var writers: RobustMutex { mutex(Self.concurrentReaders) }
+    private var condition: UnsafePointer<Atomic<UInt32>> { unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self)) }
+
+    /// A reader's place, to be given back to ``unlock(_:)``.
+    public struct ReadToken: Sendable {
+        fileprivate let place: Int
+    }
+
+    /// Locks it for reading, waiting for a writer.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/ownerDied`` if a writer died: the lock is not held.
+    public func lockForReading(until deadline: Deadline = .never) throws(IPCError) -> ReadToken {
+        // Threads start at different places, so that readers rarely meet.
+        let start = Int(ipc_gettid()) % Self.concurrentReaders
+        for step in 0..<Self.concurrentReaders {
+            let place = (start + step) % Self.concurrentReaders
+            if let acquisition = try mutex(place).tryLock() { return try admitReader(at: place, acquisition) }
+        }
+        guard let acquisition = try mutex(start).lock(until: deadline) else { throw .timedOut("lock", object.name) }
+        return try admitReader(at: start, acquisition)
+    }
+
+    /// Locks it for reading if that needs no wait; nil otherwise.
+    public func tryLockForReading() throws(IPCError) -> ReadToken? {
+        do throws(IPCError) {
+            return try lockForReading(until: .immediate)
+        } catch where error.code == .timedOut {
+            return nil
+        }
+    }
+
+    private func admitReader(at place: Int, _ acquisition: LockAcquisition) throws(IPCError) -> ReadToken {
+        // A dead reader changed nothing; a dead writer is told by the condition.
+        if acquisition == .ownerDied { try mutex(place).markConsistent() }
+        // Relaxed: it was written before the writer let this mutex go, or died.
+        guard unsafe condition.pointee.load(ordering: .relaxed) == Condition.whole else {
+            try mutex(place).unlock()
+            throw IPCError(
+                .ownerDied, "lock for reading", object.name,
+                advice: "a writer died in the middle of a change; lock it for writing, repair the state, and mark it consistent")
+        }
+        return ReadToken(place: place)
+    }
+
+    /// Unlocks it after reading, in the thread that locked it.
+    public func unlock(_ token: ReadToken) throws(IPCError) { try mutex(token.place).unlock() }
+
+    /// Locks it for writing, waiting for readers and another writer.
+    ///
+    /// - Returns: ``LockAcquisition/ownerDied`` if a writer died with it: repair the state and call ``markConsistent()``.
+    /// - Throws: ``IPCError/Code/timedOut``: the lock is not held.
+    public func lockForWriting(until deadline: Deadline = .never) throws(IPCError) -> LockAcquisition {
+        guard let acquisition = try writers.lock(until: deadline) else { throw .timedOut("lock", object.name) }
+        if acquisition == .ownerDied { try writers.markConsistent() }
+        for place in 0..<Self.concurrentReaders {
+            guard let acquisition = try mutex(place).lock(until: deadline) else {
+                try unlock(places: place)
+                throw .timedOut("lock", object.name)
+            }
+            if acquisition == .ownerDied { try mutex(place).markConsistent() }
+        }
+        let isWhole = unsafe condition.pointee.load(ordering: .relaxed) == Condition.whole
+        // Relaxed: the mutexes order it for everyone who gets one of them.
+        unsafe condition.pointee.store(isWhole ? Condition.changing : Condition.suspect, ordering: .relaxed)
+        return isWhole ? .acquired : .ownerDied
+    }
+
+    /// Declares the state repaired, after ``LockAcquisition/ownerDied``. Only the writer may.
+    public func markConsistent() { unsafe condition.pointee.store(Condition.changing, ordering: .relaxed) }
+
+    /// Unlocks it after writing, in the thread that locked it. State not declared repaired stays suspect.
+    public func unlockAfterWriting() throws(IPCError) {
+        if unsafe condition.pointee.load(ordering: .relaxed) == Condition.changing {
+            unsafe condition.pointee.store(Condition.whole, ordering: .relaxed)
+        }
+        try unlock(places: Self.concurrentReaders)
+    }
+
+    private func unlock(places: Int) throws(IPCError) {
+        for place in 0..<places { try mutex(place).unlock() }
+        try writers.unlock()
+    }
+
+    /// Runs `body` with the lock held for reading.
+    public func withReadLock<Value>(
+        until deadline: Deadline = .never, _ body: () throws(IPCError) -> Value
+    ) throws(IPCError) -> Value {
+        let token = try lockForReading(until: deadline)
+        let value: Value
+        do throws(IPCError) {
+            value = try body()
+        } catch {
+            try unlock(token)
+            throw error
+        }
+        try unlock(token)
+        return value
+    }
+
+    /// Runs `body` with the lock held for writing.
+    ///
+    /// - Parameter repair: Makes the state whole after a writer died, before `body` runs. Without it, the error
+    ///   ``IPCError/Code/ownerDied`` is thrown, and the state stays suspect.
+    public func withWriteLock<Value>(
+        until deadline: Deadline = .never, repair: (() throws(IPCError) -> Void)? = nil,
+        _ body: () throws(IPCError) -> Value
+    ) throws(IPCError) -> Value {
+        let acquisition = try lockForWriting(until: deadline)
+        let value: Value
+        do throws(IPCError) {
+            if acquisition == .ownerDied {
+                guard let repair else {
+                    throw IPCError(
+                        .ownerDied, "lock for writing", object.name,
+                        advice: "a writer died in the middle of a change and no repair was given; pass repair:")
+                }
+                try repair()
+                markConsistent()
+            }
+            value = try body()
+        } catch {
+            try unlockAfterWriting()
+            throw error
+        }
+        try unlockAfterWriting()
+        return value
+    }
+}
