@@ -1,2 +1,208 @@
-// The shims are all inline in the header; a C target needs one source file.
+#define _GNU_SOURCE
 #include "CIPCShims.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <limits.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+_Static_assert(1033 == F_ADD_SEALS, "IPC_F_ADD_SEALS");
+_Static_assert(1034 == F_GET_SEALS, "IPC_F_GET_SEALS");
+_Static_assert(1031 == F_SETPIPE_SZ, "IPC_F_SETPIPE_SZ");
+_Static_assert(1032 == F_GETPIPE_SZ, "IPC_F_GETPIPE_SZ");
+_Static_assert(0x1 == F_SEAL_SEAL, "IPC_SEAL_SEAL");
+_Static_assert(0x2 == F_SEAL_SHRINK, "IPC_SEAL_SHRINK");
+_Static_assert(0x4 == F_SEAL_GROW, "IPC_SEAL_GROW");
+_Static_assert(0x8 == F_SEAL_WRITE, "IPC_SEAL_WRITE");
+_Static_assert(0x10 == F_SEAL_FUTURE_WRITE, "IPC_SEAL_FUTURE_WRITE");
+_Static_assert(0x40000000 == MSG_CMSG_CLOEXEC, "IPC_MSG_CMSG_CLOEXEC");
+_Static_assert(0x4000 == MSG_NOSIGNAL, "IPC_MSG_NOSIGNAL");
+_Static_assert(0x40 == MSG_DONTWAIT, "IPC_MSG_DONTWAIT");
+_Static_assert(0x20 == MSG_TRUNC, "IPC_MSG_TRUNC");
+_Static_assert(0x8 == MSG_CTRUNC, "IPC_MSG_CTRUNC");
+_Static_assert(1 == SOCK_STREAM, "IPC_SOCK_STREAM");
+_Static_assert(2 == SOCK_DGRAM, "IPC_SOCK_DGRAM");
+_Static_assert(5 == SOCK_SEQPACKET, "IPC_SOCK_SEQPACKET");
+_Static_assert(02000000 == SOCK_CLOEXEC, "IPC_SOCK_CLOEXEC");
+_Static_assert(4096 == PIPE_BUF, "IPC_PIPE_BUF");
+_Static_assert(7 == RLIMIT_NOFILE, "IPC_RLIMIT_NOFILE");
+_Static_assert(12 == RLIMIT_MSGQUEUE, "IPC_RLIMIT_MSGQUEUE");
+_Static_assert(11 == RLIMIT_SIGPENDING, "IPC_RLIMIT_SIGPENDING");
+_Static_assert(0x1 == MFD_CLOEXEC && 0x2 == MFD_ALLOW_SEALING, "IPC_MFD");
+
+// Descriptors
+
+int ipc_fcntl_int(int fd, int command, int argument) { return fcntl(fd, command, argument); }
+int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available); }
+int ipc_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
+int ipc_pipe2(int ends[2], int flags) { return pipe2(ends, flags); }
+int ipc_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout) {
+    return ppoll(fds, count, timeout, 0);
+}
+ssize_t ipc_preadv2(int fd, const struct iovec *vector, int count, int flags) {
+    return preadv2(fd, vector, count, -1, flags);
+}
+ssize_t ipc_pwritev2(int fd, const struct iovec *vector, int count, int flags) {
+    return pwritev2(fd, vector, count, -1, flags);
+}
+ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, SPLICE_F_NONBLOCK); }
+int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
+int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
+int ipc_flock(int fd, int operation) { return flock(fd, operation); }
+int ipc_close_range(unsigned first, unsigned last, unsigned flags) {
+    return (int)syscall(SYS_close_range, first, last, flags);
+}
+
+// Memory
+
+int ipc_memfd_create(const char *name, unsigned flags) { return memfd_create(name, flags); }
+void *ipc_map_failed(void) { return MAP_FAILED; }
+
+// Futexes: absolute CLOCK_MONOTONIC time-outs, shared between processes.
+
+int ipc_futex_wait(const uint32_t *word, uint32_t expected, const struct timespec *until) {
+    return (int)syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, until, 0, FUTEX_BITSET_MATCH_ANY);
+}
+int ipc_futex_wake(const uint32_t *word, int count) {
+    return (int)syscall(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0);
+}
+
+// Semaphores and mutexes on the monotonic clock (glibc 2.30)
+
+int ipc_sem_clockwait(sem_t *semaphore, const struct timespec *until) {
+    return sem_clockwait(semaphore, CLOCK_MONOTONIC, until);
+}
+int ipc_mutex_clocklock(pthread_mutex_t *mutex, const struct timespec *until) {
+    return pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, until);
+}
+sem_t *ipc_sem_failed(void) { return SEM_FAILED; }
+sem_t *ipc_sem_open(const char *name, int flags, mode_t mode, unsigned value) {
+    return sem_open(name, flags, mode, value);
+}
+
+// Message queues: on Linux a queue descriptor is a file descriptor.
+
+int ipc_mq_open(const char *name, int flags, mode_t mode, struct mq_attr *attributes) {
+    return mq_open(name, flags, mode, attributes);
+}
+int ipc_mq_unlink(const char *name) { return mq_unlink(name); }
+int ipc_mq_getattr(int queue, struct mq_attr *attributes) { return mq_getattr(queue, attributes); }
+int ipc_mq_notify(int queue, const struct sigevent *event) { return mq_notify(queue, event); }
+int ipc_mq_send(int queue, const void *bytes, size_t count, unsigned priority) {
+    return mq_send(queue, bytes, count, priority);
+}
+int ipc_mq_timedsend(int queue, const void *bytes, size_t count, unsigned priority,
+                                   const struct timespec *until) {
+    return mq_timedsend(queue, bytes, count, priority, until);
+}
+ssize_t ipc_mq_receive(int queue, void *bytes, size_t capacity, unsigned *priority) {
+    return mq_receive(queue, bytes, capacity, priority);
+}
+ssize_t ipc_mq_timedreceive(int queue, void *bytes, size_t capacity, unsigned *priority,
+                                          const struct timespec *until) {
+    return mq_timedreceive(queue, bytes, capacity, priority, until);
+}
+
+// Sockets
+
+int ipc_peer_credentials(int fd, struct ipc_credentials *credentials) {
+    struct ucred raw;
+    socklen_t length = sizeof raw;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &raw, &length) != 0) return -1;
+    credentials->process = raw.pid;
+    credentials->user = raw.uid;
+    credentials->group = raw.gid;
+    return 0;
+}
+int ipc_accept4(int fd, int flags) { return accept4(fd, 0, 0, flags); }
+int ipc_socketpair(int type, int ends[2]) { return socketpair(AF_UNIX, type, 0, ends); }
+size_t ipc_cmsg_space(size_t length) { return CMSG_SPACE(length); }
+size_t ipc_cmsg_len(size_t length) { return CMSG_LEN(length); }
+struct cmsghdr *ipc_cmsg_first(struct msghdr *message) { return CMSG_FIRSTHDR(message); }
+struct cmsghdr *ipc_cmsg_next(struct msghdr *message, struct cmsghdr *header) {
+    return CMSG_NXTHDR(message, header);
+}
+unsigned char *ipc_cmsg_data(struct cmsghdr *header) { return CMSG_DATA(header); }
+
+// Signals and processes
+
+int ipc_signalfd(const sigset_t *mask, int flags) { return signalfd(-1, mask, flags); }
+int ipc_sfd_flags(void) { return SFD_CLOEXEC; }
+int ipc_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+int ipc_pidfd_send_signal(int pidfd, int signal, const siginfo_t *information) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, information, 0);
+}
+int ipc_tgkill(pid_t process, pid_t thread, int signal) {
+    return (int)syscall(SYS_tgkill, process, thread, signal);
+}
+pid_t ipc_gettid(void) { return (pid_t)syscall(SYS_gettid); }
+int ipc_sigqueue(pid_t pid, int signal, intptr_t value) {
+    union sigval payload;
+    payload.sival_ptr = (void *)value;
+    return sigqueue(pid, signal, payload);
+}
+int ipc_pidfd_sigqueue(int pidfd, int signal, intptr_t value) {
+    siginfo_t information;
+    memset(&information, 0, sizeof information);
+    information.si_signo = signal;
+    information.si_code = SI_QUEUE;
+    information.si_pid = getpid();
+    information.si_uid = getuid();
+    information.si_value.sival_ptr = (void *)value;
+    return ipc_pidfd_send_signal(pidfd, signal, &information);
+}
+int ipc_waitid_pidfd(int pidfd, siginfo_t *information, int options) {
+    return waitid((idtype_t)3 /* P_PIDFD */, (id_t)pidfd, information, options);
+}
+int ipc_siginfo_status(const siginfo_t *information) { return information->si_status; }
+pid_t ipc_siginfo_pid(const siginfo_t *information) { return information->si_pid; }
+int ipc_sigrtmin(void) { return SIGRTMIN; }
+int ipc_sigrtmax(void) { return SIGRTMAX; }
+int ipc_signal_is_ignored(int signal) {
+    struct sigaction action;
+    return sigaction(signal, 0, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+void ipc_ignore_signal(int signal) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = SIG_IGN;
+    sigaction(signal, &action, 0);
+}
+void ipc_sigevent_signal(struct sigevent *event, int signal, intptr_t value) {
+    memset(event, 0, sizeof *event);
+    event->sigev_notify = SIGEV_SIGNAL;
+    event->sigev_signo = signal;
+    event->sigev_value.sival_ptr = (void *)value;
+}
+char **ipc_environment(void) { return environ; }
+int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
+    return posix_spawn_file_actions_addclosefrom_np(actions, first);
+}
+int ipc_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
+int ipc_getrlimit(int resource, struct rlimit *limit) {
+    return getrlimit((__rlimit_resource_t)resource, limit);
+}
+int ipc_setrlimit(int resource, const struct rlimit *limit) {
+    return setrlimit((__rlimit_resource_t)resource, limit);
+}
+int ipc_set_affinity(int processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    return sched_setaffinity(0, sizeof set, &set);
+}
+int ipc_allowed_processors(int *processors, int capacity) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return -1;
+    int count = 0;
+    for (int processor = 0; processor < CPU_SETSIZE && count < capacity; processor++)
+        if (CPU_ISSET(processor, &set)) processors[count++] = processor;
+    return count;
+}
+

@@ -21,12 +21,12 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     ///
     /// The descriptor is gone even when this throws: on Linux, `close` releases it first. It is never called twice.
     public consuming func close() throws(IPCError) {
-        let raw = take().rawValue
+        let raw = release().rawValue
         _ = try systemCall { Glibc.close(raw) }.orThrow("close", "descriptor \(raw)")
     }
 
     /// Gives the descriptor away: the caller closes it from now on.
-    public consuming func take() -> FileDescriptor {
+    public consuming func release() -> FileDescriptor {
         let taken = descriptor
         discard self
         return taken

@@ -40,7 +40,7 @@ public struct AnonymousMemory: ~Copyable, Sendable {
     ///   - byteCount: Its size.
     ///   - label: A word for `/proc/PID/fd` and `/proc/PID/maps`; it names nothing.
     public init(byteCount: Int, label: String = "swift-ipc") throws(IPCError) {
-        let flags = UInt32(MFD_CLOEXEC) | UInt32(MFD_ALLOW_SEALING)
+        let flags = UInt32(IPC_MFD_CLOEXEC | IPC_MFD_ALLOW_SEALING)
         let raw = try systemCall { unsafe ipc_memfd_create(label, flags) }.orThrow("memfd_create", label)
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: label)
         try object.reserve(byteCount, fileSystem: "/dev/shm")
@@ -117,6 +117,9 @@ public struct AnonymousMemory: ~Copyable, Sendable {
 
     /// Closes the descriptor; mappings remain.
     public consuming func close() throws(IPCError) { try object.owned.close() }
+
+    /// Gives the descriptor away: the caller closes it from now on.
+    public consuming func release() -> FileDescriptor { object.owned.release() }
 
     private static func seals(of descriptor: CInt, _ name: String) throws(IPCError) -> Seals {
         let raw = try systemCall { ipc_fcntl_int(descriptor, IPC_F_GET_SEALS, 0) }

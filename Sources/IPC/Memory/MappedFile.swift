@@ -57,6 +57,20 @@ public struct MappedFile: ~Copyable, Sendable {
         return MappedFile(object: try regularFile(raw, path), access: access)
     }
 
+    /// Takes over a file's descriptor, such as one that was inherited or received.
+    ///
+    /// - Parameter access: What it is open for.
+    /// - Throws: ``IPCError/Code/wrongType`` if it is not a regular file.
+    public init(adopting descriptor: consuming OwnedDescriptor, access: MemoryAccess) throws(IPCError) {
+        let raw = descriptor.release().rawValue
+        self.init(object: try Self.regularFile(raw, FilePath("/proc/self/fd/\(raw)")), access: access)
+    }
+
+    private init(object: consuming MemoryObject, access: MemoryAccess) {
+        self.object = object
+        self.access = access
+    }
+
     private static func regularFile(_ raw: CInt, _ path: FilePath) throws(IPCError) -> MemoryObject {
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: path.string)
         guard try FileStatus(of: raw, path.string).isRegularFile else {
@@ -106,4 +120,7 @@ public struct MappedFile: ~Copyable, Sendable {
 
     /// Closes the descriptor; mappings remain.
     public consuming func close() throws(IPCError) { try object.owned.close() }
+
+    /// Gives the descriptor away: the caller closes it from now on.
+    public consuming func release() -> FileDescriptor { object.owned.release() }
 }

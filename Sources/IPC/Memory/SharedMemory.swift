@@ -78,6 +78,20 @@ public struct SharedMemory: ~Copyable, Sendable {
         return SharedMemory(object: object, access: access)
     }
 
+    /// Takes over a descriptor of shared memory, such as one that was inherited or received.
+    ///
+    /// - Parameter access: What it is open for.
+    public init(adopting descriptor: consuming OwnedDescriptor, access: MemoryAccess = .readWrite) {
+        let name = "shared memory \(descriptor.rawValue)"
+        self.object = MemoryObject(owned: descriptor, name: name)
+        self.access = access
+    }
+
+    private init(object: consuming MemoryObject, access: MemoryAccess) {
+        self.object = object
+        self.access = access
+    }
+
     /// Removes a name. Mappings of it go on. The C function is `shm_unlink`.
     public static func unlink(_ name: String) throws(IPCError) {
         let name = try ResourceName(name).description
@@ -124,4 +138,7 @@ public struct SharedMemory: ~Copyable, Sendable {
 
     /// Closes the descriptor; mappings and the name remain.
     public consuming func close() throws(IPCError) { try object.owned.close() }
+
+    /// Gives the descriptor away: the caller closes it from now on.
+    public consuming func release() -> FileDescriptor { object.owned.release() }
 }

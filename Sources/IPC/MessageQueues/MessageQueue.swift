@@ -225,6 +225,9 @@ public struct MessageQueue: ~Copyable, Sendable {
     /// Closes the descriptor; queue and messages remain.
     public consuming func close() throws(IPCError) { try owned.close() }
 
+    /// Gives the descriptor away: the caller closes it from now on.
+    public consuming func release() -> FileDescriptor { owned.release() }
+
     private borrowing func sendError(_ errno: Errno, _ byteCount: Int, _ priority: UInt32) -> IPCError {
         switch errno {
         case .messageTooLong:

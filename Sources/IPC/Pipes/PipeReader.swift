@@ -107,5 +107,5 @@ public struct PipeReader: ~Copyable, Sendable {
     public consuming func close() throws(IPCError) { try end.owned.close() }
 
     /// Gives the descriptor away: the caller closes it from now on.
-    public consuming func take() -> FileDescriptor { end.owned.take() }
+    public consuming func release() -> FileDescriptor { end.owned.release() }
 }

@@ -81,5 +81,5 @@ public struct PipeWriter: ~Copyable, Sendable {
     public consuming func close() throws(IPCError) { try end.owned.close() }
 
     /// Gives the descriptor away: the caller closes it from now on.
-    public consuming func take() -> FileDescriptor { end.owned.take() }
+    public consuming func release() -> FileDescriptor { end.owned.release() }
 }

@@ -126,7 +126,7 @@ extension Pipeline {
         do throws(IPCError) {
             for _ in 0..<count {
                 let pipe = try AnonymousPipe()
-                joints.append((pipe.reader.take(), pipe.writer.take()))
+                joints.append((pipe.reader.release(), pipe.writer.release()))
             }
         } catch {
             for joint in joints {

@@ -67,6 +67,20 @@ public struct DatagramSocket: ~Copyable, Sendable {
         return DatagramSocket(connecting: handle)
     }
 
+    /// Connects this bound socket: from now on it sends to one address, and receives from that one only.
+    public borrowing func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) {
+        try Self.requireDatagrams(endpoint)
+        try handle.connect(to: try RawSocketAddress(endpoint), until: deadline)
+    }
+
+    /// Two connected Unix datagram sockets without a name. The C function is `socketpair`.
+    public static func makePair() throws(IPCError) -> DatagramSocketPair {
+        let ends = try SocketHandle.makePair(.datagram)
+        return DatagramSocketPair(
+            first: DatagramSocket(connecting: SocketHandle(adopting: ends.first)),
+            second: DatagramSocket(connecting: SocketHandle(adopting: ends.second)))
+    }
+
     private static func requireDatagrams(_ endpoint: Endpoint) throws(IPCError) {
         if case .tcp = endpoint {
             throw IPCError(.wrongType, "datagram socket", "\(endpoint)", advice: "TCP has no datagrams; use udp:// or unix://")
@@ -176,6 +190,21 @@ public struct DatagramSocket: ~Copyable, Sendable {
         try handle.setOption(SOL_SOCKET, SO_SNDBUF, CInt(clamping: bytes))
     }
 
+    /// A second descriptor for the same socket, close-on-exec like the first.
+    public borrowing func duplicate() throws(IPCError) -> OwnedDescriptor { try handle.owned.duplicate() }
+
     /// Closes the socket, and removes the socket file that it made.
     public consuming func close() {}
+}
+
+/// Two datagram sockets that are connected to each other.
+@frozen
+public struct DatagramSocketPair: ~Copyable, Sendable {
+    public let first: DatagramSocket
+    public let second: DatagramSocket
+
+    init(first: consuming DatagramSocket, second: consuming DatagramSocket) {
+        self.first = first
+        self.second = second
+    }
 }

@@ -36,9 +36,9 @@ public struct PacketSocket: ~Copyable, Sendable {
     public static func makePair() throws(IPCError) -> PacketSocketPair {
         let ends = try SocketHandle.makePair(.sequencedPacket)
         return PacketSocketPair(
-            first: PacketSocket(SocketHandle(adopting: OwnedDescriptor(adopting: ends.first), name: "socket \(ends.first)")),
+            first: PacketSocket(SocketHandle(adopting: ends.first)),
             second: PacketSocket(
-                SocketHandle(adopting: OwnedDescriptor(adopting: ends.second), name: "socket \(ends.second)")))
+                SocketHandle(adopting: ends.second)))
     }
 
     /// The descriptor, lent.
@@ -123,6 +123,9 @@ public struct PacketSocket: ~Copyable, Sendable {
 
     /// Closes the socket and reports the error that `deinit` cannot.
     public consuming func close() throws(IPCError) { try handle.owned.close() }
+
+    /// Gives the descriptor away: the caller closes it from now on.
+    public consuming func release() -> FileDescriptor { handle.owned.release() }
 }
 
 extension IPCError {

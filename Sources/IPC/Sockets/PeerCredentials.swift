@@ -13,15 +13,14 @@ public struct PeerCredentials: Hashable, Sendable {
 extension SocketHandle {
     /// `SO_PEERCRED`: as it was when the connection was made.
     borrowing func peerCredentials() throws(IPCError) -> PeerCredentials {
-        var raw = ucred()
-        var length = socklen_t(MemoryLayout<ucred>.size)
+        var raw = ipc_credentials()
         let descriptor = rawValue
-        _ = try systemCall { unsafe getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &raw, &length) }.orThrow("getsockopt", name)
-        guard raw.pid != 0 else {
+        _ = try systemCall { unsafe ipc_peer_credentials(descriptor, &raw) }.orThrow("getsockopt", name)
+        guard raw.process != 0 else {
             throw IPCError(
                 .unsupported, "peer credentials", name, advice: "only connected Unix sockets know their peer")
         }
-        return PeerCredentials(process: raw.pid, user: raw.uid, group: raw.gid)
+        return PeerCredentials(process: raw.process, user: raw.user, group: raw.group)
     }
 
     /// `SO_PEERPIDFD` (Linux 6.5): the process that connected, without the race of its number being used again.

@@ -15,6 +15,9 @@ struct SocketHandle: ~Copyable, Sendable {
         self.name = name
     }
 
+    /// Takes over a descriptor that was just made.
+    init(adopting raw: CInt) { self.init(adopting: OwnedDescriptor(adopting: raw), name: "socket \(raw)") }
+
     /// Takes over a socket of a known type.
     init(adopting descriptor: consuming OwnedDescriptor, requiring type: SocketType) throws(IPCError) {
         let name = "socket \(descriptor.rawValue)"

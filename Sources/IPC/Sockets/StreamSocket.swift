@@ -43,9 +43,9 @@ public struct StreamSocket: ~Copyable, Sendable {
     public static func makePair() throws(IPCError) -> SocketPair {
         let ends = try SocketHandle.makePair(.stream)
         return SocketPair(
-            first: StreamSocket(SocketHandle(adopting: OwnedDescriptor(adopting: ends.first), name: "socket \(ends.first)")),
+            first: StreamSocket(SocketHandle(adopting: ends.first)),
             second: StreamSocket(
-                SocketHandle(adopting: OwnedDescriptor(adopting: ends.second), name: "socket \(ends.second)")))
+                SocketHandle(adopting: ends.second)))
     }
 
     /// The descriptor, lent.
@@ -107,6 +107,9 @@ public struct StreamSocket: ~Copyable, Sendable {
 
     /// Closes the socket and reports the error that `deinit` cannot.
     public consuming func close() throws(IPCError) { try handle.owned.close() }
+
+    /// Gives the descriptor away: the caller closes it from now on.
+    public consuming func release() -> FileDescriptor { handle.owned.release() }
 }
 
 /// Two sockets that are connected to each other.

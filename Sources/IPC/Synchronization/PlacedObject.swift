@@ -8,7 +8,7 @@ import SystemPackage
 /// It starts with a word that is 0 in fresh memory, ``Kind`` when it is ready, and that with the highest bit set while
 /// one process initialises it. Nobody can use it half made, and nobody can take a semaphore for a mutex.
 @safe
-struct PlacedObject: @unchecked Sendable {
+package struct PlacedObject: @unchecked Sendable {
     /// Distinct words that no plausible content of other memory equals.
     enum Kind: UInt32 {
         case semaphore = 0x4950_4301
@@ -20,7 +20,7 @@ struct PlacedObject: @unchecked Sendable {
     /// Where it may lie: so that no two of them share a cache line.
     static let alignment = 64
     /// The first bytes belong to the state word; the object itself comes after them.
-    static let headerSize = 16
+    package static let headerSize = 16
 
     let mapping: MemoryMapping
     /// The object itself, after its header. Valid for as long as `mapping` is referenced.

@@ -1,0 +1,89 @@
+// The measurements in plain C: what each Swift wrapper is held to, and the limits of the machine.
+//
+// A link is one process's side of a mechanism. The Swift loops and these do the same work on the same kernel objects:
+// a sender fills the payload with words that count up from the message's index, a receiver adds all of them up.
+#ifndef C_BASELINES_H
+#define C_BASELINES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum cb_kind {
+    CB_STREAM,       // pipe, fifo: write and read
+    CB_SOCKET,       // Unix stream, TCP: send and recv
+    CB_PACKET,       // Unix datagram, sequenced packet, UDP: send and recv, whole messages
+    CB_QUEUE,        // mq_send and mq_receive
+    CB_SIGNAL,       // pidfd_send_signal and a signalfd
+    CB_EVENTFD,      // write and read
+    CB_SEMAPHORE,    // shared memory and two semaphores per direction
+    CB_FUTEX,        // shared memory and futexes
+    CB_SPIN,         // shared memory, polled
+};
+
+struct cb_ring;  // in links.h
+
+struct cb_link {
+    enum cb_kind kind;
+    int send_descriptor;
+    int receive_descriptor;
+    int signal_number;
+    size_t size;             // of a message in bytes
+    unsigned char *buffer;   // for mechanisms that copy; as large as one message
+    struct cb_ring *send_ring, *receive_ring;
+    void *send_free, *send_used, *receive_free, *receive_used;  // sem_t of the rings
+    uint32_t slot_count;     // a power of two
+    uint64_t sent, received;  // messages so far
+};
+
+// Each returns 0, an errno, or CB_CORRUPTED if a payload was not what was sent.
+enum { CB_CORRUPTED = -1 };
+
+// Round trips: `samples[i]` gets the nanoseconds of the i-th.
+int cb_ping(struct cb_link *link, uint64_t count, uint64_t *samples);
+int cb_echo(struct cb_link *link, uint64_t count);
+
+// One way: the consumer reports the nanoseconds between its first and its last message, and how many came.
+int cb_produce(struct cb_link *link, uint64_t count);
+int cb_consume(struct cb_link *link, uint64_t count, int is_lossy, uint64_t *elapsed, uint64_t *received);
+
+// At a fixed rate: message i is to be sent at `start + i * interval` on CLOCK_MONOTONIC; `samples[i]` gets its age on
+// arrival, counted from that intended time.
+int cb_produce_paced(struct cb_link *link, uint64_t count, uint64_t start, uint64_t interval);
+int cb_consume_paced(struct cb_link *link, uint64_t count, int is_lossy, uint64_t start, uint64_t interval,
+                     uint64_t *samples, uint64_t *received);
+
+// The machine's limits.
+void cb_line_ping(void *memory, int is_first, uint64_t count, uint64_t *samples);
+double cb_copy_bandwidth(size_t size, uint64_t nanoseconds);
+
+uint64_t cb_now(void);
+
+// The wait until a paced message is due; sleeps if that is far, and polls the clock at the end.
+void cb_wait_until(uint64_t time);
+
+// One pause of a polling loop; gives the processor away now and then, for when the other side needs the same core.
+static inline void cb_relax(uint32_t *spins) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+    extern int sched_yield(void);
+    if ((++*spins & 1023) == 0) sched_yield();
+}
+
+// The payload: words that count up from `index`. Sizes are multiples of 8.
+static inline void cb_fill(void *payload, size_t size, uint64_t index) {
+    uint64_t *words = (uint64_t *)payload;
+    for (size_t i = 0; i < size / 8; i++) words[i] = index + i;
+}
+
+// The index of a payload, after reading all of it; UINT64_MAX if it is not as it was filled.
+static inline uint64_t cb_check(const void *payload, size_t size) {
+    const uint64_t *words = (const uint64_t *)payload;
+    uint64_t sum = 0, count = size / 8, index = words[0];
+    for (size_t i = 0; i < count; i++) sum += words[i];
+    return sum == index * count + count * (count - 1) / 2 ? index : UINT64_MAX;
+}
+
+#endif

@@ -1,0 +1,238 @@
+// Sending and receiving one message by each mechanism: fill or check the payload, and the calls in between.
+#ifndef CB_LINKS_H
+#define CB_LINKS_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "CBaselines.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <mqueue.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// One direction of a ring in shared memory: one producer, one consumer. Each field that one side writes and the other
+// reads has a cache line of its own.
+struct cb_ring {
+    _Alignas(64) uint32_t tail;  // messages published, by the producer
+    _Alignas(64) uint32_t consumer_waits;
+    _Alignas(64) uint32_t head;  // messages taken, by the consumer
+    _Alignas(64) uint32_t producer_waits;
+    _Alignas(64) unsigned char free_slots[64];  // a semaphore
+    _Alignas(64) unsigned char used_slots[64];  // a semaphore
+    _Alignas(64) unsigned char slots[];
+};
+
+// Swift's RingLayout says the same.
+_Static_assert(offsetof(struct cb_ring, consumer_waits) == 64 && offsetof(struct cb_ring, head) == 128 &&
+                   offsetof(struct cb_ring, producer_waits) == 192 && offsetof(struct cb_ring, free_slots) == 256 &&
+                   offsetof(struct cb_ring, used_slots) == 320 && offsetof(struct cb_ring, slots) == 384,
+               "the layout of a ring");
+
+#define CB_INLINE static inline __attribute__((always_inline))
+
+// Byte streams: a call may transfer less than was asked for.
+
+CB_INLINE int cb_send_stream(struct cb_link *link, uint64_t index) {
+    cb_fill(link->buffer, link->size, index);
+    for (size_t done = 0; done < link->size;) {
+        ssize_t count = write(link->send_descriptor, link->buffer + done, link->size - done);
+        if (count >= 0) done += (size_t)count;
+        else if (errno != EINTR) return errno;
+    }
+    return 0;
+}
+
+CB_INLINE int cb_receive_stream(struct cb_link *link, uint64_t *index) {
+    for (size_t done = 0; done < link->size;) {
+        ssize_t count = read(link->receive_descriptor, link->buffer + done, link->size - done);
+        if (count > 0) done += (size_t)count;
+        else if (count == 0) return EPIPE;
+        else if (errno != EINTR) return errno;
+    }
+    *index = cb_check(link->buffer, link->size);
+    return 0;
+}
+
+CB_INLINE int cb_send_socket(struct cb_link *link, uint64_t index) {
+    cb_fill(link->buffer, link->size, index);
+    for (size_t done = 0; done < link->size;) {
+        ssize_t count = send(link->send_descriptor, link->buffer + done, link->size - done, MSG_NOSIGNAL);
+        if (count >= 0) done += (size_t)count;
+        else if (errno != EINTR) return errno;
+    }
+    return 0;
+}
+
+CB_INLINE int cb_receive_socket(struct cb_link *link, uint64_t *index) {
+    for (size_t done = 0; done < link->size;) {
+        ssize_t count = recv(link->receive_descriptor, link->buffer + done, link->size - done, 0);
+        if (count > 0) done += (size_t)count;
+        else if (count == 0) return EPIPE;
+        else if (errno != EINTR) return errno;
+    }
+    *index = cb_check(link->buffer, link->size);
+    return 0;
+}
+
+// Whole messages. A message of another length is the mark that a lossy stream has ended.
+
+CB_INLINE int cb_send_packet(struct cb_link *link, uint64_t index) {
+    cb_fill(link->buffer, link->size, index);
+    while (send(link->send_descriptor, link->buffer, link->size, MSG_NOSIGNAL) < 0)
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+CB_INLINE int cb_receive_packet(struct cb_link *link, uint64_t *index) {
+    ssize_t count;
+    while ((count = recv(link->receive_descriptor, link->buffer, link->size, MSG_TRUNC)) < 0)
+        if (errno != EINTR) return errno;
+    if ((size_t)count != link->size) return ENODATA;
+    *index = cb_check(link->buffer, link->size);
+    return 0;
+}
+
+CB_INLINE int cb_send_queue(struct cb_link *link, uint64_t index) {
+    cb_fill(link->buffer, link->size, index);
+    while (mq_send(link->send_descriptor, (const char *)link->buffer, link->size, 0) < 0)
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+CB_INLINE int cb_receive_queue(struct cb_link *link, uint64_t *index) {
+    while (mq_receive(link->receive_descriptor, (char *)link->buffer, link->size, 0) < 0)
+        if (errno != EINTR) return errno;
+    *index = cb_check(link->buffer, link->size);
+    return 0;
+}
+
+// Notices: a signal carries one word, an eventfd counts.
+
+CB_INLINE int cb_send_signal(struct cb_link *link, uint64_t index) {
+    siginfo_t information;
+    memset(&information, 0, sizeof information);
+    information.si_signo = link->signal_number;
+    information.si_code = SI_QUEUE;
+    information.si_pid = getpid();
+    information.si_uid = getuid();
+    information.si_value.sival_ptr = (void *)(uintptr_t)index;
+    while (syscall(SYS_pidfd_send_signal, link->send_descriptor, link->signal_number, &information, 0) < 0) {
+        if (errno != EAGAIN) return errno;
+        sched_yield();  // the receiver's queue of signals is full
+    }
+    return 0;
+}
+
+CB_INLINE int cb_receive_signal(struct cb_link *link, uint64_t *index) {
+    struct signalfd_siginfo information;
+    while (read(link->receive_descriptor, &information, sizeof information) < 0)
+        if (errno != EINTR) return errno;
+    *index = information.ssi_ptr;
+    return 0;
+}
+
+CB_INLINE int cb_send_eventfd(struct cb_link *link, uint64_t index) {
+    (void)index;
+    uint64_t one = 1;
+    while (write(link->send_descriptor, &one, sizeof one) < 0)
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+CB_INLINE int cb_receive_eventfd(struct cb_link *link, uint64_t *index) {
+    uint64_t value;
+    while (read(link->receive_descriptor, &value, sizeof value) < 0)
+        if (errno != EINTR) return errno;
+    *index = link->received++;
+    return 0;
+}
+
+// Shared memory: the payload is filled and checked in place, in the next slot of a ring.
+
+CB_INLINE unsigned char *cb_slot(struct cb_link *link, struct cb_ring *ring, uint64_t number) {
+    return ring->slots + (number & (link->slot_count - 1)) * link->size;
+}
+
+CB_INLINE int cb_sem_wait(void *semaphore) {
+    while (sem_wait((sem_t *)semaphore) < 0)
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+CB_INLINE int cb_send_semaphore(struct cb_link *link, uint64_t index) {
+    int error = cb_sem_wait(link->send_free);
+    if (error) return error;
+    cb_fill(cb_slot(link, link->send_ring, link->sent++), link->size, index);
+    return sem_post((sem_t *)link->send_used) < 0 ? errno : 0;
+}
+
+CB_INLINE int cb_receive_semaphore(struct cb_link *link, uint64_t *index) {
+    int error = cb_sem_wait(link->receive_used);
+    if (error) return error;
+    *index = cb_check(cb_slot(link, link->receive_ring, link->received++), link->size);
+    return sem_post((sem_t *)link->receive_free) < 0 ? errno : 0;
+}
+
+#define CB_ATOMIC(field) ((_Atomic uint32_t *)&(field))
+
+// Sleeps until `*word` is no longer `seen`, with `*waits` up so that the other side knows to wake.
+CB_INLINE void cb_futex_sleep(uint32_t *word, uint32_t seen, uint32_t *waits) {
+    atomic_store_explicit(CB_ATOMIC(*waits), 1, memory_order_seq_cst);
+    if (atomic_load_explicit(CB_ATOMIC(*word), memory_order_seq_cst) == seen)
+        syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, 0, 0, FUTEX_BITSET_MATCH_ANY);
+}
+
+CB_INLINE void cb_publish(uint32_t *word, uint32_t value, uint32_t *waits, int wakes) {
+    if (!wakes) {
+        atomic_store_explicit(CB_ATOMIC(*word), value, memory_order_release);
+        return;
+    }
+    atomic_store_explicit(CB_ATOMIC(*word), value, memory_order_seq_cst);
+    if (atomic_load_explicit(CB_ATOMIC(*waits), memory_order_seq_cst)) {
+        atomic_store_explicit(CB_ATOMIC(*waits), 0, memory_order_relaxed);
+        syscall(SYS_futex, word, FUTEX_WAKE, 1, 0, 0, 0);
+    }
+}
+
+// Waits until the other side's counter has moved on from `seen`.
+CB_INLINE void cb_await(uint32_t *word, uint32_t seen, uint32_t *waits, int sleeps) {
+    uint32_t spins = 0;
+    while (atomic_load_explicit(CB_ATOMIC(*word), memory_order_acquire) == seen) {
+        if (sleeps) cb_futex_sleep(word, seen, waits);
+        else cb_relax(&spins);
+    }
+}
+
+CB_INLINE int cb_send_ring(struct cb_link *link, uint64_t index, int sleeps) {
+    struct cb_ring *ring = link->send_ring;
+    uint32_t number = (uint32_t)link->sent++;
+    cb_await(&ring->head, number - link->slot_count, &ring->producer_waits, sleeps);
+    cb_fill(cb_slot(link, ring, number), link->size, index);
+    cb_publish(&ring->tail, number + 1, &ring->consumer_waits, sleeps);
+    return 0;
+}
+
+CB_INLINE int cb_receive_ring(struct cb_link *link, uint64_t *index, int sleeps) {
+    struct cb_ring *ring = link->receive_ring;
+    uint32_t number = (uint32_t)link->received++;
+    cb_await(&ring->tail, number, &ring->consumer_waits, sleeps);
+    *index = cb_check(cb_slot(link, ring, number), link->size);
+    cb_publish(&ring->head, number + 1, &ring->producer_waits, sleeps);
+    return 0;
+}
+
+CB_INLINE int cb_send_futex(struct cb_link *link, uint64_t index) { return cb_send_ring(link, index, 1); }
+CB_INLINE int cb_receive_futex(struct cb_link *link, uint64_t *index) { return cb_receive_ring(link, index, 1); }
+CB_INLINE int cb_send_spin(struct cb_link *link, uint64_t index) { return cb_send_ring(link, index, 0); }
+CB_INLINE int cb_receive_spin(struct cb_link *link, uint64_t *index) { return cb_receive_ring(link, index, 0); }
+
+#endif

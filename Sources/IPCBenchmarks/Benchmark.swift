@@ -1,0 +1,198 @@
+import CBaselines
+import IPC
+
+/// A whole run: every mechanism and size, two processes each time, Swift and C in turn.
+public struct Benchmark {
+    public let options: BenchmarkOptions
+    private let executable: WorkerExecutable
+    private let interruption: Interruption
+    private let progress: (String) -> Void
+    private var result: BenchmarkResult
+    private var generator: SeededGenerator
+
+    /// - Parameters:
+    ///   - executable: How to start the workers.
+    ///   - interruption: Ends the run when the user wants to.
+    ///   - progress: Is told what is being measured.
+    public init(
+        _ options: BenchmarkOptions, executable: WorkerExecutable, interruption: Interruption,
+        progress: @escaping (String) -> Void
+    ) {
+        self.options = options
+        self.executable = executable
+        self.interruption = interruption
+        self.progress = progress
+        result = BenchmarkResult(options: options, machine: .current)
+        generator = SeededGenerator(seed: options.seed ?? 0)
+    }
+
+    /// Measures all that was asked for. What a mechanism cannot do is in ``BenchmarkResult/omissions``; after Ctrl-C, the
+    /// figures from before are returned.
+    public mutating func run() -> BenchmarkResult {
+        do throws(IPCError) {
+            progress("machine limits")
+            result.limits = try measureLimits()
+            let order = options.seed == nil ? options.mechanisms : options.mechanisms.shuffled(using: &generator)
+            for mechanism in order {
+                let sizes = mechanism.fixedPayload.map { [$0] } ?? options.sizes
+                for size in sizes {
+                    progress("\(mechanism.rawValue) \(Quantity.size(size))")
+                    try measure(mechanism, size)
+                }
+            }
+        } catch {
+            result.isInterrupted = true
+        }
+        let order = options.mechanisms
+        result.measurements = result.measurements.enumerated().sorted {
+            let (left, right) = (order.firstIndex(of: $0.element.mechanism)!, order.firstIndex(of: $1.element.mechanism)!)
+            return (left, $0.offset) < (right, $1.offset)
+        }.map(\.element)
+        return result
+    }
+
+    /// Throws only if the user wants to stop.
+    private mutating func measure(_ mechanism: Mechanism, _ size: Int) throws(IPCError) {
+        do throws(IPCError) {
+            let pair = try WorkerPair.start(
+                mechanism, size: size, placement: options.placement, executable: executable, interruption)
+            if let rate = options.rate {
+                try measurePaced(pair, mechanism, size, rate)
+            } else {
+                let latency = try measureLatency(pair, mechanism, size)
+                let throughput = try measureThroughput(pair, mechanism, size)
+                if options.hasBaseline {
+                    result.ratios.append(
+                        BaselineRatio(
+                            mechanism: mechanism, payloadBytes: size, latency: latency, throughput: throughput))
+                }
+            }
+        } catch where error.operation == Interruption.operation {
+            throw error
+        } catch {
+            let reason = error.code == .messageTooLarge ? "does not fit: \(error.advice)" : error.description
+            result.omissions.append(Omission(mechanism: mechanism, payloadBytes: size, reason: reason))
+        }
+    }
+
+    /// The two implementations of a round, in an order that changes.
+    private mutating func implementations() -> [Implementation] {
+        guard options.hasBaseline else { return [.swift] }
+        return Bool.random(using: &generator) ? [.swift, .c] : [.c, .swift]
+    }
+
+    /// How many messages a round takes: found by doubling until a trial is long enough to judge.
+    private func roundCount(limit: Int, _ trial: (Int) throws(IPCError) -> UInt64) throws(IPCError) -> Int {
+        if let count = options.count { return max(1, min(limit, count / BenchmarkOptions.rounds)) }
+        let wanted = options.duration * 1e9 / Double(BenchmarkOptions.rounds)
+        var count = 16
+        while true {
+            let elapsed = Double(try trial(count))
+            if elapsed >= wanted / 4 || count >= limit {
+                return max(1, min(limit, Int(Double(count) * wanted / max(elapsed, 1))))
+            }
+            count *= 4
+        }
+    }
+
+    private mutating func measureLatency(
+        _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int
+    ) throws(IPCError) -> Double? {
+        let limit = Worker.sampleCapacity / BenchmarkOptions.rounds
+        let count = try roundCount(limit: limit) { (count) throws(IPCError) in
+            try pair.ping(count, isC: false).reduce(0, +)
+        }
+        if options.hasBaseline { _ = try pair.ping(count, isC: true) }  // both warm
+        var samples: [Implementation: [UInt64]] = [:]
+        var ratios: [Double] = []
+        for _ in 0..<BenchmarkOptions.rounds {
+            var medians: [Implementation: UInt64] = [:]
+            for implementation in implementations() {
+                let round = try pair.ping(count, isC: implementation == .c)
+                samples[implementation, default: []] += round
+                medians[implementation] = round.sorted()[round.count / 2]
+            }
+            if let swift = medians[.swift], let c = medians[.c] { ratios.append(Double(swift) / Double(max(c, 1))) }
+        }
+        append(.latency, mechanism, size, samples)
+        return ratios.isEmpty ? nil : ratios.sorted()[ratios.count / 2]
+    }
+
+    private mutating func measureThroughput(
+        _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int
+    ) throws(IPCError) -> Double? {
+        let count = try roundCount(limit: 1 << 24) { (count) throws(IPCError) in
+            try pair.stream(count, isC: false).elapsed
+        }
+        if options.hasBaseline { _ = try pair.stream(count, isC: true) }
+        var totals: [Implementation: (elapsed: UInt64, received: UInt64)] = [:]
+        var ratios: [Double] = []
+        for _ in 0..<BenchmarkOptions.rounds {
+            var rates: [Implementation: Double] = [:]
+            for implementation in implementations() {
+                let (elapsed, received) = try pair.stream(count, isC: implementation == .c)
+                // The first message starts the clock.
+                let counted = received > 0 ? received - 1 : 0
+                totals[implementation, default: (0, 0)].elapsed += elapsed
+                totals[implementation, default: (0, 0)].received += counted
+                rates[implementation] = Double(counted) / Double(max(elapsed, 1))
+            }
+            if let swift = rates[.swift], let c = rates[.c], c > 0 { ratios.append(swift / c) }
+        }
+        for implementation in Implementation.allCases {
+            guard let total = totals[implementation], total.elapsed > 0 else { continue }
+            var measurement = Measurement(
+                mechanism: mechanism, implementation: implementation, measure: .throughput,
+                placement: options.placement, payloadBytes: size, count: Int(total.received))
+            measurement.messagesPerSecond = Double(total.received) * 1e9 / Double(total.elapsed)
+            result.measurements.append(measurement)
+        }
+        return ratios.isEmpty ? nil : ratios.sorted()[ratios.count / 2]
+    }
+
+    private mutating func measurePaced(
+        _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int, _ rate: Int
+    ) throws(IPCError) {
+        let interval = UInt64(1_000_000_000 / rate)
+        let wanted = options.count ?? Int(options.duration * 4 * Double(rate))
+        let count = max(1, min(Worker.sampleCapacity, wanted))
+        _ = try pair.paced(max(1, count / 10), interval: interval, isC: false)  // warm
+        for implementation in implementations() {
+            let (ages, time) = try pair.paced(count, interval: interval, isC: implementation == .c)
+            guard !ages.isEmpty else { continue }
+            append(.latency, mechanism, size, [implementation: ages], rate: rate, Double(time) / Double(ages.count))
+        }
+    }
+
+    private mutating func append(
+        _ measure: Measurement.Measure, _ mechanism: Mechanism, _ size: Int, _ samples: [Implementation: [UInt64]],
+        rate: Int? = nil, _ processorTime: Double? = nil
+    ) {
+        for implementation in Implementation.allCases {
+            guard let samples = samples[implementation] else { continue }
+            var measurement = Measurement(
+                mechanism: mechanism, implementation: implementation, measure: measure, placement: options.placement,
+                payloadBytes: size, count: samples.count)
+            measurement.latency = Measurement.Latency(samples)
+            measurement.rate = rate
+            measurement.processorNanosecondsPerMessage = processorTime
+            result.measurements.append(measurement)
+        }
+    }
+
+    private func measureLimits() throws(IPCError) -> MachineLimits {
+        var line: Measurement.Latency?
+        if Placement.processors.count > 1 {
+            do throws(IPCError) {
+                let pair = try WorkerPair.start(.shmSpin, size: 64, placement: .crossCore, executable: executable, interruption)
+                _ = try pair.linePing(10_000)
+                line = Measurement.Latency(try pair.linePing(200_000))
+            } catch where error.operation == Interruption.operation {
+                throw error
+            } catch {
+                // No shared memory here: its own rows say why.
+            }
+        }
+        return MachineLimits(lineRoundTrip: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 20, 100_000_000))
+    }
+}

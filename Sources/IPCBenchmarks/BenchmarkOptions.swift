@@ -1,0 +1,35 @@
+/// What to measure, and how long.
+public struct BenchmarkOptions: Sendable {
+    public var mechanisms: [Mechanism] = Mechanism.allCases
+    public var sizes: [Int] = [64, 4096, 65_536, 1_048_576]
+    public var placement: Placement = .crossCore
+    /// Seconds for each figure of each implementation.
+    public var duration: Double = 0.25
+    /// Messages for each figure, instead of ``duration``.
+    public var count: Int?
+    /// Messages per second for one-way latency, instead of round trips.
+    public var rate: Int?
+    /// Run the C twin beside each.
+    public var hasBaseline = false
+    /// Decides the order of mechanisms and of the two implementations; nil for the order of the table.
+    public var seed: UInt64?
+
+    public init() {}
+
+    /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike.
+    static let rounds = 5
+}
+
+/// A small generator of reproducible numbers (SplitMix64, Steele and others 2014).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}

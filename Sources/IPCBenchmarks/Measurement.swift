@@ -1,0 +1,99 @@
+import Histogram
+
+/// One figure of a run: what a mechanism did at a size, in one implementation and placement.
+public struct Measurement: Sendable {
+    public enum Measure: String, Sendable {
+        case latency
+        case throughput
+    }
+
+    public let mechanism: Mechanism
+    public let implementation: Implementation
+    public let measure: Measure
+    public let placement: Placement
+    public let payloadBytes: Int
+    /// Round trips, or messages that came.
+    public let count: Int
+    /// Latency in nanoseconds: of a round trip, or of one way if a rate was given.
+    public var latency: Latency?
+    public var messagesPerSecond: Double?
+    /// The rate at which messages were to be sent, if one was given.
+    public var rate: Int?
+    /// Processor time of both processes together, per message in nanoseconds, if a rate was given.
+    public var processorNanosecondsPerMessage: Double?
+
+    public var bytesPerSecond: Double? { messagesPerSecond.map { $0 * Double(payloadBytes) } }
+
+    public struct Latency: Sendable {
+        public let p50: UInt64
+        public let p90: UInt64
+        public let p99: UInt64
+        public let p999: UInt64
+        public let max: UInt64
+
+        init(_ samples: [UInt64]) {
+            var histogram = Histogram<UInt64>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
+            var greatest: UInt64 = 0
+            for sample in samples {
+                histogram.record(min(sample, 60_000_000_000))
+                greatest = Swift.max(greatest, sample)
+            }
+            p50 = histogram.valueAtPercentile(50)
+            p90 = histogram.valueAtPercentile(90)
+            p99 = histogram.valueAtPercentile(99)
+            p999 = histogram.valueAtPercentile(99.9)
+            max = greatest
+        }
+    }
+}
+
+/// What the Swift wrapper costs beside its C twin: the median over interleaved rounds of Swift divided by C.
+public struct BaselineRatio: Sendable {
+    public let mechanism: Mechanism
+    public let payloadBytes: Int
+    /// Of the median round trips; at most 1.05 is wanted.
+    public let latency: Double?
+    /// Of messages per second; at least 0.95 is wanted.
+    public let throughput: Double?
+}
+
+/// Why a mechanism, or one size of it, was not measured.
+public struct Omission: Sendable {
+    public let mechanism: Mechanism
+    public let payloadBytes: Int
+    public let reason: String
+}
+
+/// The limits of the machine, measured in C.
+public struct MachineLimits: Sendable {
+    /// The round trip of a bare cache line between two cores; nil on one core.
+    public let lineRoundTrip: Measurement.Latency?
+    /// Bytes copied per second, in blocks of 1 MiB.
+    public let copyBytesPerSecond: Double
+}
+
+/// All that a run brought.
+public struct BenchmarkResult: Sendable {
+    public var options: BenchmarkOptions
+    public var machine: Machine
+    public var measurements: [Measurement] = []
+    public var ratios: [BaselineRatio] = []
+    public var omissions: [Omission] = []
+    public var limits: MachineLimits?
+    /// True if the user stopped it: the figures are those from before.
+    public var isInterrupted = false
+
+    public func latency(_ mechanism: Mechanism, _ size: Int) -> Measurement? {
+        measurements.first {
+            $0.mechanism == mechanism && $0.implementation == .swift && $0.measure == .latency
+                && $0.payloadBytes == (mechanism.fixedPayload ?? size)
+        }
+    }
+
+    public func throughput(_ mechanism: Mechanism, _ size: Int) -> Measurement? {
+        measurements.first {
+            $0.mechanism == mechanism && $0.implementation == .swift && $0.measure == .throughput
+                && $0.payloadBytes == (mechanism.fixedPayload ?? size)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+/// A way for processes to exchange data, as `ipc bench` names it.
+public enum Mechanism: String, CaseIterable, Sendable {
+    case pipe
+    case fifo
+    case unixStream = "unix-stream"
+    case unixDatagram = "unix-datagram"
+    case unixSeqpacket = "unix-seqpacket"
+    case tcp
+    case udp
+    case messageQueue = "message-queue"
+    case signal
+    case eventfd
+    case shmSemaphore = "shm-semaphore"
+    case shmFutex = "shm-futex"
+    case shmSpin = "shm-spin"
+    case mappedFile = "mapped-file"
+}
+
+/// What the guide's table says of a mechanism, beside the figures.
+public struct MechanismFacts: Sendable {
+    public let direction: String
+    public let relation: String
+    /// System calls per message, sender's and receiver's together, when nobody has to sleep or be woken.
+    public let systemCalls: String
+    /// Copies of the payload per message, by the kernel.
+    public let copies: Int
+    public let complexity: String
+    public let suits: String
+}
+
+extension Mechanism {
+    public var facts: MechanismFacts {
+        switch self {
+        case .pipe:
+            MechanismFacts(
+                direction: "one way", relation: "parent and child", systemCalls: "2", copies: 2, complexity: "low",
+                suits: "simple hand-over of data")
+        case .fifo:
+            MechanismFacts(
+                direction: "one way", relation: "any two", systemCalls: "2", copies: 2, complexity: "low",
+                suits: "unrelated processes, shell scripts")
+        case .unixStream:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "2", copies: 2, complexity: "medium",
+                suits: "client and server on one machine")
+        case .unixDatagram:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "2", copies: 2, complexity: "medium",
+                suits: "whole messages, many senders")
+        case .unixSeqpacket:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "2", copies: 2, complexity: "medium",
+                suits: "whole messages, and an end that is noticed")
+        case .tcp:
+            MechanismFacts(
+                direction: "both ways", relation: "any, also remote", systemCalls: "2", copies: 2, complexity: "medium",
+                suits: "network communication")
+        case .udp:
+            MechanismFacts(
+                direction: "both ways", relation: "any, also remote", systemCalls: "2", copies: 2, complexity: "medium",
+                suits: "network messages that may be lost")
+        case .messageQueue:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "2", copies: 2, complexity: "medium",
+                suits: "asynchronous messages with priorities")
+        case .signal:
+            MechanismFacts(
+                direction: "one way", relation: "any, same user", systemCalls: "2", copies: 0, complexity: "low",
+                suits: "notice of events")
+        case .eventfd:
+            MechanismFacts(
+                direction: "both ways", relation: "inherited or passed", systemCalls: "2", copies: 0, complexity: "low",
+                suits: "notice that can be polled")
+        case .shmSemaphore:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "0 to 4", copies: 0,
+                complexity: "high", suits: "large data, producer and consumer")
+        case .shmFutex:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "0 to 2", copies: 0,
+                complexity: "high", suits: "large data at low latency")
+        case .shmSpin:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "high",
+                suits: "least latency, at a core for each waiter")
+        case .mappedFile:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "high",
+                suits: "large data that outlives the processes")
+        }
+    }
+
+    /// A signal and an eventfd carry one word at most.
+    public var fixedPayload: Int? { self == .signal || self == .eventfd ? 8 : nil }
+
+    /// Whether messages may be lost on the way.
+    var isLossy: Bool { self == .udp }
+
+    /// Whether waiting is polling, so that two processes on one core only hinder each other.
+    public var isPolled: Bool { self == .shmSpin || self == .mappedFile }
+}

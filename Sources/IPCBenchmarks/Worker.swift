@@ -1,0 +1,141 @@
+import CBaselines
+import CIPCShims
+import Glibc
+import IPC
+import SystemPackage
+
+/// One of the two processes of a measurement: takes commands over a socket and runs the loops.
+public enum Worker {
+    static let controlDescriptor: CInt = 3
+    static let resultsDescriptor: CInt = 4
+    /// How many samples fit into the results.
+    static let sampleCapacity = 1 << 20
+
+    /// Runs until the coordinator closes the socket.
+    ///
+    /// - Parameters:
+    ///   - isFirst: Whether this is the process that starts a round trip, and that produces.
+    ///   - placement: Where it runs.
+    public static func run(isFirst: Bool, placement: Placement) throws(IPCError) {
+        ipc_die_with_parent()
+        // As servers do; the C twin relies on it, so both write to pipes by the same call.
+        ipc_ignore_signal(SIGPIPE)
+        // The coordinator decides what Ctrl-C at the terminal means, and ends its workers.
+        ipc_ignore_signal(SIGINT)
+        // Blocked from the start: the other worker may send before this one has its signalfd.
+        SignalSet([SignalLink.signal]).blockInCallingThread()
+        if let processor = placement.processor(isFirst: isFirst) { ipc_set_affinity(CInt(processor)) }
+
+        let control = try PacketSocket(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: controlDescriptor)))
+        let memory = SharedMemory(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: resultsDescriptor)))
+        let results = try memory.map(prefaulting: isFirst)
+
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        var descriptors = ReceivedDescriptors()
+        var elements = bytes.mutableSpan
+        var buffer = unsafe elements.mutableBytes
+        let count = try control.receive(into: &buffer, descriptors: &descriptors)
+        guard count > 0 else { return }
+        guard let command = WorkerPacket<WorkerCommand>(bytes, count: count)?.record, command.action == .attach else {
+            throw Loops.corrupted
+        }
+        let mechanism = Mechanism.allCases[Int(command.mechanism)]
+        let session = Session(control: control, results: results, mechanism: mechanism)
+        do throws(IPCError) {
+            try LinkFactory.withLink(mechanism, size: Int(command.size), isFirst: isFirst, &descriptors, session)
+        } catch {
+            try session.control.send(WorkerReply(outcome: .failed, isTooLarge: error.code == .messageTooLarge), text: error.description)
+        }
+    }
+}
+
+/// The commands after the first, with the link at hand.
+private struct Session: LinkBody, ~Copyable {
+    let control: PacketSocket
+    let results: MemoryMapping
+    let mechanism: Mechanism
+
+    borrowing func run<L: Link & ~Copyable>(_ link: inout L, _ c: inout cb_link) throws(IPCError) {
+        try control.send(WorkerReply(outcome: .ready))
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = try receive(&bytes)
+            guard let command = WorkerPacket<WorkerCommand>(bytes, count: count)?.record else { return }
+            let before = processorTime()
+            var reply = WorkerReply(outcome: .done)
+            // Who waits for the other side says that it is there; then the other one starts.
+            if [.echo, .consume, .consumePaced, .lineEcho].contains(command.action) {
+                if mechanism.isLossy { try link.discardLeftovers() }
+                try control.send(WorkerReply(outcome: .ready))
+            }
+            if command.action == .linePing || command.action == .lineEcho {
+                // The samples come first in the results; the two lines lie behind them.
+                let lines = unsafe results.pointer(at: Worker.sampleCapacity * 8, byteCount: 256)
+                unsafe cb_line_ping(lines, command.action == .linePing ? 1 : 0, command.count, samples(0))
+            } else if command.isC {
+                try unsafe runC(command, &c, &reply)
+            } else {
+                link.progress = unsafe LinkProgress(sent: c.sent, received: c.received)
+                try runSwift(command, &link, &reply)
+                unsafe (c.sent, c.received) = (link.progress.sent, link.progress.received)
+            }
+            if mechanism.isLossy, [.produce, .producePaced].contains(command.action) { try link.markEnd() }
+            reply.processorTime = processorTime() - before
+            try control.send(reply)
+        }
+    }
+
+    private borrowing func receive(_ bytes: inout [UInt8]) throws(IPCError) -> Int {
+        var elements = bytes.mutableSpan
+        var buffer = unsafe elements.mutableBytes
+        return try control.receive(into: &buffer)
+    }
+
+    private borrowing func samples(_ count: UInt64) -> UnsafeMutablePointer<UInt64> {
+        unsafe results.pointer(at: 0, byteCount: Int(count) * 8).assumingMemoryBound(to: UInt64.self)
+    }
+
+    private borrowing func runSwift<L: Link & ~Copyable>(
+        _ command: WorkerCommand, _ link: inout L, _ reply: inout WorkerReply
+    ) throws(IPCError) {
+        let count = command.count
+        switch command.action {
+        case .ping: try unsafe Loops.ping(&link, count, samples(count))
+        case .echo: try Loops.echo(&link, count)
+        case .produce: try Loops.produce(&link, count)
+        case .producePaced: try Loops.produce(&link, count, start: command.start, interval: command.interval)
+        case .consume:
+            (reply.elapsed, reply.received) = try Loops.consume(&link, count, isLossy: mechanism.isLossy)
+        case .consumePaced:
+            reply.received = try unsafe Loops.consumePaced(
+                &link, count, isLossy: mechanism.isLossy, start: command.start, interval: command.interval,
+                base: mechanism == .eventfd ? link.progress.received : 0, samples(count))
+        case .attach, .linePing, .lineEcho: break
+        }
+    }
+
+    private borrowing func runC(_ command: WorkerCommand, _ c: inout cb_link, _ reply: inout WorkerReply) throws(IPCError) {
+        let count = command.count
+        let lossy: CInt = mechanism.isLossy ? 1 : 0
+        let result =
+            switch command.action {
+            case .ping: unsafe cb_ping(&c, count, samples(count))
+            case .echo: unsafe cb_echo(&c, count)
+            case .produce: unsafe cb_produce(&c, count)
+            case .producePaced: unsafe cb_produce_paced(&c, count, command.start, command.interval)
+            case .consume: unsafe cb_consume(&c, count, lossy, &reply.elapsed, &reply.received)
+            case .consumePaced:
+                unsafe cb_consume_paced(&c, count, lossy, command.start, command.interval, samples(count), &reply.received)
+            case .attach, .linePing, .lineEcho: CInt(0)
+            }
+        guard result != CInt(CB_CORRUPTED) else { throw Loops.corrupted }
+        guard result == 0 else { throw IPCError("C loop", mechanism.rawValue, Errno(rawValue: result)) }
+    }
+
+    /// Processor time of this process so far, in nanoseconds.
+    private borrowing func processorTime() -> UInt64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}

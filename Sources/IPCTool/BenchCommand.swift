@@ -1,0 +1,180 @@
+import ArgumentParser
+import Glibc
+import IPC
+import IPCBenchmarks
+import SystemPackage
+
+extension Placement: ExpressibleByArgument {}
+extension Mechanism: ExpressibleByArgument {}
+
+/// `ipc bench`: the guide's comparison, measured on this machine.
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure every mechanism between two real processes on this machine.",
+        discussion: """
+            Examples:
+              ipc bench                                   the whole comparison, in about a minute
+              ipc bench --mechanism pipe --mechanism unix-stream --size 64 --size 1048576
+              ipc bench --baseline                        each beside the same loop in C
+              ipc bench --rate 10000 --mechanism shm-futex --duration 2
+              ipc bench --report report.html              the same as a page with charts
+              ipc bench --format json > figures.json
+
+            Exit codes: 0 all that was asked for and exists here was measured; 1 nothing could be measured;
+            64 bad arguments; 130 stopped by Ctrl-C (the figures from before are printed).
+            """
+    )
+
+    enum Format: String, CaseIterable, ExpressibleByArgument {
+        case table, json, csv
+    }
+
+    @Option(name: .long, help: "Measure only this mechanism; may be repeated.")
+    var mechanism: [Mechanism] = []
+
+    @Option(name: .long, help: "Message size in bytes, a multiple of 8; may be repeated. (default: 64 4096 65536 1048576)")
+    var size: [Int] = []
+
+    @Option(name: .long, help: "Where the two processes run.")
+    var placement: Placement = .crossCore
+
+    @Option(name: .long, help: "Messages for each figure, instead of a duration.")
+    var count: Int?
+
+    @Option(name: .long, help: "Seconds for each figure of each implementation.")
+    var duration: Double = 0.25
+
+    @Option(name: .long, help: "Measure one-way latency at this many messages per second, instead of round trips.")
+    var rate: Int?
+
+    @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
+    var baseline = false
+
+    @Option(name: .long, help: "Shuffle the order of mechanisms and implementations by this number.")
+    var seed: UInt64?
+
+    @Option(name: .long, help: "How to print the figures.")
+    var format: Format = .table
+
+    @Option(name: .long, help: "Also write the figures as one self-contained HTML page to this file.")
+    var report: String?
+
+    func validate() throws {
+        for size in size where size < 8 || size % 8 != 0 || size > 1 << 24 {
+            throw ValidationError("--size \(size): a size is a multiple of 8 from 8 to 16777216 bytes.")
+        }
+        if let count, count < 1 || count > 1 << 24 { throw ValidationError("--count \(count): from 1 to 16777216.") }
+        guard duration > 0, duration <= 60 else {
+            throw ValidationError("--duration \(duration): more than 0 and at most 60 seconds.")
+        }
+        if let rate, rate < 1 || rate > 10_000_000 {
+            throw ValidationError("--rate \(rate): from 1 to 10000000 messages per second.")
+        }
+        if placement == .crossCore, Placement.processors.count < 2, !mechanism.isEmpty || size.isEmpty {
+            throw ValidationError("This process may use one processor only: choose --placement same-core or free.")
+        }
+        if let report, report.isEmpty { throw ValidationError("--report needs the name of a file.") }
+    }
+
+    func run() throws {
+        // First of all, while this thread is the only one: signals have to be blocked everywhere.
+        let interruption = try Interruption()
+        let page = try report.map { try ReportFile(path: $0) }
+
+        var options = BenchmarkOptions()
+        if !mechanism.isEmpty { options.mechanisms = Mechanism.allCases.filter(mechanism.contains) }
+        if !size.isEmpty { options.sizes = Set(size).sorted() }
+        options.placement = placement
+        options.count = count
+        options.duration = duration
+        options.rate = rate
+        options.hasBaseline = baseline
+        options.seed = seed
+
+        let progress = ProgressLine()
+        var benchmark = Benchmark(
+            options,
+            executable: WorkerExecutable(path: "/proc/self/exe") { isFirst, placement in
+                ["bench-worker", isFirst ? "first" : "second", placement.rawValue]
+            },
+            interruption: interruption, progress: progress.show)
+        let result = benchmark.run()
+        progress.clear()
+
+        switch format {
+        case .table: print(TableFormat.text(result), terminator: "")
+        case .json: print(JSONFormat.text(result), terminator: "")
+        case .csv: print(CSVFormat.text(result), terminator: "")
+        }
+        if format != .table {
+            for omission in result.omissions {
+                printError("\(omission.mechanism.rawValue) at \(omission.payloadBytes) B: not measured: \(omission.reason)")
+            }
+        }
+        try page?.write(HTMLReport.text(result))
+        if result.isInterrupted { throw ExitCode(130) }
+        if result.measurements.isEmpty { throw ExitCode(1) }
+    }
+}
+
+/// One of the two processes of a measurement. Started by `ipc bench` only.
+struct BenchWorkerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "bench-worker", shouldDisplay: false)
+
+    @Argument var role: String
+    @Argument var placement: Placement
+
+    func run() throws { try Worker.run(isFirst: role == "first", placement: placement) }
+}
+
+/// The file of the report, opened before the measurements, so that a bad path is told at once.
+private struct ReportFile {
+    private let descriptor: FileDescriptor
+    private let path: String
+
+    init(path: String) throws {
+        self.path = path
+        do {
+            descriptor = try FileDescriptor.open(
+                FilePath(path), .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+        } catch let error as Errno {
+            throw ValidationError("--report \(path): \(error).")
+        }
+    }
+
+    func write(_ text: String) throws {
+        try descriptor.closeAfter { _ = try descriptor.writeAll(text.utf8) }
+    }
+}
+
+/// What is being measured, on one line of standard error that is overwritten. On a terminal only.
+private final class ProgressLine {
+    private let isTerminal = isatty(STDERR_FILENO) == 1
+    private var started = MonotonicSeconds.now
+
+    func show(_ text: String) {
+        let seconds = Int(MonotonicSeconds.now - started)
+        if isTerminal {
+            printError("\r\u{1B}[K\(seconds) s  \(text)", terminator: "")
+        } else {
+            printError("measuring \(text)")
+        }
+    }
+
+    func clear() {
+        if isTerminal { printError("\r\u{1B}[K", terminator: "") }
+    }
+}
+
+private enum MonotonicSeconds {
+    static var now: Double {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+    }
+}
+
+func printError(_ text: String, terminator: String = "\n") {
+    _ = try? FileDescriptor.standardError.writeAll((text + terminator).utf8)
+}
