@@ -184,11 +184,13 @@ CB_INLINE int cb_receive_semaphore(struct cb_link *link, uint64_t *index) {
 
 #define CB_ATOMIC(field) ((_Atomic uint32_t *)&(field))
 
-// Sleeps until `*word` is no longer `seen`, with `*waits` up so that the other side knows to wake.
+// Sleeps until `*word` is no longer `seen`, with `*waits` up so that the other side knows to wake. Only the sleeper
+// writes that flag: a waker that took it down late would hide the next sleep.
 CB_INLINE void cb_futex_sleep(uint32_t *word, uint32_t seen, uint32_t *waits) {
     atomic_store_explicit(CB_ATOMIC(*waits), 1, memory_order_seq_cst);
     if (atomic_load_explicit(CB_ATOMIC(*word), memory_order_seq_cst) == seen)
         syscall(SYS_futex, word, FUTEX_WAIT_BITSET, seen, 0, 0, FUTEX_BITSET_MATCH_ANY);
+    atomic_store_explicit(CB_ATOMIC(*waits), 0, memory_order_relaxed);
 }
 
 CB_INLINE void cb_publish(uint32_t *word, uint32_t value, uint32_t *waits, int wakes) {
@@ -197,10 +199,8 @@ CB_INLINE void cb_publish(uint32_t *word, uint32_t value, uint32_t *waits, int w
         return;
     }
     atomic_store_explicit(CB_ATOMIC(*word), value, memory_order_seq_cst);
-    if (atomic_load_explicit(CB_ATOMIC(*waits), memory_order_seq_cst)) {
-        atomic_store_explicit(CB_ATOMIC(*waits), 0, memory_order_relaxed);
+    if (atomic_load_explicit(CB_ATOMIC(*waits), memory_order_seq_cst))
         syscall(SYS_futex, word, FUTEX_WAKE, 1, 0, 0, 0);
-    }
 }
 
 // Waits until the other side's counter has moved on from `seen`.

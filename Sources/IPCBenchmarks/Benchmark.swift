@@ -83,8 +83,8 @@ public struct Benchmark {
 
     /// How many messages a round takes: found by doubling until a trial is long enough to judge.
     private func roundCount(limit: Int, _ trial: (Int) throws(IPCError) -> UInt64) throws(IPCError) -> Int {
-        if let count = options.count { return max(1, min(limit, count / BenchmarkOptions.rounds)) }
-        let wanted = options.duration * 1e9 / Double(BenchmarkOptions.rounds)
+        if let count = options.count { return max(1, min(limit, count / options.rounds)) }
+        let wanted = options.duration * 1e9 / Double(options.rounds)
         var count = 16
         while true {
             let elapsed = Double(try trial(count))
@@ -98,14 +98,14 @@ public struct Benchmark {
     private mutating func measureLatency(
         _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int
     ) throws(IPCError) -> Double? {
-        let limit = Worker.sampleCapacity / BenchmarkOptions.rounds
+        let limit = Worker.sampleCapacity / options.rounds
         let count = try roundCount(limit: limit) { (count) throws(IPCError) in
             try pair.ping(count, isC: false).reduce(0, +)
         }
         if options.hasBaseline { _ = try pair.ping(count, isC: true) }  // both warm
         var samples: [Implementation: [UInt64]] = [:]
         var ratios: [Double] = []
-        for _ in 0..<BenchmarkOptions.rounds {
+        for _ in 0..<options.rounds {
             var medians: [Implementation: UInt64] = [:]
             for implementation in implementations() {
                 let round = try pair.ping(count, isC: implementation == .c)
@@ -127,7 +127,7 @@ public struct Benchmark {
         if options.hasBaseline { _ = try pair.stream(count, isC: true) }
         var totals: [Implementation: (elapsed: UInt64, received: UInt64)] = [:]
         var ratios: [Double] = []
-        for _ in 0..<BenchmarkOptions.rounds {
+        for _ in 0..<options.rounds {
             var rates: [Implementation: Double] = [:]
             for implementation in implementations() {
                 let (elapsed, received) = try pair.stream(count, isC: implementation == .c)

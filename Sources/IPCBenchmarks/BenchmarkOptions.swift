@@ -16,8 +16,9 @@ public struct BenchmarkOptions: Sendable {
 
     public init() {}
 
-    /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike.
-    static let rounds = 5
+    /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike. A ratio needs more, since
+    /// it is their median.
+    var rounds: Int { hasBaseline ? 15 : 5 }
 }
 
 /// A small generator of reproducible numbers (SplitMix64, Steele and others 2014).

@@ -92,7 +92,7 @@ enum LinkFactory {
             try unsafe body.run(&link, &c)
         } else {
             unsafe c.kind = mechanism == .shmFutex ? CB_FUTEX : CB_SPIN
-            var link = CounterLink(outgoing: ring(out), incoming: ring(in_), sleeps: mechanism == .shmFutex)
+            var link = try CounterLink(outgoing: ring(out), incoming: ring(in_), sleeps: mechanism == .shmFutex)
             try unsafe body.run(&link, &c)
         }
     }

@@ -25,19 +25,27 @@ enum RingLayout {
 /// One direction of a ring: its slots and its counters.
 @safe
 struct Ring {
+    /// Keeps the memory mapped.
     let mapping: MemoryMapping
     let offset: Int
     let slotCount: UInt64
     let size: Int
+    private let slots: UnsafeMutableRawPointer
+
+    init(mapping: MemoryMapping, offset: Int, slotCount: UInt64, size: Int) {
+        self.mapping = mapping
+        self.offset = offset
+        self.slotCount = slotCount
+        self.size = size
+        // Checked once, here: a slot's number is masked, so it cannot lead outside.
+        unsafe slots = mapping.pointer(at: offset + RingLayout.slots, byteCount: Int(slotCount) * size)
+    }
 
     /// The memory of a message.
     @inline(__always)
     func slot(_ number: UInt64) -> UnsafeMutableRawPointer {
-        unsafe mapping.pointer(at: offset + RingLayout.slots + Int(number & (slotCount - 1)) * size, byteCount: size)
+        unsafe slots + Int(truncatingIfNeeded: number & (slotCount &- 1)) &* size
     }
-
-    @inline(__always)
-    func counter(_ field: Int) -> UnsafePointer<Atomic<UInt32>> { unsafe mapping.atomicPointer(UInt32.self, at: offset + field) }
 }
 
 /// Shared memory with two semaphores for each direction: free slots and used ones.
@@ -79,82 +87,97 @@ struct SemaphoreLink: Link, ~Copyable {
     }
 }
 
-/// Shared memory with two counters for each direction, waited for by a futex or by polling.
+/// One side's counter of a ring, with the flag that says whether the other side sleeps on it.
 @safe
-struct CounterLink: Link, ~Copyable {
-    let outgoing: Ring
-    let incoming: Ring
-    let sleeps: Bool
-    var progress = LinkProgress()
-    // Looked up once: each is a check of bounds and alignment.
-    private let outgoingTail: UnsafePointer<Atomic<UInt32>>
-    private let outgoingHead: UnsafePointer<Atomic<UInt32>>
-    private let incomingTail: UnsafePointer<Atomic<UInt32>>
-    private let incomingHead: UnsafePointer<Atomic<UInt32>>
-    private var spins: UInt32 = 0
+struct RingCounter {
+    private let value: UnsafePointer<Atomic<UInt32>>
+    private let waits: UnsafePointer<Atomic<UInt32>>
+    private let futex: Futex
 
-    init(outgoing: Ring, incoming: Ring, sleeps: Bool) {
-        self.outgoing = outgoing
-        self.incoming = incoming
-        self.sleeps = sleeps
-        unsafe outgoingTail = outgoing.counter(RingLayout.tail)
-        unsafe outgoingHead = outgoing.counter(RingLayout.head)
-        unsafe incomingTail = incoming.counter(RingLayout.tail)
-        unsafe incomingHead = incoming.counter(RingLayout.head)
+    init(_ ring: Ring, value: Int, waits: Int) throws(IPCError) {
+        unsafe self.value = ring.mapping.atomicPointer(UInt32.self, at: ring.offset + value)
+        unsafe self.waits = ring.mapping.atomicPointer(UInt32.self, at: ring.offset + waits)
+        self.futex = try Futex(in: ring.mapping, at: ring.offset + value)
     }
 
-    mutating func send(_ index: UInt64) throws(IPCError) {
-        let number = UInt32(truncatingIfNeeded: progress.sent)
-        if unsafe outgoingHead.pointee.load(ordering: .acquiring) == number &- UInt32(outgoing.slotCount) {
-            try waitForChange(outgoing, RingLayout.head, RingLayout.producerWaits, from: number &- UInt32(outgoing.slotCount))
-        }
-        unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
-        progress.sent += 1
-        try unsafe publish(outgoing, outgoingTail, number &+ 1, RingLayout.tail, RingLayout.consumerWaits)
-    }
-
-    mutating func receive() throws(IPCError) -> UInt64? {
-        let number = UInt32(truncatingIfNeeded: progress.received)
-        if unsafe incomingTail.pointee.load(ordering: .acquiring) == number {
-            try waitForChange(incoming, RingLayout.tail, RingLayout.consumerWaits, from: number)
-        }
-        let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
-        progress.received += 1
-        try unsafe publish(incoming, incomingHead, number &+ 1, RingLayout.head, RingLayout.producerWaits)
-        return index
-    }
-
-    /// Stores a counter and wakes the other side if it sleeps.
+    /// Stores a value, and wakes the other side if it may sleep and does.
     @inline(__always)
-    private func publish(
-        _ ring: Ring, _ counter: UnsafePointer<Atomic<UInt32>>, _ value: UInt32, _ field: Int, _ waits: Int
-    ) throws(IPCError) {
-        guard sleeps else {
+    func publish(_ number: UInt32, wakes: Bool) {
+        guard wakes else {
             // Releasing: the payload before it is seen by who acquires the counter.
-            unsafe counter.pointee.store(value, ordering: .releasing)
+            unsafe value.pointee.store(number, ordering: .releasing)
             return
         }
         // Sequentially consistent, as are the sleeper's flag and second look: one of the two sees the other.
-        unsafe counter.pointee.store(value, ordering: .sequentiallyConsistent)
-        let flag = unsafe ring.counter(waits)
-        if unsafe flag.pointee.load(ordering: .sequentiallyConsistent) != 0 {
-            unsafe flag.pointee.store(0, ordering: .relaxed)
-            try Futex(in: ring.mapping, at: ring.offset + field).wake()
-        }
+        unsafe value.pointee.store(number, ordering: .sequentiallyConsistent)
+        if unsafe waits.pointee.load(ordering: .sequentiallyConsistent) != 0 { futex.wake() }
     }
 
-    private mutating func waitForChange(_ ring: Ring, _ field: Int, _ waits: Int, from seen: UInt32) throws(IPCError) {
-        let counter = unsafe ring.counter(field)
-        let futex = try Futex(in: ring.mapping, at: ring.offset + field)
-        while unsafe counter.pointee.load(ordering: .acquiring) == seen {
-            guard sleeps else {
-                unsafe cb_relax(&spins)
-                continue
-            }
-            unsafe ring.counter(waits).pointee.store(1, ordering: .sequentiallyConsistent)
-            if unsafe counter.pointee.load(ordering: .sequentiallyConsistent) == seen {
+    /// Waits until the value is no longer `seen`.
+    @inline(__always)
+    func wait(whileEqual seen: UInt32, sleeps: Bool) throws(IPCError) {
+        guard unsafe value.pointee.load(ordering: .acquiring) == seen else { return }
+        if sleeps { try sleep(whileEqual: seen) } else { poll(whileEqual: seen) }
+    }
+
+    private func poll(whileEqual seen: UInt32) {
+        var spins: UInt32 = 0
+        while unsafe value.pointee.load(ordering: .acquiring) == seen { unsafe cb_relax(&spins) }
+    }
+
+    private func sleep(whileEqual seen: UInt32) throws(IPCError) {
+        while unsafe value.pointee.load(ordering: .acquiring) == seen {
+            // Only the sleeper writes its flag: a waker that took it down late would hide the next sleep.
+            unsafe waits.pointee.store(1, ordering: .sequentiallyConsistent)
+            if unsafe value.pointee.load(ordering: .sequentiallyConsistent) == seen {
                 _ = try futex.wait(whileEqual: seen)
             }
+            unsafe waits.pointee.store(0, ordering: .relaxed)
         }
+    }
+}
+
+/// Shared memory with two counters for each direction, waited for by a futex or by polling.
+struct CounterLink: Link, ~Copyable {
+    private let outgoing: Ring
+    private let incoming: Ring
+    private let outgoingTail: RingCounter
+    private let outgoingHead: RingCounter
+    private let incomingTail: RingCounter
+    private let incomingHead: RingCounter
+    private let sleeps: Bool
+    var progress = LinkProgress()
+
+    init(outgoing: Ring, incoming: Ring, sleeps: Bool) throws(IPCError) {
+        let counters = try [outgoing, incoming].map { (ring) throws(IPCError) in
+            (
+                tail: try RingCounter(ring, value: RingLayout.tail, waits: RingLayout.consumerWaits),
+                head: try RingCounter(ring, value: RingLayout.head, waits: RingLayout.producerWaits)
+            )
+        }
+        self.outgoing = outgoing
+        self.incoming = incoming
+        self.sleeps = sleeps
+        (outgoingTail, outgoingHead) = counters[0]
+        (incomingTail, incomingHead) = counters[1]
+    }
+
+    @inline(__always)
+    mutating func send(_ index: UInt64) throws(IPCError) {
+        let number = UInt32(truncatingIfNeeded: progress.sent)
+        try outgoingHead.wait(whileEqual: number &- UInt32(truncatingIfNeeded: outgoing.slotCount), sleeps: sleeps)
+        unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
+        progress.sent &+= 1
+        outgoingTail.publish(number &+ 1, wakes: sleeps)
+    }
+
+    @inline(__always)
+    mutating func receive() throws(IPCError) -> UInt64? {
+        let number = UInt32(truncatingIfNeeded: progress.received)
+        try incomingTail.wait(whileEqual: number, sleeps: sleeps)
+        let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
+        progress.received &+= 1
+        incomingHead.publish(number &+ 1, wakes: sleeps)
+        return index
     }
 }

@@ -98,7 +98,7 @@ public enum TableFormat {
                 ratio.throughput.map { Quantity.ratio($0) } ?? "-",
             ])
         }
-        return "Beside the same loop in C, in turn (median of \(BenchmarkOptions.rounds) rounds)\n" + aligned(rows, numeric: [2, 3])
+        return "Beside the same loop in C, in turn (median of \(result.options.rounds) rounds)\n" + aligned(rows, numeric: [2, 3])
     }
 
     /// Columns as wide as their widest cell.
