@@ -7,8 +7,19 @@ let swiftSettings: [SwiftSetting] = [
     .strictMemorySafety(),
     .treatAllWarnings(as: .error),
 ]
+// Examples and tests are written as most users write: without the checks for unsafe code.
+let plainSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+]
 let cSettings: [CSetting] = [
     .treatAllWarnings(as: .error)
+]
+
+// One short program for each section of the guide.
+let examples = [
+    "Pipes", "NamedPipes", "SharedMemoryAndSemaphores", "MappedFiles", "MessageQueues", "Sockets", "GracefulShutdown",
+    "ReapingChildren", "LogLevel", "ProducerConsumer",
 ]
 
 let package = Package(
@@ -58,4 +69,43 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
     ]
+        + examples.map { name in
+            .executableTarget(
+                name: name,
+                dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
+                path: "Examples/\(name)",
+                swiftSettings: plainSettings
+            )
+        } + [
+            // A process of ours for the tests to kill, and one in C that is not.
+            .executableTarget(
+                name: "TestPeer",
+                dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
+                path: "Tests/TestPeer",
+                swiftSettings: plainSettings
+            ),
+            .executableTarget(name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
+            .target(
+                name: "TestSupport",
+                dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
+                path: "Tests/TestSupport",
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "IPCTests",
+                dependencies: ["IPC", "CIPCShims", "TestPeer", "TestSupport", .product(name: "SystemPackage", package: "swift-system")],
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "ToolTests",
+                dependencies: ["IPC", "IPCBenchmarks", "IPCTool", "TestSupport"],
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "InteropTests",
+                dependencies: ["IPC", "CPeer", "TestSupport", .product(name: "SystemPackage", package: "swift-system")]
+                    + examples.map { .target(name: $0) },
+                swiftSettings: plainSettings
+            ),
+        ]
 )

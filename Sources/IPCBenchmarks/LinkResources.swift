@@ -97,8 +97,8 @@ struct LinkResources: ~Copyable {
     private static func initialize(_ mapping: MemoryMapping, _ size: Int) throws(IPCError) {
         let slots = UInt32(RingLayout.slotCount(size: size))
         for offset in [0, secondRingOffset(size)] {
-            _ = try Semaphore.create(in: mapping, at: offset + RingLayout.freeSlots, value: slots)
-            _ = try Semaphore.create(in: mapping, at: offset + RingLayout.usedSlots, value: 0)
+            _ = try SharedSemaphore.create(in: mapping, at: offset + RingLayout.freeSlots, value: slots)
+            _ = try SharedSemaphore.create(in: mapping, at: offset + RingLayout.usedSlots, value: 0)
         }
     }
 

@@ -12,7 +12,7 @@ public enum MemoryAccess: Hashable, Sendable {
 /// Memory that is mapped into this process, from a shared memory object or from a file.
 ///
 /// It outlives the object's descriptor and name, and is unmapped when the last reference goes. It is a class because
-/// what lies in it (a ``SharedMutex``, a ``Semaphore``) has to keep it mapped. It is `Sendable` because its own fields
+/// what lies in it (a ``SharedMutex``, a ``SharedSemaphore``) has to keep it mapped. It is `Sendable` because its own fields
 /// never change; what the bytes mean is for their users to synchronise, between threads as between processes.
 ///
 /// Other processes change this memory at any time. Load a value once and check the copy; synchronise with what

@@ -11,7 +11,7 @@ public import SystemPackage
 /// ```
 ///
 /// The object lives until ``unlink(_:)`` *and* the last mapping has gone, whatever becomes of its creator. It has no
-/// locks of its own: see ``SharedMutex`` and ``Semaphore``. A peer that may be hostile can shrink a named object under
+/// locks of its own: see ``SharedMutex`` and ``SharedSemaphore``. A peer that may be hostile can shrink a named object under
 /// a mapping and so kill its users by SIGBUS: share ``AnonymousMemory`` with seals with it instead.
 public struct SharedMemory: ~Copyable, Sendable {
     private let object: MemoryObject

@@ -5,7 +5,7 @@ public import SystemPackage
 /// A counting semaphore with a name (`sem_open`), for processes that share no memory.
 ///
 /// It lives in `/dev/shm/sem.NAME` until ``unlink(_:)``, with its value, whatever becomes of its users. Like every
-/// semaphore it has no owner: see ``Semaphore``. Safe from any thread and process.
+/// semaphore it has no owner: see ``SharedSemaphore``. Safe from any thread and process.
 @safe
 public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
     private let raw: UnsafeMutablePointer<sem_t>  // the C library's mapping; freed by sem_close only

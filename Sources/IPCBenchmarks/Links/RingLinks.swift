@@ -52,17 +52,17 @@ struct Ring {
 struct SemaphoreLink: Link, ~Copyable {
     let outgoing: Ring
     let incoming: Ring
-    let outgoingFree: Semaphore
-    let outgoingUsed: Semaphore
-    let incomingFree: Semaphore
-    let incomingUsed: Semaphore
+    let outgoingFree: SharedSemaphore
+    let outgoingUsed: SharedSemaphore
+    let incomingFree: SharedSemaphore
+    let incomingUsed: SharedSemaphore
     var progress = LinkProgress()
 
     init(outgoing: Ring, incoming: Ring) throws(IPCError) {
         let semaphores = try [outgoing, incoming].map { (ring) throws(IPCError) in
             (
-                try Semaphore.open(in: ring.mapping, at: ring.offset + RingLayout.freeSlots),
-                try Semaphore.open(in: ring.mapping, at: ring.offset + RingLayout.usedSlots)
+                try SharedSemaphore.open(in: ring.mapping, at: ring.offset + RingLayout.freeSlots),
+                try SharedSemaphore.open(in: ring.mapping, at: ring.offset + RingLayout.usedSlots)
             )
         }
         self.outgoing = outgoing

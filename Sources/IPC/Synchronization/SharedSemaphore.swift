@@ -5,15 +5,15 @@ import SystemPackage
 /// A counting semaphore in shared memory: so many may go on, the others wait.
 ///
 /// ```swift
-/// let free = try Semaphore.create(in: mapping, at: 0, value: 8)    // one process
-/// let free = try Semaphore.open(in: mapping, at: 0)                // the others
+/// let free = try SharedSemaphore.create(in: mapping, at: 0, value: 8)    // one process
+/// let free = try SharedSemaphore.open(in: mapping, at: 0)                // the others
 /// try free.wait(until: .after(.seconds(1)))
 /// ```
 ///
 /// A semaphore has no owner: a process that dies between ``wait(until:)`` and ``post()`` leaves it taken, for good.
 /// Guard state with a ``SharedMutex``, which tells; count things with a semaphore. Safe from any thread and process.
 /// The C functions are `sem_wait` and its kin.
-public struct Semaphore: Sendable {
+public struct SharedSemaphore: Sendable {
     /// How many bytes it takes in the memory.
     public static let byteCount = 64
 
@@ -28,8 +28,8 @@ public struct Semaphore: Sendable {
     /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/invalidArgument`` above `SEM_VALUE_MAX`.
     public static func create(
         in mapping: MemoryMapping, at offset: Int, value: UInt32, _ policy: CreationPolicy = .exclusive
-    ) throws(IPCError) -> Semaphore {
-        unsafe Semaphore(
+    ) throws(IPCError) -> SharedSemaphore {
+        unsafe SharedSemaphore(
             object: try .create(
                 .semaphore, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1))
             ) { memory in
@@ -42,8 +42,8 @@ public struct Semaphore: Sendable {
     /// - Throws: ``IPCError/Code/notReady`` if nobody made one; ``IPCError/Code/wrongType`` if something else lies there.
     public static func open(
         in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
-    ) throws(IPCError) -> Semaphore {
-        Semaphore(object: try .open(.semaphore, in: mapping, at: offset, byteCount: byteCount, until: deadline))
+    ) throws(IPCError) -> SharedSemaphore {
+        SharedSemaphore(object: try .open(.semaphore, in: mapping, at: offset, byteCount: byteCount, until: deadline))
     }
 
     private var raw: UnsafeMutablePointer<sem_t> { unsafe object.body.assumingMemoryBound(to: sem_t.self) }

@@ -1,0 +1,232 @@
+// A process for the tests to talk to and to kill. Its first argument is its role.
+import Glibc
+import IPC
+import SystemPackage
+
+@main
+struct TestPeer {
+    static func main() throws {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        switch arguments[0] {
+        case "descriptors": listDescriptors()
+        case "signal-state": signalState()
+        case "lock": try lock(arguments[1], arguments[2])
+        case "count": try count(arguments[1])
+        case "open-close": try openAndClose(arguments[1], Int(arguments[2])!)
+        case "listen": try listen(Endpoint(arguments[1]))
+        case "hold-semaphore": try holdSemaphore(arguments[1])
+        case "storm-write": try stormWrite(Int(arguments[1])!)
+        case "storm-read": try stormRead(Int(arguments[1])!)
+        case "write-forever": try writeForever(arguments[1])
+        case "signals": try signals()
+        case "late-signal-source": lateSignalSource()
+        case "activation": activation()
+        case "children": try children(Int(arguments[1])!)
+        case "sigpipe": try sigpipe()
+        default: fatalError("unknown role")
+        }
+    }
+
+    static func say(_ text: String) {
+        print(text)
+        fflush(nil)
+    }
+
+    static func listDescriptors() {
+        let folder = opendir("/proc/self/fd")!
+        let own = dirfd(folder)
+        var numbers: [Int32] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if let number = Int32(name), number != own { numbers.append(number) }
+        }
+        say(numbers.sorted().map(String.init).joined(separator: " "))
+    }
+
+    static func signalState() {
+        let file = fopen("/proc/self/status", "r")!
+        var line = [CChar](repeating: 0, count: 256)
+        while fgets(&line, 256, file) != nil {
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if text.hasPrefix("SigBlk") || text.hasPrefix("SigIgn") { print(text, terminator: "") }
+        }
+    }
+
+    /// Takes a lock at offset 0, says so, and waits to be killed.
+    static func lock(_ kind: String, _ name: String) throws {
+        let mapping = try SharedMemory.open(name).map()
+        switch kind {
+        case "mutex": _ = try SharedMutex.open(in: mapping, at: 0).lock()
+        case "read": _ = try SharedReadWriteLock.open(in: mapping, at: 0).lockForReading()
+        case "write": _ = try SharedReadWriteLock.open(in: mapping, at: 0).lockForWriting()
+        case "condition":
+            let mutex = try SharedMutex.open(in: mapping, at: 0)
+            _ = try mutex.lock()
+            say("locked")
+            _ = try SharedCondition.open(in: mapping, at: 64).wait(mutex)
+        default: fatalError("unknown lock")
+        }
+        say("locked")
+        while true { pause() }
+    }
+
+    /// Counts up under the lock at offset 0, 10,000 times.
+    static func count(_ name: String) throws {
+        let mapping = try SharedMemory.open(name).map()
+        let lock = try SharedReadWriteLock.open(in: mapping, at: 0)
+        let offset = SharedReadWriteLock.byteCount
+        for _ in 0..<10_000 {
+            try lock.withWriteLock { mapping.store(mapping.load(Int.self, at: offset) + 1, at: offset) }
+        }
+    }
+
+    static func openAndClose(_ name: String, _ times: Int) throws {
+        for _ in 0..<times {
+            let mapping = try SharedMemory.open(name).map()
+            mapping.withAtomic(Int.self, at: 0) { _ = $0.add(1, ordering: .relaxed) }
+        }
+    }
+
+    static func listen(_ endpoint: Endpoint) throws {
+        let listener = try StreamListener(endpoint)
+        say("ready")
+        while true {
+            let connection = try listener.accept()
+            try connection.write("hello".utf8.span.bytes)
+        }
+    }
+
+    static func holdSemaphore(_ name: String) throws {
+        try NamedSemaphore.open(name).wait()
+        say("held")
+        while true { pause() }
+    }
+
+    /// A signal every 100 microseconds, with a handler that interrupts system calls.
+    static func startStorm() {
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { _ in }
+        sigaction(SIGALRM, &action, nil)
+        var interval = itimerval(
+            it_interval: timeval(tv_sec: 0, tv_usec: 100), it_value: timeval(tv_sec: 0, tv_usec: 100))
+        setitimer(__itimer_which_t(ITIMER_REAL.rawValue), &interval, nil)
+    }
+
+    static let stormChunk = 100_000
+
+    static func stormWrite(_ total: Int) throws {
+        startStorm()
+        let writer = try PipeWriter(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: 3)))
+        var chunk = [UInt8](repeating: 0, count: stormChunk)
+        for start in stride(from: 0, to: total, by: stormChunk) {
+            for index in chunk.indices { chunk[index] = UInt8(truncatingIfNeeded: start + index &* 7) }
+            // Alternately without a deadline and with one.
+            try writer.write(chunk.span.bytes, until: start / stormChunk % 2 == 0 ? .never : .after(.seconds(60)))
+        }
+    }
+
+    static func stormRead(_ total: Int) throws {
+        startStorm()
+        let reader = try PipeReader(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: 3)))
+        var chunk = [UInt8](repeating: 0, count: stormChunk)
+        for start in stride(from: 0, to: total, by: stormChunk) {
+            var elements = chunk.mutableSpan
+            var buffer = elements.mutableBytes
+            try reader.readExactly(into: &buffer, until: start / stormChunk % 2 == 0 ? .never : .after(.seconds(60)))
+            for index in chunk.indices where chunk[index] != UInt8(truncatingIfNeeded: start + index &* 7) {
+                fatalError("wrong byte at \(start + index)")
+            }
+        }
+        say("whole")
+    }
+
+    /// Writes to the mechanism on descriptor 3 until it is killed.
+    static func writeForever(_ kind: String) throws {
+        let descriptor = OwnedDescriptor(adopting: FileDescriptor(rawValue: 3))
+        let chunk = [UInt8](repeating: 7, count: 50_000)
+        switch kind {
+        case "pipe":
+            let writer = try PipeWriter(adopting: descriptor)
+            while true { try writer.write(chunk.span.bytes) }
+        case "stream":
+            let socket = try StreamSocket(adopting: descriptor)
+            while true { try socket.write(chunk.span.bytes) }
+        case "packet":
+            let socket = try PacketSocket(adopting: descriptor)
+            while true { try socket.send(chunk.span.bytes) }
+        case "queue":
+            let queue = try MessageQueue(adopting: descriptor)
+            let short = [UInt8](repeating: 7, count: 64)
+            while true { try queue.send(short.span.bytes) }
+        default: fatalError("unknown kind")
+        }
+    }
+
+    static func signals() throws {
+        let source = try SignalSource([.userDefined1, .realTime(2), .terminate])
+        say("ready")
+        while true {
+            let received = try source.next(until: .after(.seconds(20)))
+            say("\(received.signal) \(received.value) \(received.sender)")
+            if received.signal == .terminate { return }
+        }
+    }
+
+    static func lateSignalSource() {
+        var thread = pthread_t()
+        pthread_create(&thread, nil, { _ in while true { pause() } }, nil)
+        do throws(IPCError) {
+            _ = try SignalSource([.userDefined1])
+            say("no error")
+        } catch {
+            say("\(error.code): \(error.advice)")
+        }
+    }
+
+    static func activation() {
+        let sockets = SocketActivation.take()
+        for socket in sockets {
+            let flags = fcntl(socket.descriptor.rawValue, F_GETFD)
+            print(socket.descriptor.rawValue, socket.name, flags & FD_CLOEXEC != 0 ? "cloexec" : "inherited")
+        }
+        say("left in environment: \(getenv("LISTEN_FDS") == nil ? "nothing" : "LISTEN_FDS")")
+    }
+
+    /// Many children that end at once; every one of them is noticed.
+    static func children(_ count: Int) throws {
+        final class Box {
+            let child: ChildProcess
+            init(_ child: consuming ChildProcess) { self.child = child }
+        }
+        let source = try SignalSource([.child])
+        var running: [Box] = []
+        for index in 0..<count { running.append(Box(try ChildProcess("sh", ["-c", "exit \(index % 100)"]))) }
+        var codes = 0
+        while !running.isEmpty {
+            _ = try source.next(until: .after(.seconds(20)))
+            var left: [Box] = []
+            for box in running {
+                if case .exited(let code)? = try box.child.tryWait() { codes += Int(code) } else { left.append(box) }
+            }
+            running = left
+        }
+        say("\(codes)")
+    }
+
+    /// With the default action for SIGPIPE: a write to a pipe that nobody reads.
+    static func sigpipe() throws {
+        signal(SIGPIPE, SIG_DFL)
+        let writer = try AnonymousPipe().closingReader()
+        for deadline in [Deadline.never, .immediate] {
+            do throws(IPCError) {
+                try writer.write(([1] as [UInt8]).span.bytes, until: deadline)
+            } catch {
+                print(error.code)
+            }
+        }
+        let pair = try StreamSocket.makePair()
+        let socket = pair.closingSecond()
+        do throws(IPCError) { try socket.write(([1] as [UInt8]).span.bytes) } catch { print(error.code) }
+        say("alive")
+    }
+}

@@ -1,0 +1,88 @@
+public import IPC
+import Glibc
+public import SystemPackage
+
+/// Where the products of this build are, beside the test bundle.
+public let productsFolder: String = {
+    let path = CommandLine.arguments.first { $0.contains(".xctest") } ?? CommandLine.arguments[0]
+    let bundle = FilePath(path).components.firstIndex { $0.string.hasSuffix(".xctest") }
+    var folder = FilePath(path)
+    if let bundle {
+        folder = FilePath(root: FilePath(path).root, FilePath(path).components[..<bundle])
+    }
+    return folder.string
+}()
+
+/// The program `name` of this build.
+public func product(_ name: String) -> String { productsFolder + "/" + name }
+
+/// A name that no other test and no other run uses: `ipc-test-PID-N`.
+public func uniqueName() -> String { "ipc-test-\(getpid())-\(UInt32.random(in: 0 ... .max))" }
+
+/// The error that `body` throws; nil if it throws none.
+public func failure(_ body: () throws(IPCError) -> Void) -> IPCError? {
+    do throws(IPCError) {
+        try body()
+        return nil
+    } catch {
+        return error
+    }
+}
+
+/// An array filled by one receive, as long as what came.
+public func bytes(capacity: Int, _ receive: (inout MutableRawSpan) throws(IPCError) -> Int) throws(IPCError) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: capacity)
+    var elements = bytes.mutableSpan
+    var buffer = elements.mutableBytes
+    let count = try receive(&buffer)
+    bytes.removeSubrange(count...)
+    return bytes
+}
+
+/// A child whose standard output is read here.
+public struct Peer: ~Copyable {
+    public let child: ChildProcess
+    public let output: PipeReader
+
+    /// Starts `program` with standard output, and what else it is given, in a pipe.
+    public init(
+        _ program: String, _ arguments: [String], environment: [String]? = nil, descriptors: [CInt: FileDescriptor] = [:]
+    ) throws(IPCError) {
+        let pipe = try AnonymousPipe()
+        let all = descriptors.merging([1: pipe.writer.descriptor]) { given, _ in given }
+        child = try ChildProcess(program, arguments, environment: environment, descriptors: all)
+        output = pipe.closingWriter()
+    }
+
+    /// One of the roles of `Tests/TestPeer`.
+    public static func role(_ arguments: String..., descriptors: [CInt: FileDescriptor] = [:]) throws(IPCError) -> Peer {
+        try Peer(product("TestPeer"), arguments, descriptors: descriptors)
+    }
+
+    /// Waits for some output, such as `ready`.
+    public borrowing func said(within: Duration = .seconds(20)) throws(IPCError) -> String {
+        let got = try bytes(capacity: 4096) { (buffer) throws(IPCError) in try output.read(into: &buffer, until: .after(within)) }
+        return String(decoding: got, as: UTF8.self)
+    }
+
+    /// Waits for its end; returns all that it said since.
+    public borrowing func finish(within: Duration = .seconds(60)) throws(IPCError) -> (status: ExitStatus, text: String) {
+        let text = try output.readToEnd(until: .after(within))
+        return (try child.wait(until: .after(within)), String(decoding: text, as: UTF8.self))
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    public borrowing func kill() throws(IPCError) {
+        try child.handle.send(.kill)
+        _ = try child.wait(until: .after(.seconds(20)))
+    }
+}
+
+/// How many descriptors this process has open.
+public func openDescriptorCount() -> Int {
+    guard let folder = opendir("/proc/self/fd") else { return -1 }
+    defer { closedir(folder) }
+    var count = 0
+    while readdir(folder) != nil { count += 1 }
+    return count - 3
+}
