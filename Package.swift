@@ -98,7 +98,10 @@ let package = Package(
             ),
             .testTarget(
                 name: "ToolTests",
-                dependencies: ["IPC", "IPCBenchmarks", "IPCTool", "TestSupport"],
+                dependencies: [
+                    "IPC", "IPCBenchmarks", "IPCTool", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
                 swiftSettings: plainSettings
             ),
             .testTarget(

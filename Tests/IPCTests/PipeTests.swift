@@ -85,7 +85,7 @@ import Testing
         // Numbers that are each other's sources.
         let (a, b) = (first.writer.descriptor, second.writer.descriptor)
         let child = try ChildProcess(
-            "sh", ["-c", "echo one >&\(b.rawValue); echo two >&\(a.rawValue)"], descriptors: [b.rawValue: a, a.rawValue: b])
+            "bash", ["-c", "echo one >&\(b.rawValue); echo two >&\(a.rawValue)"], descriptors: [b.rawValue: a, a.rawValue: b])
         let status = try child.wait(until: .after(.seconds(10)))
         #expect(status == .exited(0))
         let one = try first.closingWriter().readToEnd()
@@ -99,7 +99,9 @@ import Testing
         defer { SignalSet([.userDefined1]).unblockInCallingThread() }
         let peer = try Peer.role("signal-state")
         let (_, text) = try peer.finish()
-        #expect(text == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n")
+        // Signals 32 and 33 are the C library's own: posix_spawn ignores them until the program sets them up.
+        let masks = text.split(separator: "\n").map { UInt64($0.split(separator: "\t")[1], radix: 16)! & ~(3 << 31) }
+        #expect(masks == [0, 0])
     }
 
     @Test func aMissingProgramIsNamed() {
@@ -166,7 +168,7 @@ import Testing
     @Test func aReaderWakesWhenAWriterComesThoughItWritesNothing() throws {
         let pipe = try NamedPipe.create(at: path())
         defer { try? pipe.unlink() }
-        let child = try ChildProcess("sh", ["-c", "exec 3>\(pipe.path); sleep 60"])
+        let child = try ChildProcess("sh", ["-c", "exec 3>\(pipe.path); exec sleep 60"])
         let reader = try pipe.openForReading(until: .after(.seconds(10)))
         try child.handle.send(.kill)
         let rest = try reader.readToEnd(until: .after(.seconds(10)))

@@ -47,7 +47,11 @@ package func collect(
 }
 
 /// Writes all of `bytes` by repeated writes, each of which may take less than it was given.
-package func drain(_ bytes: RawSpan, _ write: (RawSpan) throws(IPCError) -> Int) throws(IPCError) {
+///
+/// - Parameter before: How many bytes went out earlier, for the error that says how many did in all.
+package func drain(
+    _ bytes: RawSpan, after before: Int = 0, _ write: (RawSpan) throws(IPCError) -> Int
+) throws(IPCError) {
     var written = 0
     while written < bytes.byteCount {
         do throws(IPCError) {
@@ -55,7 +59,7 @@ package func drain(_ bytes: RawSpan, _ write: (RawSpan) throws(IPCError) -> Int)
         } catch {
             throw IPCError(
                 error.code, error.operation, error.resource, errno: error.errno, advice: error.advice,
-                transferred: written)
+                transferred: before + written)
         }
     }
 }

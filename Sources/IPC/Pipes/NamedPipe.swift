@@ -69,7 +69,10 @@ public struct NamedPipe: Hashable, Sendable {
         let watch = try FileWatch(path.string, for: IN_OPEN)
         while true {
             if let writer = try tryOpenForWriting() { return writer }
-            guard try watch.wait(until: deadline) else { throw noPeer("reader") }
+            guard !deadline.hasPassed else { throw noPeer("reader") }
+            // A reader that blocks in its own `open`, as `cat` does, is there but not told by inotify until a writer
+            // comes: so look again every few milliseconds as well.
+            _ = try watch.wait(until: min(deadline, .after(.milliseconds(5))))
         }
     }
 

@@ -44,12 +44,13 @@ public struct PipeWriter: ~Copyable, Sendable {
     /// - Throws: ``IPCError/Code/brokenPipe`` if no reader is left; ``IPCError/Code/timedOut``.
     ///   ``IPCError/transferred`` says how many bytes went in before.
     public borrowing func write(_ bytes: RawSpan, until deadline: Deadline = .never) throws(IPCError) {
-        if deadline == .never {
+        var rest = bytes
+        if deadline == .never, case .success(let count) = silence.write(bytes, to: end.rawValue, flags: 0) {
+            if count == bytes.byteCount { return }
             // A blocking write returns early only when a signal handler ran in the middle.
-            let result = silence.write(bytes, to: end.rawValue, flags: 0)
-            if case .success(let count) = result, count == bytes.byteCount { return }
+            rest = bytes.extracting(droppingFirst: count)
         }
-        try drain(bytes) { (rest) throws(IPCError) in
+        try drain(rest, after: bytes.byteCount - rest.byteCount) { (rest) throws(IPCError) in
             let written = try waiting(for: .writable, of: end.rawValue, until: deadline) { () throws(IPCError) in
                 try tryWrite(rest)
             }

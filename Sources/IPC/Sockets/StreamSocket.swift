@@ -84,13 +84,8 @@ public struct StreamSocket: ~Copyable, Sendable {
     public borrowing func write(_ bytes: RawSpan, until deadline: Deadline = .never) throws(IPCError) {
         let count = try handle.send(bytes, until: deadline)
         guard count < bytes.byteCount else { return }
-        let rest = bytes.extracting(droppingFirst: count)
-        do throws(IPCError) {
-            try drain(rest) { (rest) throws(IPCError) in try handle.send(rest, until: deadline) }
-        } catch {
-            throw IPCError(
-                error.code, error.operation, error.resource, errno: error.errno, advice: error.advice,
-                transferred: error.transferred + count)
+        try drain(bytes.extracting(droppingFirst: count), after: count) { (rest) throws(IPCError) in
+            try handle.send(rest, until: deadline)
         }
     }
 

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what the tests need (as root, or with sudo), builds, and runs them all: as they are, and under the thread and
+# address sanitizers. Fails if anything is left behind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+packages=()
+for pair in socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc bash:bash; do
+    command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
+done
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv python3-dev)
+if [ ${#packages[@]} -gt 0 ]; then
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+# posix_ipc, the foreign program that shared memory, semaphores and message queues are tested against.
+python=.build-python/bin/python
+if ! "$python" -c 'import posix_ipc' 2>/dev/null; then
+    python3 -m venv .build-python
+    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc
+fi
+export IPC_TEST_PYTHON="$PWD/$python"
+
+# All that could outlive a test: shared memory, semaphores, queues, files in /tmp, processes of this build.
+queues=$(mktemp -d)
+as_root mount -t mqueue none "$queues" 2>/dev/null || true
+trap 'as_root umount "$queues" 2>/dev/null; rmdir "$queues" 2>/dev/null || true' EXIT
+leftovers() {
+    ls -A /dev/shm "$queues" | grep -E 'ipc-(test|bench|example)' || true
+    ls -A /tmp | grep -E '^ipc-(test|bench|example)' || true
+    pgrep -af "$PWD/\.build.*/(TestPeer|CPeer|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
+}
+
+run() {
+    echo "== swift test $*"
+    swift test "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test [a-z]|✔ Suite|↳|\[)' || return "${PIPESTATUS[0]}"
+    return "${PIPESTATUS[0]}"
+}
+
+run
+# Sanitizers need builds of their own. Two of the suites start programs of the same build, so those are sanitized too.
+run --sanitize=thread --scratch-path .build-thread --filter 'IPCTests'
+run --sanitize=address --scratch-path .build-address --filter 'IPCTests'
+
+left=$(leftovers)
+if [ -n "$left" ]; then
+    echo "Left behind by the tests:" >&2
+    echo "$left" >&2
+    exit 1
+fi
+echo "Nothing was left behind."

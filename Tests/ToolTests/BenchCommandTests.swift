@@ -1,0 +1,134 @@
+import Foundation
+import Glibc
+import IPC
+import IPCBenchmarks
+import SystemPackage
+import TestSupport
+import Testing
+
+/// `ipc bench` as a user runs it. Figures are not judged here, only that they are there and say what they should.
+@Suite(.serialized) struct BenchCommandTests {
+    private struct Run {
+        let status: IPC.ExitStatus
+        let output: String
+        let errors: String
+    }
+
+    private func bench(_ arguments: String...) throws -> Run {
+        let errors = try AnonymousPipe(capacity: 1 << 20)
+        let peer = try Peer(product("ipc"), ["bench"] + arguments, descriptors: [2: errors.writer.descriptor])
+        let (status, text) = try peer.finish(within: .seconds(110))
+        let messages = try errors.closingWriter().readToEnd(until: .after(.seconds(10)))
+        return Run(status: status, output: text, errors: String(decoding: messages, as: UTF8.self))
+    }
+
+    @Test func everyMechanismIsMeasuredBesideItsTwin() throws {
+        let run = try bench("--count", "100", "--size", "64", "--baseline", "--format", "json", "--placement", "free", "--seed", "3")
+        #expect(run.status == .exited(0), "\(run.errors)")
+        let objects = try #require(JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [[String: Any]])
+        for mechanism in Mechanism.allCases {
+            for implementation in ["swift", "c"] {
+                let own = objects.filter {
+                    $0["mechanism"] as? String == mechanism.rawValue && $0["implementation"] as? String == implementation
+                }
+                let latency = try #require(own.first { $0["measure"] as? String == "latency" }, "\(mechanism) \(implementation)")
+                for key in ["p50Nanoseconds", "p99Nanoseconds", "p999Nanoseconds", "maxNanoseconds", "count", "payloadBytes"] {
+                    #expect((latency[key] as? Int ?? 0) > 0, "\(mechanism) \(key)")
+                }
+                let throughput = try #require(own.first { $0["measure"] as? String == "throughput" })
+                #expect((throughput["messagesPerSecond"] as? Double ?? 0) > 0)
+                #expect((throughput["bytesPerSecond"] as? Double ?? 0) > 0)
+                #expect(throughput["placement"] as? String == "free")
+            }
+        }
+    }
+
+    @Test func theTableAnswersTheGuidesQuestions() throws {
+        let run = try bench(
+            "--duration", "0.02", "--mechanism", "pipe", "--mechanism", "unix-stream", "--mechanism", "shm-futex", "--mechanism",
+            "signal", "--size", "64", "--baseline")
+        #expect(run.status == .exited(0))
+        for text in [
+            "Is shared memory the fastest", "Is a pipe faster than a Unix socket", "Is a signal fast", "p50 Swift/C",
+            "parent and child", "simple hand-over of data", "machine's limit",
+        ] { #expect(run.output.contains(text), "\(text)") }
+        #expect(run.errors.contains("measuring pipe 64 B"))
+    }
+
+    @Test func oneWayLatencyAtARate() throws {
+        let run = try bench("--rate", "1000", "--duration", "0.05", "--mechanism", "pipe", "--mechanism", "eventfd", "--mechanism", "udp", "--size", "64", "--format", "csv")
+        #expect(run.status == .exited(0), "\(run.errors)")
+        let lines = run.output.split(separator: "\n")
+        #expect(lines.count == 4)
+        #expect(lines.dropFirst().allSatisfy { $0.contains(",latency,") && $0.contains(",1000,") })
+    }
+
+    @Test(arguments: [
+        ["--mechanism", "telepathy"], ["--size", "7"], ["--size", "-8"], ["--count", "0"], ["--duration", "0"], ["--rate", "-1"],
+        ["--placement", "moon"], ["--report", "/no/such/folder/x.html"],
+    ])
+    func badArgumentsAreRefusedInALine(arguments: [String]) throws {
+        let errors = try AnonymousPipe()
+        let peer = try Peer(product("ipc"), ["bench"] + arguments, descriptors: [2: errors.writer.descriptor])
+        let (status, output) = try peer.finish()
+        let text = String(decoding: try errors.closingWriter().readToEnd(), as: UTF8.self)
+        #expect(status == .exited(64), "\(text)")
+        #expect(output.isEmpty && text.contains(arguments[0].dropFirst(2)))
+    }
+
+    @Test func whatDoesNotFitIsSaidAndTheRestMeasured() throws {
+        let run = try bench("--count", "20", "--mechanism", "udp", "--mechanism", "pipe", "--size", "1048576", "--format", "json")
+        #expect(run.status == .exited(0))
+        #expect(run.errors.contains("udp at 1048576 B: not measured: does not fit"))
+        #expect(run.output.contains("\"pipe\"") && !run.output.contains("\"udp\""))
+        let none = try bench("--count", "20", "--mechanism", "udp", "--size", "1048576")
+        #expect(none.status == .exited(1))
+    }
+
+    @Test(arguments: [Signal.interrupt, .terminate, .kill])
+    func stoppingInTheMiddleLeavesNothing(signal: Signal) throws {
+        let errors = try AnonymousPipe()
+        let peer = try Peer(product("ipc"), ["bench", "--duration", "20", "--mechanism", "shm-semaphore"], descriptors: [2: errors.writer.descriptor])
+        let reader = errors.closingWriter()
+        var seen = ""
+        while !seen.contains("shm-semaphore") {
+            seen += String(
+                decoding: try bytes(capacity: 100) { (buffer) throws(IPCError) in
+                    try reader.read(into: &buffer, until: .after(.seconds(20)))
+                }, as: UTF8.self)
+        }
+        try peer.child.handle.send(signal)
+        let (status, text) = try peer.finish(within: .seconds(10))
+        // Standard error stays open in the workers: its end means that they have gone as well.
+        _ = try reader.readToEnd(until: .after(.seconds(10)))
+        if signal == .kill {
+            #expect(status == .signaled(.kill))
+        } else {
+            #expect(status == .exited(130))
+            #expect(text.contains("Stopped by the user"))
+        }
+    }
+
+    @Test func theReportOpensInABrowser() throws {
+        let folder = "/tmp/" + uniqueName()
+        mkdir(folder, 0o700)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let run = try bench("--count", "50", "--size", "64", "--size", "4096", "--report", "\(folder)/report.html")
+        #expect(run.status == .exited(0), "\(run.errors)")
+        let page = try String(contentsOfFile: "\(folder)/report.html", encoding: .utf8)
+        #expect(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"))
+        let browser = try Peer(
+            "chromium",
+            [
+                "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=\(folder)/profile", "--dump-dom",
+                "file://\(folder)/report.html",
+            ])
+        let (status, dom) = try browser.finish(within: .seconds(60))
+        #expect(status == .exited(0))
+        // As the browser understood it: both charts, and a row for each figure.
+        #expect(dom.contains("<svg id=\"latency\"") && dom.contains("<svg id=\"throughput\""))
+        #expect(dom.components(separatedBy: "<circle").count > 14)
+        #expect(dom.components(separatedBy: "<tr>").count > 40)
+        #expect(dom.contains("shm-futex"))
+    }
+}
