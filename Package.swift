@@ -84,7 +84,8 @@ let package = Package(
                 path: "Tests/TestPeer",
                 swiftSettings: plainSettings
             ),
-            .executableTarget(name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
+            .executableTarget(
+                name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
             .target(
                 name: "TestSupport",
                 dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
@@ -93,7 +94,10 @@ let package = Package(
             ),
             .testTarget(
                 name: "IPCTests",
-                dependencies: ["IPC", "CIPCShims", "TestPeer", "TestSupport", .product(name: "SystemPackage", package: "swift-system")],
+                dependencies: [
+                    "IPC", "CIPCShims", "TestPeer", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
                 swiftSettings: plainSettings
             ),
             .testTarget(

@@ -86,7 +86,8 @@ struct ProducerConsumer {
         for _ in 0..<2 { try buffer.put(0, until: deadline) }  // the end, for each consumer
         _ = try firstConsumer.wait(until: deadline)
         _ = try secondConsumer.wait(until: deadline)
-        let sums = String(decoding: try output.closingWriter().readToEnd(until: deadline), as: UTF8.self).split(separator: "\n")
+        let sums = String(decoding: try output.closingWriter().readToEnd(until: deadline), as: UTF8.self).split(
+            separator: "\n")
         let total = sums.compactMap { Int($0) }.reduce(0, +)
         print("consumed", total, "of", producers.count * perProducer * (perProducer + 1) / 2)
     }

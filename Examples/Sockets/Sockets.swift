@@ -12,10 +12,15 @@ struct Sockets {
             let endpoint = try Endpoint(arguments[2])
             return arguments[1] == "serve" ? try serve(endpoint) : try ask(endpoint)
         }
-        for text in ["tcp://127.0.0.1:\(20000 + getpid() % 10000)", "unix:///tmp/ipc-example-\(getpid())", "udp://127.0.0.1:\(20000 + getpid() % 10000)"] {
+        for text in [
+            "tcp://127.0.0.1:\(20000 + getpid() % 10000)", "unix:///tmp/ipc-example-\(getpid())",
+            "udp://127.0.0.1:\(20000 + getpid() % 10000)",
+        ] {
             let server = try ChildProcess("/proc/self/exe", ["serve", text])
             let client = try ChildProcess("/proc/self/exe", ["ask", text])
-            print(text.prefix { $0 != ":" }, "client:", try client.wait(until: .after(.seconds(10))), "server:", try server.wait(until: .after(.seconds(10))))
+            print(
+                text.prefix { $0 != ":" }, "client:", try client.wait(until: .after(.seconds(10))), "server:",
+                try server.wait(until: .after(.seconds(10))))
         }
     }
 
@@ -78,7 +83,7 @@ struct Sockets {
         while true {
             do throws(IPCError) {
                 return try StreamSocket.connect(to: endpoint, until: deadline)
-            } catch where [.connectionRefused, .notFound].contains(error.code) && !deadline.hasPassed {
+            } catch  where [.connectionRefused, .notFound].contains(error.code) && !deadline.hasPassed {
                 usleep(20_000)
             }
         }

@@ -45,7 +45,9 @@ public struct Benchmark {
         }
         let order = options.mechanisms
         result.measurements = result.measurements.enumerated().sorted {
-            let (left, right) = (order.firstIndex(of: $0.element.mechanism)!, order.firstIndex(of: $1.element.mechanism)!)
+            let (left, right) = (
+                order.firstIndex(of: $0.element.mechanism)!, order.firstIndex(of: $1.element.mechanism)!
+            )
             return (left, $0.offset) < (right, $1.offset)
         }.map(\.element)
         return result
@@ -67,7 +69,7 @@ public struct Benchmark {
                             mechanism: mechanism, payloadBytes: size, latency: latency, throughput: throughput))
                 }
             }
-        } catch where error.operation == Interruption.operation {
+        } catch  where error.operation == Interruption.operation {
             throw error
         } catch {
             let reason = error.code == .messageTooLarge ? "does not fit: \(error.advice)" : error.description
@@ -184,10 +186,11 @@ public struct Benchmark {
         var line: Measurement.Latency?
         if Placement.processors.count > 1 {
             do throws(IPCError) {
-                let pair = try WorkerPair.start(.shmSpin, size: 64, placement: .crossCore, executable: executable, interruption)
+                let pair = try WorkerPair.start(
+                    .shmSpin, size: 64, placement: .crossCore, executable: executable, interruption)
                 _ = try pair.linePing(10_000)
                 line = Measurement.Latency(try pair.linePing(200_000))
-            } catch where error.operation == Interruption.operation {
+            } catch  where error.operation == Interruption.operation {
                 throw error
             } catch {
                 // No shared memory here: its own rows say why.

@@ -24,7 +24,8 @@ enum LinkFactory {
         switch mechanism {
         case .pipe, .fifo:
             unsafe c.kind = CB_STREAM
-            var link = PipeLink(reader: try PipeReader(adopting: first), writer: try PipeWriter(adopting: second), buffer: buffer)
+            var link = PipeLink(
+                reader: try PipeReader(adopting: first), writer: try PipeWriter(adopting: second), buffer: buffer)
             try unsafe body.run(&link, &c)
         case .unixStream, .tcp:
             unsafe c.kind = CB_SOCKET
@@ -41,7 +42,8 @@ enum LinkFactory {
         case .messageQueue:
             unsafe c.kind = CB_QUEUE
             var link = QueueLink(
-                incoming: try MessageQueue(adopting: first), outgoing: try MessageQueue(adopting: second), buffer: buffer)
+                incoming: try MessageQueue(adopting: first), outgoing: try MessageQueue(adopting: second),
+                buffer: buffer)
             try unsafe body.run(&link, &c)
         case .signal:
             unsafe c.kind = CB_SIGNAL

@@ -25,7 +25,8 @@ struct LinkResources: ~Copyable {
             let there = try AnonymousPipe()
             let back = try AnonymousPipe()
             return LinkResources(
-                first: [back.reader.release(), there.writer.release()], second: [there.reader.release(), back.writer.release()])
+                first: [back.reader.release(), there.writer.release()],
+                second: [there.reader.release(), back.writer.release()])
         case .fifo:
             let there = try openFIFO()
             let back = try openFIFO()
@@ -37,7 +38,8 @@ struct LinkResources: ~Copyable {
             let pair = try DatagramSocket.makePair()
             try pair.first.setSendBufferSize(2 * size + 65_536)
             try pair.second.setSendBufferSize(2 * size + 65_536)
-            return LinkResources(first: [try pair.first.duplicate().release()], second: [try pair.second.duplicate().release()])
+            return LinkResources(
+                first: [try pair.first.duplicate().release()], second: [try pair.second.duplicate().release()])
         case .unixSeqpacket:
             let pair = try PacketSocket.makePair()
             try pair.first.setSendBufferSize(2 * size + 65_536)

@@ -11,11 +11,16 @@ public struct Machine: Sendable {
     public static var current: Machine {
         var name = utsname()
         unsafe uname(&name)
-        let release = unsafe withUnsafeBytes(of: name.release) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        let machine = unsafe withUnsafeBytes(of: name.machine) { unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let release = unsafe withUnsafeBytes(of: name.release) {
+            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        let machine = unsafe withUnsafeBytes(of: name.machine) {
+            unsafe String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
         return Machine(
             processor: processorName ?? machine, processorCount: Placement.processors.count,
-            kernel: "Linux \(release) \(machine)", memoryBytes: sysconf(CInt(_SC_PHYS_PAGES)) * sysconf(CInt(_SC_PAGESIZE)))
+            kernel: "Linux \(release) \(machine)",
+            memoryBytes: sysconf(CInt(_SC_PHYS_PAGES)) * sysconf(CInt(_SC_PAGESIZE)))
     }
 
     private static var processorName: String? {

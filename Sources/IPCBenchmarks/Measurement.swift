@@ -32,7 +32,8 @@ public struct Measurement: Sendable {
         public let max: UInt64
 
         init(_ samples: [UInt64]) {
-            var histogram = Histogram<UInt64>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
+            var histogram = Histogram<UInt64>(
+                highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
             var greatest: UInt64 = 0
             for sample in samples {
                 histogram.record(min(sample, 60_000_000_000))

@@ -44,7 +44,8 @@ public enum Worker {
         do throws(IPCError) {
             try LinkFactory.withLink(mechanism, size: Int(command.size), isFirst: isFirst, &descriptors, session)
         } catch {
-            try session.control.send(WorkerReply(outcome: .failed, isTooLarge: error.code == .messageTooLarge), text: error.description)
+            try session.control.send(
+                WorkerReply(outcome: .failed, isTooLarge: error.code == .messageTooLarge), text: error.description)
         }
     }
 }
@@ -114,7 +115,9 @@ private struct Session: LinkBody, ~Copyable {
         }
     }
 
-    private borrowing func runC(_ command: WorkerCommand, _ c: inout cb_link, _ reply: inout WorkerReply) throws(IPCError) {
+    private borrowing func runC(_ command: WorkerCommand, _ c: inout cb_link, _ reply: inout WorkerReply)
+        throws(IPCError)
+    {
         let count = command.count
         let lossy: CInt = mechanism.isLossy ? 1 : 0
         let result =
@@ -125,7 +128,8 @@ private struct Session: LinkBody, ~Copyable {
             case .producePaced: unsafe cb_produce_paced(&c, count, command.start, command.interval)
             case .consume: unsafe cb_consume(&c, count, lossy, &reply.elapsed, &reply.received)
             case .consumePaced:
-                unsafe cb_consume_paced(&c, count, lossy, command.start, command.interval, samples(count), &reply.received)
+                unsafe cb_consume_paced(
+                    &c, count, lossy, command.start, command.interval, samples(count), &reply.received)
             case .attach, .linePing, .lineEcho: CInt(0)
             }
         guard result != CInt(CB_CORRUPTED) else { throw Loops.corrupted }

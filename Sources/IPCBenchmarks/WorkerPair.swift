@@ -14,7 +14,8 @@ struct WorkerPair: ~Copyable {
     ///
     /// - Parameter executable: The program that runs ``Worker/run(isFirst:placement:)`` when it is given these arguments.
     static func start(
-        _ mechanism: Mechanism, size: Int, placement: Placement, executable: WorkerExecutable, _ interruption: Interruption
+        _ mechanism: Mechanism, size: Int, placement: Placement, executable: WorkerExecutable,
+        _ interruption: Interruption
     ) throws(IPCError) -> WorkerPair {
         let resources = try LinkResources.make(mechanism, size: size)
         let memory = try AnonymousMemory(byteCount: Worker.sampleCapacity * 8 + 4096)

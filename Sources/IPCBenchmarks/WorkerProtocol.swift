@@ -38,7 +38,9 @@ struct WorkerReply: BitwiseCopyable {
 }
 
 extension PacketSocket {
-    borrowing func send<Record: BitwiseCopyable>(_ record: Record, text: String = "", descriptors: [FileDescriptor] = [])
+    borrowing func send<Record: BitwiseCopyable>(
+        _ record: Record, text: String = "", descriptors: [FileDescriptor] = []
+    )
         throws(IPCError)
     {
         var packet: [UInt8] = unsafe withUnsafeBytes(of: record) { unsafe Array($0) }

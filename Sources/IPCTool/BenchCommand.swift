@@ -33,7 +33,8 @@ struct BenchCommand: ParsableCommand {
     @Option(name: .long, help: "Measure only this mechanism; may be repeated.")
     var mechanism: [Mechanism] = []
 
-    @Option(name: .long, help: "Message size in bytes, a multiple of 8; may be repeated. (default: 64 4096 65536 1048576)")
+    @Option(
+        name: .long, help: "Message size in bytes, a multiple of 8; may be repeated. (default: 64 4096 65536 1048576)")
     var size: [Int] = []
 
     @Option(name: .long, help: "Where the two processes run.")
@@ -109,7 +110,8 @@ struct BenchCommand: ParsableCommand {
         }
         if format != .table {
             for omission in result.omissions {
-                printError("\(omission.mechanism.rawValue) at \(omission.payloadBytes) B: not measured: \(omission.reason)")
+                printError(
+                    "\(omission.mechanism.rawValue) at \(omission.payloadBytes) B: not measured: \(omission.reason)")
             }
         }
         try page?.write(HTMLReport.text(result))
@@ -137,7 +139,8 @@ private struct ReportFile {
         self.path = path
         do {
             descriptor = try FileDescriptor.open(
-                FilePath(path), .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+                FilePath(path), .writeOnly, options: [.create, .truncate, .closeOnExec],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead])
         } catch let error as Errno {
             throw ValidationError("--report \(path): \(error).")
         }

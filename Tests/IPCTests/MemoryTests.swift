@@ -21,7 +21,9 @@ import Testing
     }
 
     @Test func badNamesAreExplained() {
-        for (name, reason) in [("", "word"), ("/a/b", "slash"), (String(repeating: "x", count: 256), "255"), ("a\0b", "zero")] {
+        for (name, reason) in [
+            ("", "word"), ("/a/b", "slash"), (String(repeating: "x", count: 256), "255"), ("a\0b", "zero"),
+        ] {
             let error = failure { () throws(IPCError) in _ = try SharedMemory.create(name, byteCount: 1) }
             #expect(error?.code == .invalidName)
             #expect(error?.advice.contains(reason) == true)
@@ -88,7 +90,8 @@ import Testing
         for _ in 0..<100 {
             // Ten at a time.
             let shell = try ChildProcess(
-                "sh", ["-c", "for i in 1 2 3 4 5 6 7 8 9 10; do \(product("TestPeer")) open-close \(name) 10 & done; wait"])
+                "sh",
+                ["-c", "for i in 1 2 3 4 5 6 7 8 9 10; do \(product("TestPeer")) open-close \(name) 10 & done; wait"])
             let status = try shell.wait(until: .after(.seconds(60)))
             #expect(status == .exited(0))
         }

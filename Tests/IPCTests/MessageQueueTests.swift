@@ -26,7 +26,9 @@ import Testing
         defer { try? MessageQueue.unlink(name) }
         #expect(try queue.trySend(([1] as [UInt8]).span.bytes))
         #expect(try !queue.trySend(([2] as [UInt8]).span.bytes))
-        let full = failure { () throws(IPCError) in try queue.send(([2] as [UInt8]).span.bytes, until: .after(.milliseconds(20))) }
+        let full = failure { () throws(IPCError) in
+            try queue.send(([2] as [UInt8]).span.bytes, until: .after(.milliseconds(20)))
+        }
         #expect(full?.code == .timedOut && full?.advice.contains("1 messages") == true)
         #expect(try queue.waitForMessage(until: .immediate))
         let attributes = try queue.attributes

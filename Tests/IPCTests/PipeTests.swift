@@ -85,7 +85,8 @@ import Testing
         // Numbers that are each other's sources.
         let (a, b) = (first.writer.descriptor, second.writer.descriptor)
         let child = try ChildProcess(
-            "bash", ["-c", "echo one >&\(b.rawValue); echo two >&\(a.rawValue)"], descriptors: [b.rawValue: a, a.rawValue: b])
+            "bash", ["-c", "echo one >&\(b.rawValue); echo two >&\(a.rawValue)"],
+            descriptors: [b.rawValue: a, a.rawValue: b])
         let status = try child.wait(until: .after(.seconds(10)))
         #expect(status == .exited(0))
         let one = try first.closingWriter().readToEnd()

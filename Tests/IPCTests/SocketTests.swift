@@ -30,7 +30,8 @@ import Testing
 
     @Test(arguments: ["tcp://127.0.0.1:0", "tcp://[::1]:0", "unix", "unix-abstract"])
     func theWholeLifeOfAConnection(kind: String) throws {
-        let text = kind == "unix" ? "unix://\(socketPath())" : kind == "unix-abstract" ? "unix-abstract:\(uniqueName())" : kind
+        let text =
+            kind == "unix" ? "unix://\(socketPath())" : kind == "unix-abstract" ? "unix-abstract:\(uniqueName())" : kind
         let listener = try StreamListener(Endpoint(text))
         let none = try listener.tryAccept() == nil
         #expect(none)
@@ -165,7 +166,8 @@ import Testing
     @Test func descriptorsArePassedBothWays() throws {
         let pair = try StreamSocket.makePair()
         let pipe = try AnonymousPipe()
-        try pair.second.send(([9] as [UInt8]).span.bytes, descriptors: [pipe.writer.descriptor, pipe.reader.descriptor])
+        try pair.second.send(
+            ([9] as [UInt8]).span.bytes, descriptors: [pipe.writer.descriptor, pipe.reader.descriptor])
         var descriptors = ReceivedDescriptors()
         let data = try bytes(capacity: 4) { (buffer) throws(IPCError) in
             try pair.first.receive(into: &buffer, descriptors: &descriptors)
@@ -183,7 +185,8 @@ import Testing
         let pipe = try AnonymousPipe()
         let before = openDescriptorCount()
         for _ in 0..<100 {
-            try pair.first.send(([1, 2] as [UInt8]).span.bytes, descriptors: Array(repeating: pipe.reader.descriptor, count: 3))
+            try pair.first.send(
+                ([1, 2] as [UInt8]).span.bytes, descriptors: Array(repeating: pipe.reader.descriptor, count: 3))
             var descriptors = ReceivedDescriptors()
             let error = failure { () throws(IPCError) in
                 _ = try bytes(capacity: 4) { (buffer) throws(IPCError) in
@@ -195,11 +198,15 @@ import Testing
         // Others that are received and not taken.
         try pair.first.send(([1] as [UInt8]).span.bytes, descriptors: [pipe.reader.descriptor])
         var ignored = ReceivedDescriptors()
-        _ = try bytes(capacity: 4) { (buffer) throws(IPCError) in try pair.second.receive(into: &buffer, descriptors: &ignored) }
+        _ = try bytes(capacity: 4) { (buffer) throws(IPCError) in
+            try pair.second.receive(into: &buffer, descriptors: &ignored)
+        }
         ignored = ReceivedDescriptors()
         // Other tests run at the same time, so a leak is what grows with the rounds.
         #expect(openDescriptorCount() < before + 100)
-        let empty = failure { () throws(IPCError) in try pair.first.send([UInt8]().span.bytes, descriptors: [pipe.reader.descriptor]) }
+        let empty = failure { () throws(IPCError) in
+            try pair.first.send([UInt8]().span.bytes, descriptors: [pipe.reader.descriptor])
+        }
         #expect(empty?.code == .invalidArgument)
     }
 
@@ -209,7 +216,8 @@ import Testing
         let peer = try Peer("/bin/sh", ["-c", script], descriptors: [3: listener.descriptor])
         let (_, text) = try peer.finish()
         #expect(text == "3 api cloexec\nleft in environment: nothing\n")
-        let other = try Peer("/bin/sh", ["-c", "export LISTEN_PID=1 LISTEN_FDS=1; exec \(product("TestPeer")) activation"])
+        let other = try Peer(
+            "/bin/sh", ["-c", "export LISTEN_PID=1 LISTEN_FDS=1; exec \(product("TestPeer")) activation"])
         let ignored = try other.finish().text
         #expect(ignored == "left in environment: nothing\n")
     }
@@ -224,7 +232,8 @@ import Testing
         for length in [1, 500, 3] { try client.send([UInt8](repeating: UInt8(length % 256), count: length).span.bytes) }
         var lengths: [Int] = []
         for _ in 0..<3 {
-            lengths.append(try bytes(capacity: 1000) { (buffer) throws(IPCError) in try server.receive(into: &buffer) }.count)
+            lengths.append(
+                try bytes(capacity: 1000) { (buffer) throws(IPCError) in try server.receive(into: &buffer) }.count)
         }
         #expect(lengths == [1, 500, 3])
         try client.send([UInt8](repeating: 1, count: 100).span.bytes)
@@ -244,8 +253,10 @@ import Testing
 
     @Test(arguments: ["udp", "unix"])
     func datagramsHaveASenderToAnswer(kind: String) throws {
-        let endpoint: Endpoint = kind == "udp" ? .udp(host: "127.0.0.1", port: 0) : .unix(FilePath("/tmp/" + uniqueName()))
-        let answering: Endpoint = kind == "udp" ? .udp(host: "127.0.0.1", port: 0) : .unix(FilePath("/tmp/" + uniqueName()))
+        let endpoint: Endpoint =
+            kind == "udp" ? .udp(host: "127.0.0.1", port: 0) : .unix(FilePath("/tmp/" + uniqueName()))
+        let answering: Endpoint =
+            kind == "udp" ? .udp(host: "127.0.0.1", port: 0) : .unix(FilePath("/tmp/" + uniqueName()))
         let server = try DatagramSocket(endpoint)
         let client = try DatagramSocket(answering)
         let address = try #require(try server.localEndpoint)

@@ -54,7 +54,8 @@ import Testing
             let lock = try SharedReadWriteLock.create(in: mapping, at: 0)
             let reader = try Peer.role("lock", "read", name)
             _ = try reader.said()
-            let blocked = failure { () throws(IPCError) in _ = try lock.lockForWriting(until: .after(.milliseconds(20))) }
+            let blocked = failure { () throws(IPCError) in _ = try lock.lockForWriting(until: .after(.milliseconds(20)))
+            }
             #expect(blocked?.code == .timedOut)
             let token = try #require(try lock.tryLockForReading())
             try lock.unlock(token)

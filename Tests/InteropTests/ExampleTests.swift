@@ -37,7 +37,8 @@ import Testing
     @Test func sockets() throws {
         let text = try output("Sockets")
         #expect(text.split(separator: "\n").filter { $0 == "answer: is anybody there?" }.count == 3)
-        #expect(text.split(separator: "\n").filter { $0.hasSuffix("client: exit code 0 server: exit code 0") }.count == 3)
+        #expect(
+            text.split(separator: "\n").filter { $0.hasSuffix("client: exit code 0 server: exit code 0") }.count == 3)
     }
 
     @Test func reapingChildren() throws {

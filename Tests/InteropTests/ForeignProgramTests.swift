@@ -51,7 +51,8 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
         try semaphore.wait(until: .after(.seconds(1)))
         let value = semaphore.value
         #expect(value == 1)
-        let text = try run(python, ["-c", "import posix_ipc; s = posix_ipc.Semaphore('\(name)'); s.acquire(1); print(s.value)"])
+        let text = try run(
+            python, ["-c", "import posix_ipc; s = posix_ipc.Semaphore('\(name)'); s.acquire(1); print(s.value)"])
         #expect(text == "0\n")
     }
 
@@ -62,7 +63,10 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
         try queue.send("from Swift".utf8.span.bytes, priority: 3)
         let text = try run(
             python,
-            ["-c", "import posix_ipc; q = posix_ipc.MessageQueue('\(name)'); print(q.receive(1)); q.send('from Python', priority=7)"])
+            [
+                "-c",
+                "import posix_ipc; q = posix_ipc.MessageQueue('\(name)'); print(q.receive(1)); q.send('from Python', priority=7)",
+            ])
         #expect(text == "(b'from Swift', 3)\n")
         let message = try queue.receive(until: .after(.seconds(1)))
         #expect(String(decoding: message.bytes, as: UTF8.self) == "from Python" && message.priority == 7)
@@ -155,7 +159,8 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
 
     @Test func socatReadsAndWritesOurPipes() throws {
         let pipe = try AnonymousPipe()
-        let child = try ChildProcess("socat", ["-u", "EXEC:echo from socat", "FD:5"], descriptors: [5: pipe.writer.descriptor])
+        let child = try ChildProcess(
+            "socat", ["-u", "EXEC:echo from socat", "FD:5"], descriptors: [5: pipe.writer.descriptor])
         let text = try pipe.closingWriter().readToEnd(until: .after(.seconds(10)))
         #expect(String(decoding: text, as: UTF8.self) == "from socat\n")
         _ = try child.wait(until: .after(.seconds(10)))

@@ -37,7 +37,9 @@ struct TestPeer {
         let own = dirfd(folder)
         var numbers: [Int32] = []
         while let entry = readdir(folder) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             if let number = Int32(name), number != own { numbers.append(number) }
         }
         say(numbers.sorted().map(String.init).joined(separator: " "))

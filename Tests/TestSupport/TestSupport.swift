@@ -30,7 +30,8 @@ public func failure(_ body: () throws(IPCError) -> Void) -> IPCError? {
 }
 
 /// An array filled by one receive, as long as what came.
-public func bytes(capacity: Int, _ receive: (inout MutableRawSpan) throws(IPCError) -> Int) throws(IPCError) -> [UInt8] {
+public func bytes(capacity: Int, _ receive: (inout MutableRawSpan) throws(IPCError) -> Int) throws(IPCError) -> [UInt8]
+{
     var bytes = [UInt8](repeating: 0, count: capacity)
     var elements = bytes.mutableSpan
     var buffer = elements.mutableBytes
@@ -46,7 +47,8 @@ public struct Peer: ~Copyable {
 
     /// Starts `program` with standard output, and what else it is given, in a pipe.
     public init(
-        _ program: String, _ arguments: [String], environment: [String]? = nil, descriptors: [CInt: FileDescriptor] = [:]
+        _ program: String, _ arguments: [String], environment: [String]? = nil,
+        descriptors: [CInt: FileDescriptor] = [:]
     ) throws(IPCError) {
         let pipe = try AnonymousPipe()
         let all = descriptors.merging([1: pipe.writer.descriptor]) { given, _ in given }
@@ -55,18 +57,22 @@ public struct Peer: ~Copyable {
     }
 
     /// One of the roles of `Tests/TestPeer`.
-    public static func role(_ arguments: String..., descriptors: [CInt: FileDescriptor] = [:]) throws(IPCError) -> Peer {
+    public static func role(_ arguments: String..., descriptors: [CInt: FileDescriptor] = [:]) throws(IPCError) -> Peer
+    {
         try Peer(product("TestPeer"), arguments, descriptors: descriptors)
     }
 
     /// Waits for some output, such as `ready`.
     public borrowing func said(within: Duration = .seconds(20)) throws(IPCError) -> String {
-        let got = try bytes(capacity: 4096) { (buffer) throws(IPCError) in try output.read(into: &buffer, until: .after(within)) }
+        let got = try bytes(capacity: 4096) { (buffer) throws(IPCError) in
+            try output.read(into: &buffer, until: .after(within))
+        }
         return String(decoding: got, as: UTF8.self)
     }
 
     /// Waits for its end; returns all that it said since.
-    public borrowing func finish(within: Duration = .seconds(60)) throws(IPCError) -> (status: ExitStatus, text: String) {
+    public borrowing func finish(within: Duration = .seconds(60)) throws(IPCError) -> (status: ExitStatus, text: String)
+    {
         let text = try output.readToEnd(until: .after(within))
         return (try child.wait(until: .after(within)), String(decoding: text, as: UTF8.self))
     }

@@ -23,16 +23,21 @@ import Testing
     }
 
     @Test func everyMechanismIsMeasuredBesideItsTwin() throws {
-        let run = try bench("--count", "100", "--size", "64", "--baseline", "--format", "json", "--placement", "free", "--seed", "3")
+        let run = try bench(
+            "--count", "100", "--size", "64", "--baseline", "--format", "json", "--placement", "free", "--seed", "3")
         #expect(run.status == .exited(0), "\(run.errors)")
         let objects = try #require(JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [[String: Any]])
         for mechanism in Mechanism.allCases {
             for implementation in ["swift", "c"] {
                 let own = objects.filter {
-                    $0["mechanism"] as? String == mechanism.rawValue && $0["implementation"] as? String == implementation
+                    $0["mechanism"] as? String == mechanism.rawValue
+                        && $0["implementation"] as? String == implementation
                 }
-                let latency = try #require(own.first { $0["measure"] as? String == "latency" }, "\(mechanism) \(implementation)")
-                for key in ["p50Nanoseconds", "p99Nanoseconds", "p999Nanoseconds", "maxNanoseconds", "count", "payloadBytes"] {
+                let latency = try #require(
+                    own.first { $0["measure"] as? String == "latency" }, "\(mechanism) \(implementation)")
+                for key in [
+                    "p50Nanoseconds", "p99Nanoseconds", "p999Nanoseconds", "maxNanoseconds", "count", "payloadBytes",
+                ] {
                     #expect((latency[key] as? Int ?? 0) > 0, "\(mechanism) \(key)")
                 }
                 let throughput = try #require(own.first { $0["measure"] as? String == "throughput" })
@@ -45,7 +50,8 @@ import Testing
 
     @Test func theTableAnswersTheGuidesQuestions() throws {
         let run = try bench(
-            "--duration", "0.02", "--mechanism", "pipe", "--mechanism", "unix-stream", "--mechanism", "shm-futex", "--mechanism",
+            "--duration", "0.02", "--mechanism", "pipe", "--mechanism", "unix-stream", "--mechanism", "shm-futex",
+            "--mechanism",
             "signal", "--size", "64", "--baseline")
         #expect(run.status == .exited(0))
         for text in [
@@ -56,7 +62,9 @@ import Testing
     }
 
     @Test func oneWayLatencyAtARate() throws {
-        let run = try bench("--rate", "1000", "--duration", "0.05", "--mechanism", "pipe", "--mechanism", "eventfd", "--mechanism", "udp", "--size", "64", "--format", "csv")
+        let run = try bench(
+            "--rate", "1000", "--duration", "0.05", "--mechanism", "pipe", "--mechanism", "eventfd", "--mechanism",
+            "udp", "--size", "64", "--format", "csv")
         #expect(run.status == .exited(0), "\(run.errors)")
         let lines = run.output.split(separator: "\n")
         #expect(lines.count == 4)
@@ -64,7 +72,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ["--mechanism", "telepathy"], ["--size", "7"], ["--size", "-8"], ["--count", "0"], ["--duration", "0"], ["--rate", "-1"],
+        ["--mechanism", "telepathy"], ["--size", "7"], ["--size", "-8"], ["--count", "0"], ["--duration", "0"],
+        ["--rate", "-1"],
         ["--placement", "moon"], ["--report", "/no/such/folder/x.html"],
     ])
     func badArgumentsAreRefusedInALine(arguments: [String]) throws {
@@ -77,7 +86,8 @@ import Testing
     }
 
     @Test func whatDoesNotFitIsSaidAndTheRestMeasured() throws {
-        let run = try bench("--count", "20", "--mechanism", "udp", "--mechanism", "pipe", "--size", "1048576", "--format", "json")
+        let run = try bench(
+            "--count", "20", "--mechanism", "udp", "--mechanism", "pipe", "--size", "1048576", "--format", "json")
         #expect(run.status == .exited(0))
         #expect(run.errors.contains("udp at 1048576 B: not measured: does not fit"))
         #expect(run.output.contains("\"pipe\"") && !run.output.contains("\"udp\""))
@@ -88,7 +98,9 @@ import Testing
     @Test(arguments: [Signal.interrupt, .terminate, .kill])
     func stoppingInTheMiddleLeavesNothing(signal: Signal) throws {
         let errors = try AnonymousPipe()
-        let peer = try Peer(product("ipc"), ["bench", "--duration", "20", "--mechanism", "shm-semaphore"], descriptors: [2: errors.writer.descriptor])
+        let peer = try Peer(
+            product("ipc"), ["bench", "--duration", "20", "--mechanism", "shm-semaphore"],
+            descriptors: [2: errors.writer.descriptor])
         let reader = errors.closingWriter()
         var seen = ""
         while !seen.contains("shm-semaphore") {

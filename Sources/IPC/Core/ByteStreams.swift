@@ -39,7 +39,8 @@ package func collect(
         guard count > 0 else { return collected }
         guard collected.count + count <= limit else {
             throw IPCError(
-                .messageTooLarge, "read", resource, advice: "more than the limit of \(limit) bytes came; raise the limit",
+                .messageTooLarge, "read", resource,
+                advice: "more than the limit of \(limit) bytes came; raise the limit",
                 transferred: collected.count)
         }
         collected.append(contentsOf: chunk[..<count])

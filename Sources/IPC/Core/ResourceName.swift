@@ -15,7 +15,9 @@ public struct ResourceName: Hashable, Sendable, CustomStringConvertible {
     package init(_ name: String, maximumBytes: Int) throws(IPCError) {
         let base = name.hasPrefix("/") ? name.dropFirst() : name[...]
         func invalid(_ reason: String) -> IPCError { IPCError(.invalidName, "name", name, advice: reason) }
-        guard !base.isEmpty, base != ".", base != ".." else { throw invalid("a name needs a word after its slash: /jobs") }
+        guard !base.isEmpty, base != ".", base != ".." else {
+            throw invalid("a name needs a word after its slash: /jobs")
+        }
         guard !base.utf8.contains(UInt8(ascii: "/")) else {
             throw invalid("a name holds no slash but the first; use another separator, such as a dot")
         }

@@ -11,7 +11,11 @@ package enum SystemLimits {
         }
         let file = OwnedDescriptor(adopting: descriptor)
         var bytes = [UInt8](repeating: 0, count: 64)
-        guard let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in try unsafe file.descriptor.read(into: buffer) }) else {
+        guard
+            let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in
+                try unsafe file.descriptor.read(into: buffer)
+            })
+        else {
             return nil
         }
         let digits = bytes.prefix(count).prefix { UInt8(ascii: "0") <= $0 && $0 <= UInt8(ascii: "9") }

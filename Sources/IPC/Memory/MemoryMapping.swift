@@ -36,7 +36,8 @@ public final class MemoryMapping: @unchecked Sendable {
         prefaulting: Bool
     ) throws(IPCError) {
         guard byteCount > 0, offset >= 0 else {
-            throw IPCError(.invalidArgument, "mmap", name, advice: "a mapping needs at least one byte, from offset 0 on")
+            throw IPCError(
+                .invalidArgument, "mmap", name, advice: "a mapping needs at least one byte, from offset 0 on")
         }
         let start = Page.roundedDown(offset)
         let length = Page.roundedUp(offset - start + byteCount)
@@ -115,7 +116,9 @@ extension MemoryMapping {
     }
 
     @inlinable
-    package func atomicPointer<Value: AtomicRepresentable>(_ type: Value.Type, at offset: Int) -> UnsafePointer<Atomic<Value>> {
+    package func atomicPointer<Value: AtomicRepresentable>(_ type: Value.Type, at offset: Int) -> UnsafePointer<
+        Atomic<Value>
+    > {
         check(offset, MemoryLayout<Atomic<Value>>.size)
         let address = unsafe UnsafeRawPointer(base + offset)
         precondition(
@@ -175,7 +178,8 @@ extension MemoryMapping {
     /// - Throws: ``IPCError/Code/invalidArgument`` where the kernel or the file system has no huge pages.
     public func advise(_ advice: MemoryAdvice, _ range: Range<Int>? = nil) throws(IPCError) {
         let (address, length) = unsafe pages(range)
-        _ = try retryingInterrupts { unsafe madvise(address, length, advice.rawValue) }.orThrow("madvise", name) { errno in
+        _ = try retryingInterrupts { unsafe madvise(address, length, advice.rawValue) }.orThrow("madvise", name) {
+            errno in
             advice == .hugePages && errno == .invalidArgument
                 ? "this kernel or file system has no transparent huge pages; go on without" : nil
         }

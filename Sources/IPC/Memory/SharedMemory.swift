@@ -70,7 +70,8 @@ public struct SharedMemory: ~Copyable, Sendable {
                 guard try watch.wait(until: deadline) else {
                     throw IPCError(
                         .notReady, "shm_open", name,
-                        advice: "it was created but never given a size; its creator may have died: unlink it and start again"
+                        advice:
+                            "it was created but never given a size; its creator may have died: unlink it and start again"
                     )
                 }
             }

@@ -76,7 +76,9 @@ public struct MessageQueue: ~Copyable, Sendable {
     /// Opens a queue that exists.
     ///
     /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/permissionDenied``.
-    public static func open(_ name: String, _ access: FileDescriptor.AccessMode = .readWrite) throws(IPCError) -> MessageQueue {
+    public static func open(_ name: String, _ access: FileDescriptor.AccessMode = .readWrite) throws(IPCError)
+        -> MessageQueue
+    {
         let name = try ResourceName(name).description
         let raw = try retryingInterrupts { unsafe ipc_mq_open(name, access.rawValue | O_CLOEXEC, 0, nil) }
             .orThrow("mq_open", name)
@@ -119,7 +121,8 @@ public struct MessageQueue: ~Copyable, Sendable {
             var raw = mq_attr()
             let descriptor = owned.rawValue
             _ = try systemCall { unsafe ipc_mq_getattr(descriptor, &raw) }.orThrow("mq_getattr", name)
-            return Attributes(maximumMessages: raw.mq_maxmsg, messageSize: raw.mq_msgsize, currentMessages: raw.mq_curmsgs)
+            return Attributes(
+                maximumMessages: raw.mq_maxmsg, messageSize: raw.mq_msgsize, currentMessages: raw.mq_curmsgs)
         }
     }
 
@@ -130,7 +133,9 @@ public struct MessageQueue: ~Copyable, Sendable {
     ///   - priority: One of ``priorities``.
     /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/messageTooLarge``; ``IPCError/Code/permissionDenied`` if it
     ///   was opened for receiving. Then nothing was sent.
-    public borrowing func send(_ bytes: RawSpan, priority: UInt32 = 0, until deadline: Deadline = .never) throws(IPCError) {
+    public borrowing func send(_ bytes: RawSpan, priority: UInt32 = 0, until deadline: Deadline = .never)
+        throws(IPCError)
+    {
         if deadline == .never {
             let raw = owned.rawValue
             let result = unsafe bytes.withUnsafeBytes { buffer in
@@ -148,7 +153,9 @@ public struct MessageQueue: ~Copyable, Sendable {
         guard sent != nil else {
             throw IPCError(
                 .timedOut, "mq_send", name,
-                advice: "the queue stayed full (\((try? attributes.maximumMessages) ?? 0) messages); start a receiver, or allow more time")
+                advice:
+                    "the queue stayed full (\((try? attributes.maximumMessages) ?? 0) messages); start a receiver, or allow more time"
+            )
         }
     }
 
@@ -233,7 +240,8 @@ public struct MessageQueue: ~Copyable, Sendable {
         case .messageTooLong:
             IPCError(
                 "mq_send", name, errno,
-                advice: "the message has \(byteCount) bytes, this queue takes \(messageSize); send less, or create it with a larger messageSize"
+                advice:
+                    "the message has \(byteCount) bytes, this queue takes \(messageSize); send less, or create it with a larger messageSize"
             )
         case .invalidArgument where !Self.priorities.contains(priority):
             IPCError("mq_send", name, errno, advice: "priority \(priority) is outside of \(Self.priorities)")
@@ -248,7 +256,9 @@ public struct MessageQueue: ~Copyable, Sendable {
         case .messageTooLong:
             IPCError(
                 "mq_receive", name, errno,
-                advice: "the buffer has \(capacity) bytes, but this queue's messages need \(messageSize); the message stays")
+                advice:
+                    "the buffer has \(capacity) bytes, but this queue's messages need \(messageSize); the message stays"
+            )
         case .badFileDescriptor:
             IPCError(.permissionDenied, "mq_receive", name, errno: errno, advice: "it was opened for sending only")
         default: IPCError("mq_receive", name, errno)

@@ -14,7 +14,8 @@ enum MessageQueueLimits {
                 if let limit = SystemLimits.setting(folder + setting), wanted > limit {
                     return IPCError(
                         .limitReached, "mq_open", name, errno: errno,
-                        advice: "\(what) \(wanted) is over this system's limit \(limit); raise fs.mqueue.\(setting), or ask for less"
+                        advice:
+                            "\(what) \(wanted) is over this system's limit \(limit); raise fs.mqueue.\(setting), or ask for less"
                     )
                 }
             }
@@ -25,7 +26,8 @@ enum MessageQueueLimits {
             if limit != .max, SystemLimits.freeDescriptorExists {
                 return IPCError(
                     .limitReached, "mq_open", name, errno: errno,
-                    advice: "the queue needs \(needed) bytes, and this user's queues may have \(limit) in all; unlink some, or raise ulimit -q"
+                    advice:
+                        "the queue needs \(needed) bytes, and this user's queues may have \(limit) in all; unlink some, or raise ulimit -q"
                 )
             }
             return IPCError("mq_open", name, errno)

@@ -24,7 +24,8 @@ struct BrokenPipeSilence: Sendable {
             if isIgnored, flags == 0 {
                 return retryingInterrupts { unsafe Glibc.write(descriptor, buffer.baseAddress, buffer.count) }
             }
-            var vector = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
+            var vector = unsafe iovec(
+                iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
             // Relaxed: the worst that a stale value costs is one more call that is refused.
             if !Self.kernelLacksNoSignal.load(ordering: .relaxed) {
                 let result = retryingInterrupts {

@@ -80,7 +80,7 @@ public struct NamedPipe: Hashable, Sendable {
     public func tryOpenForWriting() throws(IPCError) -> PipeWriter? {
         do throws(IPCError) {
             return PipeWriter(try blockingEnd(try open(O_WRONLY)))
-        } catch where error.errno == .noSuchAddressOrDevice {
+        } catch  where error.errno == .noSuchAddressOrDevice {
             return nil
         }
     }
@@ -118,10 +118,12 @@ extension NamedPipe {
     }
 
     private func noPeer(_ side: String) -> IPCError {
-        IPCError(.timedOut, "open", path.string, advice: "no \(side) came before the deadline; start it, or allow more time")
+        IPCError(
+            .timedOut, "open", path.string, advice: "no \(side) came before the deadline; start it, or allow more time")
     }
 
     private static func notAFIFO(_ path: FilePath) -> IPCError {
-        IPCError(.wrongType, "open", path.string, advice: "this is not a FIFO; choose another path, or make one with create")
+        IPCError(
+            .wrongType, "open", path.string, advice: "this is not a FIFO; choose another path, or make one with create")
     }
 }

@@ -47,7 +47,9 @@ public struct PipeReader: ~Copyable, Sendable {
         if deadline == .never {
             // One system call when data is there, as in C.
             let raw = end.rawValue
-            switch retryingInterrupts({ unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(raw, $0.baseAddress, $0.count) } }) {
+            switch retryingInterrupts({
+                unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(raw, $0.baseAddress, $0.count) }
+            }) {
             case .success(let count): return count
             case .failure(.resourceTemporarilyUnavailable): break  // switched to O_NONBLOCK
             case .failure(let errno): throw IPCError("read", end.name, errno)

@@ -112,7 +112,8 @@ public struct Pipeline: Sendable {
         } catch let error as IPCError {
             throw error
         } catch {
-            throw IPCError(.childFailed, "pipeline", commands.map(\.program).joined(separator: " | "), advice: "\(error)")
+            throw IPCError(
+                .childFailed, "pipeline", commands.map(\.program).joined(separator: " | "), advice: "\(error)")
         }
     }
 }

@@ -38,7 +38,8 @@ public struct SignalSource: ~Copyable, Sendable {
         let name = signals.map(\.description).joined(separator: ", ")
         guard !signals.contains(.kill), !signals.contains(.stop) else {
             throw IPCError(
-                .invalidArgument, "signalfd", name, advice: "SIGKILL and SIGSTOP cannot be caught; ask for SIGTERM instead")
+                .invalidArgument, "signalfd", name,
+                advice: "SIGKILL and SIGSTOP cannot be caught; ask for SIGTERM instead")
         }
         let set = SignalSet(signals)
         set.blockInCallingThread()
@@ -81,7 +82,9 @@ public struct SignalSource: ~Copyable, Sendable {
         let raw = owned.rawValue
         let size = MemoryLayout<signalfd_siginfo>.size
         let count = try retryingInterrupts { unsafe Glibc.read(raw, &information, size) }.orThrow("read", "signalfd")
-        guard count == size else { throw IPCError(.corrupted, "read", "signalfd", advice: "the kernel sent a part of a signal") }
+        guard count == size else {
+            throw IPCError(.corrupted, "read", "signalfd", advice: "the kernel sent a part of a signal")
+        }
         return Received(
             signal: Signal(rawValue: CInt(information.ssi_signo)), sender: pid_t(information.ssi_pid),
             user: information.ssi_uid, value: Int(bitPattern: UInt(information.ssi_ptr)))

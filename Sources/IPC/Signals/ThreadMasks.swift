@@ -24,7 +24,11 @@ enum ThreadMasks {
         guard let descriptor = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else { return nil }
         let file = OwnedDescriptor(adopting: descriptor)
         var bytes = [UInt8](repeating: 0, count: 8192)
-        guard let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in try unsafe file.descriptor.read(into: buffer) }) else {
+        guard
+            let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in
+                try unsafe file.descriptor.read(into: buffer)
+            })
+        else {
             return nil
         }
         let lines = String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n")

@@ -59,7 +59,9 @@ public struct DatagramSocket: ~Copyable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/notFound`` or ``IPCError/Code/connectionRefused`` for a Unix socket without a server. UDP
     ///   notices that at a later call, if at all.
-    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) -> DatagramSocket {
+    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError)
+        -> DatagramSocket
+    {
         try requireDatagrams(endpoint)
         let address = try RawSocketAddress(endpoint)
         let handle = try SocketHandle.make(address.family, .datagram, "\(endpoint)")
@@ -83,7 +85,8 @@ public struct DatagramSocket: ~Copyable, Sendable {
 
     private static func requireDatagrams(_ endpoint: Endpoint) throws(IPCError) {
         if case .tcp = endpoint {
-            throw IPCError(.wrongType, "datagram socket", "\(endpoint)", advice: "TCP has no datagrams; use udp:// or unix://")
+            throw IPCError(
+                .wrongType, "datagram socket", "\(endpoint)", advice: "TCP has no datagrams; use udp:// or unix://")
         }
     }
 
@@ -93,7 +96,9 @@ public struct DatagramSocket: ~Copyable, Sendable {
     public var descriptor: FileDescriptor { handle.owned.descriptor }
 
     /// Where it receives, with the port that was chosen; nil for an unnamed Unix socket.
-    public var localEndpoint: Endpoint? { get throws(IPCError) { try handle.localAddress().endpoint(isDatagram: true) } }
+    public var localEndpoint: Endpoint? {
+        get throws(IPCError) { try handle.localAddress().endpoint(isDatagram: true) }
+    }
 
     /// Sends a message to the address that it is connected to.
     ///
@@ -109,13 +114,17 @@ public struct DatagramSocket: ~Copyable, Sendable {
     }
 
     /// Sends a message to an address. The C function is `sendto`.
-    public borrowing func send(_ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) {
+    public borrowing func send(_ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never)
+        throws(IPCError)
+    {
         let address = try RawSocketAddress(endpoint)
         let raw = handle.rawValue
         let flags = IPC_MSG_NOSIGNAL | IPC_MSG_DONTWAIT
         let sent: Void? = try waiting(for: .writable, of: raw, until: deadline) { () throws(IPCError) in
             let result = unsafe bytes.withUnsafeBytes { buffer in
-                retryingInterrupts { unsafe address.withPointer { unsafe sendto(raw, buffer.baseAddress, buffer.count, flags, $0, $1) } }
+                retryingInterrupts {
+                    unsafe address.withPointer { unsafe sendto(raw, buffer.baseAddress, buffer.count, flags, $0, $1) }
+                }
             }
             switch result {
             case .success: return ()
@@ -134,7 +143,8 @@ public struct DatagramSocket: ~Copyable, Sendable {
     /// - Returns: Its length.
     /// - Throws: ``IPCError/Code/messageTooLarge`` if it is longer than `buffer`: its rest is lost;
     ///   ``IPCError/Code/timedOut``.
-    public borrowing func receiveBytes(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
+    public borrowing func receiveBytes(into buffer: inout MutableRawSpan, until deadline: Deadline = .never)
+        throws(IPCError)
         -> Int
     {
         try whole(handle.receive(into: &buffer, flags: IPC_MSG_TRUNC, until: deadline), buffer.byteCount)
@@ -159,21 +169,28 @@ public struct DatagramSocket: ~Copyable, Sendable {
             var address = RawSocketAddress()
             let result = unsafe buffer.withUnsafeMutableBytes { bytes in
                 retryingInterrupts {
-                    unsafe address.withMutablePointer { unsafe recvfrom(raw, bytes.baseAddress, bytes.count, flags, $0, $1) }
+                    unsafe address.withMutablePointer {
+                        unsafe recvfrom(raw, bytes.baseAddress, bytes.count, flags, $0, $1)
+                    }
                 }
             }
             switch result {
             case .success(let count):
-                return Received(byteCount: try whole(count, buffer.byteCount), source: address.endpoint(isDatagram: true))
+                return Received(
+                    byteCount: try whole(count, buffer.byteCount), source: address.endpoint(isDatagram: true))
             case .failure(.resourceTemporarilyUnavailable):
-                guard try Readiness.readable.wait(for: raw, until: deadline) else { throw .timedOut("receive", handle.name) }
+                guard try Readiness.readable.wait(for: raw, until: deadline) else {
+                    throw .timedOut("receive", handle.name)
+                }
             case .failure(let errno): throw IPCError("receive", handle.name, errno)
             }
         }
     }
 
     private borrowing func whole(_ count: Int, _ capacity: Int) throws(IPCError) -> Int {
-        guard count <= capacity else { throw .truncated(handle.name, "a message of \(count) bytes", capacity: capacity) }
+        guard count <= capacity else {
+            throw .truncated(handle.name, "a message of \(count) bytes", capacity: capacity)
+        }
         return count
     }
 

@@ -36,16 +36,20 @@ extension SocketHandle {
         guard descriptors.count <= Self.maximumDescriptors else {
             throw IPCError(
                 .invalidArgument, "sendmsg", name,
-                advice: "\(descriptors.count) descriptors are more than the \(Self.maximumDescriptors) that one message takes")
+                advice:
+                    "\(descriptors.count) descriptors are more than the \(Self.maximumDescriptors) that one message takes"
+            )
         }
         let raw = rawValue
         let numbers = descriptors.map(\.rawValue)
         let payload = numbers.count * MemoryLayout<CInt>.size
         let space = ipc_cmsg_space(payload)
         let result: Result<Int, Errno> = unsafe bytes.withUnsafeBytes { buffer in
-            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: MemoryLayout<cmsghdr>.alignment) { control in
+            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: MemoryLayout<cmsghdr>.alignment) {
+                control in
                 unsafe control.initializeMemory(as: UInt8.self, repeating: 0)
-                var vector = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
+                var vector = unsafe iovec(
+                    iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
                 return unsafe withUnsafeMutablePointer(to: &vector) { vector in
                     var message = unsafe msghdr()
                     unsafe message.msg_iov = vector
@@ -57,7 +61,10 @@ extension SocketHandle {
                         unsafe header.pointee.cmsg_level = SOL_SOCKET
                         unsafe header.pointee.cmsg_type = CInt(SCM_RIGHTS)
                         unsafe header.pointee.cmsg_len = ipc_cmsg_len(payload)
-                        unsafe numbers.withUnsafeBytes { unsafe UnsafeMutableRawPointer(ipc_cmsg_data(header)).copyMemory(from: $0.baseAddress!, byteCount: payload) }
+                        unsafe numbers.withUnsafeBytes {
+                            unsafe UnsafeMutableRawPointer(ipc_cmsg_data(header)).copyMemory(
+                                from: $0.baseAddress!, byteCount: payload)
+                        }
                     }
                     return retryingInterrupts { unsafe sendmsg(raw, &message, flags | IPC_MSG_NOSIGNAL) }
                 }
@@ -85,7 +92,8 @@ extension SocketHandle {
         var messageFlags: CInt = 0
         var numbers: [CInt] = []
         let result: Result<Int, Errno> = unsafe buffer.withUnsafeMutableBytes { buffer in
-            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: MemoryLayout<cmsghdr>.alignment) { control in
+            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: MemoryLayout<cmsghdr>.alignment) {
+                control in
                 var vector = unsafe iovec(iov_base: buffer.baseAddress, iov_len: buffer.count)
                 return unsafe withUnsafeMutablePointer(to: &vector) { vector in
                     var message = unsafe msghdr()
@@ -127,7 +135,8 @@ extension SocketHandle {
                 let count = unsafe (Int(current.pointee.cmsg_len) - ipc_cmsg_len(0)) / MemoryLayout<CInt>.size
                 let data = unsafe UnsafeRawPointer(ipc_cmsg_data(current)!)
                 for index in 0..<max(0, count) {
-                    unsafe numbers.append(data.loadUnaligned(fromByteOffset: index * MemoryLayout<CInt>.size, as: CInt.self))
+                    unsafe numbers.append(
+                        data.loadUnaligned(fromByteOffset: index * MemoryLayout<CInt>.size, as: CInt.self))
                 }
             }
             unsafe header = ipc_cmsg_next(&message, current)
@@ -136,7 +145,9 @@ extension SocketHandle {
     }
 
     /// Sends with a deadline; see ``send(_:descriptors:flags:)``.
-    borrowing func send(_ bytes: RawSpan, descriptors: [FileDescriptor], until deadline: Deadline) throws(IPCError) -> Int {
+    borrowing func send(_ bytes: RawSpan, descriptors: [FileDescriptor], until deadline: Deadline) throws(IPCError)
+        -> Int
+    {
         let sent = try waiting(for: .writable, of: rawValue, until: deadline) { () throws(IPCError) in
             try send(bytes, descriptors: descriptors, flags: IPC_MSG_DONTWAIT)
         }

@@ -47,15 +47,21 @@ public enum Endpoint: Hashable, Sendable {
     private static func hostAndPort(
         _ text: Substring, _ invalid: (String) -> IPCError
     ) throws(IPCError) -> (String, UInt16) {
-        guard let colon = text.lastIndex(of: ":") else { throw invalid("a port is missing: add :9000, or :0 for a free one") }
-        guard let port = UInt16(text[text.index(after: colon)...]) else { throw invalid("a port is a number from 0 to 65535") }
+        guard let colon = text.lastIndex(of: ":") else {
+            throw invalid("a port is missing: add :9000, or :0 for a free one")
+        }
+        guard let port = UInt16(text[text.index(after: colon)...]) else {
+            throw invalid("a port is a number from 0 to 65535")
+        }
         var host = text[..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()
         } else if host.contains(":") {
             throw invalid("write an IPv6 address in brackets: [::1]:9000")
         }
-        guard !host.isEmpty else { throw invalid("a host is missing: 127.0.0.1 for this machine, 0.0.0.0 for all interfaces") }
+        guard !host.isEmpty else {
+            throw invalid("a host is missing: 127.0.0.1 for this machine, 0.0.0.0 for all interfaces")
+        }
         return (String(host), port)
     }
 
@@ -63,7 +69,8 @@ public enum Endpoint: Hashable, Sendable {
         guard count <= Self.maximumPathBytes else {
             throw IPCError(
                 .invalidName, "endpoint", text,
-                advice: "a Unix socket's path has at most \(Self.maximumPathBytes) bytes, this one has \(count); choose a shorter folder"
+                advice:
+                    "a Unix socket's path has at most \(Self.maximumPathBytes) bytes, this one has \(count); choose a shorter folder"
             )
         }
     }

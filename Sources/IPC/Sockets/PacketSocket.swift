@@ -16,7 +16,9 @@ public struct PacketSocket: ~Copyable, Sendable {
     }
 
     /// Connects to a ``PacketListener``. Errors as ``StreamSocket/connect(to:until:)``.
-    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) -> PacketSocket {
+    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError)
+        -> PacketSocket
+    {
         try requireLocal(endpoint)
         let handle = try SocketHandle.make(AF_UNIX, .sequencedPacket, "\(endpoint)")
         try handle.connect(to: try RawSocketAddress(endpoint), until: deadline)
@@ -28,7 +30,8 @@ public struct PacketSocket: ~Copyable, Sendable {
         case .unix, .unixAbstract: return
         case .tcp, .udp:
             throw IPCError(
-                .wrongType, "packet socket", "\(endpoint)", advice: "sequenced packets are for Unix sockets: unix:///path")
+                .wrongType, "packet socket", "\(endpoint)",
+                advice: "sequenced packets are for Unix sockets: unix:///path")
         }
     }
 
@@ -71,7 +74,8 @@ public struct PacketSocket: ~Copyable, Sendable {
     private borrowing func refuseEmpty(_ bytes: RawSpan) throws(IPCError) {
         guard bytes.byteCount > 0 else {
             throw IPCError(
-                .invalidArgument, "send", handle.name, advice: "an empty packet looks like the end to the receiver; send a byte")
+                .invalidArgument, "send", handle.name,
+                advice: "an empty packet looks like the end to the receiver; send a byte")
         }
     }
 
@@ -80,7 +84,9 @@ public struct PacketSocket: ~Copyable, Sendable {
     /// - Returns: Its length; 0 when the peer has gone.
     /// - Throws: ``IPCError/Code/messageTooLarge`` if it is longer than `buffer`: its rest is lost;
     ///   ``IPCError/Code/timedOut``.
-    public borrowing func receive(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError) -> Int {
+    public borrowing func receive(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
+        -> Int
+    {
         // With MSG_TRUNC, the kernel returns the whole length however much fits.
         try whole(handle.receive(into: &buffer, flags: IPC_MSG_TRUNC, until: deadline), buffer.byteCount)
     }
@@ -106,7 +112,9 @@ public struct PacketSocket: ~Copyable, Sendable {
     }
 
     private borrowing func whole(_ count: Int, _ capacity: Int) throws(IPCError) -> Int {
-        guard count <= capacity else { throw .truncated(handle.name, "a message of \(count) bytes", capacity: capacity) }
+        guard count <= capacity else {
+            throw .truncated(handle.name, "a message of \(count) bytes", capacity: capacity)
+        }
         return count
     }
 
@@ -132,7 +140,8 @@ extension IPCError {
     static func truncated(_ name: String, _ what: String, capacity: Int) -> IPCError {
         IPCError(
             .messageTooLarge, "receive", name,
-            advice: "\(what) came into a buffer of \(capacity); its rest is lost: use a larger buffer", transferred: capacity)
+            advice: "\(what) came into a buffer of \(capacity); its rest is lost: use a larger buffer",
+            transferred: capacity)
     }
 }
 
@@ -161,7 +170,8 @@ public struct PacketListener: ~Copyable, Sendable {
         until deadline: Deadline = .after(.seconds(5))
     ) throws(IPCError) {
         try PacketSocket.requireLocal(endpoint)
-        socket = try ListeningSocket(endpoint, .sequencedPacket, backlog: backlog, permissions: permissions, until: deadline)
+        socket = try ListeningSocket(
+            endpoint, .sequencedPacket, backlog: backlog, permissions: permissions, until: deadline)
     }
 
     /// Takes over a listening socket, such as one from ``SocketActivation``. Its file is not removed.
@@ -180,7 +190,8 @@ public struct PacketListener: ~Copyable, Sendable {
     /// Accepts a connection if one waits; nil otherwise.
     public borrowing func tryAccept() throws(IPCError) -> PacketSocket? {
         guard let raw = try socket.tryAccept() else { return nil }
-        return PacketSocket(SocketHandle(adopting: OwnedDescriptor(adopting: raw), name: "\(socket.handle.name) (accepted)"))
+        return PacketSocket(
+            SocketHandle(adopting: OwnedDescriptor(adopting: raw), name: "\(socket.handle.name) (accepted)"))
     }
 
     /// Stops listening, and removes the socket file that it made.

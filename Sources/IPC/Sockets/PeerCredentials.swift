@@ -31,7 +31,8 @@ extension SocketHandle {
             raw = try option(SOL_SOCKET, IPC_SO_PEERPIDFD)
         } catch {
             throw IPCError(
-                error.errno == .protocolNotAvailable ? .unsupported : error.code, "peer process", "socket \(descriptor)",
+                error.errno == .protocolNotAvailable ? .unsupported : error.code, "peer process",
+                "socket \(descriptor)",
                 errno: error.errno, advice: "this kernel or this peer has none; use peerCredentials")
         }
         let handle = OwnedDescriptor(adopting: raw)

@@ -48,7 +48,8 @@ struct RawSocketAddress: Sendable {
         guard result == 0, let found = unsafe found else {
             throw IPCError(
                 .notFound, "getaddrinfo", name,
-                advice: unsafe "no address is known for \"\(host)\": \(String(cString: gai_strerror(result))); use a literal address"
+                advice:
+                    unsafe "no address is known for \"\(host)\": \(String(cString: gai_strerror(result))); use a literal address"
             )
         }
         defer { unsafe freeaddrinfo(found) }
@@ -87,7 +88,9 @@ struct RawSocketAddress: Sendable {
     private var unixEndpoint: Endpoint? {
         let pathLength = Int(length) - MemoryLayout<sa_family_t>.size
         guard pathLength > 0 else { return nil }
-        let path = unsafe withUnsafeBytes(of: storage) { unsafe Array($0[MemoryLayout<sa_family_t>.size...].prefix(pathLength)) }
+        let path = unsafe withUnsafeBytes(of: storage) {
+            unsafe Array($0[MemoryLayout<sa_family_t>.size...].prefix(pathLength))
+        }
         if path[0] == 0 { return .unixAbstract(String(decoding: path.dropFirst(), as: UTF8.self)) }
         return .unix(FilePath(String(decoding: path.prefix { $0 != 0 }, as: UTF8.self)))
     }

@@ -97,13 +97,17 @@ extension SocketHandle {
 
     borrowing func sendError(_ errno: Errno, _ byteCount: Int) -> IPCError {
         errno == .messageTooLong
-            ? IPCError("send", name, errno, advice: "\(byteCount) bytes are too many for one message on this socket; send less")
+            ? IPCError(
+                "send", name, errno, advice: "\(byteCount) bytes are too many for one message on this socket; send less"
+            )
             : IPCError("send", name, errno)
     }
 
     /// One `recv`, waiting for something to come.
     @inline(__always)
-    borrowing func receive(into buffer: inout MutableRawSpan, flags: CInt = 0, until deadline: Deadline) throws(IPCError) -> Int {
+    borrowing func receive(into buffer: inout MutableRawSpan, flags: CInt = 0, until deadline: Deadline)
+        throws(IPCError) -> Int
+    {
         if deadline == .never, let count = try tryReceive(into: &buffer, flags: flags) { return count }
         while true {
             if let count = try tryReceive(into: &buffer, flags: flags | IPC_MSG_DONTWAIT) { return count }
@@ -143,9 +147,11 @@ extension SocketHandle {
         while true {
             if let remaining = deadline.remaining {
                 // At least a microsecond: zero would mean for ever.
-                let microseconds = max(1, remaining.components.seconds * 1_000_000 + remaining.components.attoseconds / 1_000_000_000_000)
+                let microseconds = max(
+                    1, remaining.components.seconds * 1_000_000 + remaining.components.attoseconds / 1_000_000_000_000)
                 try setOption(
-                    SOL_SOCKET, SO_SNDTIMEO, timeval(tv_sec: Int(microseconds / 1_000_000), tv_usec: Int(microseconds % 1_000_000)))
+                    SOL_SOCKET, SO_SNDTIMEO,
+                    timeval(tv_sec: Int(microseconds / 1_000_000), tv_usec: Int(microseconds % 1_000_000)))
             }
             let result = systemCall { unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }
             if deadline != .never { try setOption(SOL_SOCKET, SO_SNDTIMEO, timeval()) }
@@ -161,7 +167,8 @@ extension SocketHandle {
         }
     }
 
-    private borrowing func connectInBackground(to address: RawSocketAddress, until deadline: Deadline) throws(IPCError) {
+    private borrowing func connectInBackground(to address: RawSocketAddress, until deadline: Deadline) throws(IPCError)
+    {
         let raw = rawValue
         // Nobody shares this new socket's flags yet.
         let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", name)
@@ -180,9 +187,12 @@ extension SocketHandle {
     private borrowing func connectError(_ errno: Errno) -> IPCError {
         switch errno {
         case .protocolWrongTypeForSocket:
-            IPCError(.wrongType, "connect", name, errno: errno, advice: "the server's socket is of another kind (stream, datagram or packet)")
+            IPCError(
+                .wrongType, "connect", name, errno: errno,
+                advice: "the server's socket is of another kind (stream, datagram or packet)")
         case .connectionRefused:
-            IPCError("connect", name, errno, advice: "nobody is listening there; start the server, or check the address")
+            IPCError(
+                "connect", name, errno, advice: "nobody is listening there; start the server, or check the address")
         default: IPCError("connect", name, errno)
         }
     }
@@ -200,7 +210,9 @@ extension SocketHandle {
     borrowing func setOption<Value: BitwiseCopyable>(_ level: CInt, _ option: CInt, _ value: Value) throws(IPCError) {
         let raw = rawValue
         _ = try systemCall {
-            unsafe withUnsafePointer(to: value) { unsafe setsockopt(raw, level, option, $0, socklen_t(MemoryLayout<Value>.size)) }
+            unsafe withUnsafePointer(to: value) {
+                unsafe setsockopt(raw, level, option, $0, socklen_t(MemoryLayout<Value>.size))
+            }
         }.orThrow("setsockopt", name)
     }
 
@@ -212,14 +224,16 @@ extension SocketHandle {
     borrowing func localAddress() throws(IPCError) -> RawSocketAddress {
         var address = RawSocketAddress()
         let raw = rawValue
-        _ = try systemCall { unsafe address.withMutablePointer { unsafe getsockname(raw, $0, $1) } }.orThrow("getsockname", name)
+        _ = try systemCall { unsafe address.withMutablePointer { unsafe getsockname(raw, $0, $1) } }.orThrow(
+            "getsockname", name)
         return address
     }
 
     borrowing func remoteAddress() throws(IPCError) -> RawSocketAddress {
         var address = RawSocketAddress()
         let raw = rawValue
-        _ = try systemCall { unsafe address.withMutablePointer { unsafe getpeername(raw, $0, $1) } }.orThrow("getpeername", name)
+        _ = try systemCall { unsafe address.withMutablePointer { unsafe getpeername(raw, $0, $1) } }.orThrow(
+            "getpeername", name)
         return address
     }
 }

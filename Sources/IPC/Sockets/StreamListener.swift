@@ -57,7 +57,8 @@ public struct StreamListener: ~Copyable, Sendable {
     /// Accepts a connection if one waits; nil otherwise.
     public borrowing func tryAccept() throws(IPCError) -> StreamSocket? {
         guard let raw = try socket.tryAccept() else { return nil }
-        return StreamSocket(SocketHandle(adopting: OwnedDescriptor(adopting: raw), name: "\(socket.handle.name) (accepted)"))
+        return StreamSocket(
+            SocketHandle(adopting: OwnedDescriptor(adopting: raw), name: "\(socket.handle.name) (accepted)"))
     }
 
     /// Stops listening, and removes the socket file that it made.

@@ -29,7 +29,9 @@ public struct StreamSocket: ~Copyable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/connectionRefused``, ``IPCError/Code/notFound`` (no such socket file),
     ///   ``IPCError/Code/timedOut``, ``IPCError/Code/wrongType`` (a Unix socket of another kind).
-    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) -> StreamSocket {
+    public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError)
+        -> StreamSocket
+    {
         if case .udp = endpoint {
             throw IPCError(.wrongType, "connect", "\(endpoint)", advice: "UDP has no streams; use a DatagramSocket")
         }
@@ -55,7 +57,9 @@ public struct StreamSocket: ~Copyable, Sendable {
     ///
     /// - Returns: The number of bytes; 0 when the peer has finished writing.
     /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/brokenPipe`` if the connection was reset.
-    public borrowing func read(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError) -> Int {
+    public borrowing func read(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
+        -> Int
+    {
         try handle.receive(into: &buffer, until: deadline)
     }
 
@@ -68,7 +72,9 @@ public struct StreamSocket: ~Copyable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/endOfFile`` or ``IPCError/Code/timedOut`` if fewer came; ``IPCError/transferred`` says
     ///   how many, and they are in `buffer`.
-    public borrowing func readExactly(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError) {
+    public borrowing func readExactly(into buffer: inout MutableRawSpan, until deadline: Deadline = .never)
+        throws(IPCError)
+    {
         try fill(&buffer, "read", handle.name) { (rest) throws(IPCError) in try read(into: &rest, until: deadline) }
     }
 
@@ -166,7 +172,8 @@ extension StreamSocket {
 
     private borrowing func requireLocal(_ operation: String) throws(IPCError) {
         guard try handle.localAddress().family == AF_UNIX else {
-            throw IPCError(.unsupported, operation, handle.name, advice: "only Unix sockets can; use a unix:// endpoint")
+            throw IPCError(
+                .unsupported, operation, handle.name, advice: "only Unix sockets can; use a unix:// endpoint")
         }
     }
 }
@@ -175,10 +182,14 @@ extension StreamSocket {
 
 extension StreamSocket {
     /// This end; nil for an unnamed Unix socket.
-    public var localEndpoint: Endpoint? { get throws(IPCError) { try handle.localAddress().endpoint(isDatagram: false) } }
+    public var localEndpoint: Endpoint? {
+        get throws(IPCError) { try handle.localAddress().endpoint(isDatagram: false) }
+    }
 
     /// The other end; nil for an unnamed Unix socket.
-    public var remoteEndpoint: Endpoint? { get throws(IPCError) { try handle.remoteAddress().endpoint(isDatagram: false) } }
+    public var remoteEndpoint: Endpoint? {
+        get throws(IPCError) { try handle.remoteAddress().endpoint(isDatagram: false) }
+    }
 
     /// TCP: send small writes at once (`TCP_NODELAY`) instead of waiting to fill a packet.
     public borrowing func setNoDelay(_ isOn: Bool) throws(IPCError) {

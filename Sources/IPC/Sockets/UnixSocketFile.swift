@@ -23,11 +23,13 @@ struct UnixSocketFile: Sendable {
         if let status = try? FileStatus(at: path.string, followingLinks: false) {
             guard status.isSocket else {
                 throw IPCError(
-                    .addressInUse, "bind", path.string, advice: "a file that is not a socket is there; choose another path")
+                    .addressInUse, "bind", path.string,
+                    advice: "a file that is not a socket is there; choose another path")
             }
             guard try isDead(address, type, path) else {
                 throw IPCError(
-                    .addressInUse, "bind", path.string, advice: "a live server has it; stop that one, or choose another path")
+                    .addressInUse, "bind", path.string,
+                    advice: "a live server has it; stop that one, or choose another path")
             }
             _ = try retryingInterrupts { unsafe unlink(path.string) }.orThrow("unlink", path.string)
         }
@@ -35,7 +37,8 @@ struct UnixSocketFile: Sendable {
         let raw = socket.rawValue
         _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path.string)
         try socket.bind(to: address)
-        let file = UnixSocketFile(path: path.string, identity: try FileStatus(at: path.string, followingLinks: false).identity)
+        let file = UnixSocketFile(
+            path: path.string, identity: try FileStatus(at: path.string, followingLinks: false).identity)
         do throws(IPCError) {
             // Wider than the umask was asked for by name.
             _ = try systemCall { unsafe chmod(path.string, permissions.rawValue) }.orThrow("chmod", path.string)
@@ -54,13 +57,16 @@ struct UnixSocketFile: Sendable {
         unsafe unlink(path)
     }
 
-    private static func isDead(_ address: RawSocketAddress, _ type: SocketType, _ path: FilePath) throws(IPCError) -> Bool {
+    private static func isDead(_ address: RawSocketAddress, _ type: SocketType, _ path: FilePath) throws(IPCError)
+        -> Bool
+    {
         let probe = try SocketHandle.make(AF_UNIX, type, path.string)
         let raw = probe.rawValue
         let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", path.string)
         _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", path.string)
         // Anything but a refusal means that a socket of a live process has it, if perhaps of another kind, or a full one.
-        return systemCall { unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } } == .failure(.connectionRefused)
+        return systemCall { unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }
+            == .failure(.connectionRefused)
     }
 }
 
@@ -72,7 +78,8 @@ private struct FolderLock: ~Copyable {
         let parent = path.removingLastComponent().string
         let name = parent.isEmpty ? "." : parent
         let folder = OwnedDescriptor(
-            adopting: try retryingInterrupts { unsafe ipc_open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }.orThrow("open", name))
+            adopting: try retryingInterrupts { unsafe ipc_open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }.orThrow(
+                "open", name))
         let raw = folder.rawValue
         // Held for some system calls only, so a look every millisecond is enough. flock knows no deadline.
         while true {
@@ -83,7 +90,8 @@ private struct FolderLock: ~Copyable {
             case .failure(.resourceTemporarilyUnavailable):
                 guard !deadline.hasPassed else {
                     throw IPCError(
-                        .timedOut, "flock", name, advice: "another process keeps this folder locked; use a folder of your own")
+                        .timedOut, "flock", name,
+                        advice: "another process keeps this folder locked; use a folder of your own")
                 }
                 usleep(1000)
             case .failure(let errno): throw IPCError("flock", name, errno)

@@ -43,7 +43,9 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
                 advice: "\(path) is too short to be a semaphore; remove it, and create the semaphore again")
         }
         var raw: UnsafeMutablePointer<sem_t>?
-        repeat { unsafe raw = ipc_sem_open(name, flags, mode, value) } while unsafe raw == ipc_sem_failed() && errno == EINTR
+        repeat {
+            unsafe raw = ipc_sem_open(name, flags, mode, value)
+        } while unsafe raw == ipc_sem_failed() && errno == EINTR
         guard let raw = unsafe raw, unsafe raw != ipc_sem_failed() else {
             throw IPCError("sem_open", name, Errno(rawValue: errno))
         }

@@ -57,7 +57,9 @@ package struct PlacedObject: @unchecked Sendable {
             $0.compareExchange(expected: 0, desired: underway, ordering: .acquiring)
         }
         guard isFirst else {
-            if policy == .openExisting { return try open(kind, in: mapping, at: offset, byteCount: byteCount, until: deadline) }
+            if policy == .openExisting {
+                return try open(kind, in: mapping, at: offset, byteCount: byteCount, until: deadline)
+            }
             throw IPCError(
                 found & ~(1 << 31) == kind.rawValue ? .alreadyExists : .wrongType, "create", object.name,
                 advice: "this memory is in use already; open what lies there, or choose another offset")
@@ -85,7 +87,9 @@ package struct PlacedObject: @unchecked Sendable {
                 guard try unsafe Futex.wait(word, whileEqual: state, until: deadline, object.name) else {
                     throw IPCError(
                         .notReady, "open", object.name,
-                        advice: "nobody initialised it before the deadline; its creator may have died: make the memory anew")
+                        advice:
+                            "nobody initialised it before the deadline; its creator may have died: make the memory anew"
+                    )
                 }
             default:
                 throw IPCError(

@@ -37,7 +37,9 @@ struct RobustMutex {
     }
 
     /// Nil if somebody holds it.
-    func tryLock() throws(IPCError) -> LockAcquisition? { try unsafe acquisition(pthread_mutex_trylock(raw), giveUp: EBUSY) }
+    func tryLock() throws(IPCError) -> LockAcquisition? {
+        try unsafe acquisition(pthread_mutex_trylock(raw), giveUp: EBUSY)
+    }
 
     func unlock() throws(IPCError) {
         let result = unsafe pthread_mutex_unlock(raw)
@@ -49,7 +51,8 @@ struct RobustMutex {
     func markConsistent() throws(IPCError) {
         let result = unsafe pthread_mutex_consistent(raw)
         guard result == 0 else {
-            throw IPCError("mark consistent", name, Errno(rawValue: result), advice: "its last holder did not die with it")
+            throw IPCError(
+                "mark consistent", name, Errno(rawValue: result), advice: "its last holder did not die with it")
         }
     }
 

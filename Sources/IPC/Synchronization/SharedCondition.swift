@@ -28,7 +28,8 @@ public struct SharedCondition: Sendable {
     ) throws(IPCError) -> SharedCondition {
         unsafe SharedCondition(
             object: try .create(
-                .condition, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1)), { _ in 0 }))
+                .condition, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1)),
+                { _ in 0 }))
     }
 
     /// Attaches to a condition, waiting for its creator if need be.
@@ -39,7 +40,9 @@ public struct SharedCondition: Sendable {
     }
 
     /// Counts signals; waiters sleep on it.
-    private var sequence: UnsafePointer<Atomic<UInt32>> { unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self)) }
+    private var sequence: UnsafePointer<Atomic<UInt32>> {
+        unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self))
+    }
     /// How many may sleep. A dead waiter is never taken off, which only costs its system call.
     private var waiters: UnsafePointer<Atomic<UInt32>> {
         unsafe UnsafePointer((object.body + 4).assumingMemoryBound(to: Atomic<UInt32>.self))
@@ -59,7 +62,8 @@ public struct SharedCondition: Sendable {
         unsafe waiters.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         defer { unsafe waiters.pointee.wrappingSubtract(1, ordering: .relaxed) }
         try mutex.unlock()
-        let isSignaled = try unsafe Futex.wait(UnsafeRawPointer(sequence), whileEqual: seen, until: deadline, object.name)
+        let isSignaled = try unsafe Futex.wait(
+            UnsafeRawPointer(sequence), whileEqual: seen, until: deadline, object.name)
         // Its holder lets it go soon, or dies and is found dead.
         guard try mutex.lock() == .acquired else {
             throw IPCError(

@@ -65,9 +65,13 @@ public struct SharedReadWriteLock: Sendable {
     private static func mutexOffset(_ index: Int) -> Int {
         index == concurrentReaders ? 8 : 64 * (index + 1) - PlacedObject.headerSize
     }
-    private func mutex(_ index: Int) -> RobustMutex { unsafe RobustMutex(object.body + Self.mutexOffset(index), object.name) }
+    private func mutex(_ index: Int) -> RobustMutex {
+        unsafe RobustMutex(object.body + Self.mutexOffset(index), object.name)
+    }
     private var writers: RobustMutex { mutex(Self.concurrentReaders) }
-    private var condition: UnsafePointer<Atomic<UInt32>> { unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self)) }
+    private var condition: UnsafePointer<Atomic<UInt32>> {
+        unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self))
+    }
 
     /// A reader's place, to be given back to ``unlock(_:)``.
     public struct ReadToken: Sendable {
@@ -92,7 +96,7 @@ public struct SharedReadWriteLock: Sendable {
     public func tryLockForReading() throws(IPCError) -> ReadToken? {
         do throws(IPCError) {
             return try lockForReading(until: .immediate)
-        } catch where error.code == .timedOut {
+        } catch  where error.code == .timedOut {
             return nil
         }
     }
@@ -105,7 +109,9 @@ public struct SharedReadWriteLock: Sendable {
             try mutex(place).unlock()
             throw IPCError(
                 .ownerDied, "lock for reading", object.name,
-                advice: "a writer died in the middle of a change; lock it for writing, repair the state, and mark it consistent")
+                advice:
+                    "a writer died in the middle of a change; lock it for writing, repair the state, and mark it consistent"
+            )
         }
         return ReadToken(place: place)
     }

@@ -52,7 +52,9 @@ public struct SharedSemaphore: Sendable {
     ///
     /// - Throws: ``IPCError/Code/timedOut``.
     public func wait(until deadline: Deadline = .never) throws(IPCError) {
-        guard try unsafe SemaphoreCalls.wait(raw, until: deadline, object.name) else { throw .timedOut("sem_wait", object.name) }
+        guard try unsafe SemaphoreCalls.wait(raw, until: deadline, object.name) else {
+            throw .timedOut("sem_wait", object.name)
+        }
     }
 
     /// Takes one if there is one.
@@ -70,7 +72,9 @@ public struct SharedSemaphore: Sendable {
 /// The calls that semaphores in a mapping and named ones share.
 enum SemaphoreCalls {
     /// False if the deadline passed first.
-    static func wait(_ raw: UnsafeMutablePointer<sem_t>, until deadline: Deadline, _ name: String) throws(IPCError) -> Bool {
+    static func wait(_ raw: UnsafeMutablePointer<sem_t>, until deadline: Deadline, _ name: String) throws(IPCError)
+        -> Bool
+    {
         let result: Result<CInt, Errno>
         if deadline == .never {
             result = retryingInterrupts { unsafe sem_wait(raw) }

@@ -14,7 +14,8 @@ package struct FileWatch: ~Copyable {
                     ? "no more file watches for this user; raise fs.inotify.max_user_instances or ulimit -n" : nil
             })
         let raw = queue.rawValue
-        _ = try systemCall { unsafe inotify_add_watch(raw, path, UInt32(bitPattern: events)) }.orThrow("inotify_add_watch", path)
+        _ = try systemCall { unsafe inotify_add_watch(raw, path, UInt32(bitPattern: events)) }.orThrow(
+            "inotify_add_watch", path)
         self.queue = queue
     }
 

@@ -58,7 +58,9 @@ struct MessageBuffer: ~Copyable {
 
     /// Lends the memory for receiving.
     @inline(__always)
-    borrowing func receiving<Value>(_ receive: (inout MutableRawSpan) throws(IPCError) -> Value) throws(IPCError) -> Value {
+    borrowing func receiving<Value>(_ receive: (inout MutableRawSpan) throws(IPCError) -> Value) throws(IPCError)
+        -> Value
+    {
         var span = unsafe MutableRawSpan(_unsafeStart: base, byteCount: byteCount)
         return try receive(&span)
     }

@@ -24,14 +24,18 @@ enum Charts {
             self.to = to
         }
 
-        func callAsFunction(_ value: Double) -> Double { from + (log10(max(value, 1e-9)) - low) / (high - low) * (to - from) }
+        func callAsFunction(_ value: Double) -> Double {
+            from + (log10(max(value, 1e-9)) - low) / (high - low) * (to - from)
+        }
 
         var powers: [Double] { (Int(low)...Int(high)).map { pow(10, Double($0)) } }
     }
 
     private static func number(_ value: Double) -> String { Quantity.fixed(value, 1) }
 
-    private static func text(_ x: Double, _ y: Double, _ text: String, anchor: String = "start", faint: Bool = false) -> String {
+    private static func text(_ x: Double, _ y: Double, _ text: String, anchor: String = "start", faint: Bool = false)
+        -> String
+    {
         "<text x=\"\(number(x))\" y=\"\(number(y))\" text-anchor=\"\(anchor)\"\(faint ? " class=\"faint\"" : "")>\(HTMLReport.escaped(text))</text>"
     }
 
@@ -39,7 +43,9 @@ enum Charts {
         "<line class=\"axis\" x1=\"\(number(x1))\" y1=\"\(number(y1))\" x2=\"\(number(x2))\" y2=\"\(number(y2))\"/>"
     }
 
-    private static func figure(_ title: String, _ caption: String, _ id: String, height: Double, _ body: [String]) -> String {
+    private static func figure(_ title: String, _ caption: String, _ id: String, height: Double, _ body: [String])
+        -> String
+    {
         """
         <h2>\(HTMLReport.escaped(title))</h2>
         <figure><svg id="\(id)" viewBox="0 0 \(number(width)) \(number(height))" role="img" aria-label="\(HTMLReport.escaped(title))">
@@ -59,7 +65,8 @@ enum Charts {
         let top = 30.0
         let row = 22.0
         let height = top + row * Double(items.count) + 10
-        let scale = Scale(items.flatMap { [Double($0.latency!.p50), Double($0.latency!.p999)] }, from: left, to: width - 80)
+        let scale = Scale(
+            items.flatMap { [Double($0.latency!.p50), Double($0.latency!.p999)] }, from: left, to: width - 80)
         var body = scale.powers.flatMap { power in
             [
                 line(scale(power), top - 8, scale(power), height - 10),
@@ -76,9 +83,11 @@ enum Charts {
             let x99 = scale(Double(latency.p99))
             let x999 = scale(Double(latency.p999))
             body.append(
-                "<rect x=\"\(number(x50))\" y=\"\(number(y - 2))\" width=\"\(number(max(1, x999 - x50)))\" height=\"4\" fill=\"\(color)\" opacity=\".4\"/>")
+                "<rect x=\"\(number(x50))\" y=\"\(number(y - 2))\" width=\"\(number(max(1, x999 - x50)))\" height=\"4\" fill=\"\(color)\" opacity=\".4\"/>"
+            )
             body.append(
-                "<rect x=\"\(number(x50))\" y=\"\(number(y - 5))\" width=\"\(number(max(1, x99 - x50)))\" height=\"10\" fill=\"\(color)\" opacity=\".6\"/>")
+                "<rect x=\"\(number(x50))\" y=\"\(number(y - 5))\" width=\"\(number(max(1, x99 - x50)))\" height=\"10\" fill=\"\(color)\" opacity=\".6\"/>"
+            )
             body.append("<circle cx=\"\(number(x50))\" cy=\"\(number(y))\" r=\"5\" fill=\"\(color)\"/>")
             body.append(text(x999 + 8, y + 4, Quantity.time(latency.p50), faint: true))
         }
@@ -99,7 +108,10 @@ enum Charts {
         let x = Scale(items.map { Double($0.payloadBytes) }, from: 80, to: width - 170)
         let y = Scale(items.map { $0.bytesPerSecond ?? 0 }, from: height - 40, to: 20)
         var body = y.powers.flatMap { power in
-            [line(80, y(power), width - 170, y(power)), text(72, y(power) + 4, Quantity.bandwidth(power), anchor: "end", faint: true)]
+            [
+                line(80, y(power), width - 170, y(power)),
+                text(72, y(power) + 4, Quantity.bandwidth(power), anchor: "end", faint: true),
+            ]
         }
         for size in Set(items.map(\.payloadBytes)).sorted() {
             body.append(line(x(Double(size)), 20, x(Double(size)), height - 40))
@@ -111,10 +123,13 @@ enum Charts {
             guard let last = own.last else { continue }
             let color = colors[index % colors.count]
             let points = own.map { "\(number(x(Double($0.payloadBytes)))),\(number(y($0.bytesPerSecond ?? 0)))" }
-            body.append("<polyline points=\"\(points.joined(separator: " "))\" fill=\"none\" stroke=\"\(color)\" stroke-width=\"2\"/>")
+            body.append(
+                "<polyline points=\"\(points.joined(separator: " "))\" fill=\"none\" stroke=\"\(color)\" stroke-width=\"2\"/>"
+            )
             for item in own {
                 body.append(
-                    "<circle cx=\"\(number(x(Double(item.payloadBytes))))\" cy=\"\(number(y(item.bytesPerSecond ?? 0)))\" r=\"3\" fill=\"\(color)\"/>")
+                    "<circle cx=\"\(number(x(Double(item.payloadBytes))))\" cy=\"\(number(y(item.bytesPerSecond ?? 0)))\" r=\"3\" fill=\"\(color)\"/>"
+                )
             }
             labels.append((y(last.bytesPerSecond ?? 0), mechanism.rawValue, color))
         }
@@ -123,11 +138,14 @@ enum Charts {
         for label in labels.sorted(by: { $0.y < $1.y }) {
             let position = max(label.y + 4, lowest + 14)
             lowest = position
-            body.append("<rect x=\"\(number(width - 160))\" y=\"\(number(position - 9))\" width=\"10\" height=\"10\" fill=\"\(label.color)\"/>")
+            body.append(
+                "<rect x=\"\(number(width - 160))\" y=\"\(number(position - 9))\" width=\"10\" height=\"10\" fill=\"\(label.color)\"/>"
+            )
             body.append(text(width - 145, position, label.text))
         }
         return figure(
-            "Throughput against message size", "Bytes per second, logarithmic on both axes; the payload is written and read.",
+            "Throughput against message size",
+            "Bytes per second, logarithmic on both axes; the payload is written and read.",
             "throughput", height: max(height, lowest + 10), body)
     }
 }

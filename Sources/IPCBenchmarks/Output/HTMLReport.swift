@@ -88,7 +88,8 @@ public enum HTMLReport {
                 ["mechanism", "size", "p50 Swift/C", "messages Swift/C"],
                 result.ratios.map {
                     [
-                        $0.mechanism.rawValue, Quantity.size($0.payloadBytes), $0.latency.map { Quantity.ratio($0) } ?? "",
+                        $0.mechanism.rawValue, Quantity.size($0.payloadBytes),
+                        $0.latency.map { Quantity.ratio($0) } ?? "",
                         $0.throughput.map { Quantity.ratio($0) } ?? "",
                     ]
                 }, id: "ratios")

@@ -33,6 +33,7 @@ enum Quantity {
         let sign = value < 0 && whole != 0 ? "-" : ""
         guard digits > 0 else { return sign + String(whole) }
         let fraction = String(whole % Int(scale))
-        return sign + String(whole / Int(scale)) + "." + String(repeating: "0", count: digits - fraction.count) + fraction
+        return sign + String(whole / Int(scale)) + "." + String(repeating: "0", count: digits - fraction.count)
+            + fraction
     }
 }

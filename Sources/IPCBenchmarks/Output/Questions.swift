@@ -20,25 +20,31 @@ public enum Questions {
     private static func fastest(_ result: BenchmarkResult) -> Answer? {
         let sizes = result.options.sizes
         guard let small = sizes.first, let large = sizes.last else { return nil }
-        func latency(_ mechanism: Mechanism) -> Double? { result.latency(mechanism, small)?.latency.map { Double($0.p50) } }
+        func latency(_ mechanism: Mechanism) -> Double? {
+            result.latency(mechanism, small)?.latency.map { Double($0.p50) }
+        }
         func bandwidth(_ mechanism: Mechanism) -> Double? { result.throughput(mechanism, large)?.bytesPerSecond }
         let isShared: (Mechanism) -> Bool = { $0.facts.copies == 0 && $0.fixedPayload == nil }
         let shared = result.options.mechanisms.filter(isShared)
         let copying = result.options.mechanisms.filter { $0.facts.copies > 0 }
-        guard let best = shared.min(by: { latency($0) ?? .infinity < latency($1) ?? .infinity }), let ours = latency(best),
-            let other = copying.min(by: { latency($0) ?? .infinity < latency($1) ?? .infinity }), let theirs = latency(other)
+        guard let best = shared.min(by: { latency($0) ?? .infinity < latency($1) ?? .infinity }),
+            let ours = latency(best),
+            let other = copying.min(by: { latency($0) ?? .infinity < latency($1) ?? .infinity }),
+            let theirs = latency(other)
         else { return nil }
         var answer = ours <= theirs ? "Yes" : "No"
         answer +=
             ": \(best.rawValue) goes to and fro in \(Quantity.time(UInt64(ours))), \(other.rawValue), the fastest that copies, in \(Quantity.time(UInt64(theirs)))"
         answer += " (\(times(ours <= theirs ? theirs / ours : ours / theirs)) \(ours <= theirs ? "faster" : "slower")"
-        answer += "; \(best.facts.systemCalls) system calls and \(best.facts.copies) copies per message against \(other.facts.systemCalls) and \(other.facts.copies))."
+        answer +=
+            "; \(best.facts.systemCalls) system calls and \(best.facts.copies) copies per message against \(other.facts.systemCalls) and \(other.facts.copies))."
         if let futex = latency(.shmFutex) {
             answer +=
                 " The difference is the waiting more than the copying: shared memory whose waiter sleeps (shm-futex) needs \(Quantity.time(UInt64(futex)))."
         }
         if let most = shared.max(by: { bandwidth($0) ?? 0 < bandwidth($1) ?? 0 }), let ours = bandwidth(most),
-            let next = copying.max(by: { bandwidth($0) ?? 0 < bandwidth($1) ?? 0 }), let theirs = bandwidth(next), theirs > 0
+            let next = copying.max(by: { bandwidth($0) ?? 0 < bandwidth($1) ?? 0 }), let theirs = bandwidth(next),
+            theirs > 0
         {
             answer +=
                 " At \(Quantity.size(large)), \(most.rawValue) moves \(Quantity.bandwidth(ours)), \(next.rawValue) \(Quantity.bandwidth(theirs))."
@@ -56,11 +62,13 @@ public enum Questions {
             else { continue }
             sentences.append(
                 "\(Quantity.size(size)): round trip \(Quantity.time(pipeTime)) against \(Quantity.time(socketTime)), "
-                    + "\(Quantity.bandwidth(pipe)) against \(Quantity.bandwidth(socket)) (\(Quantity.ratio(pipe / socket)) ×)")
+                    + "\(Quantity.bandwidth(pipe)) against \(Quantity.bandwidth(socket)) (\(Quantity.ratio(pipe / socket)) ×)"
+            )
         }
         guard !sentences.isEmpty else { return nil }
         return Answer(
-            question: "Is a pipe faster than a Unix socket? (pipe against unix-stream)", answer: sentences.joined(separator: "; "))
+            question: "Is a pipe faster than a Unix socket? (pipe against unix-stream)",
+            answer: sentences.joined(separator: "; "))
     }
 
     private static func signal(_ result: BenchmarkResult) -> Answer? {
@@ -69,7 +77,8 @@ public enum Questions {
         for (mechanism, size) in [(Mechanism.pipe, result.options.sizes.first ?? 64), (.eventfd, 8)] {
             guard let other = result.latency(mechanism, size)?.latency?.p50 else { continue }
             parts.append(
-                "\(Quantity.ratio(Double(signal) / Double(max(other, 1)))) of that of \(mechanism.rawValue) (\(Quantity.time(other)))")
+                "\(Quantity.ratio(Double(signal) / Double(max(other, 1)))) of that of \(mechanism.rawValue) (\(Quantity.time(other)))"
+            )
         }
         return Answer(
             question: "Is a signal fast?",

@@ -50,7 +50,8 @@ public enum TableFormat {
                 facts.systemCalls, "\(facts.copies)", facts.complexity, facts.suits,
             ])
         }
-        return "Round trip and messages per second at \(Quantity.size(size)) (a signal and an eventfd carry at most 8 B); "
+        return
+            "Round trip and messages per second at \(Quantity.size(size)) (a signal and an eventfd carry at most 8 B); "
             + "calls and copies are those of one message\n" + aligned(rows, numeric: [3, 4, 5])
     }
 
@@ -85,7 +86,8 @@ public enum TableFormat {
                 Quantity.time(UInt64(measurement.processorNanosecondsPerMessage ?? 0)), "\(measurement.count)",
             ])
         }
-        return "One-way latency at \(result.options.rate ?? 0) messages per second, from the time each was to be sent at\n"
+        return
+            "One-way latency at \(result.options.rate ?? 0) messages per second, from the time each was to be sent at\n"
             + "(so a late sender is not forgiven); the sender polls the clock, which is in its processor time\n"
             + aligned(rows, numeric: Set(3...9))
     }
@@ -94,11 +96,13 @@ public enum TableFormat {
         var rows = [["mechanism", "size", "p50 Swift/C", "messages Swift/C"]]
         for ratio in result.ratios {
             rows.append([
-                ratio.mechanism.rawValue, Quantity.size(ratio.payloadBytes), ratio.latency.map { Quantity.ratio($0) } ?? "-",
+                ratio.mechanism.rawValue, Quantity.size(ratio.payloadBytes),
+                ratio.latency.map { Quantity.ratio($0) } ?? "-",
                 ratio.throughput.map { Quantity.ratio($0) } ?? "-",
             ])
         }
-        return "Beside the same loop in C, in turn (median of \(result.options.rounds) rounds)\n" + aligned(rows, numeric: [2, 3])
+        return "Beside the same loop in C, in turn (median of \(result.options.rounds) rounds)\n"
+            + aligned(rows, numeric: [2, 3])
     }
 
     /// Columns as wide as their widest cell.
