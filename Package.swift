@@ -80,12 +80,13 @@ let package = Package(
             // A process of ours for the tests to kill, and one in C that is not.
             .executableTarget(
                 name: "TestPeer",
-                dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
+                dependencies: ["AllocationCounter", "IPC", .product(name: "SystemPackage", package: "swift-system")],
                 path: "Tests/TestPeer",
                 swiftSettings: plainSettings
             ),
             .executableTarget(
                 name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
+            .target(name: "AllocationCounter", path: "Tests/AllocationCounter", cSettings: cSettings),
             .target(
                 name: "TestSupport",
                 dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],

@@ -23,6 +23,7 @@ struct TestPeer {
         case "activation": activation()
         case "children": try children(Int(arguments[1])!)
         case "sigpipe": try sigpipe()
+        case "allocations": try Allocations.run()
         default: fatalError("unknown role")
         }
     }
@@ -175,8 +176,17 @@ struct TestPeer {
     }
 
     static func lateSignalSource() {
+        // A thread starts with all signals blocked, and takes its mask a little later: it posts when it has.
+        let running = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+        sem_init(running, 0, 0)
         var thread = pthread_t()
-        pthread_create(&thread, nil, { _ in while true { pause() } }, nil)
+        pthread_create(
+            &thread, nil,
+            { argument in
+                sem_post(argument!.assumingMemoryBound(to: sem_t.self))
+                while true { pause() }
+            }, running)
+        sem_wait(running)
         do throws(IPCError) {
             _ = try SignalSource([.userDefined1])
             say("no error")

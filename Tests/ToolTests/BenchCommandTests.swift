@@ -143,4 +143,31 @@ import Testing
         #expect(dom.components(separatedBy: "<tr>").count > 40)
         #expect(dom.contains("shm-futex"))
     }
+
+    /// The column "calls" of the table, counted by somebody else.
+    @Test(arguments: [("pipe", 2.0), ("unix-stream", 2.0), ("message-queue", 2.0), ("eventfd", 2.0), ("shm-spin", 0.0)])
+    func systemCallsPerMessageAreAsStated(mechanism: String, stated: Double) throws {
+        let count = 2000
+        let summary = "/tmp/" + uniqueName()
+        defer { unlink(summary) }
+        let peer = try Peer(
+            "strace",
+            [
+                "-f", "-c", "-o", summary, product("ipc"), "bench", "--mechanism", mechanism, "--size", "64", "--count",
+                "\(count)",
+            ])
+        let status = try peer.finish(within: .seconds(60)).status
+        #expect(status == .exited(0))
+        let transfers = ["read", "write", "sendto", "recvfrom", "mq_timedsend", "mq_timedreceive", "futex"]
+        var calls = 0
+        for line in try String(contentsOfFile: summary, encoding: .utf8).split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            if let name = fields.last, transfers.contains(String(name)), fields.count > 4 {
+                calls += Int(fields[3]) ?? 0
+            }
+        }
+        // Two messages for each round trip, and one for each of the stream.
+        let perMessage = Double(calls) / Double(3 * count)
+        #expect(abs(perMessage - stated) < 0.15, "\(calls) calls")
+    }
 }

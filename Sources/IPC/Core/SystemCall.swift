@@ -34,3 +34,8 @@ extension Result where Failure == Errno {
         }
     }
 }
+
+/// Patterns such as `.failure(.interrupted)`. Without this one, they mean swift-system's `~=`, which takes any `Error`
+/// and so allocates a box for the number at every comparison.
+@inline(__always)
+package func ~= (pattern: Errno, value: Errno) -> Bool { pattern.rawValue == value.rawValue }

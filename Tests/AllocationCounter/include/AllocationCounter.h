@@ -1,0 +1,5 @@
+#ifndef ALLOCATION_COUNTER_H
+#define ALLOCATION_COUNTER_H
+// How often this process has called malloc so far; -1 where a sanitizer has its own malloc.
+long allocation_count(void);
+#endif
