@@ -36,13 +36,13 @@ leftovers() {
 
 run() {
     echo "== swift test $*"
-    swift test "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test [a-z]|✔ Suite|↳|\[)' || return "${PIPESTATUS[0]}"
+    swift test --disable-xctest "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test [a-z]|✔ Suite|↳|\[)' || return "${PIPESTATUS[0]}"
     return "${PIPESTATUS[0]}"
 }
 
 run
-# Sanitizers need builds of their own. Two of the suites start programs of the same build, so those are sanitized too.
-run --sanitize=thread --scratch-path .build-thread --filter 'IPCTests'
+# Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
+TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread --filter 'IPCTests'
 run --sanitize=address --scratch-path .build-address --filter 'IPCTests'
 
 left=$(leftovers)

@@ -66,6 +66,12 @@ import Testing
         #expect(count?.advice.contains("fs.mqueue.msg_max") == true)
     }
 
+    @Test func theUsersLimitIsNotTakenForTheNumberOfDescriptors() throws {
+        let peer = try Peer.role("queue-limit", uniqueName())
+        let (_, text) = try peer.finish()
+        #expect(text.hasPrefix("limitReached") && text.contains("ulimit -q") && text.contains("may have 1000 in all"))
+    }
+
     @Test func accessIsKept() throws {
         let name = uniqueName()
         _ = try MessageQueue.create(name, maximumMessages: 1, messageSize: 16)

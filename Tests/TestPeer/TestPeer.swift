@@ -22,6 +22,8 @@ struct TestPeer {
         case "late-signal-source": lateSignalSource()
         case "activation": activation()
         case "children": try children(Int(arguments[1])!)
+        case "exhausted": try exhausted(FilePath(arguments[1]))
+        case "queue-limit": queueLimit(arguments[1])
         case "sigpipe": try sigpipe()
         case "allocations": try Allocations.run()
         default: fatalError("unknown role")
@@ -35,6 +37,7 @@ struct TestPeer {
 
     static func listDescriptors() {
         let folder = opendir("/proc/self/fd")!
+        defer { closedir(folder) }
         let own = dirfd(folder)
         var numbers: [Int32] = []
         while let entry = readdir(folder) {
@@ -240,5 +243,44 @@ struct TestPeer {
         let socket = pair.closingSecond()
         do throws(IPCError) { try socket.write(([1] as [UInt8]).span.bytes) } catch { print(error.code) }
         say("alive")
+    }
+
+    /// Lets `body` run with a lower limit of this process.
+    static func withLimit(_ resource: Int, _ value: rlim_t, _ body: () -> Void) {
+        var before = rlimit()
+        getrlimit(__rlimit_resource_t(resource), &before)
+        var lower = rlimit(rlim_cur: value, rlim_max: before.rlim_max)
+        setrlimit(__rlimit_resource_t(resource), &lower)
+        body()
+        setrlimit(__rlimit_resource_t(resource), &before)
+    }
+
+    /// A connection waits, but no descriptor is free to accept it.
+    static func exhausted(_ path: FilePath) throws {
+        let listener = try StreamListener(.unix(path))
+        let client = try StreamSocket.connect(to: .unix(path))
+        let next = dup(0)
+        close(next)
+        withLimit(7, rlim_t(next)) {
+            do throws(IPCError) {
+                _ = try listener.tryAccept()
+            } catch {
+                print(error.code, error.advice.contains("ulimit -n") ? "ulimit" : error.advice)
+            }
+        }
+        say(try listener.tryAccept() != nil ? "accepted" : "lost")
+        try client.close()
+        listener.close()
+    }
+
+    static func queueLimit(_ name: String) {
+        withLimit(12, 1000) {
+            do throws(IPCError) {
+                _ = try MessageQueue.create(name, maximumMessages: 5, messageSize: 1024)
+                print("no error")
+            } catch {
+                print(error.code, error.advice)
+            }
+        }
     }
 }
