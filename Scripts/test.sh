@@ -42,8 +42,8 @@ run() {
 
 run
 # Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
-TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread --filter 'IPCTests'
-run --sanitize=address --scratch-path .build-address --filter 'IPCTests'
+TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread --filter '^IPCTests\.'
+run --sanitize=address --scratch-path .build-address --filter '^IPCTests\.'
 
 left=$(leftovers)
 if [ -n "$left" ]; then
