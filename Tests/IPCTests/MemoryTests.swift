@@ -153,6 +153,9 @@ import Testing
         try window.sync()
         try window.sync(10..<60, .asynchronous)
         for advice in [MemoryAdvice.sequential, .random, .willNeed, .normal] { try window.advise(advice) }
+        if let refused = failure({ () throws(IPCError) in try window.advise(.hugePages) }) {
+            #expect(refused.advice.contains("huge pages"))
+        }
         let content = try MappedFile.open(path).map()
         #expect(content.access == .readOnly)
         #expect(content.load(UInt32.self, at: 4050) == 9)

@@ -94,6 +94,23 @@ import Testing
         #expect(try queue.receive().bytes == [3])
     }
 
+    @Test func theFirstMessageIsToldByASignal() throws {
+        let peer = try Peer.role("notification", uniqueName())
+        let (_, text) = try peer.finish()
+        #expect(text == "SIGRTMIN+1 42\n")
+    }
+
+    @Test func anExistingQueueKeepsItsAttributes() throws {
+        let name = uniqueName()
+        let first = try MessageQueue.create(name, maximumMessages: 2, messageSize: 16)
+        defer { try? MessageQueue.unlink(name) }
+        let again = failure { () throws(IPCError) in _ = try MessageQueue.create(name) }
+        #expect(again?.code == .alreadyExists)
+        let second = try MessageQueue.create(name, maximumMessages: 5, messageSize: 64, .openExisting)
+        let attributes = (try first.attributes, try second.attributes)
+        #expect(attributes.0 == attributes.1 && attributes.1.messageSize == 16)
+    }
+
     @Test func onlyOneProcessMayAskForNotification() throws {
         let name = uniqueName()
         let queue = try MessageQueue.create(name, maximumMessages: 1, messageSize: 16)

@@ -50,6 +50,9 @@ import Testing
 
     @Test func capacityBeyondTheUsersLimitIsExplained() throws {
         let pipe = try AnonymousPipe()
+        let rounded = try pipe.writer.setCapacity(5000)
+        #expect(rounded == 8192)
+        try pipe.writer.setCapacity(65_536)
         let zero = failure { () throws(IPCError) in try pipe.writer.setCapacity(0) }
         #expect(zero?.code == .invalidArgument)
         try pipe.writer.write([UInt8](repeating: 1, count: 60_000).span.bytes)
@@ -62,6 +65,31 @@ import Testing
         let (status, text) = try peer.finish()
         #expect(status == .exited(0))
         #expect(text == "brokenPipe\nbrokenPipe\nbrokenPipe\nalive\n")
+    }
+
+    @Test func anInterruptedWaitEndsOnTime() throws {
+        let peer = try Peer.role("storm-deadline")
+        let (_, text) = try peer.finish()
+        #expect(text == "semaphore timedOut on time\npipe timedOut on time\ncondition timedOut on time\nend\n")
+    }
+
+    @Test func everyDescriptorIsCloseOnExecFromTheStart() throws {
+        let pipe = try AnonymousPipe()
+        let streams = try StreamSocket.makePair()
+        let listener = try StreamListener(.tcp(host: "127.0.0.1", port: 0))
+        let client = try StreamSocket.connect(to: try listener.localEndpoint!)
+        let accepted = try listener.accept()
+        let memory = try AnonymousMemory(byteCount: 4096)
+        let counter = try EventCounter()
+        let own = try ProcessHandle(getpid())
+        let queue = try MessageQueue.create(uniqueName(), maximumMessages: 1, messageSize: 8)
+        try MessageQueue.unlink(queue.name)
+        let descriptors = [
+            pipe.reader.descriptor, pipe.writer.descriptor, streams.first.descriptor, listener.descriptor,
+            client.descriptor, accepted.descriptor, memory.descriptor, counter.descriptor, own.descriptor,
+            queue.descriptor,
+        ]
+        for descriptor in descriptors { #expect(fcntl(descriptor.rawValue, F_GETFD) & FD_CLOEXEC != 0) }
     }
 
     @Test func aNonPipeIsRefused() throws {
@@ -139,12 +167,16 @@ import Testing
         }
     }
 
-    @Test func aHundredMegabytesSurviveAStormOfSignals() throws {
+    @Test(arguments: ["pipe", "stream"])
+    func aHundredMegabytesSurviveAStormOfSignals(kind: String) throws {
         let total = "100000000"
         let pipe = try AnonymousPipe()
-        let writer = try Peer.role("storm-write", total, descriptors: [3: pipe.writer.descriptor])
-        let reader = try Peer.role("storm-read", total, descriptors: [3: pipe.reader.descriptor])
-        _ = pipe.closingReader()
+        let pair = try StreamSocket.makePair()
+        let isPipe = kind == "pipe"
+        let writing = isPipe ? pipe.writer.descriptor : pair.first.descriptor
+        let reading = isPipe ? pipe.reader.descriptor : pair.second.descriptor
+        let writer = try Peer.role("storm-write", total, kind, descriptors: [3: writing])
+        let reader = try Peer.role("storm-read", total, kind, descriptors: [3: reading])
         let read = try reader.finish(within: .seconds(120))
         let written = try writer.finish()
         #expect(read.text == "whole\n")
@@ -214,6 +246,16 @@ import Testing
         #expect(result.text.filter { $0.isNumber } == "2")
         #expect(result.failure == nil)
         #expect(result.stages.map(\.outcome) == Array(repeating: .ended(.exited(0)), count: 3))
+    }
+
+    @Test func theGuidesPipelineCountsTextFiles() async throws {
+        let folder = "/tmp/" + uniqueName()
+        mkdir(folder, 0o700)
+        for name in ["a.txt", "b.txt", "c.md"] { close(creat("\(folder)/\(name)", 0o600)) }
+        let result = try await Pipeline([["ls", "-l", folder], ["grep", ".txt"], ["wc", "-l"]]).run()
+        #expect(result.text == "2\n")
+        for name in ["a.txt", "b.txt", "c.md"] { unlink("\(folder)/\(name)") }
+        rmdir(folder)
     }
 
     @Test func largeInputAndOutputDoNotDeadlock() async throws {

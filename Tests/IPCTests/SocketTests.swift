@@ -74,6 +74,42 @@ import Testing
         #expect(access(path, F_OK) != 0)
     }
 
+    @Test func ofManyServersThatStartAtOnceOneGetsThePath() async throws {
+        let path = socketPath()
+        let dead = try Peer.role("listen", "unix://\(path)")
+        _ = try dead.said()
+        try dead.kill()
+        // Each says `ready` if it got the path, and ends with an error if not.
+        let folder = product("TestPeer")
+        let race = try Peer(
+            "bash", ["-c", "for i in {1..20}; do timeout 3 \(folder) listen unix://\(path) 2>/dev/null & done; wait"])
+        let (_, text) = try race.finish()
+        unlink(path)
+        #expect(text == "ready\n")
+    }
+
+    @Test func aRestartedServerGetsItsPortAtOnce() throws {
+        let listener = try StreamListener(.tcp(host: "127.0.0.1", port: 0))
+        let endpoint = try #require(try listener.localEndpoint)
+        let client = try StreamSocket.connect(to: endpoint)
+        try listener.accept().close()  // the server closes first, so that its side lingers
+        _ = try client.readToEnd()
+        try client.close()
+        listener.close()
+        let again = try StreamListener(endpoint)
+        #expect(try again.localEndpoint == endpoint)
+    }
+
+    @Test func anAdoptedListenersFileIsNotRemoved() throws {
+        let path = socketPath()
+        let owner = try StreamListener(.unix(FilePath(path)))
+        let copy = OwnedDescriptor(adopting: FileDescriptor(rawValue: dup(owner.descriptor.rawValue)))
+        try StreamListener(adopting: copy).close()
+        #expect(access(path, F_OK) == 0)
+        owner.close()
+        #expect(access(path, F_OK) != 0)
+    }
+
     @Test func aFileThatIsNoSocketIsKept() throws {
         let path = socketPath()
         defer { unlink(path) }
@@ -231,6 +267,22 @@ import Testing
         let gone = failure { () throws(IPCError) in try server.send(([1] as [UInt8]).span.bytes) }
         #expect(gone?.code == .brokenPipe)
         listener.close()
+    }
+
+    @Test func udpDropsWhatDoesNotFitAlsoOnLoopback() throws {
+        let server = try DatagramSocket(.udp(host: "127.0.0.1", port: 0))
+        try server.setReceiveBufferSize(8192)
+        let client = try DatagramSocket.connect(to: try server.localEndpoint!)
+        let message = [UInt8](repeating: 1, count: 1000)
+        for _ in 0..<1000 { try client.send(message.span.bytes, until: .after(.seconds(5))) }
+        var arrived = 0
+        while try bytes(capacity: 1000, { (buffer) throws(IPCError) in try server.tryReceiveBytes(into: &buffer) ?? 0 })
+            .count > 0
+        {
+            arrived += 1
+        }
+        #expect(arrived > 0 && arrived < 1000)
+        server.close()
     }
 
     @Test(arguments: ["udp", "unix"])

@@ -124,6 +124,22 @@ import Testing
         }
     }
 
+    @Test func aConditionsPredicateDecides() throws {
+        try withMemory { _, mapping in
+            let mutex = try SharedMutex.create(in: mapping, at: 0)
+            let condition = try SharedCondition.create(in: mapping, at: 64)
+            try mutex.withLock { () throws(IPCError) in
+                var looks = 0
+                let holds = try condition.wait(mutex, until: .after(.milliseconds(20))) {
+                    looks += 1
+                    return false
+                }
+                #expect(!holds && looks >= 2)
+                #expect(try condition.wait(mutex, until: .immediate) { true })
+            }
+        }
+    }
+
     @Test func aSemaphoreCountsAndHasADeadline() throws {
         try withMemory { _, mapping in
             let semaphore = try SharedSemaphore.create(in: mapping, at: 0, value: 2)

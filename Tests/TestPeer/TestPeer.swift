@@ -15,8 +15,8 @@ struct TestPeer {
         case "open-close": try openAndClose(arguments[1], Int(arguments[2])!)
         case "listen": try listen(Endpoint(arguments[1]))
         case "hold-semaphore": try holdSemaphore(arguments[1])
-        case "storm-write": try stormWrite(Int(arguments[1])!)
-        case "storm-read": try stormRead(Int(arguments[1])!)
+        case "storm-write": try stormWrite(Int(arguments[1])!, arguments[2])
+        case "storm-read": try stormRead(Int(arguments[1])!, arguments[2])
         case "write-forever": try writeForever(arguments[1])
         case "signals": try signals()
         case "late-signal-source": lateSignalSource()
@@ -24,6 +24,8 @@ struct TestPeer {
         case "children": try children(Int(arguments[1])!)
         case "exhausted": try exhausted(FilePath(arguments[1]))
         case "queue-limit": queueLimit(arguments[1])
+        case "storm-deadline": try stormDeadline()
+        case "notification": try notification(arguments[1])
         case "sigpipe": try sigpipe()
         case "allocations": try Allocations.run()
         default: fatalError("unknown role")
@@ -120,30 +122,100 @@ struct TestPeer {
 
     static let stormChunk = 100_000
 
-    static func stormWrite(_ total: Int) throws {
+    static func stormWrite(_ total: Int, _ kind: String) throws {
         startStorm()
-        let writer = try PipeWriter(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: 3)))
+        let descriptor = OwnedDescriptor(adopting: FileDescriptor(rawValue: 3))
+        if kind == "pipe" {
+            let writer = try PipeWriter(adopting: descriptor)
+            try storm(total) { (chunk, deadline) throws(IPCError) in try writer.write(chunk.span.bytes, until: deadline)
+            }
+        } else {
+            let socket = try StreamSocket(adopting: descriptor)
+            try storm(total) { (chunk, deadline) throws(IPCError) in try socket.write(chunk.span.bytes, until: deadline)
+            }
+        }
+    }
+
+    static func storm(_ total: Int, _ write: ([UInt8], Deadline) throws(IPCError) -> Void) throws(IPCError) {
         var chunk = [UInt8](repeating: 0, count: stormChunk)
         for start in stride(from: 0, to: total, by: stormChunk) {
             for index in chunk.indices { chunk[index] = UInt8(truncatingIfNeeded: start + index &* 7) }
             // Alternately without a deadline and with one.
-            try writer.write(chunk.span.bytes, until: start / stormChunk % 2 == 0 ? .never : .after(.seconds(60)))
+            try write(chunk, start / stormChunk % 2 == 0 ? .never : .after(.seconds(60)))
         }
     }
 
-    static func stormRead(_ total: Int) throws {
+    static func stormRead(_ total: Int, _ kind: String) throws {
         startStorm()
-        let reader = try PipeReader(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: 3)))
+        let descriptor = OwnedDescriptor(adopting: FileDescriptor(rawValue: 3))
+        if kind == "pipe" {
+            let reader = try PipeReader(adopting: descriptor)
+            try check(total) { (buffer, deadline) throws(IPCError) in
+                try reader.readExactly(into: &buffer, until: deadline)
+            }
+        } else {
+            let socket = try StreamSocket(adopting: descriptor)
+            try check(total) { (buffer, deadline) throws(IPCError) in
+                try socket.readExactly(into: &buffer, until: deadline)
+            }
+        }
+        say("whole")
+    }
+
+    static func check(_ total: Int, _ read: (inout MutableRawSpan, Deadline) throws(IPCError) -> Void) throws(IPCError)
+    {
         var chunk = [UInt8](repeating: 0, count: stormChunk)
         for start in stride(from: 0, to: total, by: stormChunk) {
             var elements = chunk.mutableSpan
             var buffer = elements.mutableBytes
-            try reader.readExactly(into: &buffer, until: start / stormChunk % 2 == 0 ? .never : .after(.seconds(60)))
+            try read(&buffer, start / stormChunk % 2 == 0 ? .never : .after(.seconds(60)))
             for index in chunk.indices where chunk[index] != UInt8(truncatingIfNeeded: start + index &* 7) {
                 fatalError("wrong byte at \(start + index)")
             }
         }
-        say("whole")
+    }
+
+    /// Waits of 100 ms that a signal interrupts every 100 microseconds: each ends on time.
+    static func stormDeadline() throws {
+        let mapping = try AnonymousMemory(byteCount: 4096).map()
+        let semaphore = try SharedSemaphore.create(in: mapping, at: 0, value: 0)
+        let mutex = try SharedMutex.create(in: mapping, at: 64)
+        let condition = try SharedCondition.create(in: mapping, at: 128)
+        let pipe = try AnonymousPipe()
+        startStorm()
+        func measure(_ name: String, _ wait: (Deadline) throws(IPCError) -> Void) {
+            let start = ContinuousClock.now
+            var code = "no error"
+            do throws(IPCError) { try wait(.after(.milliseconds(100))) } catch { code = "\(error.code)" }
+            let elapsed = ContinuousClock.now - start
+            print(name, code, elapsed >= .milliseconds(100) && elapsed < .seconds(2) ? "on time" : "\(elapsed)")
+        }
+        measure("semaphore") { (deadline) throws(IPCError) in try semaphore.wait(until: deadline) }
+        measure("pipe") { (deadline) throws(IPCError) in
+            var byte: [UInt8] = [0]
+            var elements = byte.mutableSpan
+            var buffer = elements.mutableBytes
+            _ = try pipe.reader.read(into: &buffer, until: deadline)
+        }
+        measure("condition") { (deadline) throws(IPCError) in
+            _ = try mutex.lock()
+            defer { try? mutex.unlock() }
+            guard try condition.wait(mutex, until: deadline, for: { false }) else {
+                return try semaphore.wait(until: .immediate)  // throws the same error
+            }
+        }
+        say("end")
+    }
+
+    /// A queue tells by a signal that it got its first message.
+    static func notification(_ name: String) throws {
+        let signals = try SignalSource([.realTime(1)])
+        let queue = try MessageQueue.create(name, maximumMessages: 2, messageSize: 16)
+        defer { try? MessageQueue.unlink(name) }
+        try queue.requestNotification(.realTime(1), value: 42)
+        try queue.send(([1, 2] as [UInt8]).span.bytes)
+        let received = try signals.next(until: .after(.seconds(10)))
+        say("\(received.signal) \(received.value)")
     }
 
     /// Writes to the mechanism on descriptor 3 until it is killed.

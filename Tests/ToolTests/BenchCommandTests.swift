@@ -95,6 +95,18 @@ import Testing
         #expect(none.status == .exited(1))
     }
 
+    @Test func whatTheSystemForbidsIsSaidAndTheRestMeasured() throws {
+        // A mount namespace of its own, whose /dev/shm is too small.
+        let command =
+            "mount -t tmpfs -o size=16k none /dev/shm && exec \(product("ipc")) bench --count 20 --size 65536"
+            + " --mechanism shm-spin --mechanism pipe --format csv 2>&1"
+        let peer = try Peer("unshare", ["--mount", "--map-root-user", "sh", "-c", command])
+        let (status, text) = try peer.finish()
+        #expect(status == .exited(0), "\(text)")
+        #expect(text.contains("shm-spin at 65536 B: not measured") && text.contains("are free in /dev/shm"))
+        #expect(text.contains("pipe,swift,latency"))
+    }
+
     @Test(arguments: [Signal.interrupt, .terminate, .kill])
     func stoppingInTheMiddleLeavesNothing(signal: Signal) throws {
         let errors = try AnonymousPipe()
