@@ -37,8 +37,8 @@ struct BenchCommand: ParsableCommand {
         name: .long, help: "Message size in bytes, a multiple of 8; may be repeated. (default: 64 4096 65536 1048576)")
     var size: [Int] = []
 
-    @Option(name: .long, help: "Where the two processes run.")
-    var placement: Placement = .crossCore
+    @Option(name: .long, help: "Where the two processes run. (default: cross-core, or same-core on one processor)")
+    var placement: Placement?
 
     @Option(name: .long, help: "Messages for each figure, instead of a duration.")
     var count: Int?
@@ -72,8 +72,9 @@ struct BenchCommand: ParsableCommand {
         if let rate, rate < 1 || rate > 10_000_000 {
             throw ValidationError("--rate \(rate): from 1 to 10000000 messages per second.")
         }
-        if placement == .crossCore, Placement.processors.count < 2, !mechanism.isEmpty || size.isEmpty {
-            throw ValidationError("This process may use one processor only: choose --placement same-core or free.")
+        if placement == .crossCore, Placement.processors.count < 2 {
+            throw ValidationError(
+                "--placement cross-core: this process may use one processor only; choose same-core or free.")
         }
         if let report, report.isEmpty { throw ValidationError("--report needs the name of a file.") }
     }
@@ -86,7 +87,7 @@ struct BenchCommand: ParsableCommand {
         var options = BenchmarkOptions()
         if !mechanism.isEmpty { options.mechanisms = Mechanism.allCases.filter(mechanism.contains) }
         if !size.isEmpty { options.sizes = Set(size).sorted() }
-        options.placement = placement
+        options.placement = placement ?? (Placement.processors.count < 2 ? .sameCore : .crossCore)
         options.count = count
         options.duration = duration
         options.rate = rate

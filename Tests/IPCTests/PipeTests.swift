@@ -64,7 +64,7 @@ import Testing
         let peer = try Peer.role("sigpipe")
         let (status, text) = try peer.finish()
         #expect(status == .exited(0))
-        #expect(text == "brokenPipe\nbrokenPipe\nbrokenPipe\nalive\n")
+        #expect(text == "brokenPipe\nbrokenPipe\nbrokenPipe\nbrokenPipe\nalive\n")
     }
 
     @Test func anInterruptedWaitEndsOnTime() throws {

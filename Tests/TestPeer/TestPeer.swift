@@ -311,6 +311,13 @@ struct TestPeer {
                 print(error.code)
             }
         }
+        // As on a kernel without RWF_NOSIGNAL.
+        var byte: UInt8 = 1
+        let raw = writer.descriptor.rawValue
+        let result = BrokenPipeSilence.blockingTheSignal {
+            Glibc.write(raw, &byte, 1) == 1 ? .success(1) : .failure(Errno(rawValue: errno))
+        }
+        print(result == .failure(.brokenPipe) ? "brokenPipe" : "\(result)")
         let pair = try StreamSocket.makePair()
         let socket = pair.closingSecond()
         do throws(IPCError) { try socket.write(([1] as [UInt8]).span.bytes) } catch { print(error.code) }

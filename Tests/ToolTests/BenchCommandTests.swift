@@ -107,6 +107,18 @@ import Testing
         #expect(text.contains("pipe,swift,latency"))
     }
 
+    @Test func oneProcessorIsEnough() throws {
+        let arguments = [
+            "-c", "0", product("ipc"), "bench", "--count", "20", "--mechanism", "shm-spin", "--size", "64",
+        ]
+        let peer = try Peer("taskset", arguments + ["--format", "csv"])
+        let (status, text) = try peer.finish()
+        #expect(status == .exited(0) && text.contains("shm-spin,swift,latency,same-core"))
+        let refused = try Peer("taskset", arguments + ["--placement", "cross-core"])
+        let code = try refused.finish().status
+        #expect(code == .exited(64))
+    }
+
     @Test(arguments: [Signal.interrupt, .terminate, .kill])
     func stoppingInTheMiddleLeavesNothing(signal: Signal) throws {
         let errors = try AnonymousPipe()

@@ -1,7 +1,7 @@
 import CIPCShims
 import Glibc
 import Synchronization
-import SystemPackage
+package import SystemPackage
 
 /// Writes to a pipe in a way that never raises SIGPIPE, whose default action ends the process.
 ///
@@ -12,7 +12,7 @@ import SystemPackage
 ///
 /// The process's own action for SIGPIPE is never changed. (A program that resets it to the default after opening a
 /// pipe asks to be killed by it.)
-struct BrokenPipeSilence: Sendable {
+package struct BrokenPipeSilence: Sendable {
     private let isIgnored: Bool
     private static let kernelLacksNoSignal = Atomic(false)
 
@@ -40,7 +40,8 @@ struct BrokenPipeSilence: Sendable {
         }
     }
 
-    static func blockingTheSignal(_ call: () -> Result<Int, Errno>) -> Result<Int, Errno> {
+    /// The third way: any write, with SIGPIPE blocked in the calling thread meanwhile.
+    package static func blockingTheSignal(_ call: () -> Result<Int, Errno>) -> Result<Int, Errno> {
         var set = SignalSet([.brokenPipe]).raw
         var pending = sigset_t()
         unsafe sigpending(&pending)

@@ -32,7 +32,14 @@ public struct ChildProcess: ~Copyable, Sendable {
     ) throws(IPCError) {
         let identifier = try Self.spawn(executable, arguments, environment, descriptors)
         // The child cannot have been waited for by anyone yet, so its number still means it.
-        self.handle = try ProcessHandle(identifier)
+        do throws(IPCError) {
+            self.handle = try ProcessHandle(identifier)
+        } catch {
+            // Without a descriptor for its handle, nobody could end it later.
+            Glibc.kill(identifier, SIGKILL)
+            _ = retryingInterrupts { waitpid(identifier, nil, 0) }
+            throw error
+        }
     }
 
     /// The child is killed and waited for if it still runs: call ``wait(until:)`` before, or ``detach()``.
