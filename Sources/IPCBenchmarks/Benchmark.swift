@@ -83,15 +83,16 @@ public struct Benchmark {
         return Bool.random(using: &generator) ? [.swift, .c] : [.c, .swift]
     }
 
-    /// How many messages a round takes: found by doubling until a trial is long enough to judge.
+    /// How many messages a round takes: found by doubling until a trial is long enough to judge. Two at least, since the
+    /// first one only starts the clock.
     private func roundCount(limit: Int, _ trial: (Int) throws(IPCError) -> UInt64) throws(IPCError) -> Int {
-        if let count = options.count { return max(1, min(limit, count / options.rounds)) }
+        if let count = options.count { return max(2, min(limit, count / options.rounds)) }
         let wanted = options.duration * 1e9 / Double(options.rounds)
         var count = 16
         while true {
             let elapsed = Double(try trial(count))
             if elapsed >= wanted / 4 || count >= limit {
-                return max(1, min(limit, Int(Double(count) * wanted / max(elapsed, 1))))
+                return max(2, min(limit, Int(Double(count) * wanted / max(elapsed, 1))))
             }
             count *= 4
         }
@@ -142,7 +143,7 @@ public struct Benchmark {
             if let swift = rates[.swift], let c = rates[.c], c > 0 { ratios.append(swift / c) }
         }
         for implementation in Implementation.allCases {
-            guard let total = totals[implementation], total.elapsed > 0 else { continue }
+            guard let total = totals[implementation], total.received > 0, total.elapsed > 0 else { continue }
             var measurement = Measurement(
                 mechanism: mechanism, implementation: implementation, measure: .throughput,
                 placement: options.placement, payloadBytes: size, count: Int(total.received))
