@@ -33,6 +33,12 @@ import Testing
         #expect(status == .exited(0) && last.hasPrefix("SIGTERM"))
     }
 
+    @Test func aFullQueueOfSignalsIsExplained() throws {
+        let peer = try Peer.role("signal-limit")
+        let (status, text) = try peer.finish()
+        #expect(status == .exited(0) && text == "limitReached ulimit\nfirst 0\n")
+    }
+
     @Test func aSourceMadeTooLateSaysSo() throws {
         let peer = try Peer.role("late-signal-source")
         let (_, text) = try peer.finish()
@@ -64,6 +70,7 @@ import Testing
         try handle.waitForExit(until: .after(.seconds(10)))
         let isZombieAlive = handle.isAlive
         #expect(!isZombieAlive)
+        try Signal.probe.send(toProcess: child.handle.identifier)  // to signal 0, a zombie looks alive
         let status = try child.wait()
         #expect(status == .signaled(.terminate))
         let gone = failure { () throws(IPCError) in try handle.send(.terminate) }

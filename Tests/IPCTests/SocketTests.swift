@@ -110,6 +110,53 @@ import Testing
         #expect(access(path, F_OK) != 0)
     }
 
+    @Test func interruptedConnectionsGoOn() throws {
+        let listener = try StreamListener(.tcp(host: "127.0.0.1", port: 0))
+        let endpoint = try #require(try listener.localEndpoint)
+        let peer = try Peer.role("storm-connect", endpoint.description)
+        for _ in 0..<200 {
+            let connection = try listener.accept(until: .after(.seconds(10)))
+            let byte = try connection.readToEnd(until: .after(.seconds(10)))
+            #expect(byte == [1])
+        }
+        let (status, text) = try peer.finish()
+        #expect(status == .exited(0) && text == "connected\n")
+    }
+
+    @Test func aConnectionGivenUpInTheBacklogDoesNotStopTheServer() throws {
+        let listener = try StreamListener(.tcp(host: "127.0.0.1", port: 0))
+        let endpoint = try #require(try listener.localEndpoint)
+        let gone = try StreamSocket.connect(to: endpoint)
+        var reset = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(gone.descriptor.rawValue, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
+        try gone.close()
+        let client = try StreamSocket.connect(to: endpoint)
+        try client.write("here".utf8.span.bytes)
+        try client.finishWriting()
+        var answered = ""
+        // The kernel may hand the reset connection over, or not; the living one comes in any case.
+        while answered.isEmpty {
+            let connection = try listener.accept(until: .after(.seconds(10)))
+            do throws(IPCError) {
+                answered = String(decoding: try connection.readToEnd(until: .after(.seconds(10))), as: UTF8.self)
+            } catch {
+                #expect(error.code == .brokenPipe)
+            }
+        }
+        #expect(answered == "here")
+    }
+
+    @Test func credentialsAreFromTheTimeOfTheConnection() throws {
+        let pair = try StreamSocket.makePair()
+        let peer = try Peer.role("credentials", descriptors: [3: pair.second.descriptor])
+        let (_, text) = try peer.finish()
+        #expect(text == "parent\n")
+        let tcp = try StreamListener(.tcp(host: "127.0.0.1", port: 0))
+        let client = try StreamSocket.connect(to: try tcp.localEndpoint!)
+        let error = failure { () throws(IPCError) in _ = try client.peerCredentials }
+        #expect(error?.code == .unsupported)
+    }
+
     @Test func aFileThatIsNoSocketIsKept() throws {
         let path = socketPath()
         defer { unlink(path) }

@@ -157,6 +157,26 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
         socket.close()
     }
 
+    @Test(arguments: ["udp", "unix"])
+    func datagramsGoToSocat(kind: String) throws {
+        let path = "/tmp/" + uniqueName()
+        defer { unlink(path) }
+        let port = UInt16(50_000 + getpid() % 10_000)
+        let endpoint: Endpoint = kind == "udp" ? .udp(host: "127.0.0.1", port: port) : .unix(FilePath(path))
+        let address = kind == "udp" ? "UDP-RECVFROM:\(port),bind=127.0.0.1" : "UNIX-RECVFROM:\(path)"
+        let socat = try Peer("socat", ["-u", address, "-"])
+        let deadline = Deadline.after(.seconds(10))
+        // socat has no way to say that it is ready: send until it has answered by ending.
+        while try socat.child.tryWait() == nil, !deadline.hasPassed {
+            _ = failure { () throws(IPCError) in
+                try DatagramSocket.connect(to: endpoint).send("to socat".utf8.span.bytes)
+            }
+            usleep(20_000)
+        }
+        let text = try socat.output.readToEnd(until: deadline)
+        #expect(String(decoding: text, as: UTF8.self) == "to socat")
+    }
+
     @Test func socatReadsAndWritesOurPipes() throws {
         let pipe = try AnonymousPipe()
         let child = try ChildProcess(

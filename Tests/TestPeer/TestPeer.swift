@@ -26,6 +26,9 @@ struct TestPeer {
         case "queue-limit": queueLimit(arguments[1])
         case "storm-deadline": try stormDeadline()
         case "notification": try notification(arguments[1])
+        case "signal-limit": try signalLimit()
+        case "storm-connect": try stormConnect(Endpoint(arguments[1]))
+        case "credentials": try credentials()
         case "sigpipe": try sigpipe()
         case "allocations": try Allocations.run()
         default: fatalError("unknown role")
@@ -361,5 +364,38 @@ struct TestPeer {
                 print(error.code, error.advice)
             }
         }
+    }
+
+    /// Real-time signals queue up to the user's limit.
+    static func signalLimit() throws {
+        let signals = try SignalSource([.realTime(1)])
+        let own = try ProcessHandle(getpid())
+        withLimit(11, 5) {
+            do throws(IPCError) {
+                for value in 0..<100 { try own.queue(.realTime(1), value: value) }
+                print("no error")
+            } catch {
+                print(error.code, error.advice.contains("ulimit -i") ? "ulimit" : error.advice)
+            }
+        }
+        say("first \(try signals.next().value)")
+    }
+
+    /// Connections that signals interrupt go on, and are used.
+    static func stormConnect(_ endpoint: Endpoint) throws {
+        startStorm()
+        for _ in 0..<200 {
+            let socket = try StreamSocket.connect(to: endpoint, until: .after(.seconds(10)))
+            try socket.write(([1] as [UInt8]).span.bytes)
+            try socket.finishWriting()
+            _ = try socket.readToEnd(until: .after(.seconds(10)))
+        }
+        say("connected")
+    }
+
+    /// An inherited socket tells who made the connection, not who has the other end now.
+    static func credentials() throws {
+        let socket = try StreamSocket(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: 3)))
+        say(try socket.peerCredentials.process == getppid() ? "parent" : "other")
     }
 }
