@@ -49,17 +49,17 @@ import Testing
         #expect(grown.byteCount == 8192)
     }
 
-    @Test func anObjectThatIsNotSizedYetIsWaitedFor() async throws {
+    @Test func anObjectThatIsNotSizedYetIsWaitedFor() throws {
         let name = "/" + uniqueName()
         let raw = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0o600)
         defer { shm_unlink(name) }
         let early = failure { () throws(IPCError) in _ = try SharedMemory.open(name, until: .after(.milliseconds(30))) }
         #expect(early?.code == .notReady)
-        let opener = Task.detached { try SharedMemory.open(name, until: .after(.seconds(20))).byteCount }
-        let sizer = Task.detached { ftruncate(raw, 4096) }
-        #expect(await sizer.value == 0)
-        let size = try await opener.value
-        #expect(size == 4096)
+        let opener = try Peer.role("size", name)
+        _ = try opener.said()
+        #expect(ftruncate(raw, 4096) == 0)
+        let text = try opener.finish().text
+        #expect(text == "4096\n")
         close(raw)
     }
 

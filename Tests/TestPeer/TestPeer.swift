@@ -29,6 +29,9 @@ struct TestPeer {
         case "signal-limit": try signalLimit()
         case "storm-connect": try stormConnect(Endpoint(arguments[1]))
         case "credentials": try credentials()
+        case "size":
+            say("opening")
+            say("\(try SharedMemory.open(arguments[1], until: .after(.seconds(30))).byteCount)")
         case "sigpipe": try sigpipe()
         case "allocations": try Allocations.run()
         default: fatalError("unknown role")
@@ -99,7 +102,7 @@ struct TestPeer {
     }
 
     static func listen(_ endpoint: Endpoint) throws {
-        let listener = try StreamListener(endpoint)
+        guard let listener = try? StreamListener(endpoint) else { exit(1) }
         say("ready")
         while true {
             let connection = try listener.accept()
