@@ -34,10 +34,11 @@ leftovers() {
     pgrep -af "$PWD/\.build.*/(TestPeer|CPeer|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
 }
 
+before=$(leftovers)
+
 run() {
     echo "== swift test $*"
     swift test --disable-xctest "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || return "${PIPESTATUS[0]}"
-    return "${PIPESTATUS[0]}"
 }
 
 run
@@ -45,7 +46,7 @@ run
 TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread --filter '^IPCTests\.'
 run --sanitize=address --scratch-path .build-address --filter '^IPCTests\.'
 
-left=$(leftovers)
+left=$(comm -13 <(sort <<<"$before") <(leftovers | sort))
 if [ -n "$left" ]; then
     echo "Left behind by the tests:" >&2
     echo "$left" >&2
