@@ -55,9 +55,6 @@ ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, 
 int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
 int ipc_flock(int fd, int operation) { return flock(fd, operation); }
-int ipc_close_range(unsigned first, unsigned last, unsigned flags) {
-    return (int)syscall(SYS_close_range, first, last, flags);
-}
 
 // Memory
 
@@ -187,9 +184,6 @@ int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
 int ipc_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
 int ipc_getrlimit(int resource, struct rlimit *limit) {
     return getrlimit((__rlimit_resource_t)resource, limit);
-}
-int ipc_setrlimit(int resource, const struct rlimit *limit) {
-    return setrlimit((__rlimit_resource_t)resource, limit);
 }
 int ipc_set_affinity(int processor) {
     cpu_set_t set;

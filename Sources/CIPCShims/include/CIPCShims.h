@@ -79,7 +79,6 @@ ssize_t ipc_tee(int from, int to, size_t length);
 int ipc_inotify_init(void);
 int ipc_eventfd(unsigned initial, int flags);
 int ipc_flock(int fd, int operation);
-int ipc_close_range(unsigned first, unsigned last, unsigned flags);
 
 // Memory
 
@@ -144,7 +143,6 @@ char **ipc_environment(void);
 int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 int ipc_die_with_parent(void);
 int ipc_getrlimit(int resource, struct rlimit *limit);
-int ipc_setrlimit(int resource, const struct rlimit *limit);
 int ipc_set_affinity(int processor);
 int ipc_allowed_processors(int *processors, int capacity);
 

@@ -13,9 +13,7 @@ package func fill(
             var rest = buffer._mutatingExtracting(droppingFirst: filled)
             count = try read(&rest)
         } catch {
-            throw IPCError(
-                error.code, error.operation, error.resource, errno: error.errno, advice: error.advice,
-                transferred: filled)
+            throw error.after(transferring: filled)
         }
         guard count > 0 else {
             throw IPCError(
@@ -58,9 +56,7 @@ package func drain(
         do throws(IPCError) {
             written += try write(bytes.extracting(droppingFirst: written))
         } catch {
-            throw IPCError(
-                error.code, error.operation, error.resource, errno: error.errno, advice: error.advice,
-                transferred: before + written)
+            throw error.after(transferring: before + written)
         }
     }
 }

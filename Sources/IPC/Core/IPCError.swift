@@ -96,6 +96,13 @@ public struct IPCError: Error, Hashable, Sendable {
     }
 }
 
+extension IPCError {
+    /// The same error, of a call that was one of several: so many bytes had gone before it in all.
+    func after(transferring count: Int) -> IPCError {
+        IPCError(code, operation, resource, errno: errno, advice: advice, transferred: count)
+    }
+}
+
 extension IPCError: CustomStringConvertible {
     /// The whole error in one line: operation, resource, and advice.
     public var description: String {

@@ -6,11 +6,16 @@ import SystemPackage
 package enum SystemLimits {
     /// The number in a file of `/proc/sys`, or nil if this system does not have it.
     package static func setting(_ path: String) -> Int? {
+        smallFile(path, limit: 64).flatMap { text in Int(text.prefix { "0" <= $0 && $0 <= "9" }) }
+    }
+
+    /// What one read of a file of `/proc` brings; nil if there is none, or none any more.
+    package static func smallFile(_ path: String, limit: Int = 8192) -> String? {
         guard let descriptor = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else {
             return nil
         }
         let file = OwnedDescriptor(adopting: descriptor)
-        var bytes = [UInt8](repeating: 0, count: 64)
+        var bytes = [UInt8](repeating: 0, count: limit)
         guard
             let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in
                 try unsafe file.descriptor.read(into: buffer)
@@ -18,8 +23,7 @@ package enum SystemLimits {
         else {
             return nil
         }
-        let digits = bytes.prefix(count).prefix { UInt8(ascii: "0") <= $0 && $0 <= UInt8(ascii: "9") }
-        return Int(String(decoding: digits, as: UTF8.self))
+        return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
     /// The soft limit of a resource, such as `RLIMIT_NOFILE`.

@@ -1,5 +1,4 @@
 import Glibc
-import SystemPackage
 
 /// The signal masks of this process's threads, from `/proc/self/task`.
 enum ThreadMasks {
@@ -20,18 +19,8 @@ enum ThreadMasks {
 
     /// The line `SigBlk:` of a thread's status; nil if the thread has just ended.
     private static func blockedMask(_ thread: Int) -> UInt64? {
-        let path = FilePath("/proc/self/task/\(thread)/status")
-        guard let descriptor = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else { return nil }
-        let file = OwnedDescriptor(adopting: descriptor)
-        var bytes = [UInt8](repeating: 0, count: 8192)
-        guard
-            let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in
-                try unsafe file.descriptor.read(into: buffer)
-            })
-        else {
-            return nil
-        }
-        let lines = String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n")
+        guard let status = SystemLimits.smallFile("/proc/self/task/\(thread)/status") else { return nil }
+        let lines = status.split(separator: "\n")
         guard let line = lines.first(where: { $0.hasPrefix("SigBlk:") }),
             let digits = line.split(whereSeparator: { $0 == "\t" || $0 == " " }).last
         else { return nil }
