@@ -17,8 +17,8 @@ public struct BenchmarkOptions: Sendable {
     public init() {}
 
     /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike. A ratio needs more, since
-    /// it is their median.
-    var rounds: Int { hasBaseline ? 15 : 5 }
+    /// it compares quantiles of them.
+    var rounds: Int { hasBaseline ? 31 : 5 }
 }
 
 /// A small generator of reproducible numbers (SplitMix64, Steele and others 2014).

@@ -48,7 +48,8 @@ public struct Measurement: Sendable {
     }
 }
 
-/// What the Swift wrapper costs beside its C twin: the median over interleaved rounds of Swift divided by C.
+/// What the Swift wrapper costs beside its C twin, over interleaved rounds: the median ratio of the median round trips, and
+/// the ratio of the upper quartiles of messages per second.
 public struct BaselineRatio: Sendable {
     public let mechanism: Mechanism
     public let payloadBytes: Int

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import IPC
 import SystemPackage
@@ -80,6 +81,19 @@ import Testing
         try SharedMemory.unlink(name)
         mapping.store(5, at: 0)
         #expect(mapping.load(Int.self, at: 0) == 5)
+    }
+
+    /// What the documentation warns of; sealed memory is the way out (`sealsHoldAgainstEverybody`).
+    @Test func aPeerThatShrinksANamedObjectKillsWhoTouchesIt() async {
+        await #expect(processExitsWith: .signal(SIGBUS)) {
+            let name = uniqueName()
+            let memory = try SharedMemory.create(name, byteCount: 16_384)
+            let mapping = try SharedMemory.open(name).map()
+            try SharedMemory.unlink(name)
+            mapping.store(UInt8(1), at: 16_000)
+            ftruncate(memory.descriptor.rawValue, 4096)
+            mapping.store(UInt8(1), at: 16_000)
+        }
     }
 
     @Test(.timeLimit(.minutes(3))) func aThousandProcessesOpenAndCloseOneObject() throws {
@@ -165,6 +179,28 @@ import Testing
         try file.resize(to: 100)
         let size = try file.byteCount
         #expect(size == 100)
+    }
+
+    /// The kernel counts the pages that the disk does not have yet.
+    @Test func nothingIsDurableBeforeSync() throws {
+        let path = FilePath(productsFolder + "/" + uniqueName())  // on a disk, where /tmp may be memory
+        defer { unlink(path.string) }
+        let mapping = try MappedFile.create(at: path, byteCount: 65_536).map()
+        try mapping.sync()
+        #expect(try dirtyKibibytes(of: path) == 0)
+        for page in 0..<16 { mapping.store(UInt8(1), at: page * 4096) }
+        #expect(try dirtyKibibytes(of: path) == 64)
+        try mapping.sync()
+        #expect(try dirtyKibibytes(of: path) == 0)
+    }
+
+    private func dirtyKibibytes(of path: FilePath) throws -> Int {
+        let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n")
+        guard let start = maps.firstIndex(where: { $0.hasSuffix(path.lastComponent!.string) }) else { return -1 }
+        let fields = maps[start...].dropFirst().prefix(24).filter {
+            $0.hasPrefix("Private_Dirty:") || $0.hasPrefix("Shared_Dirty:")
+        }
+        return fields.compactMap { Int($0.split(separator: " ")[1]) }.reduce(0, +)
     }
 
     @Test func aPrivateCopyIsSeenByNobody() throws {

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import IPC
 import SystemPackage
@@ -105,6 +106,22 @@ import Testing
         let peer = try Peer.role("descriptors", descriptors: [7: pipe.writer.descriptor])
         let (_, text) = try peer.finish()
         #expect(text == "0 1 2 7\n")
+    }
+
+    /// A bare fork would leave the locks of other threads held in the child.
+    @Test func childrenComeFromSpawnAndNeverFromAFork() throws {
+        let trace = "/tmp/" + uniqueName()
+        defer { unlink(trace) }
+        let peer = try Peer(
+            "strace",
+            ["-f", "-o", trace, "-e", "trace=clone,clone3,fork,vfork", product("TestPeer"), "children", "3"])
+        let (status, text) = try peer.finish()
+        #expect(status == .exited(0) && text == "3\n")
+        let calls = try String(contentsOfFile: trace, encoding: .utf8).split(separator: "\n").filter {
+            ($0.contains("clone") || $0.contains("fork")) && !$0.contains("resumed") && !$0.contains("CLONE_THREAD")
+        }
+        #expect(calls.count >= 3)
+        for call in calls { #expect(call.contains("CLONE_VFORK") || call.contains("vfork("), "\(call)") }
     }
 
     @Test func descriptorsAreSwappedWithoutLoss() throws {

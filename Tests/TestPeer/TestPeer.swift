@@ -33,6 +33,8 @@ struct TestPeer {
             say("opening")
             say("\(try SharedMemory.open(arguments[1], until: .after(.seconds(30))).byteCount)")
         case "sigpipe": try sigpipe()
+        case "unprivileged-limits": try Unprivileged.limits()
+        case "unprivileged-connect": try Unprivileged.connect(Array(arguments.dropFirst()))
         case "allocations": try Allocations.run()
         default: fatalError("unknown role")
         }

@@ -65,14 +65,18 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
     ///
     /// - Throws: ``IPCError/Code/timedOut``.
     public borrowing func wait(until deadline: Deadline = .never) throws(IPCError) {
-        guard try unsafe SemaphoreCalls.wait(raw, until: deadline, name) else { throw .timedOut("sem_wait", name) }
+        if let errno = unsafe SemaphoreCalls.wait(raw, until: deadline) {
+            throw SemaphoreCalls.waitError(errno, name)
+        }
     }
 
     /// Takes one if there is one.
     public borrowing func tryWait() throws(IPCError) -> Bool { try unsafe SemaphoreCalls.tryWait(raw, name) }
 
     /// Gives one back, and wakes a waiter.
-    public borrowing func post() throws(IPCError) { try unsafe SemaphoreCalls.post(raw, name) }
+    public borrowing func post() throws(IPCError) {
+        if let errno = unsafe SemaphoreCalls.post(raw) { throw SemaphoreCalls.postError(errno, name) }
+    }
 
     /// How many there are now. It may have changed when the caller looks at it.
     public var value: Int { unsafe SemaphoreCalls.value(raw) }

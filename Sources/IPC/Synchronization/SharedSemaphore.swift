@@ -52,8 +52,15 @@ public struct SharedSemaphore: Sendable {
     ///
     /// - Throws: ``IPCError/Code/timedOut``.
     public func wait(until deadline: Deadline = .never) throws(IPCError) {
-        guard try unsafe SemaphoreCalls.wait(raw, until: deadline, object.name) else {
-            throw .timedOut("sem_wait", object.name)
+        // Nearly every wait ends here; what follows needs a larger stack frame.
+        if deadline == .never, unsafe sem_wait(raw) == 0 { return }
+        try waitAgain(until: deadline)
+    }
+
+    @inline(never)
+    private func waitAgain(until deadline: Deadline) throws(IPCError) {
+        if let errno = unsafe SemaphoreCalls.wait(raw, until: deadline) {
+            throw SemaphoreCalls.waitError(errno, object.name)
         }
     }
 
@@ -63,7 +70,9 @@ public struct SharedSemaphore: Sendable {
     /// Gives one back, and wakes a waiter.
     ///
     /// - Throws: ``IPCError/Code/limitReached`` at `SEM_VALUE_MAX`.
-    public func post() throws(IPCError) { try unsafe SemaphoreCalls.post(raw, object.name) }
+    public func post() throws(IPCError) {
+        if let errno = unsafe SemaphoreCalls.post(raw) { throw SemaphoreCalls.postError(errno, object.name) }
+    }
 
     /// How many there are now. It may have changed when the caller looks at it.
     public var value: Int { unsafe SemaphoreCalls.value(raw) }
@@ -71,10 +80,10 @@ public struct SharedSemaphore: Sendable {
 
 /// The calls that semaphores in a mapping and named ones share.
 enum SemaphoreCalls {
-    /// False if the deadline passed first.
-    static func wait(_ raw: UnsafeMutablePointer<sem_t>, until deadline: Deadline, _ name: String) throws(IPCError)
-        -> Bool
-    {
+    /// The error, or nil when one was taken. It does not take the name, nor does ``post(_:)``: keeping a string alive for
+    /// an error that does not come costs more than the call.
+    @inline(__always)
+    static func wait(_ raw: UnsafeMutablePointer<sem_t>, until deadline: Deadline) -> Errno? {
         let result: Result<CInt, Errno>
         if deadline == .never {
             result = retryingInterrupts { unsafe sem_wait(raw) }
@@ -82,11 +91,13 @@ enum SemaphoreCalls {
             var time = deadline.timespec  // absolute, so an interrupted wait goes on with what is left
             result = retryingInterrupts { unsafe ipc_sem_clockwait(raw, &time) }
         }
-        switch result {
-        case .success: return true
-        case .failure(.timedOut): return false
-        case .failure(let errno): throw IPCError("sem_wait", name, errno)
-        }
+        guard case .failure(let errno) = result else { return nil }
+        return errno
+    }
+
+    @inline(never)
+    static func waitError(_ errno: Errno, _ name: String) -> IPCError {
+        errno == .timedOut ? .timedOut("sem_wait", name) : IPCError("sem_wait", name, errno)
     }
 
     static func tryWait(_ raw: UnsafeMutablePointer<sem_t>, _ name: String) throws(IPCError) -> Bool {
@@ -97,14 +108,20 @@ enum SemaphoreCalls {
         }
     }
 
-    static func post(_ raw: UnsafeMutablePointer<sem_t>, _ name: String) throws(IPCError) {
-        guard case .failure(let errno) = systemCall({ unsafe sem_post(raw) }) else { return }
+    @inline(__always)
+    static func post(_ raw: UnsafeMutablePointer<sem_t>) -> Errno? {
+        guard case .failure(let errno) = systemCall({ unsafe sem_post(raw) }) else { return nil }
+        return errno
+    }
+
+    @inline(never)
+    static func postError(_ errno: Errno, _ name: String) -> IPCError {
         guard errno != .overflow else {
-            throw IPCError(
+            return IPCError(
                 .limitReached, "sem_post", name, errno: errno,
                 advice: "its value is at the maximum, 2147483647; something posts without waiting")
         }
-        throw IPCError("sem_post", name, errno)
+        return IPCError("sem_post", name, errno)
     }
 
     static func value(_ raw: UnsafeMutablePointer<sem_t>) -> Int {

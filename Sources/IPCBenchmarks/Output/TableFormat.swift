@@ -101,7 +101,7 @@ public enum TableFormat {
                 ratio.throughput.map { Quantity.ratio($0) } ?? "-",
             ])
         }
-        return "Beside the same loop in C, in turn (median of \(result.options.rounds) rounds)\n"
+        return "Beside the same loop in C, in turn (\(result.options.rounds) rounds)\n"
             + aligned(rows, numeric: [2, 3])
     }
 
