@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import IPC
 import SystemPackage
@@ -195,11 +194,11 @@ import Testing
     }
 
     private func dirtyKibibytes(of path: FilePath) throws -> Int {
-        let maps = try String(contentsOfFile: "/proc/self/smaps", encoding: .utf8).split(separator: "\n")
-        guard let start = maps.firstIndex(where: { $0.hasSuffix(path.lastComponent!.string) }) else { return -1 }
-        let fields = maps[start...].dropFirst().prefix(24).filter {
+        let peer = try Peer("grep", ["-A", "24", path.lastComponent!.string, "/proc/\(getpid())/smaps"])
+        let fields = try peer.finish().text.split(separator: "\n").dropFirst().prefix { !$0.contains("-") }.filter {
             $0.hasPrefix("Private_Dirty:") || $0.hasPrefix("Shared_Dirty:")
         }
+        #expect(fields.count == 2)
         return fields.compactMap { Int($0.split(separator: " ")[1]) }.reduce(0, +)
     }
 
