@@ -26,6 +26,7 @@ let package = Package(
     name: "swift-ipc",
     products: [
         .library(name: "IPC", targets: ["IPC"]),
+        .library(name: "IPCChannels", targets: ["IPCChannels"]),
         .executable(name: "ipc", targets: ["IPCTool"]),
     ],
     dependencies: [
@@ -47,12 +48,18 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        // Floor 3
+        .target(
+            name: "IPCChannels",
+            dependencies: ["CIPCShims", "IPC", .product(name: "SystemPackage", package: "swift-system")],
+            swiftSettings: swiftSettings
+        ),
         // Measurements
         .target(name: "CBaselines", cSettings: cSettings),
         .target(
             name: "IPCBenchmarks",
             dependencies: [
-                "CBaselines", "CIPCShims", "IPC",
+                "CBaselines", "CIPCShims", "IPC", "IPCChannels",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -85,11 +92,17 @@ let package = Package(
                 swiftSettings: plainSettings
             ),
             .executableTarget(
+                name: "ChannelPeer",
+                dependencies: ["IPC", "IPCChannels"],
+                path: "Tests/ChannelPeer",
+                swiftSettings: plainSettings
+            ),
+            .executableTarget(
                 name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
             .target(name: "AllocationCounter", path: "Tests/AllocationCounter", cSettings: cSettings),
             .target(
                 name: "TestSupport",
-                dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
+                dependencies: ["IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system")],
                 path: "Tests/TestSupport",
                 swiftSettings: plainSettings
             ),
@@ -99,6 +112,19 @@ let package = Package(
                     "IPC", "CIPCShims", "TestPeer", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "IPCChannelsTests",
+                dependencies: [
+                    "ChannelPeer", "IPC", "IPCChannels", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "TortureTests",
+                dependencies: ["ChannelPeer", "IPC", "IPCChannels", "TestSupport"],
                 swiftSettings: plainSettings
             ),
             .testTarget(

@@ -31,7 +31,7 @@ trap 'as_root umount "$queues" 2>/dev/null; rmdir "$queues" 2>/dev/null || true'
 leftovers() {
     ls -A /dev/shm "$queues" | grep -E 'ipc-(test|bench|example)' || true
     ls -A /tmp | grep -E '^ipc-(test|bench|example)' || true
-    pgrep -af "$PWD/\.build.*/(TestPeer|CPeer|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
+    pgrep -af "$PWD/\.build.*/(TestPeer|ChannelPeer|CPeer|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
 }
 
 before=$(leftovers)
@@ -43,8 +43,9 @@ run() {
 
 run
 # Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
-TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread --filter '^IPCTests\.'
-run --sanitize=address --scratch-path .build-address --filter '^IPCTests\.'
+TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread \
+    --filter '^(IPCTests|IPCChannelsTests)\.' --skip HostileTests # whose races are the point of it
+run --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.'
 
 left=$(comm -13 <(sort <<<"$before") <(leftovers | sort))
 if [ -n "$left" ]; then

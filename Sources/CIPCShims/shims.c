@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <limits.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -55,11 +57,55 @@ ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, 
 int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
 int ipc_flock(int fd, int operation) { return flock(fd, operation); }
+int ipc_rename_new(const char *from, const char *to) {
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+}
+static int byte_lock(int fd, off_t offset, int command, short *type) {
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = *type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = offset;
+    lock.l_len = 1;
+    int result = fcntl(fd, command, &lock);
+    *type = lock.l_type;
+    return result;
+}
+int ipc_byte_lock(int fd, off_t offset) {
+    short type = F_WRLCK;
+    return byte_lock(fd, offset, F_OFD_SETLK, &type);
+}
+int ipc_byte_unlock(int fd, off_t offset) {
+    short type = F_UNLCK;
+    return byte_lock(fd, offset, F_OFD_SETLK, &type);
+}
+int ipc_byte_is_locked(int fd, off_t offset) {
+    short type = F_WRLCK;
+    if (byte_lock(fd, offset, F_OFD_GETLK, &type) != 0) return -1;
+    return type != F_UNLCK;
+}
 
 // Memory
 
 int ipc_memfd_create(const char *name, unsigned flags) { return memfd_create(name, flags); }
 void *ipc_map_failed(void) { return MAP_FAILED; }
+void *ipc_map_twice(int fd, size_t length, int protection) {
+    char *base = mmap(0, 2 * length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) return MAP_FAILED;
+    for (int half = 0; half < 2; half++) {
+        if (mmap(base + half * length, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+            int error = errno;
+            munmap(base, 2 * length);
+            errno = error;
+            return MAP_FAILED;
+        }
+    }
+    return base;
+}
+int ipc_barrier_register(void) {
+    return (int)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+}
+int ipc_barrier_everywhere(void) { return (int)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0); }
 
 // Futexes: absolute CLOCK_MONOTONIC time-outs, shared between processes.
 

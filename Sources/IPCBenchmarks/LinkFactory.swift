@@ -1,5 +1,6 @@
 import CBaselines
 import IPC
+import IPCChannels
 import SystemPackage
 
 /// Makes a worker's links, the Swift one and its C twin, from the descriptors that it received.
@@ -14,6 +15,9 @@ enum LinkFactory {
         unsafe c.slot_count = UInt32(RingLayout.slotCount(size: size))
         let buffer = MessageBuffer(byteCount: size)
         unsafe c.buffer = buffer.base.assumingMemoryBound(to: UInt8.self)
+        if mechanism == .topic || mechanism == .topicShared {
+            return try unsafe withTopics(size: size, &received, &c, body)
+        }
         let isDoubled = received.count == 2
         let first = try take(&received)
         unsafe c.receive_descriptor = first.descriptor.rawValue
@@ -62,7 +66,25 @@ enum LinkFactory {
         case .mappedFile:
             let mapping = try MappedFile(adopting: first, access: .readWrite).map(prefaulting: true)
             try unsafe withRings(mechanism, mapping, size: size, isFirst: isFirst, &c, body)
+        case .topic, .topicShared: break
         }
+    }
+
+    private static func withTopics(
+        size: Int, _ received: inout ReceivedDescriptors, _ c: inout cb_link,
+        _ body: borrowing some LinkBody & ~Copyable
+    ) throws(IPCError) {
+        func topic() throws(IPCError) -> Topic<RawBytes> {
+            let control = try take(&received).release().rawValue
+            return try Topic(bytesOn: ChannelDescriptors(control: control, log: take(&received).release().rawValue))
+        }
+        let incoming = try topic()
+        let outgoing = try topic()
+        var link = TopicLink(
+            publisher: try outgoing.makePublisher(),
+            subscription: try incoming.subscribe(from: .oldest, waiting: .polling),
+            size: size)
+        try unsafe body.run(&link, &c)
     }
 
     private static func take(_ received: inout ReceivedDescriptors) throws(IPCError) -> OwnedDescriptor {

@@ -1,6 +1,7 @@
 import CIPCShims
 import Glibc
 import IPC
+import IPCChannels
 import SystemPackage
 
 /// The kernel objects of one measurement, made by the coordinator and passed to both workers.
@@ -86,6 +87,14 @@ struct LinkResources: ~Copyable {
             try initialize(file.map(), size)
             let descriptor = file.release()
             return LinkResources(first: [descriptor], second: [descriptor])
+        case .topic, .topicShared:
+            let options = ChannelOptions(
+                writers: mechanism == .topic ? .exclusive : .shared, capacity: max(1 << 20, 4 * size))
+            let there = try ChannelDescriptors.makeUnnamed(options)
+            let back = try ChannelDescriptors.makeUnnamed(options)
+            return LinkResources(
+                first: [back.control, back.log, there.control, there.log].map { FileDescriptor(rawValue: $0) },
+                second: [there.control, there.log, back.control, back.log].map { FileDescriptor(rawValue: $0) })
         }
     }
 

@@ -14,6 +14,8 @@ public enum Mechanism: String, CaseIterable, Sendable {
     case shmFutex = "shm-futex"
     case shmSpin = "shm-spin"
     case mappedFile = "mapped-file"
+    case topic
+    case topicShared = "topic-shared"
 }
 
 /// What the guide's table says of a mechanism, beside the figures.
@@ -87,6 +89,14 @@ extension Mechanism {
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "high",
                 suits: "large data that outlives the processes")
+        case .topic:
+            MechanismFacts(
+                direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "one writer's messages to any number of readers")
+        case .topicShared:
+            MechanismFacts(
+                direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "many writers' messages to any number of readers")
         }
     }
 
@@ -97,5 +107,5 @@ extension Mechanism {
     var isLossy: Bool { self == .udp }
 
     /// Whether waiting is polling, so that two processes on one core only hinder each other.
-    public var isPolled: Bool { self == .shmSpin || self == .mappedFile }
+    public var isPolled: Bool { [.shmSpin, .mappedFile, .topic, .topicShared].contains(self) }
 }

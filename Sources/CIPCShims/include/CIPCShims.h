@@ -79,11 +79,38 @@ ssize_t ipc_tee(int from, int to, size_t length);
 int ipc_inotify_init(void);
 int ipc_eventfd(unsigned initial, int flags);
 int ipc_flock(int fd, int operation);
+int ipc_rename_new(const char *from, const char *to);
+
+// Locks of one byte that belong to an open file description: they end with its last descriptor, however that ends.
+
+int ipc_byte_lock(int fd, off_t offset);
+int ipc_byte_unlock(int fd, off_t offset);
+int ipc_byte_is_locked(int fd, off_t offset);
 
 // Memory
 
 int ipc_memfd_create(const char *name, unsigned flags);
 void *ipc_map_failed(void);
+void *ipc_map_twice(int fd, size_t length, int protection);
+
+// Makes a fence in every process that registered: 0, or -1 where the kernel cannot.
+
+int ipc_barrier_register(void);
+int ipc_barrier_everywhere(void);
+
+// Brings a cache line here early, without waiting for it.
+
+static inline void ipc_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
+
+// The processor's hint that this loop waits for another core.
+
+static inline void ipc_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 // Futexes: absolute CLOCK_MONOTONIC time-outs, shared between processes.
 

@@ -1,0 +1,30 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// A file mapped twice in a row, so that what runs over its end goes on at its beginning: a ring without a seam.
+///
+/// The file must not shrink while it is mapped: touching what is gone is SIGBUS.
+@safe
+package final class MirroredMapping: @unchecked Sendable {
+    /// The first of `2 * byteCount` bytes.
+    package let base: UnsafeMutableRawPointer
+    /// The size of the file, and so of each half: a whole number of pages.
+    package let byteCount: Int
+
+    package init(_ descriptor: CInt, _ name: String, byteCount: Int, access: MemoryAccess) throws(IPCError) {
+        guard byteCount > 0, byteCount % Page.size == 0, byteCount <= Int.max / 2 else {
+            throw IPCError(
+                .invalidArgument, "mmap", name, advice: "a ring is a whole number of pages of \(Page.size) bytes")
+        }
+        let protection = access == .readOnly ? PROT_READ : PROT_READ | PROT_WRITE
+        let address = unsafe ipc_map_twice(descriptor, byteCount, protection)
+        guard let address = unsafe address, unsafe address != ipc_map_failed() else {
+            throw IPCError("mmap", name, Errno(rawValue: errno))
+        }
+        unsafe self.base = address
+        self.byteCount = byteCount
+    }
+
+    deinit { unsafe munmap(base, 2 * byteCount) }
+}

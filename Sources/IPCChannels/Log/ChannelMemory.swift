@@ -1,0 +1,167 @@
+import CIPCShims
+import Glibc
+import IPC
+import Synchronization
+import SystemPackage
+
+/// A channel's two files, open and mapped, and its fixed properties, checked once against the files' sizes.
+///
+/// Each participant has one of its own: its descriptor of `control` carries the lock that says that it lives.
+@safe @usableFromInline
+final class ChannelMemory: @unchecked Sendable {
+    let name: ChannelName
+    let place: ChannelPlace
+    private let file: OwnedDescriptor
+    private let controlMapping: MemoryMapping
+    private let logMapping: MirroredMapping
+    /// The slot of the participant that this is: set once, when it joins.
+    var ownSlot: (role: Membership.Role, slot: Int)?
+
+    let readerSlots: Int
+    let writerSlots: Int
+    @usableFromInline let capacity: Int
+    @usableFromInline let key: UInt64
+    let hasSharedWriters: Bool
+    let overwrites: Bool
+    let isKept: Bool
+    let pattern: UInt32
+    let messageType: MessageType
+
+    /// Opens and maps a channel's files.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
+    init(_ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess) throws(IPCError) {
+        let raw = try retryingInterrupts { unsafe ipc_open(place.control(name), O_RDWR | O_CLOEXEC, 0) }
+            .orThrow("open channel", name.description) { errno in
+                errno == .noSuchFileOrDirectory ? "there is no such channel; create it first" : nil
+            }
+        file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
+        let size = try FileStatus(of: raw, name.description).size
+        func corrupted(_ what: String) -> IPCError {
+            IPCError(
+                .corrupted, "open channel", name.description, advice: "\(what); remove the channel, and create it again"
+            )
+        }
+        guard size >= LogLayout.slots else { throw corrupted("its control file is too short") }
+        let control = try MemoryMapping(
+            raw, name.description, offset: 0, byteCount: size, access: .readWrite, isShared: true, prefaulting: false)
+        typealias Fixed = LogLayout.Fixed
+        func number(_ offset: Int) -> Int { Int(control.load(UInt32.self, at: offset)) }
+        guard control.load(UInt64.self, at: Fixed.magic) == LogLayout.magic else {
+            throw corrupted("its control file is not a channel's")
+        }
+        let version = number(Fixed.version)
+        guard version == LogLayout.version else {
+            throw IPCError(
+                .wrongType, "open channel", name.description,
+                advice:
+                    "its layout has version \(version), this library has \(LogLayout.version); use the same release on both sides"
+            )
+        }
+        let capacity = control.load(UInt64.self, at: Fixed.capacity)
+        guard capacity.nonzeroBitCount == 1, capacity >= 65_536, capacity <= 1 << 40 else {
+            throw corrupted("the size of its log is \(capacity)")
+        }
+        let (readers, writers) = (number(Fixed.readerSlots), number(Fixed.writerSlots))
+        guard (1...LogLayout.maximumSlots).contains(readers), (1...LogLayout.maximumSlots).contains(writers),
+            LogLayout.controlByteCount(readerSlots: readers, writerSlots: writers) <= size
+        else { throw corrupted("its control file has no room for \(readers) readers and \(writers) writers") }
+        let length = number(Fixed.typeNameLength)
+        guard length <= Fixed.typeNameCapacity else { throw corrupted("the name of its type has \(length) bytes") }
+
+        let flags = UInt32(number(Fixed.flags))
+        key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
+        self.name = name
+        self.place = place
+        self.capacity = Int(capacity)
+        readerSlots = readers
+        writerSlots = writers
+        hasSharedWriters = flags & LogLayout.Flag.sharedWriters != 0
+        overwrites = flags & LogLayout.Flag.overwrites != 0
+        isKept = flags & LogLayout.Flag.isKept != 0
+        pattern = UInt32(number(Fixed.pattern))
+        let typeName = control.withBytes { bytes in
+            String(
+                decoding: (0..<length).map {
+                    unsafe bytes.unsafeLoad(fromByteOffset: Fixed.typeName + $0, as: UInt8.self)
+                }, as: UTF8.self)
+        }
+        messageType = MessageType(
+            name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
+            alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
+        controlMapping = control
+        logMapping = try Self.mapLog(place.log(name), Int(capacity), logAccess)
+    }
+
+    private static func mapLog(_ path: String, _ capacity: Int, _ access: MemoryAccess) throws(IPCError)
+        -> MirroredMapping
+    {
+        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
+        let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }.orThrow("open", path)
+        let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
+        let size = try FileStatus(of: raw, path).size
+        guard size >= capacity else {
+            throw IPCError(
+                .corrupted, "open channel", path,
+                advice: "the log has \(size) bytes instead of \(capacity); remove the channel, and create it again")
+        }
+        let mapping = try MirroredMapping(raw, path, byteCount: capacity, access: access)
+        try file.close()
+        return mapping
+    }
+
+    /// The log once more, to be written to: a reader that recovers needs it.
+    func writableLog() throws(IPCError) -> MirroredMapping { try Self.mapLog(place.log(name), capacity, .readWrite) }
+
+    /// Which file this is: a channel of the same name that was made anew is another one.
+    var identity: [UInt64] {
+        get throws(IPCError) { try FileStatus(of: file.descriptor.rawValue, name.description).identity }
+    }
+
+    var descriptor: CInt { file.descriptor.rawValue }
+
+    /// The first byte of the log, which is mapped twice in a row.
+    @usableFromInline var log: UnsafeMutableRawPointer { unsafe logMapping.base }
+    var mask: UInt64 { UInt64(capacity - 1) }
+    /// Bytes of the largest payload.
+    @usableFromInline var maximumPayload: Int { capacity / 2 - LogLayout.Frame.headerSize }
+}
+
+extension ChannelMemory {
+    // Offsets are those of the layout, and slots below the counts that were checked against the file's size.
+
+    func word(_ offset: Int) -> SharedWord { unsafe SharedWord(controlMapping.pointer(at: offset, byteCount: 8)) }
+
+    func half(_ offset: Int) -> UnsafePointer<Atomic<UInt32>> {
+        unsafe controlMapping.atomicPointer(UInt32.self, at: offset)
+    }
+
+    func reader(_ slot: Int, _ field: Int) -> SharedWord { word(LogLayout.readerSlot(slot) + field) }
+    func writer(_ slot: Int, _ field: Int) -> SharedWord {
+        word(LogLayout.writerSlot(slot, readerSlots: readerSlots) + field)
+    }
+
+    /// How many reader slots have ever been used: what lies above needs no look.
+    var usedReaders: Int {
+        min(readerSlots, Int(unsafe half(LogLayout.usedReaderSlots).pointee.load(ordering: .acquiring)))
+    }
+    var usedWriters: Int {
+        min(writerSlots, Int(unsafe half(LogLayout.usedWriterSlots).pointee.load(ordering: .acquiring)))
+    }
+
+    var tail: SharedWord { word(LogLayout.tail) }
+    var frontier: SharedWord { word(LogLayout.frontier) }
+
+    /// Whether the frame at `position` is committed.
+    func isCommitted(_ position: UInt64) -> Bool {
+        unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
+    }
+
+    func corrupted(_ what: String) -> IPCError {
+        IPCError(
+            .corrupted, "channel", name.description,
+            advice:
+                "\(what); a participant that is not of this library may have written there: remove the channel, and create it again"
+        )
+    }
+}

@@ -1,0 +1,47 @@
+import Glibc
+
+/// Places at which a test lets a process die, in debug builds: `IPC_KILL_POINT=claim.intent` or `claim.intent:17` for
+/// the 17th time. The process says so on standard error, so that the test knows where the kill struck.
+@usableFromInline
+enum KillPoint: String, CaseIterable {
+    case joinSlot = "join.slot"
+    case joinCursor = "join.cursor"
+    case claimIntent = "claim.intent"
+    case claimLength = "claim.length"
+    case claimDone = "claim.done"
+    case fillHeader = "fill.header"
+    case commitStamp = "commit.stamp"
+    case commitSequence = "commit.sequence"
+    case commitWake = "commit.wake"
+    case blockStart = "block.start"
+    case readFrame = "read.frame"
+    case readCursor = "read.cursor"
+    case sleepFlag = "sleep.flag"
+    case recoverHeader = "recover.header"
+    case recoverSkip = "recover.skip"
+    case recoverSlot = "recover.slot"
+    case leaveSlot = "leave.slot"
+    case removeFlag = "remove.flag"
+
+    #if DEBUG
+        private static let wanted: (point: String, after: Int)? = {
+            guard let raw = unsafe getenv("IPC_KILL_POINT") else { return nil }
+            let parts = unsafe String(cString: raw).split(separator: ":")
+            return parts.first.map { (String($0), parts.count > 1 ? Int(parts[1]) ?? 1 : 1) }
+        }()
+        nonisolated(unsafe) private static var reached = 0
+
+        @usableFromInline
+        static func reach(_ point: KillPoint) {
+            guard let wanted, wanted.point == point.rawValue else { return }
+            unsafe reached += 1
+            guard unsafe reached >= wanted.after else { return }
+            var text = "struck \(point.rawValue)\n"
+            _ = text.withUTF8 { unsafe write(2, $0.baseAddress, $0.count) }
+            kill(getpid(), SIGKILL)
+        }
+    #else
+        @inlinable @inline(__always)
+        static func reach(_ point: KillPoint) {}
+    #endif
+}

@@ -1,0 +1,122 @@
+/// Where everything is in a channel's two files, and who writes it. Nothing else does arithmetic on the layout;
+/// `Documentation/log-format.md` says the same for other languages.
+///
+/// All numbers are in the machine's byte order. A position is a count of bytes since the channel was made; it never wraps.
+@usableFromInline
+enum LogLayout {
+    /// "SWIFTIPC" in ASCII, read as a little-endian number.
+    static let magic: UInt64 = 0x4350_4954_4649_5753
+    static let version: UInt32 = 1
+
+    /// What is written once, before anybody else sees the channel.
+    enum Fixed {
+        static let magic = 0  // UInt64
+        static let version = 8  // UInt32
+        static let pattern = 12  // UInt32
+        static let key = 16  // UInt64, its highest bit set
+        static let capacity = 24  // UInt64, the size of `log`
+        static let readerSlots = 32  // UInt32
+        static let writerSlots = 36  // UInt32
+        static let flags = 40  // UInt32
+        static let typeSize = 48  // UInt32
+        static let typeStride = 52  // UInt32
+        static let typeAlignment = 56  // UInt32
+        static let typeNameLength = 60  // UInt32
+        static let typeFingerprint = 64  // UInt64
+        static let typeName = 128  // UTF-8
+        static let typeNameCapacity = 384
+    }
+
+    /// Bits of ``Fixed/flags``.
+    enum Flag {
+        static let sharedWriters: UInt32 = 1
+        static let overwrites: UInt32 = 2
+        static let isKept: UInt32 = 4
+    }
+
+    // Words that change, each on a cache line of its own (two, since processors fetch lines in pairs).
+
+    /// UInt32, 1 once the channel has been taken away; under the gate.
+    static let removed = 512
+    /// UInt64. Shared writers claim by moving it. An exclusive writer moves it when it enters a block, and at its end.
+    static let tail = 1024
+    /// UInt64: a writer may have begun to write below; so what lies more than the log's capacity before it may be
+    /// overwritten. Raised by a writer before it goes on.
+    static let frontier = 1152
+    /// UInt64: 1 if a reader may be asleep. Set by readers, taken down by the writer that wakes them.
+    static let readersSleep = 1280
+    /// UInt32, a futex: counts wake-ups of readers.
+    static let readerWakes = 1288
+    /// UInt64: 1 if a writer may be asleep for want of room.
+    static let writersSleep = 1408
+    /// UInt32, a futex: counts wake-ups of writers.
+    static let writerWakes = 1416
+    /// UInt32: no slot at or above has been used. Under the gate.
+    static let usedReaderSlots = 1792
+    static let usedWriterSlots = 1796
+    /// UInt64, 64 of them: the first frame that starts in each block of the log. By whoever's frame ends there.
+    static let blockStarts = 2048
+    static let blockCount = 64
+    static let slots = 4096
+    static let slotSize = 128
+
+    /// By the reader, but for what the gate guards.
+    enum ReaderSlot {
+        static let cursor = 0  // UInt64: all before it has been read; UInt64.max when no reader holds the log back
+        static let state = 8  // UInt32, under the gate: 1 when taken
+        static let process = 12  // UInt32, for people
+    }
+
+    /// By the writer, but for what the gate guards.
+    enum WriterSlot {
+        static let intentPosition = 0  // UInt64: where it tries to claim, or has; UInt64.max for nowhere
+        static let intentLength = 8  // UInt64: how many bytes
+        static let sequence = 16  // UInt64: the number of this slot's message that is claimed, or of its next one
+        static let state = 24  // UInt32, under the gate: 1 when taken
+        static let process = 28  // UInt32, for people
+    }
+
+    /// The most slots of a kind.
+    static let maximumSlots = 1024
+
+    static func readerSlot(_ index: Int) -> Int { slots + index * slotSize }
+    static func writerSlot(_ index: Int, readerSlots: Int) -> Int { slots + (readerSlots + index) * slotSize }
+    static func controlByteCount(readerSlots: Int, writerSlots: Int) -> Int {
+        (slots + (readerSlots + writerSlots) * slotSize + 4095) & ~4095
+    }
+
+    /// A frame in the log: this header, then the payload, then unused bytes up to the next multiple of 32.
+    @usableFromInline
+    enum Frame {
+        @usableFromInline static let stamp = 0  // UInt64: the frame's position xor the key, once it is committed
+        @usableFromInline static let length = 8  // UInt32: of the payload
+        @usableFromInline static let kind = 12  // UInt32
+        @usableFromInline static let sequence = 16  // UInt64, counted for each slot of a writer
+        @usableFromInline static let writer = 24  // UInt32: the slot
+        @usableFromInline static let units = 28  // UInt32: the size of the frame in units of 32 bytes
+        @usableFromInline static let headerSize = 32
+        @usableFromInline static let alignment = 32
+
+        @inlinable static func size(payload: Int) -> Int {
+            (payload &+ headerSize &+ alignment &- 1) & ~(alignment &- 1)
+        }
+    }
+
+    /// What a frame is.
+    @usableFromInline
+    enum Kind {
+        @usableFromInline static let message: UInt32 = 1
+        /// Claimed and given up, by its writer or by its writer's death.
+        @usableFromInline static let skipped: UInt32 = 2
+    }
+
+    /// Bytes of `control` that stand for something by their lock, not by their value. None lies in a slot.
+    enum LockByte {
+        /// Held to join, to leave, to recover and to remove.
+        static let gate: Int64 = 0
+        static func reader(_ slot: Int) -> Int64 { 0x1_0000 + Int64(slot) }
+        static func writer(_ slot: Int) -> Int64 { 0x2_0000 + Int64(slot) }
+    }
+
+    @usableFromInline static let unclaimed = UInt64.max
+}

@@ -1,0 +1,55 @@
+import IPC
+
+/// Where frames begin, found without a list of them: for whoever comes later than the frames.
+///
+/// All of it is hints that are checked: a position counts if a committed frame is there.
+enum LogPositions {
+    /// The end of what is committed without a gap, from the last place that an exclusive writer told, and the sequence
+    /// number after the last message; nil if there is no frame after that place.
+    static func end(_ memory: ChannelMemory) throws(IPCError) -> (position: UInt64, sequence: UInt64?) {
+        var position = memory.tail.published
+        var sequence: UInt64?
+        while let header = try frame(memory, at: position) {
+            position &+= UInt64(header.units) * 32
+            sequence = header.sequence &+ 1
+        }
+        return (position, sequence)
+    }
+
+    /// The header of the committed frame at `position`; nil if none is there.
+    static func frame(_ memory: ChannelMemory, at position: UInt64) throws(IPCError) -> FrameHeader? {
+        guard memory.isCommitted(position) else { return nil }
+        let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
+        guard header.isValid(capacity: memory.capacity) else {
+            throw memory.corrupted("the frame at \(position) is larger than the log allows")
+        }
+        return header
+    }
+
+    /// The first frame at or after `bound` that is known to begin a frame; at the latest the tail.
+    static func first(_ memory: ChannelMemory, from bound: UInt64) -> UInt64 {
+        let tail = memory.tail.published
+        guard bound > 0 else { return 0 }
+        let shift = memory.blockShift
+        var best = tail
+        for block in 0..<LogLayout.blockCount {
+            let start = memory.word(LogLayout.blockStarts + block * 8).published
+            let isPlausible =
+                start >= bound && start < best && start % 32 == 0
+                && Int(truncatingIfNeeded: start >> shift) % LogLayout.blockCount == block
+            if isPlausible, memory.isCommitted(start) { best = start }
+        }
+        return best
+    }
+}
+
+extension ChannelMemory {
+    /// A block of the log is a 64th of it.
+    var blockShift: UInt64 { UInt64((capacity / LogLayout.blockCount).trailingZeroBitCount) }
+
+    /// What lies before this may have been overwritten.
+    var oldestSafe: UInt64 {
+        let frontier = frontier.ordered
+        return frontier > UInt64(capacity) ? frontier - UInt64(capacity) : 0
+    }
+}

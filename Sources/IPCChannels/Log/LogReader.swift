@@ -1,0 +1,258 @@
+import CIPCShims
+import Glibc
+import IPC
+import Synchronization
+
+/// One reader of a log: takes committed frames in order, and tells writers how far it came.
+@safe @usableFromInline
+struct LogReader: ~Copyable {
+    private let membership: Membership
+    @usableFromInline let log: UnsafeMutableRawPointer
+    @usableFromInline let mask: UInt64
+    @usableFromInline let key: UInt64
+    @usableFromInline let capacity: Int
+    @usableFromInline let overwrites: Bool
+    @usableFromInline let cursor: SharedWord
+    /// How many bytes are read before the cursor is told.
+    @usableFromInline let stride: UInt64
+
+    @usableFromInline var position: UInt64
+    @usableFromInline var toldPosition: UInt64
+    /// Where a log overwrites: what was missed, and a copy of the message that is lent.
+    @usableFromInline let overrun: OverrunGuard?
+
+    var memory: ChannelMemory { membership.memory }
+
+    init(_ membership: consuming Membership, from start: SubscriptionStart) throws(IPCError) {
+        let memory = membership.memory
+        unsafe log = memory.log
+        mask = memory.mask
+        key = memory.key
+        capacity = memory.capacity
+        overwrites = memory.overwrites
+        stride = UInt64(memory.capacity / 8)
+        cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
+        // At the very beginning first, so that writers stop before what we may choose; then not before the frontier, that
+        // they may have reached by then.
+        if !memory.overwrites { cursor.ordered = 0 }
+        position = try start.position(in: memory)
+        if !memory.overwrites { cursor.ordered = position }
+        toldPosition = position
+        overrun = memory.overwrites ? OverrunGuard(memory) : nil
+        membership.finishJoining()
+        self.membership = membership
+    }
+
+    /// The header of the next message and where it lies; nil if there is none yet.
+    ///
+    /// The caller uses it, and then calls ``advance(past:)``.
+    @inlinable @inline(__always)
+    mutating func next() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
+        while true {
+            let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+            // Acquiring: pairs with the writer's releasing store of the stamp.
+            guard unsafe SharedWord(frame).published == position ^ key else {
+                guard try isBehind() else { return nil }
+                continue
+            }
+            let header = unsafe FrameHeader(frame)
+            guard header.isValid(capacity: capacity) else {
+                if try isBehind() { continue }
+                throw corruptedFrame()
+            }
+            if header.kind == LogLayout.Kind.message {
+                return unsafe (header, frame + LogLayout.Frame.headerSize)
+            }
+            overrun?.see(header)
+            advance(past: header)
+        }
+    }
+
+    /// As ``next()``, with a payload that stays: a copy where it may be overwritten. Then it counts as read already, since
+    /// nobody waits for us. The caller calls ``finish(_:)`` when it is through.
+    @inlinable @inline(__always)
+    mutating func nextStable() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
+        guard overwrites else { return try unsafe next() }
+        return try unsafe nextCopied()
+    }
+
+    @usableFromInline @inline(never)
+    mutating func nextCopied() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
+        while let (header, payload) = try unsafe next(), let overrun {
+            guard unsafe overrun.take(payload, header, at: position) else {
+                _ = try isBehind()
+                continue
+            }
+            advance(past: header)
+            return unsafe (header, overrun.copy)
+        }
+        return nil
+    }
+
+    @inlinable @inline(__always)
+    mutating func finish(_ header: FrameHeader) {
+        if !overwrites { advance(past: header) }
+    }
+
+    /// Counts a frame as read.
+    @inlinable @inline(__always)
+    mutating func advance(past header: FrameHeader) {
+        KillPoint.reach(.readFrame)
+        position &+= UInt64(header.units) &* UInt64(LogLayout.Frame.alignment)
+        if position &- toldPosition >= stride { tell() }
+    }
+
+    /// Tells writers how far we came, and wakes those that wait for it.
+    @usableFromInline @inline(never)
+    mutating func tell() {
+        guard position != toldPosition, !overwrites else { return }
+        toldPosition = position
+        // Releasing: writers overwrite only after our loads.
+        cursor.published = position
+        KillPoint.reach(.readCursor)
+        if !SleepingPlace.isRegistered { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        let place = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+        if place.flag.relaxed != 0 { place.wake() }
+    }
+
+    /// Whether the writers have overtaken us, in a log that overwrites: then we are at the oldest frame that is still
+    /// there.
+    @usableFromInline
+    mutating func isBehind() throws(IPCError) -> Bool {
+        guard overwrites else { return false }
+        let oldest = memory.oldestSafe
+        guard position < oldest else { return false }
+        // Some way on, or we would be overtaken again at once. If the blocks tell nothing of use, wherever it is that
+        // writers have not passed: they will, and then tell.
+        let bound = oldest & ~31
+        position = max(LogPositions.first(memory, from: bound &+ UInt64(capacity / 4)), bound)
+        return true
+    }
+
+    /// Waits until the next frame is there, whatever it is.
+    ///
+    /// - Parameter spins: How often to look before sleeping; nil to look until the deadline.
+    /// - Returns: False if the deadline passed.
+    @usableFromInline @inline(never)
+    mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
+        tell()
+        let place = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        var count = 0
+        while true {
+            if isReady { return true }
+            // The end of a small frame comes together with its beginning then, not after it.
+            unsafe ipc_prefetch(log + Int(truncatingIfNeeded: position & mask) + 64)
+            count += 1
+            guard count % 64 == 0 else {
+                ipc_pause()
+                continue
+            }
+            if deadline.hasPassed { return false }
+            let isClaimed = memory.hasSharedWriters && memory.tail.published > position
+            if isClaimed, count % 65_536 == 0 { try Recovery.tryRun(memory) }
+            guard let spins, count >= spins else {
+                if count % 1024 == 0 { sched_yield() }
+                continue
+            }
+            // A claim that is not committed may be a dead writer's: nobody would wake us.
+            if isClaimed { try Recovery.tryRun(memory) }
+            let (log, mask, key, position) = unsafe (log, mask, key, position)
+            place.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) {
+                unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
+            }
+            if overwrites, position < memory.oldestSafe { return true }
+        }
+    }
+
+    private var isReady: Bool {
+        unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
+            || (overwrites && position < memory.oldestSafe)
+    }
+
+    @usableFromInline @inline(never)
+    func corruptedFrame() -> IPCError { memory.corrupted("the frame at \(position) is larger than the log allows") }
+}
+
+/// What a reader needs where messages may be overwritten under it: a copy of each, and the numbers that tell of a gap.
+@safe @usableFromInline
+final class OverrunGuard {
+    private let memory: ChannelMemory
+    /// For each writer's slot, the number of the message that comes next; nil before the first.
+    private var expected: [UInt64?]
+    @usableFromInline var missed: UInt64 = 0
+    /// The last payload that was taken.
+    @usableFromInline private(set) var copy: UnsafeMutableRawPointer
+    private var capacity = 256
+
+    init(_ memory: ChannelMemory) {
+        self.memory = memory
+        expected = (0..<memory.writerSlots).map { memory.writer($0, LogLayout.WriterSlot.sequence).published }
+        if !memory.hasSharedWriters { expected[0] = nil }
+        unsafe copy = .allocate(byteCount: capacity, alignment: LogLayout.Frame.alignment)
+    }
+
+    deinit { unsafe copy.deallocate() }
+
+    /// Counts what is missing before this frame.
+    @usableFromInline
+    func see(_ header: FrameHeader) {
+        let writer = Int(header.writer)
+        guard writer < expected.count else { return }
+        if let next = expected[writer], header.sequence > next { missed &+= header.sequence - next }
+        expected[writer] = header.sequence &+ 1
+    }
+
+    /// Copies a payload; false if it was overwritten meanwhile.
+    @usableFromInline
+    func take(_ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64) -> Bool {
+        let count = Int(header.length)
+        if capacity < count {
+            unsafe copy.deallocate()
+            capacity = count * 2
+            unsafe copy = .allocate(byteCount: capacity, alignment: LogLayout.Frame.alignment)
+        }
+        unsafe copy.copyMemory(from: payload, byteCount: count)
+        // Acquiring, and pairs with the writer's fence: if we copied new bytes, we see the frontier that covers them.
+        atomicMemoryFence(ordering: .acquiring)
+        guard position >= memory.oldestSafe else { return false }
+        see(header)
+        return true
+    }
+}
+
+/// Where a new subscription begins.
+public enum SubscriptionStart: Hashable, Sendable {
+    /// With the next message that is published.
+    case next
+    /// With the oldest that is still kept.
+    case oldest
+    /// With the last so many of those that are kept, or all if there are fewer.
+    case last(Int)
+    /// At a position of an earlier subscription of the same channel: ``Subscription/position``.
+    case position(UInt64)
+
+    func position(in memory: ChannelMemory) throws(IPCError) -> UInt64 {
+        let end = memory.hasSharedWriters ? memory.tail.published : try LogPositions.end(memory).position
+        switch self {
+        case .next: return end
+        case .oldest: return LogPositions.first(memory, from: memory.oldestSafe)
+        case .position(let wanted):
+            let oldest = memory.oldestSafe
+            guard wanted % 32 == 0, wanted >= oldest, wanted <= end, wanted == end || memory.isCommitted(wanted) else {
+                throw IPCError(
+                    .invalidArgument, "subscribe", memory.name.description,
+                    advice: "position \(wanted) is not kept any more, or no message begins there; start at .oldest")
+            }
+            return wanted
+        case .last(let count):
+            guard count > 0 else { return end }
+            var recent: [UInt64] = []
+            var position = LogPositions.first(memory, from: memory.oldestSafe)
+            while position < end, let header = try LogPositions.frame(memory, at: position) {
+                if header.kind == LogLayout.Kind.message { recent.append(position) }
+                position &+= UInt64(header.units) * 32
+            }
+            return recent.count <= count ? recent.first ?? end : recent[recent.count - count]
+        }
+    }
+}

@@ -1,0 +1,68 @@
+import CIPCShims
+import Glibc
+import IPC
+import Synchronization
+
+extension LogWriter {
+    /// Finds room up to `end`, and a little more so that the next look is not at once: waits for readers that are behind.
+    ///
+    /// - Returns: False if there was none until the deadline.
+    @usableFromInline @inline(never)
+    mutating func makeRoom(upTo end: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        let place = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+        var spins = 0
+        var slice = MonotonicClock.now &+ SleepingPlace.slice
+        while true {
+            // Another writer may have gone on from `end` meanwhile: then the caller looks at the tail again.
+            if takeRoom(upTo: end) { return true }
+            if spins < 200 {
+                spins += 1
+                if spins % 50 == 0 { sched_yield() } else { ipc_pause() }
+                continue
+            }
+            // Who holds us back may be dead.
+            if spins == 200 || MonotonicClock.now >= slice {
+                spins = 201
+                slice = MonotonicClock.now &+ SleepingPlace.slice
+                if try Recovery.tryRun(memory) { continue }
+            }
+            if deadline.hasPassed { return false }
+            place.sleep(until: deadline) { room() >= end }
+        }
+    }
+
+    private mutating func takeRoom(upTo end: UInt64) -> Bool {
+        guard room() >= end else { return false }
+        let wanted = min(room(), end &+ UInt64(memory.capacity / 16))
+        // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
+        // frontier and then look at the cursors: one of us sees the other.
+        memory.frontier.raise(to: wanted)
+        // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        limit = min(wanted, room())
+        return limit >= end
+    }
+
+    /// How far writers may go: the log's size beyond the slowest reader, and beyond the oldest claim under way.
+    private func room() -> UInt64 {
+        let capacity = UInt64(memory.capacity)
+        var lowest = UInt64.max - capacity
+        if !memory.overwrites {
+            for slot in 0..<memory.usedReaders {
+                lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)
+            }
+        }
+        if isShared {
+            let tail = tail.published
+            for other in 0..<memory.usedWriters where other != Int(slot) {
+                let intent = memory.writer(other, LogLayout.WriterSlot.intentPosition).ordered
+                // An attempt that lost holds nobody back: its place is another's, and committed, or long overwritten.
+                guard intent < lowest, intent < tail, tail - intent <= capacity, !memory.isCommitted(intent) else {
+                    continue
+                }
+                lowest = intent
+            }
+        }
+        return lowest &+ capacity
+    }
+}

@@ -1,0 +1,51 @@
+import CIPCShims
+import Glibc
+import IPC
+import Synchronization
+
+/// How a participant sleeps, and is woken without a system call while nobody does.
+///
+/// The flag and the commit are a pair of the kind "store mine, look at yours", which takes a full fence on both sides. The
+/// waker goes without: the sleeper lets the kernel make one in every process (`membarrier`) between its flag and its last
+/// look. The count of wake-ups is loaded before the flag is set, and raised after it was taken down, so that whoever
+/// takes it down late, over the flag of the next sleep, ends that sleep as well.
+@safe @usableFromInline
+struct SleepingPlace: @unchecked Sendable {
+    /// 1 if somebody may sleep here.
+    @usableFromInline let flag: SharedWord
+    private let wakes: UnsafePointer<Atomic<UInt32>>
+    private let name: String
+
+    init(_ memory: ChannelMemory, flag: Int, wakes: Int) {
+        self.flag = memory.word(flag)
+        unsafe self.wakes = memory.half(wakes)
+        name = memory.name.description
+    }
+
+    /// Whether this process takes part in ``barrier()``s. If not, its wakers need fences of their own.
+    @usableFromInline static let isRegistered = ipc_barrier_register() == 0
+
+    /// How long a sleep lasts at most, in nanoseconds, before the sleeper looks again: whoever commits may be killed
+    /// before the wake-up.
+    static let slice: UInt64 = 50_000_000
+
+    /// Wakes all who sleep here. Called after a look at the flag.
+    @usableFromInline @inline(never)
+    func wake() {
+        guard flag.exchange(0) != 0 else { return }
+        unsafe wakes.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), .max)
+    }
+
+    /// Sleeps until a wake-up, the deadline, or a slice has passed, unless `isReady` says after all that there is something.
+    func sleep(until deadline: Deadline, atMost slice: UInt64 = Self.slice, unless isReady: () -> Bool) {
+        let seen = unsafe wakes.pointee.load(ordering: .acquiring)
+        flag.ordered = 1
+        KillPoint.reach(.sleepFlag)
+        let isFenced = ipc_barrier_everywhere() == 0
+        if isReady() { return }
+        let longest = MonotonicClock.now &+ (isFenced ? slice : min(slice, 1_000_000))
+        var time = Deadline(nanoseconds: min(deadline.nanoseconds, longest)).timespec
+        _ = unsafe ipc_futex_wait(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), seen, &time)
+    }
+}

@@ -1,0 +1,115 @@
+import CIPCShims
+import Glibc
+import IPC
+import SystemPackage
+
+/// Makes a channel's files, and opens those of one that exists.
+enum ChannelFiles {
+    /// The files of a channel of this type, made now if there is none.
+    ///
+    /// Two that create it at the same time both get the same channel.
+    static func create(
+        _ name: ChannelName, pattern: UInt32, type: MessageType, _ options: ChannelOptions, in root: ChannelRoot,
+        mayExist: Bool
+    ) throws(IPCError) {
+        for (what, number) in [("readers", options.maximumReaders), ("writers", options.maximumWriters)] {
+            guard (1...LogLayout.maximumSlots).contains(number) else {
+                throw IPCError(
+                    .invalidArgument, "create channel", name.description,
+                    advice: "\(number) \(what) are asked for; a channel has 1 to \(LogLayout.maximumSlots)")
+            }
+        }
+        guard options.capacity > 0, options.capacity <= 1 << 40 else {
+            throw IPCError(
+                .invalidArgument, "create channel", name.description,
+                advice: "a log of \(options.capacity) bytes is asked for; it has 64 KiB to 1 TiB")
+        }
+        let capacity = roundedCapacity(options.capacity)
+        let isNew = try root.publish(name, permissions: options.permissions) { (folder) throws(IPCError) in
+            let control = try file(
+                folder + "/control", options.permissions,
+                LogLayout.controlByteCount(readerSlots: options.maximumReaders, writerSlots: options.maximumWriters))
+            let log = try file(folder + "/log", options.permissions, capacity)
+            try initialize(control.map(), pattern, type, options, capacity)
+            _ = consume log
+        }
+        guard isNew || mayExist else {
+            throw IPCError(
+                .alreadyExists, "create channel", name.description,
+                advice: "it exists already; open it, or remove it first")
+        }
+    }
+
+    /// A power of two, so that a mask finds a position's place.
+    fileprivate static func roundedCapacity(_ wanted: Int) -> Int {
+        var capacity = 65_536
+        while capacity < wanted { capacity *= 2 }
+        return capacity
+    }
+
+    private static func file(_ path: String, _ permissions: FilePermissions, _ bytes: Int) throws(IPCError)
+        -> MappedFile
+    {
+        // Reserved in full, so that a full file system is an error now, and not SIGBUS later.
+        let file = try MappedFile.create(at: FilePath(path), byteCount: bytes, permissions: permissions)
+        // What the umask took away was asked for by name.
+        _ = try systemCall { fchmod(file.descriptor.rawValue, permissions.rawValue) }.orThrow("fchmod", path)
+        return file
+    }
+
+    fileprivate static func initialize(
+        _ control: MemoryMapping, _ pattern: UInt32, _ type: MessageType, _ options: ChannelOptions, _ capacity: Int
+    ) {
+        typealias Fixed = LogLayout.Fixed
+        control.store(LogLayout.magic, at: Fixed.magic)
+        control.store(LogLayout.version, at: Fixed.version)
+        control.store(pattern, at: Fixed.pattern)
+        // The highest bit keeps a stamp from being zero, as fresh memory is.
+        control.store(UInt64.random(in: 0 ... .max) | 1 << 63, at: Fixed.key)
+        control.store(UInt64(capacity), at: Fixed.capacity)
+        control.store(UInt32(options.maximumReaders), at: Fixed.readerSlots)
+        control.store(UInt32(options.maximumWriters), at: Fixed.writerSlots)
+        var flags: UInt32 = 0
+        if options.writers == .shared { flags |= LogLayout.Flag.sharedWriters }
+        if options.overflow == .overwrite { flags |= LogLayout.Flag.overwrites }
+        if options.lifetime == .kept { flags |= LogLayout.Flag.isKept }
+        control.store(flags, at: Fixed.flags)
+        control.store(UInt32(type.size), at: Fixed.typeSize)
+        control.store(UInt32(type.stride), at: Fixed.typeStride)
+        control.store(UInt32(type.alignment), at: Fixed.typeAlignment)
+        control.store(type.fingerprint, at: Fixed.typeFingerprint)
+        control.store(UInt32(type.name.utf8.count), at: Fixed.typeNameLength)
+        for (index, byte) in type.name.utf8.enumerated() { control.store(byte, at: Fixed.typeName + index) }
+        for slot in 0..<options.maximumReaders {
+            control.store(UInt64.max, at: LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.cursor)
+        }
+        for slot in 0..<options.maximumWriters {
+            let offset = LogLayout.writerSlot(slot, readerSlots: options.maximumReaders)
+            control.store(LogLayout.unclaimed, at: offset + LogLayout.WriterSlot.intentPosition)
+        }
+    }
+}
+
+/// The descriptors of a channel's files, for passing a channel that has no name any more to another process.
+package struct ChannelDescriptors {
+    package let control: CInt
+    package let log: CInt
+
+    package init(control: CInt, log: CInt) {
+        self.control = control
+        self.log = log
+    }
+
+    /// Makes a channel of bytes that has no name. The caller closes the descriptors.
+    package static func makeUnnamed(_ options: ChannelOptions) throws(IPCError) -> ChannelDescriptors {
+        var options = options
+        options.lifetime = .kept
+        let control = try AnonymousMemory(
+            byteCount: LogLayout.controlByteCount(
+                readerSlots: options.maximumReaders, writerSlots: options.maximumWriters))
+        let capacity = ChannelFiles.roundedCapacity(options.capacity)
+        let log = try AnonymousMemory(byteCount: capacity)
+        ChannelFiles.initialize(try control.map(), 1, .bytes, options, capacity)
+        return ChannelDescriptors(control: control.release().rawValue, log: log.release().rawValue)
+    }
+}

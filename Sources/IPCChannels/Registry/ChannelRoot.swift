@@ -1,0 +1,154 @@
+import CIPCShims
+import Glibc
+import IPC
+import SystemPackage
+
+/// The folder that holds all channels, each a folder of its own: `/dev/shm/swift-ipc.UID`, or what `IPC_ROOT` says.
+///
+/// A channel is made under another name and then renamed, so that nobody meets a half-made one. Who makes or takes away
+/// holds the root's lock; what the lock's next holder finds under such a name is from a process that died, and goes.
+struct ChannelRoot: Sendable {
+    let path: String
+
+    static var current: ChannelRoot {
+        if let raw = unsafe getenv("IPC_ROOT") {
+            let given = unsafe String(cString: raw)
+            if !given.isEmpty { return ChannelRoot(path: given) }
+        }
+        return ChannelRoot(path: "/dev/shm/swift-ipc.\(getuid())")
+    }
+
+    func folder(_ name: ChannelName) -> String { path + "/" + name.folder }
+
+    /// The names of all channels.
+    func names() throws(IPCError) -> [ChannelName] {
+        try entries().compactMap { ChannelName(folder: $0) }.sorted { $0.description < $1.description }
+    }
+
+    private func entries() throws(IPCError) -> [String] {
+        guard let folder = unsafe opendir(path) else {
+            guard errno != ENOENT else { return [] }
+            throw IPCError("opendir", path, Errno(rawValue: errno))
+        }
+        defer { unsafe closedir(folder) }
+        var names: [String] = []
+        while let entry = unsafe readdir(folder) {
+            unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                unsafe names.append(String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
+            }
+        }
+        return names
+    }
+
+    /// Runs `body` while no other process makes or takes away a channel.
+    func withLock<Value: ~Copyable>(_ body: () throws(IPCError) -> Value) throws(IPCError) -> Value {
+        if unsafe mkdir(path, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", path, Errno(rawValue: errno)) }
+        let raw = try retryingInterrupts { unsafe ipc_open(path + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+            .orThrow("open", path + "/.lock")
+        let lock = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
+        try ByteLock.wait(lock.descriptor.rawValue, LogLayout.LockByte.gate, path, until: .after(.seconds(10)))
+        for name in try entries() where name.hasPrefix(".new-") || name.hasPrefix(".old-") {
+            try Self.delete(path + "/" + name)
+        }
+        let value = try body()
+        _ = consume lock
+        return value
+    }
+
+    /// Makes a folder with what `fill` puts there, or finds that the channel exists.
+    ///
+    /// - Returns: False if it exists.
+    func publish(_ name: ChannelName, permissions: FilePermissions, _ fill: (String) throws(IPCError) -> Void)
+        throws(IPCError) -> Bool
+    {
+        try withLock { () throws(IPCError) in
+            guard unsafe access(folder(name), F_OK) != 0 else { return false }
+            let temporary = path + "/.new-" + name.folder
+            // Who may read the files may also look into the folder.
+            let search = (permissions.rawValue & 0o444) >> 2
+            _ = try systemCall { unsafe mkdir(temporary, permissions.rawValue | search) }.orThrow("mkdir", temporary)
+            do throws(IPCError) {
+                try fill(temporary)
+                _ = try systemCall { unsafe ipc_rename_new(temporary, folder(name)) }.orThrow("rename", folder(name))
+            } catch {
+                try? Self.delete(temporary)
+                throw error
+            }
+            return true
+        }
+    }
+
+    /// Takes a channel's folder away. `isStill` looks, under the lock, whether it is the one that is meant.
+    func remove(_ name: ChannelName, if isStill: () throws(IPCError) -> Bool) throws(IPCError) {
+        try withLock { () throws(IPCError) in
+            guard try isStill() else { return }
+            let temporary = path + "/.old-" + name.folder
+            switch systemCall({ unsafe ipc_rename_new(folder(name), temporary) }) {
+            case .success: try Self.delete(temporary)
+            case .failure(.noSuchFileOrDirectory): return
+            case .failure(let errno): throw IPCError("rename", folder(name), errno)
+            }
+        }
+    }
+
+    private static func delete(_ folder: String) throws(IPCError) {
+        for file in ["control", "log"] { unsafe unlink(folder + "/" + file) }
+        if unsafe rmdir(folder) != 0, errno != ENOENT { throw IPCError("rmdir", folder, Errno(rawValue: errno)) }
+    }
+}
+
+/// Where a channel's files are.
+enum ChannelPlace: Sendable {
+    /// In a folder of this root.
+    case root(ChannelRoot)
+    /// Nowhere by name: open on these descriptors of this process.
+    case descriptors(control: CInt, log: CInt)
+
+    func control(_ name: ChannelName) -> String {
+        switch self {
+        case .root(let root): root.folder(name) + "/control"
+        // Opened anew by this path, for an open file description, and so a lock, of one's own.
+        case .descriptors(let control, _): "/proc/self/fd/\(control)"
+        }
+    }
+
+    func log(_ name: ChannelName) -> String {
+        switch self {
+        case .root(let root): root.folder(name) + "/log"
+        case .descriptors(_, let log): "/proc/self/fd/\(log)"
+        }
+    }
+}
+
+/// Locks of single bytes, held by an open file description: the kernel's word on who lives.
+enum ByteLock {
+    /// Takes the lock, unless another has it.
+    static func tryTake(_ descriptor: CInt, _ byte: Int64, _ name: String) throws(IPCError) -> Bool {
+        switch retryingInterrupts({ ipc_byte_lock(descriptor, off_t(byte)) }) {
+        case .success: return true
+        case .failure(.resourceTemporarilyUnavailable), .failure(.permissionDenied): return false
+        case .failure(let errno): throw IPCError("fcntl F_OFD_SETLK", name, errno)
+        }
+    }
+
+    static func release(_ descriptor: CInt, _ byte: Int64) {
+        _ = retryingInterrupts { ipc_byte_unlock(descriptor, off_t(byte)) }
+    }
+
+    /// Whether another open file description has it.
+    static func isTaken(_ descriptor: CInt, _ byte: Int64, _ name: String) throws(IPCError) -> Bool {
+        try retryingInterrupts { ipc_byte_is_locked(descriptor, off_t(byte)) }.orThrow("fcntl F_OFD_GETLK", name) != 0
+    }
+
+    /// Takes the lock, however long its holder needs it, until the deadline. Holders need it for microseconds.
+    static func wait(_ descriptor: CInt, _ byte: Int64, _ name: String, until deadline: Deadline) throws(IPCError) {
+        while try !tryTake(descriptor, byte, name) {
+            guard !deadline.hasPassed else {
+                throw IPCError(
+                    .timedOut, "lock", name,
+                    advice: "another process holds its gate; if one was stopped there, let it go on or end it")
+            }
+            usleep(200)
+        }
+    }
+}

@@ -1,0 +1,108 @@
+@_spi(Reflection) import Swift
+import IPC
+
+/// What a channel records of its messages' type, so that nobody opens it as another.
+struct MessageType: Hashable, Sendable {
+    let name: String
+    let size: Int
+    let stride: Int
+    let alignment: Int
+    /// Of the names, types and offsets of all stored fields, those of fields included.
+    let fingerprint: UInt64
+
+    /// Messages that are whatever bytes their writer chose.
+    static let bytes = MessageType(name: "bytes", size: 0, stride: 0, alignment: 1, fingerprint: 0)
+
+    /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds a pointer or a reference, or is too long a name.
+    static func of<Value: BitwiseCopyable>(_ type: Value.Type) throws(IPCError) -> MessageType {
+        let name = String(reflecting: type)
+        var hash = Fingerprint()
+        try describe(type, at: 0, path: name, &hash)
+        guard name.utf8.count <= LogLayout.Fixed.typeNameCapacity else {
+            throw IPCError(
+                .wrongType, "channel", name,
+                advice: "the name of a message's type has at most \(LogLayout.Fixed.typeNameCapacity) bytes")
+        }
+        guard MemoryLayout<Value>.alignment <= LogLayout.Frame.alignment else {
+            throw IPCError(
+                .wrongType, "channel", name,
+                advice: "a message is aligned to at most \(LogLayout.Frame.alignment) bytes")
+        }
+        return MessageType(
+            name: name, size: MemoryLayout<Value>.size, stride: MemoryLayout<Value>.stride,
+            alignment: MemoryLayout<Value>.alignment, fingerprint: hash.value)
+    }
+
+    private static func describe(
+        _ type: Any.Type, at offset: Int, path: String, _ hash: inout Fingerprint
+    ) throws(IPCError) {
+        let name = String(reflecting: type)
+        guard !isAddress(type, name) else {
+            throw IPCError(
+                .wrongType, "channel", path,
+                advice:
+                    "its type \(name) is an address, which means nothing in another process; send an offset or an index"
+            )
+        }
+        hash.add(name)
+        hash.add(UInt64(offset))
+        var failure: IPCError?
+        var fields = 0
+        _ = unsafe _forEachField(of: type) { fieldName, fieldOffset, fieldType, kind in
+            let label = unsafe String(cString: fieldName)
+            fields += 1
+            hash.add(label)
+            do throws(IPCError) {
+                try describe(fieldType, at: offset + fieldOffset, path: path + "." + label, &hash)
+            } catch {
+                failure = error
+                return false
+            }
+            return true
+        }
+        if let failure { throw failure }
+        // An optional or an enumeration of pointers shows none as a field: its name does.
+        if fields == 0,
+            ["Pointer<", "OpaquePointer", "RawPointer", "Unmanaged<", "ObjectIdentifier"].contains(where: name.contains)
+        {
+            throw IPCError(
+                .wrongType, "channel", path,
+                advice: "its type \(name) holds an address, which means nothing in another process")
+        }
+    }
+
+    private static func isAddress(_ type: Any.Type, _ name: String) -> Bool {
+        if type is AnyObject.Type { return true }
+        return [
+            "Swift.Unsafe", "Swift.OpaquePointer", "Swift.Unmanaged", "Swift.AutoreleasingUnsafe",
+            "Swift.ObjectIdentifier", "Builtin.RawPointer",
+        ]
+        .contains { name.hasPrefix($0) }
+    }
+
+    /// The error for a channel of another type; it names both.
+    func mismatch(_ channel: String, wanted: MessageType) -> IPCError {
+        let same = name == wanted.name ? " of another layout" : ""
+        return IPCError(
+            .wrongType, "open channel", channel,
+            advice:
+                "it carries \(name)\(same) (\(size) bytes), but is opened for \(wanted.name) (\(wanted.size) bytes); use the same type, built from the same source"
+        )
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo): the same in every process, which Swift's own hashing is not.
+private struct Fingerprint {
+    var value: UInt64 = 0xcbf2_9ce4_8422_2325
+
+    mutating func add(_ text: String) {
+        for byte in text.utf8 { add(byte) }
+        add(UInt8(0))
+    }
+
+    mutating func add(_ number: UInt64) {
+        for shift in stride(from: 0, to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> UInt64(shift))) }
+    }
+
+    private mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
+}

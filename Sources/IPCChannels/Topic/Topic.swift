@@ -1,0 +1,155 @@
+public import IPC
+
+/// Messages that are bytes, of any length up to half the log.
+public enum RawBytes: Sendable {}
+
+/// How a call waits for something that another process does.
+public enum Waiting: Hashable, Sendable {
+    /// Look all the time: least latency, at a core for each waiter.
+    case polling
+    /// Look so often, and then sleep until woken.
+    case sleeping(spins: Int = 2000)
+
+    var spins: Int? {
+        switch self {
+        case .polling: nil
+        case .sleeping(let spins): max(spins, 1)
+        }
+    }
+}
+
+/// A channel on which every subscriber gets every message.
+///
+/// ```swift
+/// struct Quote: BitwiseCopyable { var symbol: UInt32; var price: Double }
+///
+/// // One process:
+/// var publisher = try Topic<Quote>.create("market/quotes").makePublisher()
+/// try publisher.publish(Quote(symbol: 7, price: 12.5))
+/// // Any number of others:
+/// var quotes = try Topic<Quote>.create("market/quotes").subscribe()
+/// let quote = try quotes.receive(until: .after(.seconds(1)))
+/// ```
+///
+/// `Message` is a `BitwiseCopyable` type without pointers, or ``RawBytes``. Publishers and subscriptions are participants:
+/// each belongs to one thread at a time, and ends when it goes out of scope, or with its process, however that ends. What
+/// a dead one held back goes on by itself.
+///
+/// | | `overflow: .block` | `.overwrite` |
+/// |---|---|---|
+/// | a slow subscriber | holds the publishers back | misses the oldest, and is told how many |
+/// | a dead subscriber | is noticed by the publisher that waits | does not matter |
+/// | a dead publisher | all that it published is received; what it had begun is skipped | the same |
+/// | a restart | with `lifetime: .kept`, all goes on where it was; else with the first participant anew | the same |
+public struct Topic<Message>: Sendable {
+    static var pattern: UInt32 { 1 }
+
+    /// Such as `market/quotes`.
+    public let name: ChannelName
+    private let place: ChannelPlace
+    private let type: MessageType
+    /// What to create it with; nil if it has to exist.
+    private let options: ChannelOptions?
+
+    private init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
+        throws(IPCError)
+    {
+        self.name = try ChannelName(name)
+        self.type = type
+        self.options = options
+        place = .root(.current)
+        try create(mayExist: policy == .openExisting)
+        try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
+    }
+
+    /// A topic without a name, on the descriptors of its files; they have to stay open while it is used.
+    package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Message == RawBytes {
+        name = try ChannelName("unnamed")
+        place = .descriptors(control: descriptors.control, log: descriptors.log)
+        type = .bytes
+        options = nil
+        try check(ChannelMemory(name, in: place, logAccess: .readOnly))
+    }
+
+    private func create(mayExist: Bool) throws(IPCError) {
+        guard let options, case .root(let root) = place else { return }
+        try ChannelFiles.create(name, pattern: Self.pattern, type: type, options, in: root, mayExist: mayExist)
+    }
+
+    private func check(_ memory: ChannelMemory) throws(IPCError) {
+        guard memory.pattern == Self.pattern else {
+            throw IPCError(
+                .wrongType, "open topic", name.description,
+                advice: "this channel is no topic (its pattern is \(memory.pattern)); choose another name")
+        }
+        guard memory.messageType == type else { throw memory.messageType.mismatch(name.description, wanted: type) }
+    }
+
+    private func join(_ role: Membership.Role) throws(IPCError) -> Membership {
+        while true {
+            try create(mayExist: true)
+            do throws(IPCError) {
+                return try Membership.join(name, as: role, in: place, check: check)
+            } catch  where error.code == .notFound && options != nil {
+                continue  // its last participant took it away meanwhile
+            }
+        }
+    }
+
+    /// Joins as a publisher. It has a slot and a lock of its own.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/addressInUse`` if the topic has an exclusive publisher that lives;
+    ///   ``IPC/IPCError/Code/limitReached`` if it has as many as it may.
+    public func makePublisher() throws(IPCError) -> Publisher<Message> { Publisher(try LogWriter(join(.writer))) }
+
+    /// Joins as a subscriber.
+    ///
+    /// - Parameters:
+    ///   - start: Which message is the first.
+    ///   - waiting: How ``Subscription`` waits.
+    /// - Throws: ``IPC/IPCError/Code/limitReached`` if there are as many as there may be.
+    public func subscribe(
+        from start: SubscriptionStart = .next, waiting: Waiting = .sleeping()
+    ) throws(IPCError) -> Subscription<Message> {
+        Subscription(try LogReader(join(.reader), from: start), waiting)
+    }
+
+    /// Removes a topic, whoever uses it: they go on among themselves, and new ones get a new topic.
+    public static func remove(_ name: String) throws(IPCError) {
+        let name = try ChannelName(name)
+        let root = ChannelRoot.current
+        guard try root.names().contains(name) else {
+            throw IPCError(.notFound, "remove topic", name.description, advice: "there is no such channel")
+        }
+        try root.remove(name) { () throws(IPCError) in true }
+    }
+}
+
+extension Topic where Message: BitwiseCopyable {
+    /// Creates a topic of values, or opens it if it exists; then its own options hold.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds an address, which is named, or if the topic carries
+    ///   another type; ``IPC/IPCError/Code/noSpace``; ``IPC/IPCError/Code/alreadyExists`` by the policy.
+    public static func create(
+        _ name: String, _ options: ChannelOptions = ChannelOptions(), _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> Topic {
+        try Topic(name, MessageType.of(Message.self), options, policy)
+    }
+
+    /// Opens a topic of values that exists.
+    public static func open(_ name: String) throws(IPCError) -> Topic {
+        try Topic(name, MessageType.of(Message.self), nil, .openExisting)
+    }
+}
+
+extension Topic where Message == RawBytes {
+    /// Creates a topic of bytes, or opens it if it exists; then its own options hold.
+    public static func create(
+        _ name: String, _ options: ChannelOptions = ChannelOptions(), _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> Topic {
+        try Topic(name, .bytes, options, policy)
+    }
+
+    /// Opens a topic of bytes that exists.
+    public static func open(_ name: String) throws(IPCError) -> Topic { try Topic(name, .bytes, nil, .openExisting) }
+}

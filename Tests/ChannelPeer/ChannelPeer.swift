@@ -1,0 +1,55 @@
+// A participant of channels for the tests to talk to and to kill. Its first argument is its role.
+import Glibc
+import IPC
+import IPCChannels
+
+@main
+struct ChannelPeer {
+    static func main() throws {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        func number(_ index: Int) -> Int { Int(arguments[index])! }
+        switch arguments[0] {
+        case "publish":
+            try Stream.publish(
+                arguments[1], writer: UInt32(number(2)), count: number(3), largest: number(4), progress: arguments[5])
+        case "subscribe": try Stream.subscribe(arguments[1], from: arguments[2])
+        case "hold-subscription":
+            // The oldest message is never read, so it holds all publishers back.
+            let subscription = try Topic<RawBytes>.open(arguments[1]).subscribe(from: .oldest)
+            say("ready")
+            withExtendedLifetime(subscription) { while true { pause() } }
+        case "hold-publisher":
+            let publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
+            say("ready")
+            withExtendedLifetime(publisher) { while true { pause() } }
+        case "stop-in-claim":
+            var publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
+            try publisher.publish(upTo: 100) { (_) throws(IPCError) in
+                say("claimed")
+                while true { pause() }
+            }
+        case "wait":
+            var subscription = try Topic<RawBytes>.open(arguments[1]).subscribe()
+            say("ready")
+            say("got \(try subscription.receive { (payload) throws(IPCError) in payload.byteCount })")
+        case "join-leave":
+            // Creates, joins and leaves: the channel comes and goes with its participants.
+            for _ in 0..<number(2) {
+                let topic = try Topic<RawBytes>.create(arguments[1], ChannelOptions(writers: .shared))
+                var publisher = try topic.makePublisher()
+                _ = try publisher.tryPublish([1].span.bytes)
+            }
+            say("done")
+        case "create-at-once":
+            let topic = try Topic<UInt64>.create(arguments[1], ChannelOptions(writers: .shared, lifetime: .kept))
+            var publisher = try topic.makePublisher()
+            try publisher.publish(UInt64(getpid()))
+        default: fatalError("unknown role")
+        }
+    }
+
+    static func say(_ text: String) {
+        print(text)
+        fflush(nil)
+    }
+}

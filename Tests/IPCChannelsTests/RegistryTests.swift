@@ -1,0 +1,189 @@
+import Glibc
+import IPC
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import IPCChannels
+
+@Suite struct RegistryTests {
+    @Test func namesAreChecked() {
+        for (name, reason) in [
+            ("", "bytes"), ("/a", "missing"), ("a//b", "missing"), ("a/../b", "dot"), ("a b", "letters"),
+            (String(repeating: "x", count: 201), "bytes"), (".hidden", "dot"),
+        ] {
+            let error = failure { () throws(IPCError) in _ = try ChannelName(name) }
+            #expect(error?.code == .invalidName && error?.advice.contains(reason) == true, "\(name)")
+        }
+    }
+
+    @Test func aWordAndAWordBelowItAreTwoChannels() throws {
+        let name = channelName()
+        let upper = try Topic<UInt32>.create(name)
+        let lower = try Topic<UInt64>.create(name + "/below")
+        let publishers = (try Box(upper.makePublisher()), try Box(lower.makePublisher()))
+        let names = try ChannelRoot.current.names()
+        #expect(names.contains(upper.name) && names.contains(lower.name))
+        _ = publishers
+    }
+
+    @Test func aTypeWithAnAddressIsRefusedByItsField() {
+        struct Inner: BitwiseCopyable { var number: Int, place: UnsafeRawPointer }
+        struct Outer: BitwiseCopyable { var count: Int, inner: Inner }
+        struct Hidden: BitwiseCopyable { var maybe: UnsafeRawPointer? }
+        let error = failure { () throws(IPCError) in _ = try Topic<Outer>.create(channelName()) }
+        #expect(error?.code == .wrongType && error?.resource.hasSuffix("Outer.inner.place") == true)
+        let hidden = failure { () throws(IPCError) in _ = try Topic<Hidden>.create(channelName()) }
+        #expect(hidden?.code == .wrongType && hidden?.resource.hasSuffix("Hidden.maybe") == true)
+    }
+
+    @Test func anotherTypeIsRefusedAndBothAreNamed() throws {
+        let name = channelName()
+        let publisher = try Topic<UInt32>.create(name).makePublisher()
+        let error = failure { () throws(IPCError) in _ = try Topic<Float>.create(name) }
+        #expect(error?.code == .wrongType)
+        #expect(error?.advice.contains("Swift.UInt32") == true && error?.advice.contains("Swift.Float") == true)
+        let bytes = failure { () throws(IPCError) in _ = try Topic<RawBytes>.open(name) }
+        #expect(bytes?.advice.contains("bytes") == true)
+        _ = consume publisher
+    }
+
+    @Test func theFingerprintSeesFieldsNotOnlySizes() throws {
+        struct First: BitwiseCopyable { var a: Int32, b: Int32 }
+        struct Second: BitwiseCopyable { var a: Int32, c: Int32 }
+        let (first, second) = (try MessageType.of(First.self), try MessageType.of(Second.self))
+        #expect(first.size == second.size && first.fingerprint != second.fingerprint)
+        #expect(try MessageType.of(First.self) == first)
+    }
+
+    @Test func aChannelGoesWithItsLastParticipantOrIsKept() throws {
+        let (used, kept) = (channelName(), channelName())
+        do {
+            let topic = try Topic<UInt8>.create(used)
+            let publisher = try topic.makePublisher()
+            let subscription = try topic.subscribe()
+            publisher.close()
+            #expect(try ChannelRoot.current.names().contains(topic.name))
+            subscription.close()
+        }
+        #expect(try !ChannelRoot.current.names().contains(ChannelName(used)))
+        let gone = failure { () throws(IPCError) in _ = try Topic<UInt8>.open(used) }
+        #expect(gone?.code == .notFound)
+        do {
+            var publisher = try Topic<UInt8>.create(kept, ChannelOptions(lifetime: .kept)).makePublisher()
+            try publisher.publish(7)
+        }
+        var subscription = try Topic<UInt8>.open(kept).subscribe(from: .oldest)
+        #expect(try subscription.receive() == 7)
+        try Topic<UInt8>.remove(kept)
+    }
+
+    @Test func aHandleOutlivesItsChannel() throws {
+        let topic = try Topic<UInt8>.create(channelName())
+        try topic.makePublisher().close()  // the channel goes
+        var publisher = try topic.makePublisher()  // and comes anew
+        var subscription = try topic.subscribe()
+        try publisher.publish(3)
+        #expect(try subscription.receive() == 3)
+    }
+
+    @Test func aSecondExclusivePublisherIsRefusedWhileTheFirstLives() throws {
+        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept))
+        defer { try? Topic<RawBytes>.remove(topic.name.description) }
+        let holder = try Peer(product("ChannelPeer"), ["hold-publisher", topic.name.description])
+        _ = try holder.said()
+        let error = failure { () throws(IPCError) in _ = try topic.makePublisher() }
+        #expect(error?.code == .addressInUse && error?.advice.contains("\(holder.child.handle.identifier)") == true)
+        try holder.kill()
+        _ = try topic.makePublisher()
+    }
+
+    @Test func tooManyParticipantsAreRefused() throws {
+        let topic = try Topic<UInt8>.create(
+            channelName(), ChannelOptions(writers: .shared, maximumReaders: 2, maximumWriters: 1))
+        let publisher = try topic.makePublisher()
+        let readers = (try Box(topic.subscribe()), try Box(topic.subscribe()))
+        let reader = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        #expect(reader?.code == .limitReached && reader?.advice.contains("maximumReaders") == true)
+        let writer = failure { () throws(IPCError) in _ = try topic.makePublisher() }
+        #expect(writer?.code == .limitReached && writer?.advice.contains("maximumWriters") == true)
+        _ = readers
+        publisher.close()
+    }
+
+    @Test func aFullFileSystemIsAnErrorAndLeavesNothing() throws {
+        let name = channelName()
+        let error = failure { () throws(IPCError) in
+            _ = try Topic<UInt8>.create(name, ChannelOptions(capacity: 1 << 39))
+        }
+        #expect(error?.code == .noSpace)
+        #expect(!channelFolders().contains { $0.contains(name.split(separator: "/").last!) })
+    }
+
+    @Test func whoDiesWhileItMakesAChannelLeavesNothingForLong() throws {
+        _ = channelRoot
+        let path = channelRoot + "/.new-test:orphan"
+        _ = try Topic<UInt8>.create(channelName()).makePublisher()  // the root exists
+        #expect(mkdir(path, 0o700) == 0)
+        _ = try Topic<UInt8>.create(channelName()).makePublisher()
+        #expect(access(path, F_OK) != 0)
+    }
+
+    @Test func anotherVersionOrRubbishIsTold() throws {
+        let name = channelName()
+        let topic = try Topic<UInt8>.create(name, ChannelOptions(lifetime: .kept))
+        defer { try? Topic<UInt8>.remove(name) }
+        let path = FilePath(ChannelRoot.current.folder(topic.name) + "/control")
+        let control = try MappedFile.open(path, access: .readWrite).map()
+        control.store(UInt32(9), at: LogLayout.Fixed.version)
+        let version = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        #expect(version?.code == .wrongType && version?.advice.contains("version 9") == true)
+        control.store(LogLayout.version, at: LogLayout.Fixed.version)
+        control.store(UInt64(12_345), at: LogLayout.Fixed.capacity)
+        let capacity = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        #expect(capacity?.code == .corrupted)
+        control.store(UInt64(0), at: LogLayout.Fixed.magic)
+        let magic = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        #expect(magic?.code == .corrupted)
+    }
+
+    @Test(.enabled(if: getuid() == 0)) func withoutPermissionTheErrorSaysSo() throws {
+        let name = channelName()
+        let publisher = try Topic<RawBytes>.create(name).makePublisher()
+        let command = "setpriv --reuid=65534 --clear-groups \(product("ChannelPeer")) wait \(name) 2>&1"
+        let (status, text) = try Peer("sh", ["-c", command]).finish()
+        #expect(status != .exited(0) && text.contains("permission denied"))
+        _ = consume publisher
+    }
+
+    @Test func twoThatCreateAtOnceGetTheSameChannel() throws {
+        for _ in 0..<10 {
+            let name = channelName()
+            let shell = try ChildProcess(
+                "sh",
+                ["-c", "for i in 1 2 3 4 5 6 7 8; do \(product("ChannelPeer")) create-at-once \(name) & done; wait"])
+            _ = try shell.wait(until: .after(.seconds(30)))
+            var subscription = try Topic<UInt64>.open(name).subscribe(from: .oldest)
+            var seen: Set<UInt64> = []
+            _ = try subscription.receiveAvailable { (process) throws(IPCError) in seen.insert(process) }
+            #expect(seen.count == 8)
+            try Topic<UInt64>.remove(name)
+        }
+    }
+
+    @Test func aChannelThatComesAndGoesAllTheTimeIsNeverBroken() throws {
+        let name = channelName()
+        let shell = try ChildProcess(
+            "sh",
+            ["-c", "for i in 1 2 3 4; do \(product("ChannelPeer")) join-leave \(name) 200 & done; wait"])
+        let status = try shell.wait(until: .after(.seconds(60)))
+        #expect(status == .exited(0))
+        #expect(try !ChannelRoot.current.names().contains(ChannelName(name)))
+    }
+
+    /// Tuples hold no values that cannot be copied.
+    final class Box<Value: ~Copyable> {
+        let value: Value
+        init(_ value: consuming Value) { self.value = value }
+    }
+}

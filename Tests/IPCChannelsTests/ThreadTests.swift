@@ -1,0 +1,62 @@
+import Glibc
+import IPC
+import IPCChannels
+import Synchronization
+import TestSupport
+import Testing
+
+/// The same engine between threads of one process, where the thread sanitizer sees both sides.
+@Suite struct ThreadTests {
+    @Test(arguments: [(ChannelOptions.Writers.exclusive, 1), (.shared, 3)])
+    func threadsAreParticipantsToo(writers: ChannelOptions.Writers, count: Int) throws {
+        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
+        let perWriter: UInt64 = 20_000
+        let sums = Mutex<[UInt64]>([])
+        var threads: [PlainThread] = []
+        for _ in 0..<2 {
+            var subscription = try topic.subscribe()
+            let total = perWriter * UInt64(count)
+            threads.append(
+                try PlainThread { () throws(IPCError) in
+                    var sum: UInt64 = 0
+                    for _ in 0..<total { sum &+= try subscription.receive(until: .after(.seconds(60))) }
+                    sums.withLock { $0.append(sum) }
+                })
+        }
+        for _ in 0..<count {
+            var publisher = try topic.makePublisher()
+            threads.append(
+                try PlainThread { () throws(IPCError) in
+                    for number in 0..<perWriter { try publisher.publish(number, until: .after(.seconds(60))) }
+                })
+        }
+        for thread in threads { #expect(thread.join() == nil) }
+        let expected = UInt64(count) * (perWriter * (perWriter - 1) / 2)
+        #expect(sums.withLock { $0 } == [expected, expected])
+    }
+}
+
+/// A thread that is waited for, with the error that ended it.
+final class PlainThread: @unchecked Sendable {
+    private let body: () throws(IPCError) -> Void
+    private var error: IPCError?
+    private var thread = pthread_t()
+
+    init(_ body: @escaping () throws(IPCError) -> Void) throws {
+        self.body = body
+        let argument = Unmanaged.passRetained(self).toOpaque()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                let thread = Unmanaged<PlainThread>.fromOpaque(argument!).takeRetainedValue()
+                do throws(IPCError) { try thread.body() } catch { thread.error = error }
+                return nil
+            }, argument)
+        try #require(result == 0)
+    }
+
+    func join() -> IPCError? {
+        pthread_join(thread, nil)
+        return error
+    }
+}
