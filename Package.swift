@@ -99,6 +99,7 @@ let package = Package(
             ),
             .executableTarget(
                 name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
+            .executableTarget(name: "LogPeer", path: "Tests/LogPeer", cSettings: cSettings),
             .target(name: "AllocationCounter", path: "Tests/AllocationCounter", cSettings: cSettings),
             .target(
                 name: "TestSupport",
@@ -137,8 +138,12 @@ let package = Package(
             ),
             .testTarget(
                 name: "InteropTests",
-                dependencies: ["IPC", "CPeer", "TestSupport", .product(name: "SystemPackage", package: "swift-system")]
+                dependencies: [
+                    "IPC", "IPCChannels", "CPeer", "LogPeer", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ]
                     + examples.map { .target(name: $0) },
+                exclude: ["log_peer.py"],
                 swiftSettings: plainSettings
             ),
         ]

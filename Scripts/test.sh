@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=()
-for pair in socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc bash:bash; do
+for pair in socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc bash:bash spin:spin setpriv:util-linux; do
     command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv python3-dev)
@@ -42,6 +42,7 @@ run() {
 }
 
 run
+./Scripts/models.sh
 # Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
 TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread \
     --filter '^(IPCTests|IPCChannelsTests)\.' --skip HostileTests # whose races are the point of it

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Python with posix_ipc, as the test script installs it.
-private let python = getenv("IPC_TEST_PYTHON").map { String(cString: $0) } ?? "python3"
+let python = getenv("IPC_TEST_PYTHON").map { String(cString: $0) } ?? "python3"
 
 /// Runs a program to its end; returns what it printed.
 private func run(_ program: String, _ arguments: [String]) throws -> String {
