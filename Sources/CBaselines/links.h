@@ -235,4 +235,84 @@ CB_INLINE int cb_receive_futex(struct cb_link *link, uint64_t *index) { return c
 CB_INLINE int cb_send_spin(struct cb_link *link, uint64_t index) { return cb_send_ring(link, index, 0); }
 CB_INLINE int cb_receive_spin(struct cb_link *link, uint64_t *index) { return cb_receive_ring(link, index, 0); }
 
+// A log of frames, as Documentation/log-format.md describes it: what a writer and a reader do for each message, without
+// joining, recovery, or checks of what the other side wrote.
+
+enum { CB_LOG_TAIL = 0, CB_LOG_CURSOR = 128, CB_LOG_SLEEPERS = 256, CB_LOG_INTENT = 384, CB_LOG_BLOCKS = 1024 };
+
+#define CB_LOG_WORD(log, offset) ((_Atomic uint64_t *)((log)->words + (offset)))
+#define CB_LOG_FRAME(log) ((log)->ring + ((log)->position & ((log)->capacity - 1)))
+
+CB_INLINE void cb_log_room(struct cb_log *log, uint64_t end) {
+    uint32_t spins = 0;
+    while (end > log->limit) {
+        uint64_t room = atomic_load(CB_LOG_WORD(log, CB_LOG_CURSOR)) + log->capacity;
+        uint64_t wanted = end + log->capacity / 16;
+        log->limit = room < wanted ? room : wanted;
+        if (end > log->limit) cb_relax(&spins);
+    }
+}
+
+CB_INLINE int cb_send_any_log(struct cb_link *link, uint64_t index, int is_shared) {
+    struct cb_log *log = &link->send_log;
+    uint64_t size = (link->size + 63) & ~(uint64_t)31;
+    if (is_shared) {
+        uint64_t start = atomic_load_explicit(CB_LOG_WORD(log, CB_LOG_TAIL), memory_order_acquire);
+        for (;;) {
+            cb_log_room(log, start + size);
+            atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_INTENT + 8), size, memory_order_relaxed);
+            atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_INTENT), start, memory_order_release);
+            if (atomic_compare_exchange_strong_explicit(CB_LOG_WORD(log, CB_LOG_TAIL), &start, start + size,
+                                                        memory_order_acq_rel, memory_order_acquire))
+                break;
+        }
+        log->position = start;
+    } else {
+        cb_log_room(log, log->position + size);
+    }
+    unsigned char *frame = CB_LOG_FRAME(log);
+    cb_fill(frame + 32, link->size, index);
+    uint64_t *header = (uint64_t *)frame;
+    header[1] = link->size | (uint64_t)1 << 32;
+    header[2] = log->sequence++;
+    header[3] = (size / 32) << 32;
+    atomic_store_explicit((_Atomic uint64_t *)frame, log->position ^ log->key, memory_order_release);
+    if (is_shared) {
+        atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_INTENT + 16), log->sequence, memory_order_release);
+        atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_INTENT), UINT64_MAX, memory_order_release);
+    }
+    uint64_t end = log->position + size, block = log->capacity / 64;
+    if (log->position / block != end / block) {
+        atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_BLOCKS + end / block % 64 * 8), end, memory_order_release);
+        if (!is_shared) atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_TAIL), end, memory_order_release);
+    }
+    log->position = end;
+    if (atomic_load_explicit(CB_LOG_WORD(log, CB_LOG_SLEEPERS), memory_order_relaxed)) return EINVAL;  // nobody does
+    return 0;
+}
+
+CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
+    struct cb_log *log = &link->receive_log;
+    unsigned char *frame = CB_LOG_FRAME(log);
+    uint32_t spins = 0;
+    uint64_t stamp = log->position ^ log->key;
+    if (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) {
+        atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_CURSOR), log->told = log->position, memory_order_release);
+        while (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) {
+            __builtin_prefetch(frame + 64, 0, 3);
+            cb_relax(&spins);
+        }
+    }
+    *index = cb_check(frame + 32, *(uint32_t *)(frame + 8));
+    log->position += (*(uint64_t *)(frame + 24) >> 32) * 32;
+    if (log->position - log->told >= log->capacity / 8)
+        atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_CURSOR), log->told = log->position, memory_order_release);
+    return 0;
+}
+
+CB_INLINE int cb_send_log(struct cb_link *link, uint64_t index) { return cb_send_any_log(link, index, 0); }
+CB_INLINE int cb_receive_log(struct cb_link *link, uint64_t *index) { return cb_receive_any_log(link, index); }
+CB_INLINE int cb_send_shared_log(struct cb_link *link, uint64_t index) { return cb_send_any_log(link, index, 1); }
+CB_INLINE int cb_receive_shared_log(struct cb_link *link, uint64_t *index) { return cb_receive_any_log(link, index); }
+
 #endif

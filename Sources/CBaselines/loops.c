@@ -75,6 +75,8 @@ CB_LOOPS(eventfd)
 CB_LOOPS(semaphore)
 CB_LOOPS(futex)
 CB_LOOPS(spin)
+CB_LOOPS(log)
+CB_LOOPS(shared_log)
 
 #define CB_DISPATCH(LOOP, ...)                                                                                         \
     switch (link->kind) {                                                                                              \
@@ -87,6 +89,8 @@ CB_LOOPS(spin)
     case CB_SEMAPHORE: return LOOP##_semaphore(__VA_ARGS__);                                                           \
     case CB_FUTEX: return LOOP##_futex(__VA_ARGS__);                                                                   \
     case CB_SPIN: return LOOP##_spin(__VA_ARGS__);                                                                     \
+    case CB_LOG: return LOOP##_log(__VA_ARGS__);                                                                       \
+    case CB_SHARED_LOG: return LOOP##_shared_log(__VA_ARGS__);                                                         \
     }                                                                                                                  \
     return EINVAL
 

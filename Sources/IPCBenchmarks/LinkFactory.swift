@@ -16,7 +16,7 @@ enum LinkFactory {
         let buffer = MessageBuffer(byteCount: size)
         unsafe c.buffer = buffer.base.assumingMemoryBound(to: UInt8.self)
         if mechanism == .topic || mechanism == .topicShared {
-            return try unsafe withTopics(size: size, &received, &c, body)
+            return try unsafe withTopics(mechanism, size: size, &received, &c, body)
         }
         let isDoubled = received.count == 2
         let first = try take(&received)
@@ -71,7 +71,7 @@ enum LinkFactory {
     }
 
     private static func withTopics(
-        size: Int, _ received: inout ReceivedDescriptors, _ c: inout cb_link,
+        _ mechanism: Mechanism, size: Int, _ received: inout ReceivedDescriptors, _ c: inout cb_link,
         _ body: borrowing some LinkBody & ~Copyable
     ) throws(IPCError) {
         func topic() throws(IPCError) -> Topic<RawBytes> {
@@ -80,11 +80,34 @@ enum LinkFactory {
         }
         let incoming = try topic()
         let outgoing = try topic()
+        unsafe c.kind = mechanism == .topic ? CB_LOG : CB_SHARED_LOG
+        let twins = (try TwinLog(&received, size: size), try TwinLog(&received, size: size))
+        unsafe c.receive_log = twins.0.c
+        unsafe c.send_log = twins.1.c
         var link = TopicLink(
             publisher: try outgoing.makePublisher(),
-            subscription: try incoming.subscribe(from: .oldest, waiting: .polling),
-            size: size)
+            subscription: try incoming.subscribe(from: .oldest, waiting: .polling), size: size)
         try unsafe body.run(&link, &c)
+        withExtendedLifetime(twins) {}
+    }
+
+    /// The memory of the C twin's log, one direction of it.
+    @safe
+    private struct TwinLog {
+        let c: cb_log
+        private let words: MemoryMapping
+        private let ring: MirroredMapping
+
+        init(_ received: inout ReceivedDescriptors, size: Int) throws(IPCError) {
+            words = try SharedMemory(adopting: take(&received)).map()
+            let file = try take(&received)
+            let capacity = TopicLink.capacity(size)
+            ring = try MirroredMapping(file.descriptor.rawValue, "twin", byteCount: capacity, access: .readWrite)
+            unsafe c = cb_log(
+                ring: ring.base.assumingMemoryBound(to: UInt8.self),
+                words: words.pointer(at: 0, byteCount: 4096).assumingMemoryBound(to: UInt8.self),
+                capacity: UInt64(capacity), key: 0xa5a5_5a5a_c3c3_3c3c, position: 0, limit: 0, told: 0, sequence: 0)
+        }
     }
 
     private static func take(_ received: inout ReceivedDescriptors) throws(IPCError) -> OwnedDescriptor {

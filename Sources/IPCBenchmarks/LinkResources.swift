@@ -89,12 +89,13 @@ struct LinkResources: ~Copyable {
             return LinkResources(first: [descriptor], second: [descriptor])
         case .topic, .topicShared:
             let options = ChannelOptions(
-                writers: mechanism == .topic ? .exclusive : .shared, capacity: max(1 << 20, 4 * size))
+                writers: mechanism == .topic ? .exclusive : .shared, capacity: TopicLink.capacity(size))
             let there = try ChannelDescriptors.makeUnnamed(options)
             let back = try ChannelDescriptors.makeUnnamed(options)
+            let (twinThere, twinBack) = (try makeTwinLog(options.capacity), try makeTwinLog(options.capacity))
             return LinkResources(
-                first: [back.control, back.log, there.control, there.log].map { FileDescriptor(rawValue: $0) },
-                second: [there.control, there.log, back.control, back.log].map { FileDescriptor(rawValue: $0) })
+                first: descriptors(of: back) + descriptors(of: there) + twinBack + twinThere,
+                second: descriptors(of: there) + descriptors(of: back) + twinThere + twinBack)
         }
     }
 
@@ -128,6 +129,17 @@ struct LinkResources: ~Copyable {
             try? pipe.unlink()
             throw error
         }
+    }
+
+    private static func descriptors(of channel: ChannelDescriptors) -> [FileDescriptor] {
+        [FileDescriptor(rawValue: channel.control), FileDescriptor(rawValue: channel.log)]
+    }
+
+    /// The words and the ring of a log for the C twin.
+    private static func makeTwinLog(_ capacity: Int) throws(IPCError) -> [FileDescriptor] {
+        let words = try AnonymousMemory(byteCount: 4096)
+        let ring = try AnonymousMemory(byteCount: capacity)
+        return [words.release(), ring.release()]
     }
 
     /// A queue as deep as two of them may be under this user's limit.

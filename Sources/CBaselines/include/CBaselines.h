@@ -18,9 +18,20 @@ enum cb_kind {
     CB_SEMAPHORE,    // shared memory and two semaphores per direction
     CB_FUTEX,        // shared memory and futexes
     CB_SPIN,         // shared memory, polled
+    CB_LOG,          // a log as Swift's channels have it, by an exclusive writer
+    CB_SHARED_LOG,   // the same by a writer that shares it
 };
 
 struct cb_ring;  // in links.h
+
+// One direction of a log: its ring, mapped twice in a row, and a page of words.
+struct cb_log {
+    unsigned char *ring, *words;
+    uint64_t capacity, key;  // a power of two; any number with its highest bit set
+    uint64_t position;       // of the next frame
+    uint64_t limit;          // the writer's: nothing is written above it without a look at the cursor
+    uint64_t told, sequence;
+};
 
 struct cb_link {
     enum cb_kind kind;
@@ -31,6 +42,7 @@ struct cb_link {
     unsigned char *buffer;   // for mechanisms that copy; as large as one message
     struct cb_ring *send_ring, *receive_ring;
     void *send_free, *send_used, *receive_free, *receive_used;  // sem_t of the rings
+    struct cb_log send_log, receive_log;
     uint32_t slot_count;     // a power of two
     uint64_t sent, received;  // messages so far
 };

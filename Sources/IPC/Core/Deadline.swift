@@ -7,15 +7,15 @@ import Glibc
 /// it is suspended.
 public struct Deadline: Hashable, Comparable, Sendable {
     /// Nanoseconds on `CLOCK_MONOTONIC`; the greatest value means never.
-    package let nanoseconds: UInt64
+    @usableFromInline package let nanoseconds: UInt64
 
-    package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+    @inlinable package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
     /// Wait as long as it takes.
-    public static let never = Deadline(nanoseconds: .max)
+    @inlinable public static var never: Deadline { Deadline(nanoseconds: .max) }
 
     /// Do not wait at all: a deadline that has passed already.
-    public static let immediate = Deadline(nanoseconds: 0)
+    @inlinable public static var immediate: Deadline { Deadline(nanoseconds: 0) }
 
     /// The deadline that passes `duration` from now. A negative duration has passed already.
     public static func after(_ duration: Duration) -> Deadline {

@@ -7,6 +7,13 @@ struct TopicLink: Link, ~Copyable {
     var publisher: Publisher<RawBytes>
     var subscription: Subscription<RawBytes>
     let size: Int
+    /// Bytes of a log for messages of this size.
+    static func capacity(_ size: Int) -> Int {
+        var capacity = 1 << 20
+        while capacity < 4 * size { capacity *= 2 }
+        return capacity
+    }
+
     var progress = LinkProgress()
 
     init(publisher: consuming Publisher<RawBytes>, subscription: consuming Subscription<RawBytes>, size: Int) {

@@ -13,6 +13,10 @@ struct LogReader: ~Copyable {
     @usableFromInline let capacity: Int
     @usableFromInline let overwrites: Bool
     @usableFromInline let cursor: SharedWord
+    private let isShared: Bool
+    private let tail: SharedWord
+    private let readers: SleepingPlace
+    private let writers: SleepingPlace
     /// How many bytes are read before the cursor is told.
     @usableFromInline let stride: UInt64
 
@@ -31,6 +35,10 @@ struct LogReader: ~Copyable {
         capacity = memory.capacity
         overwrites = memory.overwrites
         stride = UInt64(memory.capacity / 8)
+        isShared = memory.hasSharedWriters
+        tail = memory.tail
+        readers = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        writers = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
         cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
         // At the very beginning first, so that writers stop before what we may choose; then not before the frontier, that
         // they may have reached by then.
@@ -58,7 +66,7 @@ struct LogReader: ~Copyable {
             let header = unsafe FrameHeader(frame)
             guard header.isValid(capacity: capacity) else {
                 if try isBehind() { continue }
-                throw corruptedFrame()
+                try failCorrupted()
             }
             if header.kind == LogLayout.Kind.message {
                 return unsafe (header, frame + LogLayout.Frame.headerSize)
@@ -111,8 +119,7 @@ struct LogReader: ~Copyable {
         cursor.published = position
         KillPoint.reach(.readCursor)
         if !SleepingPlace.isRegistered { atomicMemoryFence(ordering: .sequentiallyConsistent) }
-        let place = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
-        if place.flag.relaxed != 0 { place.wake() }
+        if writers.flag.relaxed != 0 { writers.wake() }
     }
 
     /// Whether the writers have overtaken us, in a log that overwrites: then we are at the oldest frame that is still
@@ -136,7 +143,6 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
         tell()
-        let place = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
         var count = 0
         while true {
             if isReady { return true }
@@ -148,7 +154,7 @@ struct LogReader: ~Copyable {
                 continue
             }
             if deadline.hasPassed { return false }
-            let isClaimed = memory.hasSharedWriters && memory.tail.published > position
+            let isClaimed = isShared && tail.published > position
             if isClaimed, count % 65_536 == 0 { try Recovery.tryRun(memory) }
             guard let spins, count >= spins else {
                 if count % 1024 == 0 { sched_yield() }
@@ -157,7 +163,7 @@ struct LogReader: ~Copyable {
             // A claim that is not committed may be a dead writer's: nobody would wake us.
             if isClaimed { try Recovery.tryRun(memory) }
             let (log, mask, key, position) = unsafe (log, mask, key, position)
-            place.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) {
+            readers.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) {
                 unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
             }
             if overwrites, position < memory.oldestSafe { return true }
@@ -170,7 +176,9 @@ struct LogReader: ~Copyable {
     }
 
     @usableFromInline @inline(never)
-    func corruptedFrame() -> IPCError { memory.corrupted("the frame at \(position) is larger than the log allows") }
+    func failCorrupted() throws(IPCError) -> Never {
+        throw memory.corrupted("the frame at \(position) is larger than the log allows")
+    }
 }
 
 /// What a reader needs where messages may be overwritten under it: a copy of each, and the numbers that tell of a gap.

@@ -77,7 +77,7 @@ struct LogWriter: ~Copyable {
     /// - Precondition: Nothing is claimed.
     @inlinable @inline(__always)
     mutating func claim(_ count: Int, until deadline: Deadline) throws(IPCError) -> UnsafeMutableRawPointer? {
-        guard count <= maximumPayload else { throw tooLarge(count) }
+        guard count <= maximumPayload else { try failTooLarge(count) }
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
         if isShared {
             guard try claimShared(size, until: deadline) else { return nil }
@@ -178,8 +178,8 @@ struct LogWriter: ~Copyable {
     }
 
     @usableFromInline @inline(never)
-    func tooLarge(_ count: Int) -> IPCError {
-        IPCError(
+    func failTooLarge(_ count: Int) throws(IPCError) -> Never {
+        throw IPCError(
             .messageTooLarge, "publish", memory.name.description,
             advice:
                 "a message of \(count) bytes is over this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"

@@ -14,12 +14,10 @@ struct SleepingPlace: @unchecked Sendable {
     /// 1 if somebody may sleep here.
     @usableFromInline let flag: SharedWord
     private let wakes: UnsafePointer<Atomic<UInt32>>
-    private let name: String
 
     init(_ memory: ChannelMemory, flag: Int, wakes: Int) {
         self.flag = memory.word(flag)
         unsafe self.wakes = memory.half(wakes)
-        name = memory.name.description
     }
 
     /// Whether this process takes part in ``barrier()``s. If not, its wakers need fences of their own.

@@ -15,8 +15,8 @@ public struct Publisher<Message>: ~Copyable, @unchecked Sendable {
     public consuming func close() {}
 
     @usableFromInline @inline(never)
-    func timedOut() -> IPCError {
-        IPCError(
+    func failTimedOut() throws(IPCError) -> Never {
+        throw IPCError(
             .timedOut, "publish", writer.memory.name.description,
             advice:
                 "a subscriber is a whole log behind; allow more time, enlarge the log, or create the topic to overwrite"
@@ -31,7 +31,7 @@ extension Publisher where Message: BitwiseCopyable {
     /// - Throws: ``IPC/IPCError/Code/timedOut``, and the message was not published.
     @inlinable
     public mutating func publish(_ message: Message, until deadline: Deadline = .never) throws(IPCError) {
-        guard try put(message, until: deadline) else { throw timedOut() }
+        guard try put(message, until: deadline) else { try failTimedOut() }
     }
 
     /// Publishes a value if there is room now.
@@ -55,7 +55,7 @@ extension Publisher where Message == RawBytes {
     /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/messageTooLarge`` over half the log.
     @inlinable
     public mutating func publish(_ bytes: RawSpan, until deadline: Deadline = .never) throws(IPCError) {
-        guard try put(bytes, until: deadline) else { throw timedOut() }
+        guard try put(bytes, until: deadline) else { try failTimedOut() }
     }
 
     /// Publishes a copy of the bytes if there is room now.
@@ -88,7 +88,7 @@ extension Publisher where Message == RawBytes {
         upTo byteCount: Int, until deadline: Deadline = .never,
         _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) {
-        guard let payload = try unsafe writer.claim(max(byteCount, 0), until: deadline) else { throw timedOut() }
+        guard let payload = try unsafe writer.claim(max(byteCount, 0), until: deadline) else { try failTimedOut() }
         let buffer = unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
         var span = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
         do throws(IPCError) {

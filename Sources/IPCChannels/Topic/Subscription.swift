@@ -44,13 +44,13 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     ) throws(IPCError) -> Result {
         while true {
             if let result = try take(body) { return result }
-            guard try reader.wait(until: deadline, spins: spins) else { throw timedOut() }
+            guard try reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
         }
     }
 
     @usableFromInline @inline(never)
-    func timedOut() -> IPCError {
-        IPCError(
+    func failTimedOut() throws(IPCError) -> Never {
+        throw IPCError(
             .timedOut, "receive", reader.memory.name.description,
             advice: "no message came before the deadline; check that a publisher lives, or allow more time")
     }
@@ -89,14 +89,14 @@ extension Subscription where Message: BitwiseCopyable {
 
     @inlinable @inline(__always)
     static func value(_ payload: RawSpan) throws(IPCError) -> Message {
-        guard payload.byteCount == MemoryLayout<Message>.size else { throw wrongLength(payload.byteCount) }
+        guard payload.byteCount == MemoryLayout<Message>.size else { try failWrongLength(payload.byteCount) }
         // The size was just checked; the type is the one that the channel was opened for.
         return unsafe payload.unsafeLoadUnaligned(as: Message.self)
     }
 
     @usableFromInline @inline(never)
-    static func wrongLength(_ count: Int) -> IPCError {
-        IPCError(
+    static func failWrongLength(_ count: Int) throws(IPCError) -> Never {
+        throw IPCError(
             .corrupted, "receive", String(describing: Message.self),
             advice:
                 "a message has \(count) bytes instead of \(MemoryLayout<Message>.size); a participant that is not of this library may have written it"
