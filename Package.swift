@@ -19,7 +19,7 @@ let cSettings: [CSetting] = [
 // One short program for each section of the guide.
 let examples = [
     "Pipes", "NamedPipes", "SharedMemoryAndSemaphores", "MappedFiles", "MessageQueues", "Sockets", "GracefulShutdown",
-    "ReapingChildren", "LogLevel", "ProducerConsumer",
+    "ReapingChildren", "LogLevel", "ProducerConsumer", "Topics",
 ]
 
 let package = Package(
@@ -79,7 +79,7 @@ let package = Package(
         + examples.map { name in
             .executableTarget(
                 name: name,
-                dependencies: ["IPC", .product(name: "SystemPackage", package: "swift-system")],
+                dependencies: ["IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system")],
                 path: "Examples/\(name)",
                 swiftSettings: plainSettings
             )
@@ -87,7 +87,9 @@ let package = Package(
             // A process of ours for the tests to kill, and one in C that is not.
             .executableTarget(
                 name: "TestPeer",
-                dependencies: ["AllocationCounter", "IPC", .product(name: "SystemPackage", package: "swift-system")],
+                dependencies: [
+                    "AllocationCounter", "IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system"),
+                ],
                 path: "Tests/TestPeer",
                 swiftSettings: plainSettings
             ),

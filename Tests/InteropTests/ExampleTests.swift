@@ -49,6 +49,11 @@ import Testing
         #expect(try output("ProducerConsumer") == "consumed 150015000 of 150015000\n")
     }
 
+    @Test func topics() throws {
+        _ = channelRoot
+        #expect(try output("Topics") == "sum 450000.0\nsum 450000.0\n")
+    }
+
     @Test func logLevel() throws {
         let peer = try Peer(product("LogLevel"), [])
         #expect(try peer.said().hasPrefix("log level warning"))

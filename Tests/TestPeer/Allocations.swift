@@ -1,6 +1,7 @@
 import AllocationCounter
 import Glibc
 import IPC
+import IPCChannels
 import SystemPackage
 
 /// Counts how often each way of sending and receiving allocates memory.
@@ -88,11 +89,31 @@ enum Allocations {
             _ = try futex.wait(whileEqual: 1)
             futex.wake()
         }
+        try countTopics()
         let signals = try SignalSource([.realTime(5)])
         let own = try ProcessHandle(Self.processIdentifier)
         try count("signal") { () throws(IPCError) in
             try own.queue(.realTime(5), value: 3)
             _ = try signals.next()
+        }
+    }
+
+    /// In an `IPC_ROOT` that the test chose.
+    private static func countTopics() throws(IPCError) {
+        for writers in [ChannelOptions.Writers.exclusive, .shared] {
+            for overflow in [ChannelOptions.Overflow.block, .overwrite] {
+                let name = "test/allocations-\(UInt32.random(in: 0 ... .max))"
+                let topic = try Topic<UInt64>.create(name, ChannelOptions(writers: writers, overflow: overflow))
+                var publisher = try topic.makePublisher()
+                var subscription = try topic.subscribe()
+                try count("topic-\(writers)-\(overflow)") { () throws(IPCError) in
+                    try publisher.publish(7)
+                    _ = try subscription.receive()
+                }
+                try count("topic-\(writers)-\(overflow)-empty") { () throws(IPCError) in
+                    _ = try subscription.tryReceive()
+                }
+            }
         }
     }
 

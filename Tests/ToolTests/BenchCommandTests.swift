@@ -169,7 +169,10 @@ import Testing
     }
 
     /// The column "calls" of the table, counted by somebody else.
-    @Test(arguments: [("pipe", 2.0), ("unix-stream", 2.0), ("message-queue", 2.0), ("eventfd", 2.0), ("shm-spin", 0.0)])
+    @Test(arguments: [
+        ("pipe", 2.0), ("unix-stream", 2.0), ("message-queue", 2.0), ("eventfd", 2.0), ("shm-spin", 0.0),
+        ("topic", 0.0), ("topic-shared", 0.0),
+    ])
     func systemCallsPerMessageAreAsStated(mechanism: String, stated: Double) throws {
         let count = 2000
         let summary = "/tmp/" + uniqueName()
