@@ -32,6 +32,8 @@ struct ChannelPeer {
             var subscription = try Topic<RawBytes>.open(arguments[1]).subscribe()
             say("ready")
             say("got \(try subscription.receive { (payload) throws(IPCError) in payload.byteCount })")
+        case "work": try Work.work(arguments[1], records: arguments[2])
+        case "hold-job": try Work.hold(arguments[1])
         case "join-leave":
             // Creates, joins and leaves: the channel comes and goes with its participants.
             for _ in 0..<number(2) {

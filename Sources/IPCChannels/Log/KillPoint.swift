@@ -20,6 +20,9 @@ enum KillPoint: String, CaseIterable {
     case recoverHeader = "recover.header"
     case recoverSkip = "recover.skip"
     case recoverSlot = "recover.slot"
+    case recoverWork = "recover.work"
+    case workTaken = "work.taken"
+    case workDone = "work.done"
     case leaveSlot = "leave.slot"
     case removeFlag = "remove.flag"
 

@@ -54,6 +54,10 @@ enum LogLayout {
     /// UInt32: no slot at or above has been used. Under the gate.
     static let usedReaderSlots = 1792
     static let usedWriterSlots = 1796
+    /// UInt64, of a work queue: all frames before it are done. By whoever finds the one at it done.
+    static let queueHead = 1920
+    /// UInt64, of a work queue: counts what was given back.
+    static let queueReturns = 1928
     /// UInt64, 64 of them: the first frame that starts in each block of the log. By whoever's frame ends there.
     static let blockStarts = 2048
     static let blockCount = 64

@@ -25,6 +25,8 @@ extension LogWriter {
                 spins = 201
                 slice = MonotonicClock.now &+ SleepingPlace.slice
                 if try Recovery.tryRun(memory) { continue }
+                // Or it acknowledged, and died before it moved the head.
+                if memory.pattern == QueuedWork.pattern, try memory.advanceQueueHead() { continue }
             }
             if deadline.hasPassed { return false }
             place.sleep(until: deadline) { room() >= end }
@@ -47,6 +49,7 @@ extension LogWriter {
     private func room() -> UInt64 {
         let capacity = UInt64(memory.capacity)
         var lowest = UInt64.max - capacity
+        if memory.pattern == QueuedWork.pattern { lowest = min(lowest, memory.queueHead.ordered) }
         if !memory.overwrites {
             for slot in 0..<memory.usedReaders {
                 lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)

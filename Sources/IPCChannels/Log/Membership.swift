@@ -15,10 +15,12 @@ struct Membership: ~Copyable {
     /// - Throws: ``IPC/IPCError/Code/limitReached`` if all slots are taken; ``IPC/IPCError/Code/addressInUse`` if there
     ///   is another exclusive writer.
     static func join(
-        _ name: ChannelName, as role: Role, in place: ChannelPlace, check: (ChannelMemory) throws(IPCError) -> Void
+        _ name: ChannelName, as role: Role, in place: ChannelPlace, logAccess: MemoryAccess? = nil,
+        check: (ChannelMemory) throws(IPCError) -> Void
     ) throws(IPCError) -> Membership {
         while true {
-            let memory = try ChannelMemory(name, in: place, logAccess: role == .reader ? .readOnly : .readWrite)
+            let memory = try ChannelMemory(
+                name, in: place, logAccess: logAccess ?? (role == .reader ? .readOnly : .readWrite))
             try check(memory)
             try memory.lockGate()
             if memory.isRemoved {
@@ -84,6 +86,7 @@ struct Membership: ~Copyable {
         guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
         KillPoint.reach(.leaveSlot)
         let byte = role == .reader ? LogLayout.LockByte.reader(slot) : LogLayout.LockByte.writer(slot)
+        if memory.pattern == QueuedWork.pattern, role == .reader { try? memory.returnWork(of: slot) }
         memory.clear(role, slot)
         ByteLock.release(memory.descriptor, byte)
         _ = try? Recovery.run(memory)

@@ -12,6 +12,7 @@ enum Recovery {
         var found = false
         for slot in 0..<memory.usedReaders where memory.state(.reader, slot).relaxed != 0 {
             guard try isDead(memory, .reader, slot) else { continue }
+            if memory.pattern == QueuedWork.pattern { try memory.returnWork(of: slot) }
             memory.clear(.reader, slot)
             found = true
         }

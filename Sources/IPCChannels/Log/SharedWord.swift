@@ -43,6 +43,7 @@ struct SharedWord: @unchecked Sendable {
     /// Makes it at least `value`.
     func raise(to value: UInt64) { unsafe pointer.pointee.max(value, ordering: .sequentiallyConsistent) }
 
+    func add(_ count: UInt64) { unsafe pointer.pointee.wrappingAdd(count, ordering: .sequentiallyConsistent) }
     func exchange(_ value: UInt64) -> UInt64 {
         unsafe pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
     }

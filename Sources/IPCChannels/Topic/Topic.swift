@@ -45,62 +45,27 @@ public struct Topic<Message>: Sendable {
     static var pattern: UInt32 { 1 }
 
     /// Such as `market/quotes`.
-    public let name: ChannelName
-    private let place: ChannelPlace
-    private let type: MessageType
-    /// What to create it with; nil if it has to exist.
-    private let options: ChannelOptions?
+    public var name: ChannelName { channel.name }
+    private let channel: Channel
 
     private init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
         throws(IPCError)
     {
-        self.name = try ChannelName(name)
-        self.type = type
-        self.options = options
-        place = .root(.current)
-        try create(mayExist: policy == .openExisting)
-        try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
+        channel = try Channel(name, pattern: Self.pattern, "topic", type, options, policy)
     }
 
     /// A topic without a name, on the descriptors of its files; they have to stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Message == RawBytes {
-        name = try ChannelName("unnamed")
-        place = .descriptors(control: descriptors.control, log: descriptors.log)
-        type = .bytes
-        options = nil
-        try check(ChannelMemory(name, in: place, logAccess: .readOnly))
-    }
-
-    private func create(mayExist: Bool) throws(IPCError) {
-        guard let options, case .root(let root) = place else { return }
-        try ChannelFiles.create(name, pattern: Self.pattern, type: type, options, in: root, mayExist: mayExist)
-    }
-
-    private func check(_ memory: ChannelMemory) throws(IPCError) {
-        guard memory.pattern == Self.pattern else {
-            throw IPCError(
-                .wrongType, "open topic", name.description,
-                advice: "this channel is no topic (its pattern is \(memory.pattern)); choose another name")
-        }
-        guard memory.messageType == type else { throw memory.messageType.mismatch(name.description, wanted: type) }
-    }
-
-    private func join(_ role: Membership.Role) throws(IPCError) -> Membership {
-        while true {
-            try create(mayExist: true)
-            do throws(IPCError) {
-                return try Membership.join(name, as: role, in: place, check: check)
-            } catch  where error.code == .notFound && options != nil {
-                continue  // its last participant took it away meanwhile
-            }
-        }
+        channel = try Channel(on: descriptors, pattern: Self.pattern, "topic", .bytes)
     }
 
     /// Joins as a publisher. It has a slot and a lock of its own.
     ///
     /// - Throws: ``IPC/IPCError/Code/addressInUse`` if the topic has an exclusive publisher that lives;
     ///   ``IPC/IPCError/Code/limitReached`` if it has as many as it may.
-    public func makePublisher() throws(IPCError) -> Publisher<Message> { Publisher(try LogWriter(join(.writer))) }
+    public func makePublisher() throws(IPCError) -> Publisher<Message> {
+        Publisher(try LogWriter(channel.join(.writer)))
+    }
 
     /// Joins as a subscriber.
     ///
@@ -111,18 +76,11 @@ public struct Topic<Message>: Sendable {
     public func subscribe(
         from start: SubscriptionStart = .next, waiting: Waiting = .sleeping()
     ) throws(IPCError) -> Subscription<Message> {
-        Subscription(try LogReader(join(.reader), from: start), waiting)
+        Subscription(try LogReader(channel.join(.reader), from: start), waiting)
     }
 
     /// Removes a topic, whoever uses it: they go on among themselves, and new ones get a new topic.
-    public static func remove(_ name: String) throws(IPCError) {
-        let name = try ChannelName(name)
-        let root = ChannelRoot.current
-        guard try root.names().contains(name) else {
-            throw IPCError(.notFound, "remove topic", name.description, advice: "there is no such channel")
-        }
-        try root.remove(name) { () throws(IPCError) in true }
-    }
+    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
 }
 
 extension Topic where Message: BitwiseCopyable {

@@ -1,0 +1,78 @@
+import IPC
+
+/// A channel as its users hold it: a name, what it has to be, and how to make it. Not a participant yet.
+struct Channel: Sendable {
+    let name: ChannelName
+    private let place: ChannelPlace
+    private let pattern: UInt32
+    /// What people call the pattern.
+    private let kind: String
+    private let type: MessageType
+    /// What to create it with; nil if it has to exist.
+    private let options: ChannelOptions?
+
+    /// Creates it if there are options, by the policy, and checks that it is what it has to be.
+    init(
+        _ name: String, pattern: UInt32, _ kind: String, _ type: MessageType, _ options: ChannelOptions?,
+        _ policy: CreationPolicy
+    ) throws(IPCError) {
+        try self.init(ChannelName(name), in: .root(.current), pattern, kind, type, options)
+        try create(mayExist: policy == .openExisting)
+        try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
+    }
+
+    /// One without a name, on the descriptors of its files; they have to stay open while it is used.
+    init(on descriptors: ChannelDescriptors, pattern: UInt32, _ kind: String, _ type: MessageType) throws(IPCError) {
+        let place = ChannelPlace.descriptors(control: descriptors.control, log: descriptors.log)
+        try self.init(ChannelName("unnamed"), in: place, pattern, kind, type, nil)
+        try check(ChannelMemory(name, in: place, logAccess: .readOnly))
+    }
+
+    private init(
+        _ name: ChannelName, in place: ChannelPlace, _ pattern: UInt32, _ kind: String, _ type: MessageType,
+        _ options: ChannelOptions?
+    ) {
+        self.name = name
+        self.place = place
+        self.pattern = pattern
+        self.kind = kind
+        self.type = type
+        self.options = options
+    }
+
+    private func create(mayExist: Bool) throws(IPCError) {
+        guard let options, case .root(let root) = place else { return }
+        try ChannelFiles.create(name, pattern: pattern, type: type, options, in: root, mayExist: mayExist)
+    }
+
+    private func check(_ memory: ChannelMemory) throws(IPCError) {
+        guard memory.pattern == pattern else {
+            throw IPCError(
+                .wrongType, "open \(kind)", name.description,
+                advice: "this channel is no \(kind) (its pattern is \(memory.pattern)); choose another name")
+        }
+        guard memory.messageType == type else { throw memory.messageType.mismatch(name.description, wanted: type) }
+    }
+
+    /// Joins it, made anew if its last participant took it away.
+    func join(_ role: Membership.Role, logAccess: MemoryAccess? = nil) throws(IPCError) -> Membership {
+        while true {
+            try create(mayExist: true)
+            do throws(IPCError) {
+                return try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
+            } catch  where error.code == .notFound && options != nil {
+                continue
+            }
+        }
+    }
+
+    /// Removes a channel, whoever uses it: they go on among themselves, and new ones get a new channel.
+    static func remove(_ name: String) throws(IPCError) {
+        let name = try ChannelName(name)
+        let root = ChannelRoot.current
+        guard try root.names().contains(name) else {
+            throw IPCError(.notFound, "remove channel", name.description, advice: "there is no such channel")
+        }
+        try root.remove(name) { () throws(IPCError) in true }
+    }
+}

@@ -1,0 +1,40 @@
+import Glibc
+import IPC
+import IPCChannels
+import Synchronization
+
+/// Workers that write down, for each job by its number, how often it was begun and acknowledged: `[begun u64 | done u64]`.
+enum Work {
+    /// Works until nothing has come for half a second. Says so if a job comes that was acknowledged before.
+    static func work(_ name: String, records: String) throws {
+        let records = try SharedMemory.open(records).map()
+        var worker = try WorkQueue<UInt64>.open(name, maximumAttempts: 1000).makeWorker()
+        ChannelPeer.say("ready")
+        while true {
+            do throws(IPCError) { try workOnce(&worker, records) } catch {
+                if error.code == .timedOut { return }
+                throw error
+            }
+        }
+    }
+
+    private static func workOnce(_ worker: inout Worker<UInt64>, _ records: MemoryMapping) throws(IPCError) {
+        let job = try worker.next(until: .after(.milliseconds(500)))
+        let message = job.message
+        let offset = Int(message) * 16
+        records.withAtomic(UInt64.self, at: offset) { _ = $0.add(1, ordering: .sequentiallyConsistent) }
+        if records.withAtomic(UInt64.self, at: offset + 8, { $0.load(ordering: .acquiring) }) != 0 {
+            ChannelPeer.say("job \(message) came again")
+        }
+        try job.acknowledge()
+        records.withAtomic(UInt64.self, at: offset + 8) { _ = $0.add(1, ordering: .sequentiallyConsistent) }
+    }
+
+    /// Takes a job, says so, and never finishes it.
+    static func hold(_ name: String) throws {
+        var worker = try WorkQueue<UInt64>.open(name).makeWorker()
+        let job = try worker.next(until: .after(.seconds(20)))
+        ChannelPeer.say("took \(job.message)")
+        withExtendedLifetime(job) { while true { pause() } }
+    }
+}

@@ -1,0 +1,122 @@
+import IPC
+import IPCChannels
+import TestSupport
+import Testing
+
+@Suite struct WorkQueueTests {
+    private func queue(_ attempts: Int = 5, capacity: Int = 65_536) throws(IPCError) -> WorkQueue<UInt64> {
+        try WorkQueue.create(
+            channelName(), ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: capacity),
+            maximumAttempts: attempts)
+    }
+
+    private func acknowledgement(_ job: consuming Job<UInt64>) -> IPCError? {
+        do throws(IPCError) { try job.acknowledge() } catch { return error }
+        return nil
+    }
+
+    @Test func eachMessageGoesToOneWorkerInOrder() throws {
+        let queue = try queue()
+        var producer = try queue.makeProducer()
+        var first = try queue.makeWorker()
+        var second = try queue.makeWorker()
+        for number in 0..<10_000 as Range<UInt64> {
+            try producer.send(number)
+            // Several laps: the head goes on as work is done.
+            let job = number % 2 == 0 ? try first.next(until: .immediate) : try second.next(until: .immediate)
+            #expect(job.message == number && job.attempt == 1)
+            try job.acknowledge()
+        }
+        let none = try first.tryNext() == nil
+        #expect(none)
+        let late = failure { () throws(IPCError) in _ = try second.next(until: .after(.milliseconds(20))) }
+        #expect(late?.code == .timedOut)
+    }
+
+    @Test func rejectedWorkComesAgainWithItsAttemptCounted() throws {
+        let queue = try queue()
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        try producer.send(1)
+        try producer.send(2)
+        try worker.next().reject()
+        let again = try worker.next()
+        #expect(again.message == 1 && again.attempt == 2)
+        do {
+            let other = try worker.next()
+            #expect(other.message == 2 && other.attempt == 1)
+            // Going out of scope gives it back.
+        }
+        try again.acknowledge()
+        let last = try worker.next()
+        #expect(last.message == 2 && last.attempt == 2)
+        try last.acknowledge()
+        let none = try worker.tryNext() == nil
+        #expect(none)
+    }
+
+    @Test func whatFailsTooOftenGoesToTheDeadLetters() throws {
+        let queue = try queue(3)
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        try producer.send(66)
+        try producer.send(7)
+        var attempts: [Int] = []
+        while let job = try worker.tryNext() {
+            if job.message == 66 { attempts.append(job.attempt) } else { try job.acknowledge() }
+        }
+        #expect(attempts == [1, 2, 3])
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        var reader = try letters.makeWorker()
+        let letter = try reader.next(until: .immediate)
+        #expect(letter.message == 66 && letter.attempt == 1)
+        try letter.acknowledge()
+    }
+
+    @Test func aSlowWorkerHoldsNobodyUpUntilTheLogIsFull() throws {
+        let queue = try queue()
+        var producer = try queue.makeProducer()
+        var slow = try queue.makeWorker()
+        var quick = try queue.makeWorker()
+        try producer.send(0)
+        let held = try slow.next()
+        var sent: UInt64 = 1
+        while try producer.trySend(sent) {
+            try quick.next(until: .immediate).acknowledge()
+            sent += 1
+        }
+        #expect(sent == 65_536 / 96)
+        let full = failure { () throws(IPCError) in try producer.send(sent, until: .after(.milliseconds(20))) }
+        #expect(full?.code == .timedOut)
+        try held.acknowledge()
+        try producer.send(sent, until: .after(.seconds(1)))
+    }
+
+    @Test func aJobOutlivesItsWorkerButIsNotItsAnyMore() throws {
+        let queue = try queue()
+        var producer = try queue.makeProducer()
+        try producer.send(5)
+        var worker = try queue.makeWorker()
+        let job = try worker.next()
+        worker.close()
+        let lost = acknowledgement(job)
+        #expect(lost?.code == .notFound)
+        var other = try queue.makeWorker()
+        let again = try other.next(until: .immediate)
+        #expect(again.message == 5 && again.attempt == 2)
+        try again.acknowledge()
+    }
+
+    @Test func aTopicIsNoQueue() throws {
+        let name = channelName()
+        let publisher = try Topic<UInt64>.create(name).makePublisher()
+        let error = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.open(name) }
+        #expect(error?.code == .wrongType && error?.advice.contains("no work queue") == true)
+        let overwriting = failure { () throws(IPCError) in
+            _ = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(overflow: .overwrite))
+        }
+        #expect(overwriting?.code == .invalidArgument)
+        publisher.close()
+    }
+}

@@ -1,0 +1,105 @@
+import Glibc
+import IPC
+import IPCChannels
+import Synchronization
+import TestSupport
+import Testing
+
+/// Workers are killed at every named point and at random moments: no job is lost, none that was acknowledged is done again.
+@Suite(.serialized) struct WorkerKillTests {
+    private static let jobs = 2000
+
+    private func trial(_ point: String?) throws {
+        let name = channelName()
+        let records = uniqueName()
+        let mapping = try SharedMemory.create(records, byteCount: Self.jobs * 16).map()
+        defer { try? SharedMemory.unlink(records) }
+        let queue = try WorkQueue<UInt64>.create(
+            name, ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536), maximumAttempts: 1000)
+        defer { try? WorkQueue<UInt64>.remove(name) }
+        let survivor = try Peer(product("ChannelPeer"), ["work", name, records])
+        _ = try survivor.said()
+        let errors = try AnonymousPipe()
+        var environment = ["IPC_ROOT=\(channelRoot)"]
+        if let point { environment.append("IPC_KILL_POINT=\(point)") }
+        let victim = try ChildProcess(
+            product("ChannelPeer"), ["work", name, records], environment: environment,
+            descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
+        let said = errors.closingWriter()
+        var producer = try queue.makeProducer()
+        for number in 0..<UInt64(Self.jobs) {
+            try producer.send(number, until: .after(.seconds(10)))
+            if point == nil, number == Self.jobs / 2 { try victim.handle.send(.kill) }
+        }
+        let status = try victim.wait(until: .after(.seconds(30)))
+        let text = String(decoding: try said.readToEnd(until: .after(.seconds(10))), as: UTF8.self)
+        #expect(status == .signaled(.kill), "\(point ?? "random"): \(text)")
+        if let point { #expect(text.hasSuffix("struck \(point.split(separator: ":")[0])\n"), "\(text)") }
+        #expect(!text.contains("came again"))
+        let (end, report) = try survivor.finish()
+        #expect(end == .exited(0) && report.isEmpty, "\(report)")
+        // Each job was acknowledged once; the victim may have died before it wrote its last one down.
+        var unrecorded = 0
+        for job in 0..<Self.jobs {
+            let (begun, done) = (mapping.load(UInt64.self, at: job * 16), mapping.load(UInt64.self, at: job * 16 + 8))
+            if done == 0 { unrecorded += 1 }
+            #expect(
+                begun >= done && done <= 1 && (begun > 0 || point?.hasPrefix("work.taken") == true),
+                "job \(job): \(begun) \(done)")
+        }
+        #expect(unrecorded <= 1)
+        var worker = try queue.makeWorker()
+        let left = try worker.tryNext() == nil
+        #expect(left)
+    }
+
+    @Test(arguments: ["work.taken", "work.done"]) func aWorkerDiesAnywhere(point: String) throws {
+        for round in 0..<KillTests.repetitions * 3 { try trial("\(point):\(1 + round * 40)") }
+    }
+
+    @Test func aWorkerDiesAtRandomMoments() throws {
+        for _ in 0..<KillTests.repetitions * 5 { try trial(nil) }
+    }
+
+    @Test func theReturnOfADeadWorkersJobDiesToo() throws {
+        let name = channelName()
+        let queue = try WorkQueue<UInt64>.create(name)
+        defer { try? WorkQueue<UInt64>.remove(name) }
+        var producer = try queue.makeProducer()
+        try producer.send(42)
+        let holder = try Peer(product("ChannelPeer"), ["hold-job", name])
+        _ = try holder.said()
+        try holder.kill()
+        let records = uniqueName()
+        _ = try SharedMemory.create(records, byteCount: 4096)
+        defer { try? SharedMemory.unlink(records) }
+        let second = try ChildProcess(
+            product("ChannelPeer"), ["work", name, records],
+            environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=recover.work"])
+        let status = try second.wait(until: .after(.seconds(10)))
+        #expect(status == .signaled(.kill))
+        var worker = try queue.makeWorker()
+        let job = try worker.next(until: .after(.seconds(1)))
+        #expect(job.message == 42 && job.attempt == 2)
+        try job.acknowledge()
+    }
+
+    @Test func aDeadWorkersJobGoesToOneThatWaits() throws {
+        let name = channelName()
+        let queue = try WorkQueue<UInt64>.create(name)
+        defer { try? WorkQueue<UInt64>.remove(name) }
+        var producer = try queue.makeProducer()
+        try producer.send(42)
+        let holder = try Peer(product("ChannelPeer"), ["hold-job", name])
+        _ = try holder.said()
+        var worker = try queue.makeWorker()
+        let none = failure { () throws(IPCError) in _ = try worker.next(until: .after(.milliseconds(150))) }
+        #expect(none?.code == .timedOut)
+        try holder.kill()
+        let start = ContinuousClock.now
+        let job = try worker.next(until: .after(.seconds(5)))
+        #expect(job.message == 42 && job.attempt == 2)
+        #expect(ContinuousClock.now - start < .milliseconds(100))
+        try job.acknowledge()
+    }
+}
