@@ -34,6 +34,18 @@ struct ChannelPeer {
             say("got \(try subscription.receive { (payload) throws(IPCError) in payload.byteCount })")
         case "work": try Work.work(arguments[1], records: arguments[2])
         case "hold-job": try Work.hold(arguments[1])
+        case "set-latest":
+            // Four words that add up to nothing.
+            var setter = try Latest<SIMD4<Int64>>.open(arguments[1]).makeSetter()
+            for x in 0... as PartialRangeFrom<Int64> {
+                try setter.set(SIMD4(x, 2 * x, x, -4 * x))
+                if x == 0 { say("ready") }
+            }
+        case "wait-event":
+            let participant = try Event.open(arguments[1]).join()
+            say("ready")
+            try participant.wait(until: .after(.seconds(20)))
+            say("notified")
         case "join-leave":
             // Creates, joins and leaves: the channel comes and goes with its participants.
             for _ in 0..<number(2) {

@@ -58,6 +58,10 @@ enum LogLayout {
     static let queueHead = 1920
     /// UInt64, of a work queue: counts what was given back.
     static let queueReturns = 1928
+    /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
+    static let eventNotices = 1936
+    /// UInt64, of an event: counts how often all were notified.
+    static let eventRounds = 1944
     /// UInt64, 64 of them: the first frame that starts in each block of the log. By whoever's frame ends there.
     static let blockStarts = 2048
     static let blockCount = 64

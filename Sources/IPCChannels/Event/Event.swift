@@ -1,0 +1,125 @@
+import CIPCShims
+import Glibc
+public import IPC
+
+/// A channel without messages: something has happened.
+///
+/// ```swift
+/// var configurationChanged = try Event.create("configuration/changed").join()
+/// configurationChanged.notify()                                   // one process
+/// try configurationChanged.wait(until: .after(.seconds(5)))       // another
+/// ```
+///
+/// Each ``EventParticipant/notify(count:)`` ends one wait, now or later: what was not taken is counted.
+/// ``EventParticipant/notifyAll()`` ends all waits that are under way, and counts for none that come later. Nothing is
+/// ever locked, so a death leaves nothing locked: a participant that dies in a wait has taken a notice, or has not.
+public struct Event: Sendable {
+    static let pattern: UInt32 = 4
+
+    /// Such as `configuration/changed`.
+    public var name: ChannelName { channel.name }
+    private let channel: Channel
+
+    /// Creates an event, or opens it if it exists.
+    ///
+    /// - Parameter maximumParticipants: At most 1024.
+    public static func create(
+        _ name: String, lifetime: ChannelOptions.Lifetime = .whileUsed, maximumParticipants: Int = 64,
+        _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> Event {
+        try Event(
+            name,
+            ChannelOptions(lifetime: lifetime, capacity: 1, maximumReaders: maximumParticipants, maximumWriters: 1),
+            policy)
+    }
+
+    /// Opens an event that exists.
+    public static func open(_ name: String) throws(IPCError) -> Event { try Event(name, nil, .openExisting) }
+
+    private init(_ name: String, _ options: ChannelOptions?, _ policy: CreationPolicy) throws(IPCError) {
+        channel = try Channel(name, pattern: Self.pattern, "event", .bytes, options, policy)
+    }
+
+    /// Joins it, to notify and to wait.
+    public func join(waiting: Waiting = .sleeping()) throws(IPCError) -> EventParticipant {
+        let membership = try channel.join(.reader)
+        membership.finishJoining()
+        return EventParticipant(membership, waiting)
+    }
+
+    /// Removes it, whoever uses it.
+    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+}
+
+/// One that notifies, and waits for, an ``Event``. One thread at a time may use it.
+public struct EventParticipant: ~Copyable, @unchecked Sendable {
+    // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
+    private let membership: Membership
+    private let spins: Int?
+    private let place: SleepingPlace
+    private let notices: SharedWord
+    private let rounds: SharedWord
+
+    init(_ membership: consuming Membership, _ waiting: Waiting) {
+        let memory = membership.memory
+        place = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        notices = memory.word(LogLayout.eventNotices)
+        rounds = memory.word(LogLayout.eventRounds)
+        spins = waiting.spins
+        self.membership = membership
+    }
+
+    /// Ends so many waits, those under way first. Makes a system call only if somebody sleeps.
+    public func notify(count: Int = 1) {
+        guard count > 0 else { return }
+        notices.add(UInt64(count))
+        if place.flag.ordered != 0 { place.wake() }
+    }
+
+    /// Ends all waits that are under way.
+    public func notifyAll() {
+        rounds.add(1)
+        if place.flag.ordered != 0 { place.wake() }
+    }
+
+    /// Takes a notice if there is one.
+    public func tryWait() -> Bool {
+        var count = notices.published
+        while count > 0 {
+            let (isTaken, found) = notices.exchange(count, for: count - 1)
+            if isTaken { return true }
+            count = found
+        }
+        return false
+    }
+
+    /// How many notices nobody has taken yet.
+    public var pending: Int { Int(clamping: notices.published) }
+
+    /// Waits for a notice and takes it, or for the next ``notifyAll()``.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/timedOut``.
+    public func wait(until deadline: Deadline = .never) throws(IPCError) {
+        let round = rounds.published
+        var count = 0
+        while !tryWait() {
+            if rounds.published != round { return }
+            count += 1
+            guard count % 64 == 0 else {
+                ipc_pause()
+                continue
+            }
+            if deadline.hasPassed {
+                throw IPCError(
+                    .timedOut, "wait", membership.memory.name.description,
+                    advice: "nobody notified before the deadline; check that the other side lives, or allow more time")
+            }
+            guard let spins, count >= spins else {
+                if count % 1024 == 0 { sched_yield() }
+                continue
+            }
+            let (notices, rounds) = (notices, rounds)
+            place.sleep(until: deadline) { notices.published > 0 || rounds.published != round }
+        }
+    }
+}
