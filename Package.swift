@@ -19,7 +19,8 @@ let cSettings: [CSetting] = [
 // One short program for each section of the guide.
 let examples = [
     "Pipes", "NamedPipes", "SharedMemoryAndSemaphores", "MappedFiles", "MessageQueues", "Sockets", "GracefulShutdown",
-    "ReapingChildren", "LogLevel", "ProducerConsumer", "Topics",
+    "ReapingChildren", "LogLevel", "ProducerConsumer", "Topics", "WorkQueues",
+    "LatestValues", "Events",
 ]
 
 let package = Package(

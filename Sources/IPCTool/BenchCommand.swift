@@ -18,6 +18,7 @@ struct BenchCommand: ParsableCommand {
               ipc bench --mechanism pipe --mechanism unix-stream --size 64 --size 1048576
               ipc bench --baseline                        each beside the same loop in C
               ipc bench --rate 10000 --mechanism shm-futex --duration 2
+              ipc bench --scaling                         a topic with 1 to 32 writers, and 1 to 32 readers
               ipc bench --report report.html              the same as a page with charts
               ipc bench --format json > figures.json
 
@@ -52,6 +53,9 @@ struct BenchCommand: ParsableCommand {
     @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
     var baseline = false
 
+    @Flag(name: .long, help: "Measure a topic with more and more writers and readers instead.")
+    var scaling = false
+
     @Option(name: .long, help: "Shuffle the order of mechanisms and implementations by this number.")
     var seed: UInt64?
 
@@ -82,6 +86,7 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
         // First of all, while this thread is the only one: signals have to be blocked everywhere.
         let interruption = try Interruption()
+        if scaling { return try runScaling(interruption) }
         let page = try report.map { try ReportFile(path: $0) }
 
         var options = BenchmarkOptions()
@@ -119,6 +124,32 @@ struct BenchCommand: ParsableCommand {
         if result.isInterrupted { throw ExitCode(130) }
         if result.measurements.isEmpty { throw ExitCode(1) }
     }
+}
+
+extension BenchCommand {
+    private func runScaling(_ interruption: Interruption) throws {
+        let progress = ProgressLine()
+        let benchmark = ScalingBenchmark(interruption) { participant in
+            ["bench-participant", participant.isWriter ? "writer" : "reader", "\(participant.count)"]
+        }
+        var figures: [ScalingBenchmark.Figure] = []
+        for (writers, readers, isShared) in ScalingBenchmark.combinations {
+            progress.show("\(writers) writers, \(readers) readers")
+            figures.append(try benchmark.measure(writers: writers, readers: readers, isShared: isShared))
+        }
+        progress.clear()
+        print(ScalingBenchmark.table(figures))
+    }
+}
+
+/// A writer or a reader of `ipc bench --scaling`. Started by that only.
+struct BenchParticipantCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "bench-participant", shouldDisplay: false)
+
+    @Argument var role: String
+    @Argument var count: Int
+
+    func run() throws { try ScalingBenchmark.Participant(isWriter: role == "writer", count: count).run() }
 }
 
 /// One of the two processes of a measurement. Started by `ipc bench` only.

@@ -6,6 +6,6 @@ struct IPCCommand: ParsableCommand {
         commandName: "ipc",
         abstract: "Measure the ways in which processes exchange data.",
         version: "0.1.0",
-        subcommands: [BenchCommand.self, BenchWorkerCommand.self]
+        subcommands: [BenchCommand.self, BenchWorkerCommand.self, BenchParticipantCommand.self]
     )
 }

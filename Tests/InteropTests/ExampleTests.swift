@@ -54,6 +54,22 @@ import Testing
         #expect(try output("Topics") == "sum 450000.0\nsum 450000.0\n")
     }
 
+    @Test func workQueues() throws {
+        _ = channelRoot
+        #expect(try output("WorkQueues") == "took job 1\ndone 5050 of 5050\n")
+    }
+
+    @Test func latestValues() throws {
+        _ = channelRoot
+        #expect(try output("LatestValues").hasPrefix("at last 21.0 degrees, "))
+    }
+
+    @Test func events() throws {
+        _ = channelRoot
+        let line = "configuration read again\n"
+        #expect(try output("Events") == line + line + line + "server: exit code 0\n")
+    }
+
     @Test func logLevel() throws {
         let peer = try Peer(product("LogLevel"), [])
         #expect(try peer.said().hasPrefix("log level warning"))

@@ -48,6 +48,14 @@ import Testing
         }
     }
 
+    @Test func aTopicIsMeasuredWithManyWritersAndReaders() throws {
+        let run = try bench("--scaling")
+        #expect(run.status == .exited(0))
+        let lines = run.output.split(separator: "\n")
+        #expect(lines.count == 2 + ScalingBenchmark.combinations.count)
+        for line in lines.dropFirst(2) { #expect(line.contains("M/s") || line.contains("k/s"), "\(line)") }
+    }
+
     @Test func theTableAnswersTheGuidesQuestions() throws {
         let run = try bench(
             "--duration", "0.02", "--mechanism", "pipe", "--mechanism", "unix-stream", "--mechanism", "shm-futex",
