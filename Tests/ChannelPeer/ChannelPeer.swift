@@ -5,7 +5,15 @@ import IPCChannels
 
 @main
 struct ChannelPeer {
-    static func main() throws {
+    static func main() {
+        do { try run() } catch {
+            var text = "\(error)\n"
+            _ = text.withUTF8 { write(2, $0.baseAddress, $0.count) }
+            exit(1)
+        }
+    }
+
+    static func run() throws {
         let arguments = Array(CommandLine.arguments.dropFirst())
         func number(_ index: Int) -> Int { Int(arguments[index])! }
         switch arguments[0] {

@@ -31,10 +31,17 @@ import Testing
         struct Inner: BitwiseCopyable { var number: Int, place: UnsafeRawPointer }
         struct Outer: BitwiseCopyable { var count: Int, inner: Inner }
         struct Hidden: BitwiseCopyable { var maybe: UnsafeRawPointer? }
+        enum Choice: BitwiseCopyable { case nothing, address(UnsafeRawPointer) }
+        struct Chosen: BitwiseCopyable { var choice: Choice }
+        enum Plain: BitwiseCopyable { case first, second }
+        struct Allowed: BitwiseCopyable { var plain: Plain, maybe: Double?, wide: SIMD4<Float>, flag: Bool }
         let error = failure { () throws(IPCError) in _ = try Topic<Outer>.create(channelName()) }
         #expect(error?.code == .wrongType && error?.resource.hasSuffix("Outer.inner.place") == true)
         let hidden = failure { () throws(IPCError) in _ = try Topic<Hidden>.create(channelName()) }
         #expect(hidden?.code == .wrongType && hidden?.resource.hasSuffix("Hidden.maybe") == true)
+        let chosen = failure { () throws(IPCError) in _ = try Topic<Chosen>.create(channelName()) }
+        #expect(chosen?.code == .wrongType && chosen?.resource.hasSuffix("Chosen.choice") == true)
+        #expect(failure { () throws(IPCError) in _ = try MessageType.of(Allowed.self) } == nil)
     }
 
     @Test func anotherTypeIsRefusedAndBothAreNamed() throws {

@@ -85,6 +85,7 @@ import Testing
     /// What the documentation warns of; sealed memory is the way out (`sealsHoldAgainstEverybody`).
     @Test func aPeerThatShrinksANamedObjectKillsWhoTouchesIt() async {
         await #expect(processExitsWith: .signal(SIGBUS)) {
+            signal(SIGBUS, SIG_DFL)  // a sanitizer has a handler of its own
             let name = uniqueName()
             let memory = try SharedMemory.create(name, byteCount: 16_384)
             let mapping = try SharedMemory.open(name).map()

@@ -27,7 +27,10 @@ public enum TableFormat {
             "placement \(result.options.placement.rawValue), two processes for each figure",
         ]
         if let limits = result.limits {
-            let line = limits.lineRoundTrip.map { "bare cache line to and fro \(Quantity.time($0.p50)), " } ?? ""
+            let line =
+                limits.lineRoundTrip.map {
+                    "bare cache line to and fro \(Quantity.time($0.p50)) (p99 \(Quantity.time($0.p99))), "
+                } ?? ""
             lines.append("machine's limit: \(line)memory copy \(Quantity.bandwidth(limits.copyBytesPerSecond))")
         }
         return lines.joined(separator: "\n")

@@ -40,8 +40,8 @@ struct LogReader: ~Copyable {
         readers = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
         writers = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
         cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
-        // At the very beginning first, so that writers stop before what we may choose; then not before the frontier, that
-        // they may have reached by then.
+        // At the very beginning first, so that writers stop before what we may choose (a call that does not wait finds the
+        // log full for that moment); then not before the frontier, that they may have reached by then.
         if !memory.overwrites { cursor.ordered = 0 }
         position = try start.position(in: memory)
         if !memory.overwrites { cursor.ordered = position }

@@ -61,13 +61,16 @@ struct MessageType: Hashable, Sendable {
             return true
         }
         if let failure { throw failure }
-        // An optional or an enumeration of pointers shows none as a field: its name does.
-        if fields == 0,
-            ["Pointer<", "OpaquePointer", "RawPointer", "Unmanaged<", "ObjectIdentifier"].contains(where: name.contains)
-        {
+        guard fields == 0 else { return }
+        switch EnumerationMetadata(type) {
+        case .optional(let wrapped): try describe(wrapped, at: offset, path: path, &hash)
+        case .withAssociatedValues:
             throw IPCError(
                 .wrongType, "channel", path,
-                advice: "its type \(name) holds an address, which means nothing in another process")
+                advice:
+                    "its type \(name) is an enumeration with associated values, which may be addresses; send a structure"
+            )
+        case .other: break
         }
     }
 
@@ -88,6 +91,31 @@ struct MessageType: Hashable, Sendable {
             advice:
                 "it carries \(name)\(same) (\(size) bytes), but is opened for \(wanted.name) (\(wanted.size) bytes); use the same type, built from the same source"
         )
+    }
+}
+
+/// What reflection does not tell of enumerations: read from the type's metadata, as the compiler lays it out
+/// (docs/ABI/TypeMetadata.rst in the Swift repository).
+private enum EnumerationMetadata {
+    case optional(Any.Type)
+    case withAssociatedValues
+    /// No enumeration, or one of plain cases.
+    case other
+
+    init(_ type: Any.Type) {
+        let metadata = unsafe unsafeBitCast(type, to: UnsafeRawPointer.self)
+        // The kind, a pointer to the type's description, and then the generic arguments.
+        switch unsafe metadata.load(as: UInt.self) {
+        case 0x202:
+            let argument = unsafe metadata.load(fromByteOffset: 16, as: UnsafeRawPointer.self)
+            self = .optional(unsafe unsafeBitCast(argument, to: Any.Type.self))
+        case 0x201:
+            let description = unsafe metadata.load(fromByteOffset: 8, as: UnsafeRawPointer.self)
+            // Its low 24 bits count the cases with associated values.
+            let counts = unsafe description.load(fromByteOffset: 20, as: UInt32.self)
+            self = counts & 0xff_ffff == 0 ? .other : .withAssociatedValues
+        default: self = .other
+        }
     }
 }
 

@@ -31,7 +31,7 @@ public enum Waiting: Hashable, Sendable {
 /// let quote = try quotes.receive(until: .after(.seconds(1)))
 /// ```
 ///
-/// `Message` is a `BitwiseCopyable` type without pointers, or ``RawBytes``. Publishers and subscriptions are participants:
+/// `Message` is a `BitwiseCopyable` type without pointers, ``RawBytes``, or ``Coded``. Publishers and subscriptions are participants:
 /// each belongs to one thread at a time, and ends when it goes out of scope, or with its process, however that ends. What
 /// a dead one held back goes on by itself.
 ///
@@ -48,7 +48,7 @@ public struct Topic<Message>: Sendable {
     public var name: ChannelName { channel.name }
     private let channel: Channel
 
-    private init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
+    init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
         throws(IPCError)
     {
         channel = try Channel(name, pattern: Self.pattern, "topic", type, options, policy)

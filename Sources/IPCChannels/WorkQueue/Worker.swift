@@ -1,6 +1,7 @@
 import CIPCShims
 import Glibc
 public import IPC
+import Synchronization
 
 /// One worker of a ``WorkQueue``. One thread at a time may use it; its jobs may be finished on any.
 public struct Worker<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
@@ -143,6 +144,8 @@ public struct Job<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
         }
         if try memory.advanceQueueHead() {
             let writers = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+            // A fence of our own, since this process may not be registered for the sleeper's.
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
             if writers.flag.relaxed != 0 { writers.wake() }
         }
     }

@@ -1,0 +1,87 @@
+public import IPC
+
+/// Messages that are `Codable` values, written as bytes by a ``MessageCoder`` of your choice.
+///
+/// ```swift
+/// struct JSON: MessageCoder {                        // import Foundation
+///     func encode<Value: Encodable>(_ value: Value) throws -> [UInt8] { try Array(JSONEncoder().encode(value)) }
+///     func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
+///         try JSONDecoder().decode(type, from: Data(bytes))
+///     }
+/// }
+/// var publisher = try Topic<Coded<Order>>.create("orders").makePublisher()
+/// try publisher.publish(order, with: JSON())
+/// let order = try orders.receive(with: JSON(), until: .after(.seconds(1)))
+/// ```
+///
+/// Unlike a `BitwiseCopyable` value it may hold strings and arrays, and costs an allocation and two copies each.
+public enum Coded<Value: Codable>: Sendable {}
+
+/// Turns values into bytes and back. Both sides of a channel have to use the same one.
+public protocol MessageCoder {
+    func encode<Value: Encodable>(_ value: Value) throws -> [UInt8]
+    func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value
+}
+
+extension Topic {
+    /// Creates a topic of `Codable` values, or opens it if it exists; then its own options hold.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/wrongType`` if it carries another type, by name.
+    public static func create<Value>(
+        _ name: String, _ options: ChannelOptions = ChannelOptions(), _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> Topic where Message == Coded<Value> {
+        try Topic(name, .coded(Value.self), options, policy)
+    }
+
+    /// Opens a topic of `Codable` values that exists.
+    public static func open<Value>(_ name: String) throws(IPCError) -> Topic where Message == Coded<Value> {
+        try Topic(name, .coded(Value.self), nil, .openExisting)
+    }
+}
+
+extension MessageType {
+    static func coded<Value>(_ type: Value.Type) -> MessageType {
+        MessageType(name: "Codable \(String(reflecting: type))", size: 0, stride: 0, alignment: 1, fingerprint: 0)
+    }
+}
+
+extension Publisher {
+    /// Publishes a value as the bytes that `coder` makes of it.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/invalidArgument`` with what the coder threw; as ``publish(_:until:)`` otherwise.
+    public mutating func publish<Value>(
+        _ value: Value, with coder: some MessageCoder, until deadline: Deadline = .never
+    ) throws(IPCError) where Message == Coded<Value> {
+        let bytes: [UInt8]
+        do { bytes = try coder.encode(value) } catch {
+            throw IPCError(
+                .invalidArgument, "encode", writer.memory.name.description,
+                advice: "the coder refused the value: \(error)")
+        }
+        guard let payload = try unsafe writer.claim(bytes.count, until: deadline) else { try failTimedOut() }
+        unsafe bytes.withUnsafeBytes {
+            unsafe payload.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(payload), byteCount: $0.count)
+        }
+        writer.commit(bytes.count)
+    }
+}
+
+extension Subscription {
+    /// Receives the next value, waiting for it.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` with what the coder threw, and the message is passed over;
+    ///   ``IPC/IPCError/Code/timedOut``.
+    public mutating func receive<Value>(
+        with coder: some MessageCoder, until deadline: Deadline = .never
+    ) throws(IPCError) -> Value where Message == Coded<Value> {
+        let bytes = try take(until: deadline) { (_, payload) throws(IPCError) in
+            unsafe payload.withUnsafeBytes { unsafe Array($0) }
+        }
+        do { return try coder.decode(Value.self, from: bytes) } catch {
+            throw IPCError(
+                .corrupted, "decode", reader.memory.name.description,
+                advice:
+                    "the coder refused a message of \(bytes.count) bytes (\(error)); use the same coder on both sides")
+        }
+    }
+}
