@@ -58,7 +58,7 @@ enum Stream {
         }
     }
 
-    /// Receives until the end; prints for each writer how many came, or what is wrong.
+    /// Receives from `oldest`, from the `next`, or from `any` number on, until the end; prints for each writer how many came, or what is wrong.
     static func subscribe(_ name: String, from start: String) throws {
         let topic = try Topic<RawBytes>.open(name)
         var subscription = try topic.subscribe(from: start == "oldest" ? .oldest : .next)
@@ -74,7 +74,8 @@ enum Stream {
                     isOver = true
                     return nil
                 }
-                guard number == next[writer, default: 0] else {
+                // One that joins at any time begins in the middle.
+                guard number == next[writer] ?? (start == "any" ? number : 0) else {
                     return "writer \(writer): number \(number) instead of \(next[writer, default: 0])"
                 }
                 next[writer] = number + 1

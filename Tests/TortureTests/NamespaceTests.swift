@@ -34,6 +34,6 @@ import Testing
         #expect(count == 5000)
         _ = try reader.receiveAvailable { (_) throws(IPCError) in }
         try publisher.publish(message.span.bytes, until: .after(.seconds(5)))
-        #expect(ContinuousClock.now - start < .milliseconds(200))
+        #expect(ContinuousClock.now - start < .seconds(2))
     }
 }
