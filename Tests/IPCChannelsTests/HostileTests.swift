@@ -30,6 +30,8 @@ import Testing
         let rounds = 4000
 
         let scribbler = try PlainThread { () throws(IPCError) in
+            // All are at it before the first scribble.
+            while calls.load(ordering: .relaxed) < 200 { usleep(100) }
             var generator = SystemRandomNumberGenerator()
             for round in 0..<rounds {
                 let position = control.load(UInt64.self, at: LogLayout.tail)

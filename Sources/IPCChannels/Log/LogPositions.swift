@@ -50,6 +50,7 @@ extension ChannelMemory {
     /// What lies before this may have been overwritten.
     var oldestSafe: UInt64 {
         let frontier = frontier.ordered
-        return frontier > UInt64(capacity) ? frontier - UInt64(capacity) : 0
+        // A frame begins at a multiple of 32, whatever a peer stored: else no reader could ever come to be past it.
+        return frontier > UInt64(capacity) ? (frontier - UInt64(capacity)) & ~31 : 0
     }
 }

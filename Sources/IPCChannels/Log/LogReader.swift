@@ -131,8 +131,7 @@ struct LogReader: ~Copyable {
         guard position < oldest else { return false }
         // Some way on, or we would be overtaken again at once. If the blocks tell nothing of use, wherever it is that
         // writers have not passed: they will, and then tell.
-        let bound = oldest & ~31
-        position = max(LogPositions.first(memory, from: bound &+ UInt64(capacity / 4)), bound)
+        position = max(LogPositions.first(memory, from: oldest &+ UInt64(capacity / 4)), oldest)
         return true
     }
 
