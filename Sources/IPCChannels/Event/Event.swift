@@ -62,7 +62,7 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
 
     init(_ membership: consuming Membership, _ waiting: Waiting) {
         let memory = membership.memory
-        place = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        place = memory.sleepingReaders
         notices = memory.word(LogLayout.eventNotices)
         rounds = memory.word(LogLayout.eventRounds)
         spins = waiting.spins

@@ -152,6 +152,13 @@ extension ChannelMemory {
     var tail: SharedWord { word(LogLayout.tail) }
     var frontier: SharedWord { word(LogLayout.frontier) }
 
+    var sleepingReaders: SleepingPlace {
+        SleepingPlace(self, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+    }
+    var sleepingWriters: SleepingPlace {
+        SleepingPlace(self, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+    }
+
     /// Whether the frame at `position` is committed.
     func isCommitted(_ position: UInt64) -> Bool {
         unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key

@@ -124,6 +124,9 @@ enum LogLayout {
         static let gate: Int64 = 0
         static func reader(_ slot: Int) -> Int64 { 0x1_0000 + Int64(slot) }
         static func writer(_ slot: Int) -> Int64 { 0x2_0000 + Int64(slot) }
+        static func participant(_ role: Membership.Role, _ slot: Int) -> Int64 {
+            role == .reader ? reader(slot) : writer(slot)
+        }
     }
 
     @usableFromInline static let unclaimed = UInt64.max

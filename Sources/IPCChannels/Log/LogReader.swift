@@ -37,8 +37,8 @@ struct LogReader: ~Copyable {
         stride = UInt64(memory.capacity / 8)
         isShared = memory.hasSharedWriters
         tail = memory.tail
-        readers = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
-        writers = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+        readers = memory.sleepingReaders
+        writers = memory.sleepingWriters
         cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
         // At the very beginning first, so that writers stop before what we may choose (a call that does not wait finds the
         // log full for that moment); then not before the frontier, that they may have reached by then.
@@ -161,9 +161,9 @@ struct LogReader: ~Copyable {
             }
             // A claim that is not committed may be a dead writer's: nobody would wake us.
             if isClaimed { try Recovery.tryRun(memory) }
-            let (log, mask, key, position) = unsafe (log, mask, key, position)
+            let (memory, position) = (memory, position)
             readers.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) {
-                unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
+                memory.isCommitted(position)
             }
             if overwrites, position < memory.oldestSafe { return true }
         }
@@ -177,89 +177,5 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     func failCorrupted() throws(IPCError) -> Never {
         throw memory.corrupted("the frame at \(position) is larger than the log allows")
-    }
-}
-
-/// What a reader needs where messages may be overwritten under it: a copy of each, and the numbers that tell of a gap.
-@safe @usableFromInline
-final class OverrunGuard {
-    private let memory: ChannelMemory
-    /// For each writer's slot, the number of the message that comes next; nil before the first.
-    private var expected: [UInt64?]
-    @usableFromInline var missed: UInt64 = 0
-    /// The last payload that was taken.
-    @usableFromInline private(set) var copy: UnsafeMutableRawPointer
-    private var capacity = 256
-
-    init(_ memory: ChannelMemory) {
-        self.memory = memory
-        expected = (0..<memory.writerSlots).map { memory.writer($0, LogLayout.WriterSlot.sequence).published }
-        if !memory.hasSharedWriters { expected[0] = nil }
-        unsafe copy = .allocate(byteCount: capacity, alignment: LogLayout.Frame.alignment)
-    }
-
-    deinit { unsafe copy.deallocate() }
-
-    /// Counts what is missing before this frame.
-    @usableFromInline
-    func see(_ header: FrameHeader) {
-        let writer = Int(header.writer)
-        guard writer < expected.count else { return }
-        if let next = expected[writer], header.sequence > next { missed &+= header.sequence - next }
-        expected[writer] = header.sequence &+ 1
-    }
-
-    /// Copies a payload; false if it was overwritten meanwhile.
-    @usableFromInline
-    func take(_ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64) -> Bool {
-        let count = Int(header.length)
-        if capacity < count {
-            unsafe copy.deallocate()
-            capacity = count * 2
-            unsafe copy = .allocate(byteCount: capacity, alignment: LogLayout.Frame.alignment)
-        }
-        unsafe copy.copyMemory(from: payload, byteCount: count)
-        // Acquiring, and pairs with the writer's fence: if we copied new bytes, we see the frontier that covers them.
-        atomicMemoryFence(ordering: .acquiring)
-        guard position >= memory.oldestSafe else { return false }
-        see(header)
-        return true
-    }
-}
-
-/// Where a new subscription begins.
-public enum SubscriptionStart: Hashable, Sendable {
-    /// With the next message that is published.
-    case next
-    /// With the oldest that is still kept.
-    case oldest
-    /// With the last so many of those that are kept, or all if there are fewer.
-    case last(Int)
-    /// At a position of an earlier subscription of the same channel: ``Subscription/position``.
-    case position(UInt64)
-
-    func position(in memory: ChannelMemory) throws(IPCError) -> UInt64 {
-        let end = memory.hasSharedWriters ? memory.tail.published : try LogPositions.end(memory).position
-        switch self {
-        case .next: return end
-        case .oldest: return LogPositions.first(memory, from: memory.oldestSafe)
-        case .position(let wanted):
-            let oldest = memory.oldestSafe
-            guard wanted % 32 == 0, wanted >= oldest, wanted <= end, wanted == end || memory.isCommitted(wanted) else {
-                throw IPCError(
-                    .invalidArgument, "subscribe", memory.name.description,
-                    advice: "position \(wanted) is not kept any more, or no message begins there; start at .oldest")
-            }
-            return wanted
-        case .last(let count):
-            guard count > 0 else { return end }
-            var recent: [UInt64] = []
-            var position = LogPositions.first(memory, from: memory.oldestSafe)
-            while position < end, let header = try LogPositions.frame(memory, at: position) {
-                if header.kind == LogLayout.Kind.message { recent.append(position) }
-                position &+= UInt64(header.units) * 32
-            }
-            return recent.count <= count ? recent.first ?? end : recent[recent.count - count]
-        }
     }
 }

@@ -9,7 +9,7 @@ extension LogWriter {
     /// - Returns: False if there was none until the deadline.
     @usableFromInline @inline(never)
     mutating func makeRoom(upTo end: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
-        let place = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+        let place = memory.sleepingWriters
         var spins = 0
         var slice = MonotonicClock.now &+ SleepingPlace.slice
         while true {

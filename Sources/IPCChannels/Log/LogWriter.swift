@@ -49,7 +49,7 @@ struct LogWriter: ~Copyable {
         intentPosition = memory.writer(slot, LogLayout.WriterSlot.intentPosition)
         intentLength = memory.writer(slot, LogLayout.WriterSlot.intentLength)
         slotSequence = memory.writer(slot, LogLayout.WriterSlot.sequence)
-        readers = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        readers = memory.sleepingReaders
         limit = 0
         sequence = slotSequence.relaxed
         position = 0
@@ -67,7 +67,6 @@ struct LogWriter: ~Copyable {
 
     @usableFromInline @inline(never)
     func end() {
-        if claimed > 0, isShared { giveUp() }
         if !isShared { publishEnd(position) }
     }
 
@@ -121,20 +120,8 @@ struct LogWriter: ~Copyable {
     /// Gives up what was claimed: readers pass over it.
     @usableFromInline
     mutating func abandon() {
-        if isShared, claimed > 0 { giveUp() }
+        if isShared { commit(Int(claimed) - LogLayout.Frame.headerSize, kind: LogLayout.Kind.skipped) }
         claimed = 0
-    }
-
-    private func giveUp() {
-        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let header = FrameHeader(
-            length: UInt32(claimed) - 32, kind: LogLayout.Kind.skipped, sequence: sequence, writer: slot,
-            units: UInt32(claimed / 32))
-        unsafe header.store(at: frame)
-        unsafe SharedWord(frame).published = position ^ key
-        slotSequence.published = sequence &+ 1
-        intentPosition.published = LogLayout.unclaimed
-        if readers.flag.ordered != 0 { readers.wake() }
     }
 
     @inlinable @inline(__always)

@@ -10,7 +10,8 @@ struct Membership: ~Copyable {
     let memory: ChannelMemory
     let role: Role
     let slot: Int
-    /// Joins a channel, made by `create` if there is none, or if its last participant is about to take it away.
+
+    /// Joins a channel that exists. One whose last participant has left, but has not taken it away, is taken away first.
     ///
     /// - Throws: ``IPC/IPCError/Code/limitReached`` if all slots are taken; ``IPC/IPCError/Code/addressInUse`` if there
     ///   is another exclusive writer.
@@ -51,7 +52,7 @@ struct Membership: ~Copyable {
         let count = isExclusive ? 1 : isReader ? memory.readerSlots : memory.writerSlots
         _ = try Recovery.run(memory)
         for slot in 0..<count {
-            let byte = isReader ? LogLayout.LockByte.reader(slot) : LogLayout.LockByte.writer(slot)
+            let byte = LogLayout.LockByte.participant(role, slot)
             guard memory.state(role, slot).relaxed == 0,
                 try ByteLock.tryTake(memory.descriptor, byte, memory.name.description)
             else { continue }
@@ -85,7 +86,7 @@ struct Membership: ~Copyable {
     func leave() {
         guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
         KillPoint.reach(.leaveSlot)
-        let byte = role == .reader ? LogLayout.LockByte.reader(slot) : LogLayout.LockByte.writer(slot)
+        let byte = LogLayout.LockByte.participant(role, slot)
         if memory.pattern == QueuedWork.pattern, role == .reader { try? memory.returnWork(of: slot) }
         memory.clear(role, slot)
         ByteLock.release(memory.descriptor, byte)
@@ -156,7 +157,7 @@ extension ChannelMemory {
 
     /// Whether the owner of a taken slot lives, by the kernel's word.
     func isAlive(_ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
-        let byte = role == .reader ? LogLayout.LockByte.reader(slot) : LogLayout.LockByte.writer(slot)
+        let byte = LogLayout.LockByte.participant(role, slot)
         return try ByteLock.isTaken(descriptor, byte, name.description)
     }
 }

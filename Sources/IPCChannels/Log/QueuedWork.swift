@@ -91,6 +91,6 @@ extension ChannelMemory {
 
     func tellOfReturns() {
         queueReturns.add(1)
-        SleepingPlace(self, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes).wake()
+        sleepingReaders.wake()
     }
 }

@@ -25,8 +25,8 @@ enum Recovery {
         }
         if found {
             // The dead may have committed, or read, without waking anyone.
-            SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes).wake()
-            SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes).wake()
+            memory.sleepingReaders.wake()
+            memory.sleepingWriters.wake()
         }
         return found
     }
@@ -97,50 +97,5 @@ enum Recovery {
         KillPoint.reach(.recoverSkip)
         sequence.relaxed &+= 1
         return true
-    }
-}
-
-/// The header of a frame but for its stamp, loaded once: what another process may write is checked on the copy.
-@usableFromInline
-struct FrameHeader {
-    @usableFromInline let length: UInt32
-    @usableFromInline let kind: UInt32
-    @usableFromInline let sequence: UInt64
-    @usableFromInline let writer: UInt32
-    @usableFromInline let units: UInt32
-
-    @inlinable @inline(__always)
-    init(length: UInt32, kind: UInt32, sequence: UInt64, writer: UInt32, units: UInt32) {
-        self.length = length
-        self.kind = kind
-        self.sequence = sequence
-        self.writer = writer
-        self.units = units
-    }
-
-    @inlinable @inline(__always)
-    init(_ frame: UnsafeMutableRawPointer) {
-        // Two words each: length and kind, writer and units.
-        let first = unsafe SharedWord(frame + LogLayout.Frame.length).relaxed
-        let second = unsafe SharedWord(frame + LogLayout.Frame.writer).relaxed
-        length = UInt32(truncatingIfNeeded: first)
-        kind = UInt32(truncatingIfNeeded: first >> 32)
-        sequence = unsafe SharedWord(frame + LogLayout.Frame.sequence).relaxed
-        writer = UInt32(truncatingIfNeeded: second)
-        units = UInt32(truncatingIfNeeded: second >> 32)
-    }
-
-    @inlinable @inline(__always)
-    func store(at frame: UnsafeMutableRawPointer) {
-        unsafe SharedWord(frame + LogLayout.Frame.length).relaxed = UInt64(length) | UInt64(kind) << 32
-        unsafe SharedWord(frame + LogLayout.Frame.sequence).relaxed = sequence
-        unsafe SharedWord(frame + LogLayout.Frame.writer).relaxed = UInt64(writer) | UInt64(units) << 32
-    }
-
-    /// Whether a reader may use it: nothing leads outside of the half of the log that a frame may take.
-    @inlinable @inline(__always)
-    func isValid(capacity: Int) -> Bool {
-        let size = Int(units) &* LogLayout.Frame.alignment
-        return Int(length) &+ LogLayout.Frame.headerSize <= size && size <= capacity / 2
     }
 }

@@ -20,7 +20,7 @@ struct SleepingPlace: @unchecked Sendable {
         unsafe self.wakes = memory.half(wakes)
     }
 
-    /// Whether this process takes part in ``barrier()``s. If not, its wakers need fences of their own.
+    /// Whether the kernel makes a sleeper's fence in this process too. If not, its wakers need fences of their own.
     @usableFromInline static let isRegistered = ipc_barrier_register() == 0
 
     /// How long a sleep lasts at most, in nanoseconds, before the sleeper looks again: whoever commits may be killed

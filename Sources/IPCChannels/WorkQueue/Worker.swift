@@ -27,7 +27,7 @@ public struct Worker<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut``.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
-        let readers = SleepingPlace(memory, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        let readers = memory.sleepingReaders
         var count = 0
         while true {
             if let job = try tryNext() { return job }
@@ -143,7 +143,7 @@ public struct Job<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
                 advice: "this job was given back when its worker left; finish jobs before the worker")
         }
         if try memory.advanceQueueHead() {
-            let writers = SleepingPlace(memory, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+            let writers = memory.sleepingWriters
             // A fence of our own, since this process may not be registered for the sleeper's.
             atomicMemoryFence(ordering: .sequentiallyConsistent)
             if writers.flag.relaxed != 0 { writers.wake() }
