@@ -96,7 +96,7 @@ let package = Package(
             ),
             .executableTarget(
                 name: "ChannelPeer",
-                dependencies: ["IPC", "IPCChannels"],
+                dependencies: ["IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system")],
                 path: "Tests/ChannelPeer",
                 swiftSettings: plainSettings
             ),
@@ -128,7 +128,10 @@ let package = Package(
             ),
             .testTarget(
                 name: "TortureTests",
-                dependencies: ["ChannelPeer", "IPC", "IPCChannels", "TestSupport"],
+                dependencies: [
+                    "ChannelPeer", "IPC", "IPCChannels", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
                 swiftSettings: plainSettings
             ),
             .testTarget(

@@ -42,6 +42,10 @@ struct ChannelPeer {
             say("got \(try subscription.receive { (payload) throws(IPCError) in payload.byteCount })")
         case "work": try Work.work(arguments[1], records: arguments[2])
         case "hold-job": try Work.hold(arguments[1])
+        case "serve": try Calls.serve(arguments[1])
+        case "hold-call": try Calls.hold(arguments[1])
+        case "call": try Calls.call(arguments[1], count: number(2), retries: number(3))
+        case "begin-call": try Calls.leave(arguments[1])
         case "set-latest":
             // Four words that add up to nothing.
             var setter = try Latest<SIMD4<Int64>>.open(arguments[1]).makeSetter()

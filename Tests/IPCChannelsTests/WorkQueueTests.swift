@@ -10,11 +10,6 @@ import Testing
             maximumAttempts: attempts)
     }
 
-    private func acknowledgement(_ job: consuming Job<UInt64>) -> IPCError? {
-        do throws(IPCError) { try job.acknowledge() } catch { return error }
-        return nil
-    }
-
     @Test func eachMessageGoesToOneWorkerInOrder() throws {
         let queue = try queue()
         var producer = try queue.makeProducer()
@@ -93,19 +88,53 @@ import Testing
         try producer.send(sent, until: .after(.seconds(1)))
     }
 
-    @Test func aJobOutlivesItsWorkerButIsNotItsAnyMore() throws {
+    @Test func aJobKeepsItsWorkersPlace() throws {
         let queue = try queue()
         var producer = try queue.makeProducer()
         try producer.send(5)
         var worker = try queue.makeWorker()
         let job = try worker.next()
         worker.close()
-        let lost = acknowledgement(job)
-        #expect(lost?.code == .notFound)
         var other = try queue.makeWorker()
-        let again = try other.next(until: .immediate)
-        #expect(again.message == 5 && again.attempt == 2)
-        try again.acknowledge()
+        let none = try other.tryNext() == nil
+        #expect(none)
+        try job.acknowledge()
+        let stillNone = try other.tryNext() == nil
+        #expect(stillNone)
+    }
+
+    @Test func bytesOfAnyLength() throws {
+        let queue = try WorkQueue<RawBytes>.create(
+            channelName(), ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: 65_536), maximumAttempts: 1)
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        for count in [0, 1, 31, 32, 33, 1000, 30_000] {
+            try producer.send([UInt8](repeating: UInt8(count % 251), count: count).span.bytes)
+            let job = try worker.next(until: .immediate)
+            let isRight = try job.withBytes { (bytes) throws(IPCError) in
+                bytes.byteCount == count
+                    && (0..<count).allSatisfy { bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) == count % 251 }
+            }
+            #expect(isRight)
+            try job.acknowledge()
+        }
+        let tooLarge = failure { () throws(IPCError) in
+            try producer.send([UInt8](repeating: 0, count: 40_000).span.bytes)
+        }
+        #expect(tooLarge?.code == .messageTooLarge)
+
+        // Dead letters are bytes as well.
+        try producer.send(([1, 2, 3] as [UInt8]).span.bytes)
+        try worker.next(until: .immediate).reject()
+        let none = try worker.tryNext() == nil
+        #expect(none)
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<RawBytes>.remove(letters.name.description) }
+        var reader = try letters.makeWorker()
+        let letter = try reader.next(until: .immediate)
+        let count = letter.byteCount
+        #expect(count == 3)
+        try letter.acknowledge()
     }
 
     @Test func aTopicIsNoQueue() throws {

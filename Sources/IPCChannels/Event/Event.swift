@@ -60,7 +60,7 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     private let notices: SharedWord
     private let rounds: SharedWord
 
-    init(_ membership: consuming Membership, _ waiting: Waiting) {
+    init(_ membership: Membership, _ waiting: Waiting) {
         let memory = membership.memory
         place = memory.sleepingReaders
         notices = memory.word(LogLayout.eventNotices)

@@ -23,6 +23,9 @@ enum KillPoint: String, CaseIterable {
     case recoverWork = "recover.work"
     case workTaken = "work.taken"
     case workDone = "work.done"
+    case callAnswered = "call.answered"
+    case callReplied = "call.replied"
+    case callWithdrawn = "call.withdrawn"
     case leaveSlot = "leave.slot"
     case removeFlag = "remove.flag"
 

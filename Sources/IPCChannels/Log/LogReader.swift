@@ -27,7 +27,7 @@ struct LogReader: ~Copyable {
 
     var memory: ChannelMemory { membership.memory }
 
-    init(_ membership: consuming Membership, from start: SubscriptionStart) throws(IPCError) {
+    init(_ membership: Membership, from start: SubscriptionStart) throws(IPCError) {
         let memory = membership.memory
         unsafe log = memory.log
         mask = memory.mask

@@ -26,7 +26,7 @@ extension LogWriter {
                 slice = MonotonicClock.now &+ SleepingPlace.slice
                 if try Recovery.tryRun(memory) { continue }
                 // Or it acknowledged, and died before it moved the head.
-                if memory.pattern == QueuedWork.pattern, try memory.advanceQueueHead() { continue }
+                if memory.carriesWork, try memory.advanceWorkHead() { continue }
             }
             if deadline.hasPassed { return false }
             place.sleep(until: deadline) { room() >= end }
@@ -49,7 +49,7 @@ extension LogWriter {
     private func room() -> UInt64 {
         let capacity = UInt64(memory.capacity)
         var lowest = UInt64.max - capacity
-        if memory.pattern == QueuedWork.pattern { lowest = min(lowest, memory.queueHead.ordered) }
+        if memory.carriesWork { lowest = min(lowest, memory.workHead.ordered, memory.workScan.ordered) }
         if !memory.overwrites {
             for slot in 0..<memory.usedReaders {
                 lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)

@@ -8,7 +8,7 @@ import Synchronization
 /// compare-and-swap, after it wrote down in its slot what it is about to claim, so that its death leaves no riddle.
 @safe @usableFromInline
 struct LogWriter: ~Copyable {
-    private let membership: Membership
+    let membership: Membership
     // Copies of what the hot path needs, so that it loads them from this struct alone.
     @usableFromInline let log: UnsafeMutableRawPointer
     @usableFromInline let mask: UInt64
@@ -34,7 +34,7 @@ struct LogWriter: ~Copyable {
 
     var memory: ChannelMemory { membership.memory }
 
-    init(_ membership: consuming Membership) throws(IPCError) {
+    init(_ membership: Membership) throws(IPCError) {
         let memory = membership.memory
         let slot = membership.slot
         unsafe log = memory.log

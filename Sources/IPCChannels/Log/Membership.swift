@@ -3,13 +3,21 @@ import IPC
 import Synchronization
 
 /// A participant's slot in a channel, and the lock on it that the kernel drops when the participant is no more.
+///
+/// A class, since what a participant hands out (a job, a call) keeps its slot until that is finished.
 @usableFromInline
-struct Membership: ~Copyable {
+final class Membership: Sendable {
     enum Role { case reader, writer }
 
     let memory: ChannelMemory
     let role: Role
     let slot: Int
+
+    private init(_ memory: ChannelMemory, _ role: Role, _ slot: Int) {
+        self.memory = memory
+        self.role = role
+        self.slot = slot
+    }
 
     /// Joins a channel that exists. One whose last participant has left, but has not taken it away, is taken away first.
     ///
@@ -32,7 +40,7 @@ struct Membership: ~Copyable {
             do throws(IPCError) {
                 let slot = try takeSlot(memory, role)
                 memory.ownSlot = (role, slot)
-                return Membership(memory: memory, role: role, slot: slot)
+                return Membership(memory, role, slot)
             } catch {
                 memory.unlockGate()
                 throw error
@@ -80,14 +88,11 @@ struct Membership: ~Copyable {
         )
     }
 
-    @inlinable deinit { leave() }
-
-    @usableFromInline @inline(never)
-    func leave() {
+    deinit {
         guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
         KillPoint.reach(.leaveSlot)
         let byte = LogLayout.LockByte.participant(role, slot)
-        if memory.pattern == QueuedWork.pattern, role == .reader { try? memory.returnWork(of: slot) }
+        try? memory.giveUpWork(of: role, slot)
         memory.clear(role, slot)
         ByteLock.release(memory.descriptor, byte)
         _ = try? Recovery.run(memory)

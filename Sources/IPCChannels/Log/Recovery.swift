@@ -10,15 +10,17 @@ enum Recovery {
     @discardableResult
     static func run(_ memory: ChannelMemory) throws(IPCError) -> Bool {
         var found = false
+        memory.workScan.ordered = .max  // whoever held it, under the gate as we are, is dead
         for slot in 0..<memory.usedReaders where memory.state(.reader, slot).relaxed != 0 {
             guard try isDead(memory, .reader, slot) else { continue }
-            if memory.pattern == QueuedWork.pattern { try memory.returnWork(of: slot) }
+            try memory.giveUpWork(of: .reader, slot)
             memory.clear(.reader, slot)
             found = true
         }
         for slot in 0..<memory.usedWriters where memory.state(.writer, slot).relaxed != 0 {
             guard try isDead(memory, .writer, slot) else { continue }
             guard try giveUpClaim(memory, slot) else { continue }
+            try memory.giveUpWork(of: .writer, slot)
             KillPoint.reach(.recoverSlot)
             memory.clear(.writer, slot)
             found = true

@@ -7,7 +7,7 @@ struct Channel: Sendable {
     private let pattern: UInt32
     /// What people call the pattern.
     private let kind: String
-    private let type: MessageType
+    let type: MessageType
     /// What to create it with; nil if it has to exist.
     private let options: ChannelOptions?
 
@@ -18,7 +18,9 @@ struct Channel: Sendable {
     ) throws(IPCError) {
         try self.init(ChannelName(name), in: .root(.current), pattern, kind, type, options)
         try create(mayExist: policy == .openExisting)
-        try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
+        try meetingRemoval { () throws(IPCError) in
+            try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
+        }
     }
 
     /// One without a name, on the descriptors of its files; they have to stay open while it is used.
@@ -56,15 +58,23 @@ struct Channel: Sendable {
 
     /// Joins it, made anew if its last participant took it away.
     func join(_ role: Membership.Role, logAccess: MemoryAccess? = nil) throws(IPCError) -> Membership {
-        while true {
+        try meetingRemoval { () throws(IPCError) in
             try create(mayExist: true)
-            do throws(IPCError) {
-                return try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
-            } catch  where error.code == .notFound && options != nil {
-                continue
+            return try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
+        }
+    }
+
+    /// Runs `body` again if the channel's last participant took it away in the middle of it, and we may make it anew.
+    private func meetingRemoval<Value>(_ body: () throws(IPCError) -> Value) throws(IPCError) -> Value {
+        while true {
+            do throws(IPCError) { return try body() } catch  where error.code == .notFound && options != nil {
+                try create(mayExist: true)
             }
         }
     }
+
+    /// Bytes of its log, by its creator's choice.
+    func capacity() throws(IPCError) -> Int { try ChannelMemory(name, in: place, logAccess: .readOnly).capacity }
 
     /// Removes a channel, whoever uses it: they go on among themselves, and new ones get a new channel.
     static func remove(_ name: String) throws(IPCError) {

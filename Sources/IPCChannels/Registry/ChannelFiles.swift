@@ -80,6 +80,7 @@ enum ChannelFiles {
         control.store(type.fingerprint, at: Fixed.typeFingerprint)
         control.store(UInt32(type.name.utf8.count), at: Fixed.typeNameLength)
         for (index, byte) in type.name.utf8.enumerated() { control.store(byte, at: Fixed.typeName + index) }
+        control.store(UInt64.max, at: LogLayout.workScan)
         for slot in 0..<options.maximumReaders {
             control.store(UInt64.max, at: LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.cursor)
         }

@@ -18,11 +18,7 @@ struct MessageType: Hashable, Sendable {
         let name = String(reflecting: type)
         var hash = Fingerprint()
         try describe(type, at: 0, path: name, &hash)
-        guard name.utf8.count <= LogLayout.Fixed.typeNameCapacity else {
-            throw IPCError(
-                .wrongType, "channel", name,
-                advice: "the name of a message's type has at most \(LogLayout.Fixed.typeNameCapacity) bytes")
-        }
+        try checkLength(name)
         guard MemoryLayout<Value>.alignment <= LogLayout.Frame.alignment else {
             throw IPCError(
                 .wrongType, "channel", name,
@@ -31,6 +27,24 @@ struct MessageType: Hashable, Sendable {
         return MessageType(
             name: name, size: MemoryLayout<Value>.size, stride: MemoryLayout<Value>.stride,
             alignment: MemoryLayout<Value>.alignment, fingerprint: hash.value)
+    }
+
+    /// What a service carries.
+    static func call(_ request: MessageType, _ reply: MessageType, failure: MessageType) throws(IPCError) -> MessageType {
+        let name = "(\(request.name)) throws(\(failure.name)) -> \(reply.name)"
+        try checkLength(name)
+        var hash = Fingerprint()
+        for type in [request, reply, failure] { hash.add(type.fingerprint) }
+        return MessageType(
+            name: name, size: request.size, stride: reply.size, alignment: 1, fingerprint: hash.value)
+    }
+
+    private static func checkLength(_ name: String) throws(IPCError) {
+        guard name.utf8.count <= LogLayout.Fixed.typeNameCapacity else {
+            throw IPCError(
+                .wrongType, "channel", name,
+                advice: "the name of a message's type has at most \(LogLayout.Fixed.typeNameCapacity) bytes")
+        }
     }
 
     private static func describe(

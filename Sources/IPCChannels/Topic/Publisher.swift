@@ -65,9 +65,7 @@ extension Publisher where Message == RawBytes {
     @inlinable @inline(__always)
     mutating func put(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
         guard let payload = try unsafe writer.claim(bytes.byteCount, until: deadline) else { return false }
-        unsafe bytes.withUnsafeBytes { source in
-            if let base = source.baseAddress { unsafe payload.copyMemory(from: base, byteCount: source.count) }
-        }
+        unsafe payload.copyBytes(of: bytes)
         writer.commit(bytes.byteCount)
         return true
     }
@@ -98,5 +96,14 @@ extension Publisher where Message == RawBytes {
             throw error
         }
         writer.commit(unsafe span.finalize(for: buffer))
+    }
+}
+
+extension UnsafeMutableRawPointer {
+    @inlinable @inline(__always)
+    func copyBytes(of bytes: RawSpan) {
+        unsafe bytes.withUnsafeBytes { source in
+            if let base = source.baseAddress { unsafe copyMemory(from: base, byteCount: source.count) }
+        }
     }
 }

@@ -3,6 +3,8 @@ public import IPC
 /// A channel whose every message goes to exactly one worker, which acknowledges it.
 ///
 /// ```swift
+/// struct Order: BitwiseCopyable { var number: UInt32 }
+///
 /// // Any number of processes:
 /// var producer = try WorkQueue<Order>.create("orders").makeProducer()
 /// try producer.send(Order(number: 7))
@@ -19,52 +21,44 @@ public import IPC
 ///
 /// A slow worker holds nobody up until the log is full: then its job, the oldest, holds back the producers, which wait or
 /// fail as their call says. Work comes in the order in which it was sent, but for what was given back.
-public struct WorkQueue<Message: BitwiseCopyable>: Sendable {
+///
+/// `Message` is a `BitwiseCopyable` type without pointers, or ``RawBytes``.
+public struct WorkQueue<Message>: Sendable {
     /// Such as `orders`.
-    public let name: ChannelName
+    public var name: ChannelName { channel.name }
     /// How often a message is handed out at most.
     public let maximumAttempts: Int
     private let channel: Channel
 
-    /// Creates a queue, or opens it if it exists; then its own options hold.
-    ///
-    /// - Parameters:
-    ///   - options: As for a topic; a queue never overwrites.
-    ///   - maximumAttempts: After so many, work goes to the dead letters; at most 65,535. Every worker decides for itself.
-    /// - Throws: As ``Topic/create(_:_:_:)``.
-    public static func create(
-        _ name: String, _ options: ChannelOptions = ChannelOptions(writers: .shared, lifetime: .kept),
-        maximumAttempts: Int = 5, _ policy: CreationPolicy = .openExisting
-    ) throws(IPCError) -> WorkQueue {
-        guard options.overflow == .block else {
+    /// What a queue is created with where nothing is said.
+    public static var defaultOptions: ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
+
+    private init(
+        _ name: String, _ type: MessageType, _ options: ChannelOptions?, _ maximumAttempts: Int,
+        _ policy: CreationPolicy
+    ) throws(IPCError) {
+        guard options?.overflow != .overwrite else {
             throw IPCError(
                 .invalidArgument, "create queue", name, advice: "a work queue loses nothing: it cannot overwrite")
         }
-        return try WorkQueue(name, options, maximumAttempts, policy)
-    }
-
-    /// Opens a queue that exists.
-    public static func open(_ name: String, maximumAttempts: Int = 5) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, nil, maximumAttempts, .openExisting)
-    }
-
-    private init(_ name: String, _ options: ChannelOptions?, _ maximumAttempts: Int, _ policy: CreationPolicy)
-        throws(IPCError)
-    {
-        guard (1...65_535).contains(maximumAttempts) else {
+        guard (1...65_534).contains(maximumAttempts) else {
             throw IPCError(
                 .invalidArgument, "open queue", name,
-                advice: "\(maximumAttempts) attempts are asked for; there are 1 to 65535")
+                advice: "\(maximumAttempts) attempts are asked for; there are 1 to 65534")
         }
-        channel = try Channel(
-            name, pattern: QueuedWork.pattern, "work queue", MessageType.of(Message.self), options, policy)
-        self.name = channel.name
+        channel = try Channel(name, pattern: Work.queuePattern, "work queue", type, options, policy)
         self.maximumAttempts = maximumAttempts
     }
 
+    /// The bytes of each message; nil if they vary.
+    var messageSize: Int? { channel.type == .bytes ? nil : channel.type.size }
+
     /// The queue of what was handed out too often: `NAME/dead-letters`. It is kept until it is removed.
     public func deadLetters() throws(IPCError) -> WorkQueue {
-        try WorkQueue.create(name.description + "/dead-letters", maximumAttempts: maximumAttempts)
+        var options = Self.defaultOptions
+        options.capacity = try channel.capacity()
+        return try WorkQueue(
+            name.description + "/dead-letters", channel.type, options, maximumAttempts, .openExisting)
     }
 
     /// Joins as a producer.
@@ -72,46 +66,44 @@ public struct WorkQueue<Message: BitwiseCopyable>: Sendable {
 
     /// Joins as a worker.
     public func makeWorker(waiting: Waiting = .sleeping()) throws(IPCError) -> Worker<Message> {
-        let membership = try channel.join(.reader, logAccess: .readWrite)
-        membership.finishJoining()
-        return Worker(membership, self, waiting)
+        Worker(try channel.join(.reader, logAccess: .readWrite), self, waiting)
     }
 
     /// Removes a queue and what is in it; its dead letters stay.
     public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
 }
 
-/// One writer of a ``WorkQueue``. One thread at a time may use it.
-public struct Producer<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
-    // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private var writer: LogWriter
-
-    init(_ writer: consuming LogWriter) { self.writer = writer }
-
-    /// Sends a message to whichever worker is free first.
+extension WorkQueue where Message: BitwiseCopyable {
+    /// Creates a queue of values, or opens it if it exists; then its own options hold.
     ///
-    /// - Parameter deadline: How long to wait while the log is full of work that is not done.
-    /// - Throws: ``IPC/IPCError/Code/timedOut``, and it was not sent.
-    public mutating func send(_ message: Message, until deadline: Deadline = .never) throws(IPCError) {
-        guard try put(message, until: deadline) else {
-            throw IPCError(
-                .timedOut, "send", writer.memory.name.description,
-                advice: "the queue is full of work that is not done; add workers, allow more time, or enlarge its log")
-        }
+    /// - Parameters:
+    ///   - options: As for a topic; a queue never overwrites.
+    ///   - maximumAttempts: After so many, work goes to the dead letters; at most 65,534. Every worker decides for itself.
+    /// - Throws: As ``Topic/create(_:_:_:)``.
+    public static func create(
+        _ name: String, _ options: ChannelOptions = defaultOptions, maximumAttempts: Int = 5,
+        _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, MessageType.of(Message.self), options, maximumAttempts, policy)
     }
 
-    /// Sends a message if there is room now.
-    public mutating func trySend(_ message: Message) throws(IPCError) -> Bool { try put(message, until: .immediate) }
+    /// Opens a queue of values that exists.
+    public static func open(_ name: String, maximumAttempts: Int = 5) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, MessageType.of(Message.self), nil, maximumAttempts, .openExisting)
+    }
+}
 
-    private mutating func put(_ message: Message, until deadline: Deadline) throws(IPCError) -> Bool {
-        let count = QueuedWork.prefixSize + MemoryLayout<Message>.size
-        guard let payload = try unsafe writer.claim(count, until: deadline) else { return false }
-        unsafe SharedWord(payload).relaxed = QueuedWork.State(QueuedWork.State.available, attempts: 0).word
-        unsafe (payload + QueuedWork.prefixSize).storeBytes(of: message, as: Message.self)
-        writer.commit(count)
-        return true
+extension WorkQueue where Message == RawBytes {
+    /// Creates a queue of bytes, or opens it if it exists; then its own options hold.
+    public static func create(
+        _ name: String, _ options: ChannelOptions = defaultOptions, maximumAttempts: Int = 5,
+        _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, .bytes, options, maximumAttempts, policy)
     }
 
-    /// Leaves the queue; what was sent stays.
-    public consuming func close() {}
+    /// Opens a queue of bytes that exists.
+    public static func open(_ name: String, maximumAttempts: Int = 5) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, .bytes, nil, maximumAttempts, .openExisting)
+    }
 }

@@ -1,161 +1,113 @@
-import CIPCShims
-import Glibc
 public import IPC
-import Synchronization
 
 /// One worker of a ``WorkQueue``. One thread at a time may use it; its jobs may be finished on any.
-public struct Worker<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
+public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private let membership: Membership
+    private var taker: WorkTaker
     private let queue: WorkQueue<Message>
-    private let spins: Int?
-    private let cursor: SharedWord
-    /// What lies before was looked at, unless something was given back since.
-    private var position: UInt64 = 0
-    private var returns: UInt64 = 0
 
-    private var memory: ChannelMemory { membership.memory }
-
-    init(_ membership: consuming Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {
-        cursor = membership.memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
-        self.membership = membership
+    init(_ membership: Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {
+        taker = WorkTaker(membership, waiting)
         self.queue = queue
-        spins = waiting.spins
     }
 
     /// Takes the next job, waiting for it.
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut``.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
-        let readers = memory.sleepingReaders
-        var count = 0
-        while true {
-            if let job = try tryNext() { return job }
-            if deadline.hasPassed {
-                throw IPCError(
-                    .timedOut, "next job", memory.name.description,
-                    advice: "no work came before the deadline; check that a producer lives, or allow more time")
-            }
-            count += 1
-            guard let spins, count > spins / 64 else {
-                for _ in 0..<64 { ipc_pause() }
-                if count % 16 == 0 { sched_yield() }
-                continue
-            }
-            // What a dead worker had is work for us, and a dead producer's claim hides what comes after it.
-            if try Recovery.tryRun(memory) { continue }
-            let (position, returns, memory) = (position, returns, memory)
-            readers.sleep(until: deadline) {
-                memory.isCommitted(position) || memory.queueReturns.published != returns
-            }
+        while let work = try taker.take(until: deadline) {
+            if let job = try job(work) { return job }
         }
+        throw IPCError(
+            .timedOut, "next job", queue.name.description,
+            advice: "no work came before the deadline; check that a producer lives, or allow more time")
     }
 
     /// Takes the next job if there is one.
     public mutating func tryNext() throws(IPCError) -> Job<Message>? {
-        while let (header, position, attempts) = try take() {
-            guard Int(header.length) == QueuedWork.prefixSize + MemoryLayout<Message>.size else {
-                throw memory.corrupted("a message has \(header.length) bytes")
-            }
-            KillPoint.reach(.workTaken)
-            let job = Job<Message>(memory, position, slot: membership.slot, attempt: attempts)
-            guard attempts > queue.maximumAttempts else { return job }
-            // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
-            var letters = try queue.deadLetters().makeProducer()
-            try letters.send(job.message, until: .after(.seconds(1)))
-            try job.acknowledge()
+        while let work = try taker.tryTake() {
+            if let job = try job(work) { return job }
         }
         return nil
     }
 
-    /// Claims the first frame that nobody has.
-    private mutating func take() throws(IPCError) -> (FrameHeader, position: UInt64, attempts: Int)? {
-        // While we look, nothing from here on is overwritten: first all is held, and then what the head held until now.
-        cursor.ordered = 0
-        defer { cursor.published = .max }
-        let seen = memory.queueReturns.ordered
-        if seen != returns {
-            returns = seen
-            position = 0
+    /// - Returns: nil if it went to the dead letters instead.
+    private func job(_ work: TakenWork) throws(IPCError) -> Job<Message>? {
+        let job = Job<Message>(taker.membership, work)
+        if let size = queue.messageSize, job.byteCount != size {
+            throw taker.membership.memory.corrupted("a message has \(job.byteCount) bytes instead of \(size)")
         }
-        position = max(position, memory.queueHead.ordered)
-        cursor.ordered = position
-        while let header = try memory.workFrame(at: position) {
-            let here = position
-            if header.kind == LogLayout.Kind.message {
-                let word = memory.workState(at: here)
-                let state = QueuedWork.State(word: word.published)
-                if state.what == QueuedWork.State.available {
-                    let attempts = state.attempts + 1
-                    let taken = QueuedWork.State(QueuedWork.State.taken, attempts: attempts, slot: membership.slot)
-                    guard word.exchange(state.word, for: taken.word).exchanged else { continue }
-                    position = here &+ UInt64(header.units) * 32
-                    return (header, here, attempts)
-                }
-            }
-            position = here &+ UInt64(header.units) * 32
+        guard job.attempt > queue.maximumAttempts else { return job }
+        // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
+        var letters = try queue.deadLetters().makeProducer()
+        let isSent = try unsafe letters.put(job.byteCount, until: .after(.seconds(1))) { target in
+            unsafe target.copyMemory(from: job.payload, byteCount: job.byteCount)
         }
+        guard isSent else { throw letters.timedOut }
+        try job.acknowledge()
         return nil
     }
 
-    /// Leaves the queue; work that was not acknowledged goes to others.
+    /// Leaves the queue, once its jobs are finished.
     public consuming func close() {}
 }
 
 /// A message that a worker has, until it acknowledges or rejects it. Going out of scope rejects it.
-public struct Job<Message: BitwiseCopyable>: ~Copyable, @unchecked Sendable {
+///
+/// It keeps its worker's place in the queue: a worker that went out of scope leaves when its last job is finished.
+public struct Job<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame is this job's alone until it is finished.
-    private let memory: ChannelMemory
-    private let position: UInt64
-    private let slot: Int
-    /// How often it was handed out, this time included.
-    public let attempt: Int
-    /// The message.
-    public let message: Message
+    private let membership: Membership
+    private let work: TakenWork
     private var isFinished = false
 
-    init(_ memory: ChannelMemory, _ position: UInt64, slot: Int, attempt: Int) {
-        self.memory = memory
-        self.position = position
-        self.slot = slot
-        self.attempt = attempt
-        let offset =
-            Int(truncatingIfNeeded: position & memory.mask) + LogLayout.Frame.headerSize + QueuedWork.prefixSize
-        // Its length was checked, and it is not overwritten while the head is not past it.
-        message = unsafe (memory.log + offset).loadUnaligned(as: Message.self)
+    init(_ membership: Membership, _ work: TakenWork) {
+        self.membership = membership
+        self.work = work
+    }
+
+    /// How often it was handed out, this time included.
+    public var attempt: Int { work.state.attempts }
+    /// Bytes of the message.
+    public var byteCount: Int { Int(work.header.length) - Work.prefixSize }
+
+    // The length was checked, and the frame is not overwritten while it is not done.
+    fileprivate var payload: UnsafeMutableRawPointer {
+        let memory = membership.memory
+        let offset = LogLayout.Frame.headerSize + Work.prefixSize
+        return unsafe memory.log + Int(truncatingIfNeeded: work.position & memory.mask) + offset
     }
 
     deinit {
-        guard !isFinished, finish(QueuedWork.State(QueuedWork.State.available, attempts: attempt)) else { return }
-        memory.tellOfReturns()
+        if !isFinished, finish(work.state.returned) { membership.memory.tellOfReturns() }
     }
 
     /// Reports that the work is done: nobody gets it again.
-    ///
-    /// - Throws: ``IPC/IPCError/Code/notFound`` if its worker left meanwhile, and so gave it back.
     public consuming func acknowledge() throws(IPCError) {
         isFinished = true
-        let isOurs = finish(QueuedWork.State(QueuedWork.State.done, attempts: attempt))
+        _ = finish(work.state.at(Work.Stage.done))
         KillPoint.reach(.workDone)
-        guard isOurs else {
-            throw IPCError(
-                .notFound, "acknowledge", memory.name.description,
-                advice: "this job was given back when its worker left; finish jobs before the worker")
-        }
-        if try memory.advanceQueueHead() {
-            let writers = memory.sleepingWriters
-            // A fence of our own, since this process may not be registered for the sleeper's.
-            atomicMemoryFence(ordering: .sequentiallyConsistent)
-            if writers.flag.relaxed != 0 { writers.wake() }
-        }
+        try membership.memory.tellOfDone()
     }
 
     /// Gives the work back: it goes to another worker, or to this one again, with its attempt counted.
     public consuming func reject() {}
 
-    /// Whether it was this job's still.
-    private borrowing func finish(_ state: QueuedWork.State) -> Bool {
-        let taken = QueuedWork.State(QueuedWork.State.taken, attempts: attempt, slot: slot)
-        return memory.workState(at: position).exchange(taken.word, for: state.word).exchanged
+    private borrowing func finish(_ state: Work.State) -> Bool {
+        membership.memory.workState(at: work.position).exchange(work.state.word, for: state.word).exchanged
+    }
+}
+
+extension Job where Message: BitwiseCopyable {
+    /// The message.
+    public var message: Message { unsafe payload.loadUnaligned(as: Message.self) }
+}
+
+extension Job where Message == RawBytes {
+    /// Lends the message where it lies in the log.
+    public borrowing func withBytes<Result>(
+        _ body: (RawSpan) throws(IPCError) -> Result
+    ) throws(IPCError) -> Result {
+        try unsafe body(RawSpan(_unsafeStart: payload, byteCount: byteCount))
     }
 }

@@ -1,0 +1,82 @@
+import IPC
+
+/// Where everything is in a call: a message of a log that carries work, with room for the reply in it.
+///
+/// The caller reserves that room when it calls. So a server never waits to reply, whatever its callers do; a reply needs no
+/// channel of its own, and is seen by its caller alone.
+@safe
+struct CallFrame {
+    // After the word of `Work.State`:
+    static let deadline = 8  // UInt64, nanoseconds of CLOCK_MONOTONIC; UInt64.max for none
+    static let requestCount = 16  // UInt32
+    static let replyLimit = 20  // UInt32
+    static let replyCount = 24  // UInt32, by the server
+    static let request = Work.prefixSize
+
+    let payload: UnsafeMutableRawPointer
+    let requestCount: Int
+    let replyLimit: Int
+
+    /// Of one that is being written. Its payload has ``byteCount(request:reply:)``.
+    init(writing payload: UnsafeMutableRawPointer, request: Int, reply: Int, until deadline: Deadline, retries: Int) {
+        unsafe self.payload = payload
+        requestCount = request
+        replyLimit = reply
+        unsafe SharedWord(payload).relaxed = Work.State(Work.Stage.available, retries: retries).word
+        unsafe payload.storeBytes(of: deadline.nanoseconds, toByteOffset: Self.deadline, as: UInt64.self)
+        unsafe payload.storeBytes(of: UInt32(request), toByteOffset: Self.requestCount, as: UInt32.self)
+        unsafe payload.storeBytes(of: UInt32(reply), toByteOffset: Self.replyLimit, as: UInt32.self)
+    }
+
+    /// Of one that was taken; its sizes are loaded once, and checked.
+    init(_ memory: ChannelMemory, _ work: TakenWork) throws(IPCError) {
+        let offset = Int(truncatingIfNeeded: work.position & memory.mask) + LogLayout.Frame.headerSize
+        unsafe payload = memory.log + offset
+        requestCount = Int(unsafe payload.load(fromByteOffset: Self.requestCount, as: UInt32.self))
+        replyLimit = Int(unsafe payload.load(fromByteOffset: Self.replyLimit, as: UInt32.self))
+        guard Self.byteCount(request: requestCount, reply: replyLimit) == Int(work.header.length),
+            work.header.writer < UInt32(memory.writerSlots)
+        else { throw memory.corrupted("the call at \(work.position) has sizes that do not fit its frame") }
+    }
+
+    static func byteCount(request: Int, reply: Int) -> Int { aligned(request) + reply }
+    private static func aligned(_ request: Int) -> Int { (Self.request + request + 31) & ~31 }
+
+    var request: UnsafeMutableRawPointer { unsafe payload + Self.request }
+    var reply: UnsafeMutableRawPointer { unsafe payload + Self.aligned(requestCount) }
+    var deadline: Deadline {
+        Deadline(nanoseconds: unsafe payload.load(fromByteOffset: Self.deadline, as: UInt64.self))
+    }
+    /// Written before the state that tells of it.
+    var replyCount: Int {
+        get { Int(unsafe payload.load(fromByteOffset: Self.replyCount, as: UInt32.self)) }
+        nonmutating set {
+            unsafe payload.storeBytes(of: UInt32(newValue), toByteOffset: Self.replyCount, as: UInt32.self)
+        }
+    }
+}
+
+extension ChannelMemory {
+    /// Where the caller in this slot sleeps.
+    func sleepingCaller(_ slot: UInt32) throws(IPCError) -> SleepingPlace {
+        guard slot < UInt32(writerSlots) else { throw corrupted("a call is of slot \(slot)") }
+        let offset = LogLayout.writerSlot(Int(slot), readerSlots: readerSlots)
+        return SleepingPlace(
+            self, flag: offset + LogLayout.WriterSlot.callerSleeps, wakes: offset + LogLayout.WriterSlot.callerWakes)
+    }
+
+    /// What its caller does that does not want the reply any more. A server that has the call makes it done.
+    func withdrawCall(_ word: SharedWord) {
+        var state = Work.State(word: word.published)
+        while state.stage != Work.Stage.done, !state.isCancelled {
+            var next = state.at(Work.Stage.done)
+            if state.stage == Work.Stage.taken {
+                next = state
+                next.isCancelled = true
+            }
+            let (isOurs, found) = word.exchange(state.word, for: next.word)
+            if isOurs { return }
+            state = Work.State(word: found)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+public import IPC
+
+/// One caller of a ``Service``. One thread at a time may use it; its calls may be waited for on any.
+public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
+    // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
+    private var writer: LogWriter
+    private let spins: Int?
+
+    init(_ writer: consuming LogWriter, _ waiting: Waiting) {
+        self.writer = writer
+        spins = waiting.spins
+    }
+
+    /// Sends a request that `fill` writes.
+    fileprivate mutating func begin(
+        _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
+        _ fill: (UnsafeMutableRawPointer) -> Void
+    ) throws(IPCError) -> PendingCall<Reply, Failure> {
+        let name = writer.memory.name.description
+        guard (0...127).contains(retries), (0...Int(Int32.max)).contains(replyLimit) else {
+            throw IPCError(
+                .invalidArgument, "call", name,
+                advice: "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB")
+        }
+        // A failure has to fit as well.
+        let reply = max(replyLimit, MemoryLayout<Failure>.size)
+        let total = CallFrame.byteCount(request: request, reply: reply)
+        guard let payload = try unsafe writer.claim(total, until: deadline) else {
+            throw IPCError(
+                .timedOut, "call", name,
+                advice: "the log is full of calls that are not finished; add servers, allow more time, or enlarge it")
+        }
+        let frame = unsafe CallFrame(
+            writing: payload, request: request, reply: reply, until: deadline, retries: retries)
+        unsafe fill(frame.request)
+        let position = writer.position
+        writer.commit(total)
+        return PendingCall(writer.membership, frame, at: position, until: deadline, spins)
+    }
+
+    /// Leaves the service, once its calls are finished.
+    public consuming func close() {}
+}
+
+extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
+    /// Calls, and waits for the reply.
+    ///
+    /// - Parameters:
+    ///   - deadline: When the caller gives up. The server is told of it.
+    ///   - retries: How often another server may do the call again if one dies in it, at most 127. With 0 it is done once
+    ///     or, if its server died, perhaps in part.
+    /// - Returns: The reply, or what the server threw.
+    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it.
+    public mutating func call(
+        _ request: Request, until deadline: Deadline = .never, retries: Int = 0
+    ) throws(IPCError) -> Result<Reply, Failure> {
+        try begin(request, until: deadline, retries: retries).wait()
+    }
+
+    /// Begins a call. Blocks only while the log is full.
+    public mutating func begin(
+        _ request: Request, until deadline: Deadline = .never, retries: Int = 0
+    ) throws(IPCError) -> PendingCall<Reply, Failure> {
+        try unsafe begin(
+            MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, until: deadline, retries: retries
+        ) { target in
+            unsafe target.storeBytes(of: request, as: Request.self)
+        }
+    }
+}
+
+extension Client where Request == RawBytes, Reply == RawBytes {
+    /// Begins a call with a copy of the bytes. Blocks only while the log is full.
+    ///
+    /// - Parameter replyLimit: The most bytes that the reply may have: so much room is reserved for it.
+    public mutating func begin(
+        _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
+    ) throws(IPCError) -> PendingCall<Reply, Failure> {
+        try unsafe begin(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
+            unsafe target.copyBytes(of: request)
+        }
+    }
+}

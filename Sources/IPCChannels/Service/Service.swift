@@ -1,0 +1,111 @@
+public import IPC
+public import SystemPackage
+
+/// A channel of calls: each request goes to one of the servers, and its reply to the caller.
+///
+/// ```swift
+/// struct Order: BitwiseCopyable { var number: UInt32 }
+/// struct Receipt: BitwiseCopyable { var price: Double }
+/// enum OrderError: Error, BitwiseCopyable { case unknown, soldOut }
+///
+/// // Any number of processes serve:
+/// var server = try Service<Order, Receipt, OrderError>.create("orders/prices").makeServer()
+/// try server.serveNext { order throws(OrderError) in
+///     guard order.number < 100 else { throw .unknown }
+///     return Receipt(price: 12.5)
+/// }
+/// // Any number of others call:
+/// var client = try Service<Order, Receipt, OrderError>.create("orders/prices").makeClient()
+/// let receipt = try client.call(Order(number: 7), until: .after(.seconds(1))).get()
+/// ```
+///
+/// Two kinds of errors: what a server throws is the `Failure` of the result; what keeps the call from being answered is an
+/// ``IPC/IPCError``. Request, reply and failure are `BitwiseCopyable` types without pointers, or request and reply are
+/// ``RawBytes``.
+///
+/// | | |
+/// |---|---|
+/// | no server, or all busy | the call waits for one until its deadline |
+/// | a slow server | holds only its own callers up, until the log is full of calls after it; then callers wait for room |
+/// | a server dies in a call | the caller is told at once (``IPC/IPCError/Code/brokenPipe``), or another server gets the call, if its `retries` allow |
+/// | a caller cancels, passes its deadline, or dies | the server sees it: ``Call/isCancelled``; nobody had the call yet: nobody gets it |
+/// | a restart | calls that nobody has taken wait for the new server |
+public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendable {
+    /// Such as `orders/prices`.
+    public var name: ChannelName { channel.name }
+    private let channel: Channel
+
+    private init(
+        _ name: String, _ request: MessageType, _ reply: MessageType, _ options: ChannelOptions?,
+        _ policy: CreationPolicy
+    ) throws(IPCError) {
+        let type = try MessageType.call(request, reply, failure: MessageType.of(Failure.self))
+        channel = try Channel(name, pattern: Work.servicePattern, "service", type, options, policy)
+    }
+
+    /// Joins as a server.
+    public func makeServer(waiting: Waiting = .sleeping()) throws(IPCError) -> Server<Request, Reply, Failure> {
+        Server(try channel.join(.reader, logAccess: .readWrite), waiting)
+    }
+
+    /// Joins as a client. It may have many calls under way at a time.
+    public func makeClient(waiting: Waiting = .sleeping()) throws(IPCError) -> Client<Request, Reply, Failure> {
+        Client(try LogWriter(channel.join(.writer)), waiting)
+    }
+
+    /// Removes a service, whoever uses it.
+    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+}
+
+/// What a service is like; decided by who creates it.
+public struct ServiceOptions: Hashable, Sendable {
+    /// Bytes of the log, rounded up to a power of two of at least 64 KiB. Calls that are not finished have to fit, each
+    /// with its request, its reply, and 100 bytes.
+    public var capacity = 1 << 20
+    /// Whether it goes with its last participant.
+    public var lifetime = ChannelOptions.Lifetime.whileUsed
+    /// How many there may be at once; at most 1024.
+    public var maximumServers = 64
+    /// How many there may be at once; at most 1024.
+    public var maximumClients = 64
+    /// Who may use it: a participant writes to its files.
+    public var permissions = FilePermissions.ownerReadWrite
+
+    public init() {}
+
+    var channel: ChannelOptions {
+        ChannelOptions(
+            writers: .shared, lifetime: lifetime, capacity: capacity, maximumReaders: maximumServers,
+            maximumWriters: maximumClients, permissions: permissions)
+    }
+}
+
+extension Service where Request: BitwiseCopyable, Reply: BitwiseCopyable {
+    /// Creates a service of values, or opens it if it exists; then its own options hold.
+    ///
+    /// - Throws: As ``Topic/create(_:_:_:)``.
+    public static func create(
+        _ name: String, _ options: ServiceOptions = ServiceOptions(), _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> Service {
+        try Service(name, MessageType.of(Request.self), MessageType.of(Reply.self), options.channel, policy)
+    }
+
+    /// Opens a service of values that exists.
+    public static func open(_ name: String) throws(IPCError) -> Service {
+        try Service(name, MessageType.of(Request.self), MessageType.of(Reply.self), nil, .openExisting)
+    }
+}
+
+extension Service where Request == RawBytes, Reply == RawBytes {
+    /// Creates a service of bytes, or opens it if it exists; then its own options hold.
+    public static func create(
+        _ name: String, _ options: ServiceOptions = ServiceOptions(), _ policy: CreationPolicy = .openExisting
+    ) throws(IPCError) -> Service {
+        try Service(name, .bytes, .bytes, options.channel, policy)
+    }
+
+    /// Opens a service of bytes that exists.
+    public static func open(_ name: String) throws(IPCError) -> Service {
+        try Service(name, .bytes, .bytes, nil, .openExisting)
+    }
+}

@@ -1,0 +1,228 @@
+import IPC
+import IPCChannels
+import TestSupport
+import Testing
+
+@Suite struct ServiceTests {
+    private enum Refusal: Error, BitwiseCopyable { case odd, large }
+    private typealias Halving = Service<UInt64, UInt64, Refusal>
+
+    private func service(capacity: Int = 65_536) throws(IPCError) -> Halving {
+        var options = ServiceOptions()
+        options.capacity = capacity
+        return try Service.create(channelName(), options)
+    }
+
+    private func answer(_ server: inout Server<UInt64, UInt64, Refusal>) throws(IPCError) {
+        try server.serveNext(until: .after(.seconds(10))) { (request) throws(Refusal) in
+            guard request % 2 == 0 else { throw .odd }
+            return request / 2
+        }
+    }
+
+    private func outcome(_ call: consuming PendingCall<UInt64, Refusal>) -> (Result<UInt64, Refusal>?, IPCError?) {
+        do throws(IPCError) { return (try call.wait(), nil) } catch { return (nil, error) }
+    }
+
+    @Test func repliesAndTypedErrorsComeBack() throws {
+        let service = try service()
+        var server = try service.makeServer()
+        var client = try service.makeClient()
+        for number in 0..<5000 as Range<UInt64> {  // several laps
+            let call = try client.begin(number)
+            let before = call.isFinished
+            try answer(&server)
+            let after = call.isFinished
+            #expect(!before && after)
+            let result = try call.wait()
+            #expect(result == (number % 2 == 0 ? .success(number / 2) : .failure(.odd)))
+        }
+        let none = try server.tryNext() == nil
+        #expect(none)
+    }
+
+    @Test func manyCallsAreUnderWayAndAnsweredInAnyOrder() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        var calls = [Box<PendingCall<UInt64, Refusal>>]()
+        for number in 0..<100 as Range<UInt64> { calls.append(Box(try client.begin(number * 2))) }
+        var taken = [Box<Call<UInt64, UInt64, Refusal>>]()
+        for _ in 0..<100 { taken.append(Box(try server.next(until: .immediate))) }
+        for box in taken.reversed() {
+            let call = box.take()
+            let request = try call.request
+            try call.reply(request / 2)
+        }
+        for (number, box) in calls.enumerated() {
+            let result = try box.take().wait()
+            #expect(result == .success(UInt64(number)))
+        }
+    }
+
+    @Test func aCallThatNobodyAnswersEndsAtItsDeadlineAndSaysWhy() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        let alone = failure { () throws(IPCError) in _ = try client.call(1, until: .after(.milliseconds(20))) }
+        #expect(alone?.code == .timedOut && alone?.advice.contains("no server has joined") == true)
+        var server = try service.makeServer()
+        // Given up before: it gets nothing.
+        let none = try server.tryNext() == nil
+        #expect(none)
+        let busy = failure { () throws(IPCError) in _ = try client.call(1, until: .after(.milliseconds(20))) }
+        #expect(busy?.code == .timedOut && busy?.advice.contains("busy") == true)
+        let call = try client.begin(2, until: .after(.milliseconds(50)))
+        let taken = try server.next(until: .immediate)
+        let isWanted = !taken.isCancelled && taken.deadline != .never
+        #expect(isWanted)
+        let (_, late) = outcome(call)
+        #expect(late?.code == .timedOut && late?.advice.contains("has taken the call") == true)
+        let isCancelled = taken.isCancelled
+        #expect(isCancelled)
+        try taken.reply(1)  // to nobody
+        let next = try client.begin(4)
+        try answer(&server)
+        let result = try next.wait()
+        #expect(result == .success(2))
+    }
+
+    @Test func cancellationReachesTheServer() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        for _ in 0..<2000 {  // several laps: nothing is left behind
+            let untaken = try client.begin(1)
+            untaken.cancel()
+            let call = try client.begin(2)
+            let taken = try server.next(until: .immediate)
+            let request = try taken.request
+            let before = taken.isCancelled
+            call.cancel()
+            let after = taken.isCancelled
+            #expect(request == 2 && !before && after)
+            try taken.fail(.large)
+        }
+    }
+
+    @Test func aServerThatLetsGoLosesTheCallOrHandsItOn() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        let once = try client.begin(8)
+        do { _ = try server.next(until: .immediate) }
+        let (_, lost) = outcome(once)
+        #expect(lost?.code == .brokenPipe)
+
+        let twice = try client.begin(8, retries: 1)
+        do { _ = try server.next(until: .immediate) }
+        let again = try server.next(until: .immediate)
+        let attempt = again.attempt
+        #expect(attempt == 2)
+        try again.reply(4)
+        let result = try twice.wait()
+        #expect(result == .success(4))
+
+        let thrice = try client.begin(8, retries: 1)
+        for _ in 0..<2 { _ = try server.next(until: .immediate) }
+        let (_, gone) = outcome(thrice)
+        #expect(gone?.code == .brokenPipe)
+        let none = try server.tryNext() == nil
+        #expect(none)
+    }
+
+    @Test func callsOutliveTheirClientAndTheirServer() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        let call = try client.begin(6)
+        client.close()
+        let taken = try server.next(until: .immediate)
+        server.close()
+        try taken.reply(3)
+        let result = try call.wait()
+        #expect(result == .success(3))
+    }
+
+    @Test func aSlowServerHoldsOnlyItsCallersUpUntilTheLogIsFull() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var slow = try service.makeServer()
+        var quick = try service.makeServer()
+        let first = try client.begin(2)
+        let held = try slow.next(until: .immediate)
+        var finished = 0
+        while true {
+            let full = failure { () throws(IPCError) in
+                let call = try client.begin(4, until: .after(.milliseconds(20)))
+                try answer(&quick)
+                _ = try call.wait()
+                finished += 1
+            }
+            if let full {
+                #expect(full.code == .timedOut && full.advice.contains("log is full"))
+                break
+            }
+        }
+        #expect(finished == 65_536 / 128 - 1)
+        try held.reply(1)
+        let result = try first.wait()
+        #expect(result == .success(1))
+        let call = try client.begin(4, until: .after(.seconds(1)))
+        try answer(&quick)
+        let last = try call.wait()
+        #expect(last == .success(2))
+    }
+
+    @Test func bytesOfAnyLengthAndARefusalOfWhatIsTooLong() throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        for count in [0, 1, 31, 32, 33, 5000] {
+            let call = try client.begin(
+                [UInt8](repeating: 7, count: count).span.bytes, replyLimit: 2 * count, until: .after(.seconds(1)))
+            let taken = try server.next(until: .immediate)
+            let length = try taken.withRequest { (bytes) throws(IPCError) in bytes.byteCount }
+            #expect(length == count)
+            try taken.reply([UInt8](repeating: 9, count: 2 * count).span.bytes)
+            let result = try call.wait { (bytes) throws(IPCError) in
+                (0..<bytes.byteCount).map { bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+            }
+            #expect(result == .success([UInt8](repeating: 9, count: 2 * count)))
+        }
+        let call = try client.begin([1].span.bytes, replyLimit: 10, until: .after(.seconds(1)))
+        let taken = try server.next(until: .immediate)
+        let refused = refusal(taken)
+        #expect(refused?.code == .messageTooLarge)
+        let told = told(call)
+        #expect(told?.code == .messageTooLarge && told?.advice.contains("11 bytes") == true)
+    }
+
+    private func refusal(_ call: consuming Call<RawBytes, RawBytes, Refusal>) -> IPCError? {
+        do throws(IPCError) { try call.reply([UInt8](repeating: 0, count: 11).span.bytes) } catch { return error }
+        return nil
+    }
+
+    private func told(_ call: consuming PendingCall<RawBytes, Refusal>) -> IPCError? {
+        do throws(IPCError) { _ = try call.wait { (bytes) throws(IPCError) in bytes.byteCount } } catch { return error }
+        return nil
+    }
+
+    @Test func anotherTypeOfFailureIsAnotherService() throws {
+        struct Other: Error, BitwiseCopyable {}
+        let service = try service()
+        let server = try service.makeServer()
+        let error = failure { () throws(IPCError) in
+            _ = try Service<UInt64, UInt64, Other>.open(service.name.description)
+        }
+        #expect(error?.code == .wrongType && error?.advice.contains("Refusal") == true)
+        #expect(error?.advice.contains("Other") == true)
+        server.close()
+    }
+}
+
+/// Something that cannot be copied, in an array.
+private final class Box<Value: ~Copyable> {
+    private var value: Value?
+    init(_ value: consuming Value) { self.value = consume value }
+    func take() -> Value { value.take()! }
+}
