@@ -62,8 +62,8 @@ public struct Benchmark {
                 try measurePaced(pair, mechanism, size, rate)
             } else {
                 let latency = try measureLatency(pair, mechanism, size)
-                let throughput = try measureThroughput(pair, mechanism, size)
-                if options.hasBaseline {
+                let throughput = mechanism.hasThroughput ? try measureThroughput(pair, mechanism, size) : nil
+                if options.hasBaseline, mechanism.hasTwin {
                     result.ratios.append(
                         BaselineRatio(
                             mechanism: mechanism, payloadBytes: size, latency: latency, throughput: throughput))
@@ -78,8 +78,8 @@ public struct Benchmark {
     }
 
     /// The two implementations of a round, in an order that changes.
-    private mutating func implementations() -> [Implementation] {
-        guard options.hasBaseline else { return [.swift] }
+    private mutating func implementations(_ hasTwin: Bool) -> [Implementation] {
+        guard hasTwin else { return [.swift] }
         return Bool.random(using: &generator) ? [.swift, .c] : [.c, .swift]
     }
 
@@ -105,12 +105,13 @@ public struct Benchmark {
         let count = try roundCount(limit: limit) { (count) throws(IPCError) in
             try pair.ping(count, isC: false).reduce(0, +)
         }
-        if options.hasBaseline { _ = try pair.ping(count, isC: true) }  // both warm
+        let hasTwin = options.hasBaseline && mechanism.hasTwin
+        if hasTwin { _ = try pair.ping(count, isC: true) }  // both warm
         var samples: [Implementation: [UInt64]] = [:]
         var ratios: [Double] = []
         for _ in 0..<options.rounds {
             var medians: [Implementation: UInt64] = [:]
-            for implementation in implementations() {
+            for implementation in implementations(hasTwin) {
                 let round = try pair.ping(count, isC: implementation == .c)
                 samples[implementation, default: []] += round
                 medians[implementation] = round.sorted()[round.count / 2]
@@ -127,11 +128,12 @@ public struct Benchmark {
         let count = try roundCount(limit: 1 << 24) { (count) throws(IPCError) in
             try pair.stream(count, isC: false).elapsed
         }
-        if options.hasBaseline { _ = try pair.stream(count, isC: true) }
+        let hasTwin = options.hasBaseline && mechanism.hasTwin
+        if hasTwin { _ = try pair.stream(count, isC: true) }
         var totals: [Implementation: (elapsed: UInt64, received: UInt64)] = [:]
         var rates: [Implementation: [Double]] = [:]
         for _ in 0..<options.rounds {
-            for implementation in implementations() {
+            for implementation in implementations(hasTwin) {
                 let (elapsed, received) = try pair.stream(count, isC: implementation == .c)
                 // The first message starts the clock.
                 let counted = received > 0 ? received - 1 : 0
@@ -161,7 +163,7 @@ public struct Benchmark {
         let wanted = options.count ?? Int(options.duration * 4 * Double(rate))
         let count = max(1, min(Worker.sampleCapacity, wanted))
         _ = try pair.paced(max(1, count / 10), interval: interval, isC: false)  // warm
-        for implementation in implementations() {
+        for implementation in implementations(options.hasBaseline && mechanism.hasTwin) {
             let (ages, time) = try pair.paced(count, interval: interval, isC: implementation == .c)
             guard !ages.isEmpty else { continue }
             append(.latency, mechanism, size, [implementation: ages], rate: rate, Double(time) / Double(ages.count))

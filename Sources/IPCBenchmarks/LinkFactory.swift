@@ -15,8 +15,8 @@ enum LinkFactory {
         unsafe c.slot_count = UInt32(RingLayout.slotCount(size: size))
         let buffer = MessageBuffer(byteCount: size)
         unsafe c.buffer = buffer.base.assumingMemoryBound(to: UInt8.self)
-        if mechanism == .topic || mechanism == .topicShared {
-            return try unsafe withTopics(mechanism, size: size, &received, &c, body)
+        if mechanism.isChannel {
+            return try unsafe withChannels(mechanism, size: size, isFirst: isFirst, &received, &c, buffer, body)
         }
         let isDoubled = received.count == 2
         let first = try take(&received)
@@ -66,51 +66,11 @@ enum LinkFactory {
         case .mappedFile:
             let mapping = try MappedFile(adopting: first, access: .readWrite).map(prefaulting: true)
             try unsafe withRings(mechanism, mapping, size: size, isFirst: isFirst, &c, body)
-        case .topic, .topicShared: break
+        default: break  // a channel
         }
     }
 
-    private static func withTopics(
-        _ mechanism: Mechanism, size: Int, _ received: inout ReceivedDescriptors, _ c: inout cb_link,
-        _ body: borrowing some LinkBody & ~Copyable
-    ) throws(IPCError) {
-        func topic() throws(IPCError) -> Topic<RawBytes> {
-            let control = try take(&received).release().rawValue
-            return try Topic(bytesOn: ChannelDescriptors(control: control, log: take(&received).release().rawValue))
-        }
-        let incoming = try topic()
-        let outgoing = try topic()
-        unsafe c.kind = mechanism == .topic ? CB_LOG : CB_SHARED_LOG
-        let twins = (try TwinLog(&received, size: size), try TwinLog(&received, size: size))
-        unsafe c.receive_log = twins.0.c
-        unsafe c.send_log = twins.1.c
-        var link = TopicLink(
-            publisher: try outgoing.makePublisher(),
-            subscription: try incoming.subscribe(from: .oldest, waiting: .polling), size: size)
-        try unsafe body.run(&link, &c)
-        withExtendedLifetime(twins) {}
-    }
-
-    /// The memory of the C twin's log, one direction of it.
-    @safe
-    private struct TwinLog {
-        let c: cb_log
-        private let words: MemoryMapping
-        private let ring: MirroredMapping
-
-        init(_ received: inout ReceivedDescriptors, size: Int) throws(IPCError) {
-            words = try SharedMemory(adopting: take(&received)).map()
-            let file = try take(&received)
-            let capacity = TopicLink.capacity(size)
-            ring = try MirroredMapping(file.descriptor.rawValue, "twin", byteCount: capacity, access: .readWrite)
-            unsafe c = cb_log(
-                ring: ring.base.assumingMemoryBound(to: UInt8.self),
-                words: words.pointer(at: 0, byteCount: 4096).assumingMemoryBound(to: UInt8.self),
-                capacity: UInt64(capacity), key: 0xa5a5_5a5a_c3c3_3c3c, position: 0, limit: 0, told: 0, sequence: 0)
-        }
-    }
-
-    private static func take(_ received: inout ReceivedDescriptors) throws(IPCError) -> OwnedDescriptor {
+    static func take(_ received: inout ReceivedDescriptors) throws(IPCError) -> OwnedDescriptor {
         guard let descriptor = received.takeFirst() else { throw Loops.corrupted }
         return descriptor
     }
@@ -119,6 +79,23 @@ enum LinkFactory {
         _ mechanism: Mechanism, _ mapping: MemoryMapping, size: Int, isFirst: Bool, _ c: inout cb_link,
         _ body: borrowing some LinkBody & ~Copyable
     ) throws(IPCError) {
+        let rings = unsafe setRings(mapping, size: size, isFirst: isFirst, &c)
+        if mechanism == .shmSemaphore {
+            unsafe c.kind = CB_SEMAPHORE
+            var link = try SemaphoreLink(outgoing: rings.outgoing, incoming: rings.incoming)
+            try unsafe body.run(&link, &c)
+        } else {
+            unsafe c.kind = mechanism == .shmFutex ? CB_FUTEX : CB_SPIN
+            var link = try CounterLink(
+                outgoing: rings.outgoing, incoming: rings.incoming, sleeps: mechanism == .shmFutex)
+            try unsafe body.run(&link, &c)
+        }
+    }
+
+    /// Tells the C twin where its rings are.
+    static func setRings(
+        _ mapping: MemoryMapping, size: Int, isFirst: Bool, _ c: inout cb_link
+    ) -> (outgoing: Ring, incoming: Ring) {
         let offsets = [0, LinkResources.secondRingOffset(size)]
         func ring(_ index: Int) -> Ring {
             unsafe Ring(mapping: mapping, offset: offsets[index], slotCount: UInt64(c.slot_count), size: size)
@@ -133,15 +110,7 @@ enum LinkFactory {
         unsafe c.send_used = raw(out, RingLayout.usedSlots) + PlacedObject.headerSize
         unsafe c.receive_free = raw(in_, RingLayout.freeSlots) + PlacedObject.headerSize
         unsafe c.receive_used = raw(in_, RingLayout.usedSlots) + PlacedObject.headerSize
-        if mechanism == .shmSemaphore {
-            unsafe c.kind = CB_SEMAPHORE
-            var link = try SemaphoreLink(outgoing: ring(out), incoming: ring(in_))
-            try unsafe body.run(&link, &c)
-        } else {
-            unsafe c.kind = mechanism == .shmFutex ? CB_FUTEX : CB_SPIN
-            var link = try CounterLink(outgoing: ring(out), incoming: ring(in_), sleeps: mechanism == .shmFutex)
-            try unsafe body.run(&link, &c)
-        }
+        return (ring(out), ring(in_))
     }
 }
 

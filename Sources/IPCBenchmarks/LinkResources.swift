@@ -73,12 +73,7 @@ struct LinkResources: ~Copyable {
             let back = try EventCounter(.one).release()
             return LinkResources(first: [back, there], second: [there, back])
         case .shmSemaphore, .shmFutex, .shmSpin:
-            let bytes = ringsByteCount(size)
-            let name = uniqueName()
-            let memory = try SharedMemory.create(name, byteCount: bytes)
-            try SharedMemory.unlink(name)
-            try initialize(memory.map(), size)
-            let descriptor = memory.release()
+            let descriptor = try makeRings(size)
             return LinkResources(first: [descriptor], second: [descriptor])
         case .mappedFile:
             let path = "/tmp\(uniqueName())"
@@ -87,16 +82,35 @@ struct LinkResources: ~Copyable {
             try initialize(file.map(), size)
             let descriptor = file.release()
             return LinkResources(first: [descriptor], second: [descriptor])
+        case .topic, .topicShared, .topicWake, .topicZeroCopy, .workQueue, .service, .latest, .event:
+            return try makeChannels(mechanism, size)
+        }
+    }
+
+    /// A channel for each direction, and what the C twin has instead.
+    private static func makeChannels(_ mechanism: Mechanism, _ size: Int) throws(IPCError) -> LinkResources {
+        var options = ChannelOptions(capacity: TopicLink.capacity(size))
+        if [.topicShared, .workQueue, .service].contains(mechanism) { options.writers = .shared }
+        if mechanism == .latest { options.overflow = .overwrite }
+        let there = try descriptors(of: ChannelDescriptors.makeUnnamed(mechanism.pattern ?? .topic, options))
+        let back = try descriptors(of: ChannelDescriptors.makeUnnamed(mechanism.pattern ?? .topic, options))
+        switch mechanism {
         case .topic, .topicShared:
-            let options = ChannelOptions(
-                writers: mechanism == .topic ? .exclusive : .shared, capacity: TopicLink.capacity(size))
-            let there = try ChannelDescriptors.makeUnnamed(options)
-            let back = try ChannelDescriptors.makeUnnamed(options)
             let (twinThere, twinBack) = (try makeTwinLog(options.capacity), try makeTwinLog(options.capacity))
             return LinkResources(
-                first: descriptors(of: back) + descriptors(of: there) + twinBack + twinThere,
-                second: descriptors(of: there) + descriptors(of: back) + twinThere + twinBack)
+                first: back + there + twinBack + twinThere, second: there + back + twinThere + twinBack)
+        case .topicWake:
+            let rings = [try makeRings(size)]
+            return LinkResources(first: back + there + rings, second: there + back + rings)
+        default: return LinkResources(first: back + there, second: there + back)
         }
+    }
+
+    /// Never under a name, so that nothing is left wherever the coordinator dies.
+    private static func makeRings(_ size: Int) throws(IPCError) -> FileDescriptor {
+        let memory = try AnonymousMemory(byteCount: ringsByteCount(size))
+        try initialize(memory.map(), size)
+        return memory.release()
     }
 
     /// Where the second direction's ring starts.

@@ -1,3 +1,5 @@
+import IPCChannels
+
 /// A way for processes to exchange data, as `ipc bench` names it.
 public enum Mechanism: String, CaseIterable, Sendable {
     case pipe
@@ -16,6 +18,12 @@ public enum Mechanism: String, CaseIterable, Sendable {
     case mappedFile = "mapped-file"
     case topic
     case topicShared = "topic-shared"
+    case topicWake = "topic-wake"
+    case topicZeroCopy = "topic-zero-copy"
+    case workQueue = "work-queue"
+    case service
+    case latest
+    case event
 }
 
 /// What the guide's table says of a mechanism, beside the figures.
@@ -97,15 +105,59 @@ extension Mechanism {
             MechanismFacts(
                 direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
                 suits: "many writers' messages to any number of readers")
+        case .topicWake:
+            MechanismFacts(
+                direction: "one way", relation: "any, one machine", systemCalls: "0 to 3", copies: 0, complexity: "low",
+                suits: "a topic whose readers sleep")
+        case .topicZeroCopy:
+            MechanismFacts(
+                direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "large data of which each reader reads a part")
+        case .workQueue:
+            MechanismFacts(
+                direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "work that is shared out, and lost with no worker")
+        case .service:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "requests, replies and typed errors")
+        case .latest:
+            MechanismFacts(
+                direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "values of which only the newest counts")
+        case .event:
+            MechanismFacts(
+                direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
+                suits: "notice without a payload")
         }
     }
 
     /// A signal and an eventfd carry one word at most.
-    public var fixedPayload: Int? { self == .signal || self == .eventfd ? 8 : nil }
+    public var fixedPayload: Int? { [.signal, .eventfd, .event].contains(self) ? 8 : nil }
 
-    /// Whether messages may be lost on the way.
-    var isLossy: Bool { self == .udp }
+    /// Whether messages may be lost, or passed over, on the way.
+    var isLossy: Bool { self == .udp || self == .latest }
 
     /// Whether waiting is polling, so that two processes on one core only hinder each other.
-    public var isPolled: Bool { [.shmSpin, .mappedFile, .topic, .topicShared].contains(self) }
+    public var isPolled: Bool { self == .shmSpin || self == .mappedFile || (isChannel && self != .topicWake) }
+
+    /// Whether it is one of the patterns of `IPCChannels`.
+    var isChannel: Bool { pattern != nil }
+
+    var pattern: ChannelPattern? {
+        switch self {
+        case .topic, .topicShared, .topicWake, .topicZeroCopy: .topic
+        case .workQueue: .workQueue
+        case .service: .service
+        case .latest: .latest
+        case .event: .event
+        default: nil
+        }
+    }
+
+    /// Whether the same is there in C.
+    var hasTwin: Bool { !isChannel || [.topic, .topicShared, .topicWake].contains(self) }
+
+    /// Whether as many bytes as its messages have are moved at all.
+    var hasThroughput: Bool { self != .topicZeroCopy }
 }

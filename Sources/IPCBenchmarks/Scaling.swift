@@ -41,10 +41,7 @@ public struct ScalingBenchmark {
             _ = try gate.readToEnd()
             for number in 0..<UInt64(count) {
                 try publisher.publish(upTo: Self.size) { (frame) throws(IPCError) in
-                    unsafe frame.withUnsafeMutableBytes { buffer, filled in
-                        unsafe cb_fill(buffer.baseAddress!, Self.size, number)
-                        filled = Self.size
-                    }
+                    frame.fill(number, Self.size)
                 }
             }
         }
@@ -56,7 +53,7 @@ public struct ScalingBenchmark {
             var first: UInt64 = 0
             for index in 0..<count {
                 let number = try subscription.receive(until: .after(.seconds(60))) { (payload) throws(IPCError) in
-                    unsafe payload.withUnsafeBytes { unsafe cb_check($0.baseAddress!, $0.count) }
+                    payload.index
                 }
                 guard number != .max else { throw Loops.corrupted }
                 if index == 0 { first = cb_now() }
@@ -81,7 +78,7 @@ public struct ScalingBenchmark {
     public func measure(writers: Int, readers: Int, isShared: Bool) throws(IPCError) -> Figure {
         try interruption.check()
         let channel = try ChannelDescriptors.makeUnnamed(
-            ChannelOptions(writers: isShared ? .shared : .exclusive, capacity: 1 << 20))
+            .topic, ChannelOptions(writers: isShared ? .shared : .exclusive, capacity: 1 << 20))
         defer { for raw in [channel.control, channel.log] { close(raw) } }
         let reports = try AnonymousPipe()
         let gate = try AnonymousPipe()

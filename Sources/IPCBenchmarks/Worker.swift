@@ -66,7 +66,7 @@ private struct Session: LinkBody, ~Copyable {
             var reply = WorkerReply(outcome: .done)
             // Who waits for the other side says that it is there; then the other one starts.
             if [.echo, .consume, .consumePaced, .lineEcho].contains(command.action) {
-                if mechanism.isLossy { try link.discardLeftovers() }
+                try link.prepare(forStream: [.consume, .consumePaced].contains(command.action))
                 try control.send(WorkerReply(outcome: .ready))
             }
             if command.action == .linePing || command.action == .lineEcho {
@@ -80,7 +80,7 @@ private struct Session: LinkBody, ~Copyable {
                 try runSwift(command, &link, &reply)
                 unsafe (c.sent, c.received) = (link.progress.sent, link.progress.received)
             }
-            if mechanism.isLossy, [.produce, .producePaced].contains(command.action) { try link.markEnd() }
+            if [.produce, .producePaced].contains(command.action) { try link.endStream() }
             reply.processorTime = processorTime() - before
             try control.send(reply)
         }
@@ -110,7 +110,7 @@ private struct Session: LinkBody, ~Copyable {
         case .consumePaced:
             reply.received = try unsafe Loops.consumePaced(
                 &link, count, isLossy: mechanism.isLossy, start: command.start, interval: command.interval,
-                base: mechanism == .eventfd ? link.progress.received : 0, samples(count))
+                base: [.eventfd, .event].contains(mechanism) ? link.progress.received : 0, samples(count))
         case .attach, .linePing, .lineEcho: break
         }
     }

@@ -7,7 +7,9 @@ import Testing
 @Suite struct LatestTests {
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func theNewestValueIsGotAndOldOnesArePassedOver(writers: ChannelOptions.Writers) throws {
-        let latest = try Latest<UInt64>.create(channelName(), writers: writers)
+        var options = LatestOptions()
+        options.writers = writers
+        let latest = try Latest<UInt64>.create(channelName(), options)
         var setter = try latest.makeSetter()
         var early = try latest.makeGetter()
         #expect(try early.get() == nil)
@@ -24,7 +26,9 @@ import Testing
 
     @Test func aValueIsNeverTornAndTheLastOneStays() throws {
         let name = channelName()
-        let latest = try Latest<SIMD4<Int64>>.create(name, lifetime: .kept)
+        var options = LatestOptions()
+        options.lifetime = .kept
+        let latest = try Latest<SIMD4<Int64>>.create(name, options)
         defer { try? Latest<SIMD4<Int64>>.remove(name) }
         let setter = try Peer(product("ChannelPeer"), ["set-latest", name])
         _ = try setter.said()
@@ -43,6 +47,23 @@ import Testing
         var next = try latest.makeSetter()
         try next.set(SIMD4(-1, 1, 0, 0))
         #expect(try getter.get()?.x == -1)
+    }
+}
+
+extension LatestTests {
+    @Test func bytesOfAnyLength() throws {
+        let latest = try Latest<RawBytes>.create(channelName())
+        var setter = try latest.makeSetter()
+        var getter = try latest.makeGetter()
+        #expect(try getter.get { (bytes) throws(IPCError) in bytes.byteCount } == nil)
+        for count in [1, 100, 20_000, 7, 0] {
+            try setter.set([UInt8](repeating: 1, count: 9).span.bytes)
+            try setter.set([UInt8](repeating: UInt8(count % 251), count: count).span.bytes)
+            let sum = try getter.next(until: .immediate) { (bytes) throws(IPCError) in
+                (0..<bytes.byteCount).reduce(0) { $0 + Int(bytes.unsafeLoad(fromByteOffset: $1, as: UInt8.self)) }
+            }
+            #expect(sum == count * (count % 251))
+        }
     }
 }
 

@@ -50,7 +50,7 @@ struct DatagramLink: Link, ~Copyable {
         return count == buffer.byteCount ? buffer.index : nil
     }
 
-    func markEnd() throws(IPCError) {
+    mutating func endStream() throws(IPCError) {
         let mark: [UInt8] = [0]
         for _ in 0..<20 {
             _ = try unsafe socket.trySend(mark.span.bytes)
@@ -58,7 +58,7 @@ struct DatagramLink: Link, ~Copyable {
         }
     }
 
-    func discardLeftovers() throws(IPCError) {
+    mutating func prepare(forStream: Bool) throws(IPCError) {
         while try buffer.receiving({ (bytes) throws(IPCError) in try socket.tryReceiveBytes(into: &bytes) }) != nil {}
     }
 }

@@ -16,11 +16,11 @@ protocol Link: ~Copyable {
     /// How many messages went each way since the link was made, for links whose position depends on that.
     var progress: LinkProgress { get set }
 
-    /// Sends the mark that ends a lossy stream, often enough that one arrives.
-    func markEnd() throws(IPCError)
+    /// Called by the sender after a stream: sends the mark that ends a lossy one, often enough that one arrives.
+    mutating func endStream() throws(IPCError)
 
-    /// Throws away what an earlier stream may have left.
-    func discardLeftovers() throws(IPCError)
+    /// Called by the receiver before a stream or round trips: throws away what an earlier stream may have left.
+    mutating func prepare(forStream: Bool) throws(IPCError)
 }
 
 struct LinkProgress {
@@ -30,8 +30,8 @@ struct LinkProgress {
 
 extension Link where Self: ~Copyable {
     /// Most links lose nothing.
-    func markEnd() throws(IPCError) {}
-    func discardLeftovers() throws(IPCError) {}
+    mutating func endStream() throws(IPCError) {}
+    mutating func prepare(forStream: Bool) throws(IPCError) {}
 }
 
 /// Memory for one message, aligned to pages, for mechanisms that copy.

@@ -14,8 +14,6 @@ public import IPC
 /// ``EventParticipant/notifyAll()`` ends all waits that are under way, and counts for none that come later. Nothing is
 /// ever locked, so a death leaves nothing locked: a participant that dies in a wait has taken a notice, or has not.
 public struct Event: Sendable {
-    static let pattern: UInt32 = 4
-
     /// Such as `configuration/changed`.
     public var name: ChannelName { channel.name }
     private let channel: Channel
@@ -37,7 +35,12 @@ public struct Event: Sendable {
     public static func open(_ name: String) throws(IPCError) -> Event { try Event(name, nil, .openExisting) }
 
     private init(_ name: String, _ options: ChannelOptions?, _ policy: CreationPolicy) throws(IPCError) {
-        channel = try Channel(name, pattern: Self.pattern, "event", .bytes, options, policy)
+        channel = try Channel(name, .event, .bytes, options, policy)
+    }
+
+    /// One without a name, on the descriptors of its files; they have to stay open while it is used.
+    package init(on descriptors: ChannelDescriptors) throws(IPCError) {
+        channel = try Channel(on: descriptors, .event, .bytes)
     }
 
     /// Joins it, to notify and to wait.

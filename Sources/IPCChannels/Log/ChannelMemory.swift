@@ -24,7 +24,7 @@ final class ChannelMemory: @unchecked Sendable {
     let hasSharedWriters: Bool
     let overwrites: Bool
     let isKept: Bool
-    let pattern: UInt32
+    let pattern: ChannelPattern
     let messageType: MessageType
 
     /// Opens and maps a channel's files.
@@ -69,6 +69,9 @@ final class ChannelMemory: @unchecked Sendable {
         let length = number(Fixed.typeNameLength)
         guard length <= Fixed.typeNameCapacity else { throw corrupted("the name of its type has \(length) bytes") }
 
+        guard let pattern = ChannelPattern(rawValue: UInt32(number(Fixed.pattern))) else {
+            throw corrupted("its pattern is \(number(Fixed.pattern))")
+        }
         let flags = UInt32(number(Fixed.flags))
         key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
         self.name = name
@@ -79,7 +82,7 @@ final class ChannelMemory: @unchecked Sendable {
         hasSharedWriters = flags & LogLayout.Flag.sharedWriters != 0
         overwrites = flags & LogLayout.Flag.overwrites != 0
         isKept = flags & LogLayout.Flag.isKept != 0
-        pattern = UInt32(number(Fixed.pattern))
+        self.pattern = pattern
         let typeName = control.withBytes { bytes in
             String(
                 decoding: (0..<length).map {

@@ -58,9 +58,6 @@ enum LogLayout {
     static let workHead = 1920
     /// UInt64, of work: counts what was given back.
     static let workReturns = 1928
-    /// UInt64, of work: nothing from here on is overwritten while somebody looks through it; UInt64.max while nobody
-    /// does. Under the gate.
-    static let workScan = 1952
     /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
     static let eventNotices = 1936
     /// UInt64, of an event: counts how often all were notified.
@@ -85,7 +82,7 @@ enum LogLayout {
         static let sequence = 16  // UInt64: the number of this slot's message that is claimed, or of its next one
         static let state = 24  // UInt32, under the gate: 1 when taken
         static let process = 28  // UInt32, for people
-        static let callerSleeps = 32  // UInt64, of a service: 1 if this caller may be asleep; taken down by who wakes it
+        static let callerSleeps = 32  // UInt64, of a service: 1 if this caller may be asleep
         static let callerWakes = 40  // UInt32, a futex: counts wake-ups of this caller
     }
 

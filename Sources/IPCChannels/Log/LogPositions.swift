@@ -43,6 +43,37 @@ enum LogPositions {
     }
 }
 
+extension LogPositions {
+    /// All that was committed until now begins before this; it is not far from the end.
+    static func bound(_ memory: ChannelMemory) -> UInt64 {
+        let tail = memory.tail.ordered
+        // An exclusive writer tells its end whenever it enters a block.
+        return memory.hasSharedWriters ? tail : ((tail >> memory.blockShift) &+ 1) << memory.blockShift
+    }
+
+    /// A frame near the end, with at least one other after it: the last but one that is known to begin a block.
+    static func recent(_ memory: ChannelMemory) -> UInt64 {
+        let block = memory.tail.published >> memory.blockShift
+        var newest: UInt64 = 0
+        var second: UInt64 = 0
+        // Frames are at most half the log.
+        for back in 0..<UInt64(LogLayout.blockCount) {
+            guard block >= back else { break }
+            let index = Int(truncatingIfNeeded: (block - back) % UInt64(LogLayout.blockCount))
+            let start = memory.word(LogLayout.blockStarts + index * 8).published
+            guard start % 32 == 0, start >> memory.blockShift == block - back, memory.isCommitted(start) else {
+                continue
+            }
+            if newest > 0 {
+                second = start
+                break
+            }
+            newest = start
+        }
+        return second
+    }
+}
+
 extension ChannelMemory {
     /// A block of the log is a 64th of it.
     var blockShift: UInt64 { UInt64((capacity / LogLayout.blockCount).trailingZeroBitCount) }

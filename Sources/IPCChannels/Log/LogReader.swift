@@ -97,6 +97,18 @@ struct LogReader: ~Copyable {
         return nil
     }
 
+    /// Passes over all messages before `end` but the newest, by their headers alone.
+    mutating func passOver(until end: UInt64) throws(IPCError) {
+        position = max(position, LogPositions.recent(memory))
+        var next = position
+        while next < end, memory.isCommitted(next) {
+            let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: next & mask))
+            guard header.isValid(capacity: capacity) else { return }  // overwritten, or the next look says so
+            if header.kind == LogLayout.Kind.message { position = next }
+            next &+= UInt64(header.units) &* UInt64(LogLayout.Frame.alignment)
+        }
+    }
+
     @inlinable @inline(__always)
     mutating func finish(_ header: FrameHeader) {
         if !overwrites { advance(past: header) }

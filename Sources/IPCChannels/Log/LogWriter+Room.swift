@@ -49,8 +49,9 @@ extension LogWriter {
     private func room() -> UInt64 {
         let capacity = UInt64(memory.capacity)
         var lowest = UInt64.max - capacity
-        if memory.carriesWork { lowest = min(lowest, memory.workHead.ordered, memory.workScan.ordered) }
-        if !memory.overwrites {
+        if memory.carriesWork {
+            lowest = min(lowest, memory.workHead.ordered)
+        } else if !memory.overwrites {
             for slot in 0..<memory.usedReaders {
                 lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)
             }

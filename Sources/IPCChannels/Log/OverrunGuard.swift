@@ -7,18 +7,23 @@ final class OverrunGuard {
     /// For each writer's slot, the number of the message that comes next; nil before the first.
     private var expected: [UInt64?]
     @usableFromInline var missed: UInt64 = 0
-    /// The last payload that was taken.
+    /// The last payload that was taken; it stays when the next one cannot be.
     @usableFromInline private(set) var copy: UnsafeMutableRawPointer
-    private var capacity = 256
+    private var spare: UnsafeMutableRawBufferPointer
+    private var copyCapacity = 256
 
     init(_ memory: ChannelMemory) {
         self.memory = memory
         expected = (0..<memory.writerSlots).map { memory.writer($0, LogLayout.WriterSlot.sequence).published }
         if !memory.hasSharedWriters { expected[0] = nil }
-        unsafe copy = .allocate(byteCount: capacity, alignment: LogLayout.Frame.alignment)
+        unsafe copy = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
+        unsafe spare = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
     }
 
-    deinit { unsafe copy.deallocate() }
+    deinit {
+        unsafe copy.deallocate()
+        unsafe spare.deallocate()
+    }
 
     /// Counts what is missing before this frame.
     @usableFromInline
@@ -33,15 +38,18 @@ final class OverrunGuard {
     @usableFromInline
     func take(_ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64) -> Bool {
         let count = Int(header.length)
-        if capacity < count {
-            unsafe copy.deallocate()
-            capacity = count * 2
-            unsafe copy = .allocate(byteCount: capacity, alignment: LogLayout.Frame.alignment)
+        if unsafe spare.count < count {
+            unsafe spare.deallocate()
+            unsafe spare = .allocate(byteCount: count * 2, alignment: LogLayout.Frame.alignment)
         }
-        unsafe copy.copyMemory(from: payload, byteCount: count)
+        unsafe spare.baseAddress!.copyMemory(from: payload, byteCount: count)
         // Acquiring, and pairs with the writer's fence: if we copied new bytes, we see the frontier that covers them.
         atomicMemoryFence(ordering: .acquiring)
         guard position >= memory.oldestSafe else { return false }
+        let taken = unsafe spare
+        unsafe spare = UnsafeMutableRawBufferPointer(start: copy, count: copyCapacity)
+        unsafe copy = taken.baseAddress!
+        copyCapacity = taken.count
         see(header)
         return true
     }

@@ -10,7 +10,6 @@ enum Recovery {
     @discardableResult
     static func run(_ memory: ChannelMemory) throws(IPCError) -> Bool {
         var found = false
-        memory.workScan.ordered = .max  // whoever held it, under the gate as we are, is dead
         for slot in 0..<memory.usedReaders where memory.state(.reader, slot).relaxed != 0 {
             guard try isDead(memory, .reader, slot) else { continue }
             try memory.giveUpWork(of: .reader, slot)

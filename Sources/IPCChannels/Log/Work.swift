@@ -1,14 +1,14 @@
+import CIPCShims
 import IPC
 import Synchronization
 
 /// What makes a log carry work, for a queue's workers or a service's servers: each frame's payload begins with 32 bytes
 /// whose first word says what became of it, and `control` has the oldest frame that is not done.
 ///
-/// The head holds writers back as a reader's cursor does. Who looks through the frames from the head on holds them back
-/// meanwhile, so that no frame is overwritten between a look at its stamp and the claim of its word.
+/// The head holds writers back as a reader's cursor does. Who looks through the frames holds nobody back: what it read of a
+/// frame counts if the head has not passed it since, and the word tells of which lap it is, so that whoever exchanges it,
+/// however late, exchanges it in the frame that was meant.
 enum Work {
-    static let queuePattern: UInt32 = 2
-    static let servicePattern: UInt32 = 5
     /// Bytes before the message in each payload.
     static let prefixSize = 32
 
@@ -26,74 +26,84 @@ enum Work {
         static let lost: UInt8 = 6
     }
 
-    /// The first word: the stage, how often it was handed out, for a call what its caller wants, to whom it was handed.
+    /// The first word.
     struct State: Equatable {
-        var stage: UInt8
-        var attempts: Int
-        /// Nobody waits for the reply any more.
-        var isCancelled = false
-        /// How often another server may still do it if one dies at it; at most 127.
-        var retries = 0
-        /// The reader's slot.
-        var slot = 0
+        let word: UInt64
 
-        init(_ stage: UInt8, attempts: Int = 0, retries: Int = 0, slot: Int = 0) {
-            self.stage = stage
-            self.attempts = attempts
-            self.retries = retries
-            self.slot = slot
+        init(word: UInt64) { self.word = word }
+
+        /// Of a message that nobody has had yet.
+        ///
+        /// - Parameter lap: ``ChannelMemory/workLap(at:)``.
+        init(lap: UInt64, retries: Int = 0) {
+            word = UInt64(Stage.available) | UInt64(retries) << 5 | lap << 40
         }
 
-        init(word: UInt64) {
-            stage = UInt8(truncatingIfNeeded: word)
-            attempts = Int(word >> 8 & 0xffff)
-            isCancelled = word >> 24 & 1 != 0
-            retries = Int(word >> 25 & 0x7f)
-            slot = Int(word >> 32)
-        }
+        /// Bits 0 to 3.
+        var stage: UInt8 { UInt8(truncatingIfNeeded: word) & 0xf }
+        /// Bit 4, of a call: nobody waits for the reply any more.
+        var isCancelled: Bool { word & 0x10 != 0 }
+        /// Bits 5 to 11, of a call: how often another server may still do it if one dies at it.
+        var retries: Int { Int(word >> 5 & 0x7f) }
+        /// Bits 12 to 27: how often it was handed out.
+        var attempts: Int { Int(word >> 12 & 0xffff) }
+        /// Bits 28 to 39: to which reader's slot it was handed last. Above is the lap.
+        var slot: Int { Int(word >> 28 & 0xfff) }
 
-        var word: UInt64 {
-            UInt64(stage) | UInt64(UInt16(clamping: attempts)) << 8 | (isCancelled ? 1 << 24 : 0)
-                | UInt64(min(retries, 127)) << 25 | UInt64(UInt32(slot)) << 32
-        }
+        func isOf(lap: UInt64) -> Bool { word >> 40 == lap }
+        func at(_ stage: UInt8) -> State { State(word: word & ~0xf | UInt64(stage)) }
+        var cancelled: State { State(word: word | 0x10) }
 
-        func at(_ stage: UInt8) -> State {
-            var state = self
-            state.stage = stage
-            return state
+        func taken(by slot: Int) -> State {
+            let attempts = UInt64(min(attempts + 1, 0xffff))
+            return State(word: word & ~0xff_ffff_f00f | UInt64(Stage.taken) | attempts << 12 | UInt64(slot) << 28)
         }
 
         /// What a job becomes that its worker did not finish.
-        var returned: State { State(Stage.available, attempts: attempts, retries: retries) }
+        var returned: State { at(Stage.available) }
 
         /// What a call becomes that its server did not answer.
         var unanswered: State {
             if isCancelled { return at(Stage.done) }
-            guard retries > 0 else { return at(Stage.lost) }
-            return State(Stage.available, attempts: attempts, retries: retries - 1)
+            return retries > 0 ? State(word: at(Stage.available).word - 1 << 5) : at(Stage.lost)
         }
     }
 }
 
 extension ChannelMemory {
-    var carriesWork: Bool { pattern == Work.queuePattern || pattern == Work.servicePattern }
+    var carriesWork: Bool { pattern == .workQueue || pattern == .service }
     var workHead: SharedWord { word(LogLayout.workHead) }
     /// Counts work that was given back: whoever looked past it begins at the head again.
     var workReturns: SharedWord { word(LogLayout.workReturns) }
-    var workScan: SharedWord { word(LogLayout.workScan) }
+
+    /// What the word of work at `position` has in its upper 24 bits: another in each lap, until it has come round
+    /// 16 million times.
+    func workLap(at position: UInt64) -> UInt64 { (position / UInt64(capacity) ^ key) & 0xff_ffff }
+
+    func prefetchWork(at position: UInt64) { unsafe ipc_prefetch(log + Int(truncatingIfNeeded: position & mask) + 64) }
 
     func workState(at position: UInt64) -> SharedWord {
         unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize)
     }
 
-    /// The frame at `position` if it is committed and can be work.
-    func workFrame(at position: UInt64) throws(IPCError) -> FrameHeader? {
-        guard position % UInt64(LogLayout.Frame.alignment) == 0 else { throw corrupted("a position is not aligned") }
-        guard let header = try LogPositions.frame(self, at: position) else { return nil }
-        guard header.kind != LogLayout.Kind.message || header.length >= UInt32(Work.prefixSize) else {
-            throw corrupted("the frame at \(position) is too short for work")
+    /// The header of the frame at `position` if it is committed, after `position` was moved on to the head.
+    func workFrame(at position: inout UInt64) throws(IPCError) -> FrameHeader? {
+        while true {
+            position = max(position, workHead.published)
+            guard position % UInt64(LogLayout.Frame.alignment) == 0 else {
+                throw corrupted("a position is not aligned")
+            }
+            guard isCommitted(position) else { return nil }
+            let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: position & mask))
+            // What we read is of this frame if the head, and so the writers, had not passed it by then.
+            atomicMemoryFence(ordering: .acquiring)
+            guard workHead.relaxed <= position else { continue }
+            let isWork = header.kind != LogLayout.Kind.message || header.length >= UInt32(Work.prefixSize)
+            guard header.isValid(capacity: capacity), isWork else {
+                throw corrupted("the frame at \(position) cannot be work")
+            }
+            return header
         }
-        return header
     }
 
     /// Moves the head past all that is done. Anyone may: whoever looked at a frame that others have passed meanwhile loses
@@ -103,14 +113,15 @@ extension ChannelMemory {
     @discardableResult
     func advanceWorkHead() throws(IPCError) -> Bool {
         var hasMoved = false
-        while true {
-            let head = workHead.published
-            guard let header = try workFrame(at: head) else { return hasMoved }
+        var position = workHead.published
+        while let header = try workFrame(at: &position) {
             if header.kind == LogLayout.Kind.message {
-                guard Work.State(word: workState(at: head).published).stage == Work.Stage.done else { return hasMoved }
+                guard Work.State(word: workState(at: position).published).stage == Work.Stage.done else { break }
             }
-            if workHead.exchange(head, for: head &+ UInt64(header.units) * 32).exchanged { hasMoved = true }
+            let (isOurs, found) = workHead.exchange(position, for: position &+ UInt64(header.units) * 32)
+            if isOurs { hasMoved = true } else { position = found }
         }
+        return hasMoved
     }
 
     /// Called by whoever made work done: the room that it took is free, if it was the oldest.
@@ -132,9 +143,9 @@ extension ChannelMemory {
     /// Settles what a participant that goes, or is dead, leaves behind.
     func giveUpWork(of role: Membership.Role, _ slot: Int) throws(IPCError) {
         switch (pattern, role) {
-        case (Work.queuePattern, .reader): try returnWork(of: slot) { $0.returned }
-        case (Work.servicePattern, .reader): try returnWork(of: slot) { $0.unanswered }
-        case (Work.servicePattern, .writer): try withdrawCalls(of: slot)
+        case (.workQueue, .reader): try returnWork(of: slot) { $0.returned }
+        case (.service, .reader): try returnWork(of: slot) { $0.unanswered }
+        case (.service, .writer): try withdrawCalls(of: slot)
         default: break
         }
     }
@@ -150,7 +161,11 @@ extension ChannelMemory {
                     state = Work.State(word: found)  // its caller has cancelled it
                     continue
                 }
-                if next.stage == Work.Stage.lost { try sleepingCaller(header.writer).wake() } else { hasReturned = true }
+                if next.stage == Work.Stage.lost {
+                    try sleepingCaller(header.writer).wake()
+                } else {
+                    hasReturned = true
+                }
                 KillPoint.reach(.recoverWork)
                 break
             }
@@ -168,14 +183,11 @@ extension ChannelMemory {
         try tellOfDone()
     }
 
-    /// Looks through all messages from the head on, none of which is overwritten meanwhile.
+    /// Looks through all messages from the head on.
     private func scanWork(_ body: (FrameHeader, SharedWord) throws(IPCError) -> Void) throws(IPCError) {
-        workScan.ordered = 0
-        defer { workScan.ordered = .max }
-        var position = workHead.ordered
-        workScan.ordered = position
         let memory = try writableLog()  // ours may be read-only
-        while let header = try workFrame(at: position) {
+        var position: UInt64 = 0
+        while let header = try workFrame(at: &position) {
             if header.kind == LogLayout.Kind.message {
                 let offset = Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
                 try body(header, unsafe SharedWord(memory.base + offset))

@@ -13,7 +13,6 @@ struct TakenWork {
 struct WorkTaker: ~Copyable {
     let membership: Membership
     private let spins: Int?
-    private let cursor: SharedWord
     private let head: SharedWord
     private let returnCount: SharedWord
     /// What lies before was looked at, unless something was given back since.
@@ -22,7 +21,6 @@ struct WorkTaker: ~Copyable {
 
     init(_ membership: Membership, _ waiting: Waiting) {
         let memory = membership.memory
-        cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
         head = memory.workHead
         returnCount = memory.workReturns
         spins = waiting.spins
@@ -46,6 +44,8 @@ struct WorkTaker: ~Copyable {
             while !hasNews() {
                 count += 1
                 guard count % 64 == 0 else {
+                    // The message comes together with its frame's beginning then, not after it.
+                    memory.prefetchWork(at: position)
                     ipc_pause()
                     continue
                 }
@@ -68,24 +68,23 @@ struct WorkTaker: ~Copyable {
     /// Takes the first that nobody has; nil if there is none.
     mutating func tryTake() throws(IPCError) -> TakenWork? {
         let memory = membership.memory
-        // While we look, nothing from here on is overwritten: first all is held, and then what the head held until now.
-        cursor.ordered = 0
-        defer { cursor.published = .max }
-        let seen = returnCount.ordered
+        let seen = returnCount.published
         if seen != returns {
             returns = seen
             position = 0
         }
-        position = max(position, head.ordered)
-        cursor.ordered = position
-        while let header = try memory.workFrame(at: position) {
+        while let header = try memory.workFrame(at: &position) {
             let here = position
             if header.kind == LogLayout.Kind.message {
                 let word = memory.workState(at: here)
                 let state = Work.State(word: word.published)
                 if state.stage == Work.Stage.available {
-                    let taken = Work.State(
-                        Work.Stage.taken, attempts: state.attempts + 1, retries: state.retries, slot: membership.slot)
+                    // Its lap is in the word: if the frame is another one by now, the exchange fails.
+                    guard state.isOf(lap: memory.workLap(at: here)) else {
+                        if head.published > here { continue }
+                        throw memory.corrupted("the work at \(here) is of another lap")
+                    }
+                    let taken = state.taken(by: membership.slot)
                     guard word.exchange(state.word, for: taken.word).exchanged else { continue }
                     position = here &+ UInt64(header.units) * 32
                     KillPoint.reach(.workTaken)

@@ -4,19 +4,17 @@ import IPC
 struct Channel: Sendable {
     let name: ChannelName
     private let place: ChannelPlace
-    private let pattern: UInt32
-    /// What people call the pattern.
-    private let kind: String
+    private let pattern: ChannelPattern
     let type: MessageType
     /// What to create it with; nil if it has to exist.
     private let options: ChannelOptions?
 
     /// Creates it if there are options, by the policy, and checks that it is what it has to be.
     init(
-        _ name: String, pattern: UInt32, _ kind: String, _ type: MessageType, _ options: ChannelOptions?,
+        _ name: String, _ pattern: ChannelPattern, _ type: MessageType, _ options: ChannelOptions?,
         _ policy: CreationPolicy
     ) throws(IPCError) {
-        try self.init(ChannelName(name), in: .root(.current), pattern, kind, type, options)
+        try self.init(ChannelName(name), in: .root(.current), pattern, type, options)
         try create(mayExist: policy == .openExisting)
         try meetingRemoval { () throws(IPCError) in
             try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
@@ -24,20 +22,19 @@ struct Channel: Sendable {
     }
 
     /// One without a name, on the descriptors of its files; they have to stay open while it is used.
-    init(on descriptors: ChannelDescriptors, pattern: UInt32, _ kind: String, _ type: MessageType) throws(IPCError) {
+    init(on descriptors: ChannelDescriptors, _ pattern: ChannelPattern, _ type: MessageType) throws(IPCError) {
         let place = ChannelPlace.descriptors(control: descriptors.control, log: descriptors.log)
-        try self.init(ChannelName("unnamed"), in: place, pattern, kind, type, nil)
+        try self.init(ChannelName("unnamed"), in: place, pattern, type, nil)
         try check(ChannelMemory(name, in: place, logAccess: .readOnly))
     }
 
     private init(
-        _ name: ChannelName, in place: ChannelPlace, _ pattern: UInt32, _ kind: String, _ type: MessageType,
+        _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
         _ options: ChannelOptions?
     ) {
         self.name = name
         self.place = place
         self.pattern = pattern
-        self.kind = kind
         self.type = type
         self.options = options
     }
@@ -50,8 +47,8 @@ struct Channel: Sendable {
     private func check(_ memory: ChannelMemory) throws(IPCError) {
         guard memory.pattern == pattern else {
             throw IPCError(
-                .wrongType, "open \(kind)", name.description,
-                advice: "this channel is no \(kind) (its pattern is \(memory.pattern)); choose another name")
+                .wrongType, "open \(pattern)", name.description,
+                advice: "this channel is no \(pattern) but of the kind \(memory.pattern); choose another name")
         }
         guard memory.messageType == type else { throw memory.messageType.mismatch(name.description, wanted: type) }
     }

@@ -9,7 +9,8 @@ enum ChannelFiles {
     ///
     /// Two that create it at the same time both get the same channel.
     static func create(
-        _ name: ChannelName, pattern: UInt32, type: MessageType, _ options: ChannelOptions, in root: ChannelRoot,
+        _ name: ChannelName, pattern: ChannelPattern, type: MessageType, _ options: ChannelOptions,
+        in root: ChannelRoot,
         mayExist: Bool
     ) throws(IPCError) {
         for (what, number) in [("readers", options.maximumReaders), ("writers", options.maximumWriters)] {
@@ -58,12 +59,13 @@ enum ChannelFiles {
     }
 
     fileprivate static func initialize(
-        _ control: MemoryMapping, _ pattern: UInt32, _ type: MessageType, _ options: ChannelOptions, _ capacity: Int
+        _ control: MemoryMapping, _ pattern: ChannelPattern, _ type: MessageType, _ options: ChannelOptions,
+        _ capacity: Int
     ) {
         typealias Fixed = LogLayout.Fixed
         control.store(LogLayout.magic, at: Fixed.magic)
         control.store(LogLayout.version, at: Fixed.version)
-        control.store(pattern, at: Fixed.pattern)
+        control.store(pattern.rawValue, at: Fixed.pattern)
         // The highest bit keeps a stamp from being zero, as fresh memory is.
         control.store(UInt64.random(in: 0 ... .max) | 1 << 63, at: Fixed.key)
         control.store(UInt64(capacity), at: Fixed.capacity)
@@ -80,7 +82,6 @@ enum ChannelFiles {
         control.store(type.fingerprint, at: Fixed.typeFingerprint)
         control.store(UInt32(type.name.utf8.count), at: Fixed.typeNameLength)
         for (index, byte) in type.name.utf8.enumerated() { control.store(byte, at: Fixed.typeName + index) }
-        control.store(UInt64.max, at: LogLayout.workScan)
         for slot in 0..<options.maximumReaders {
             control.store(UInt64.max, at: LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.cursor)
         }
@@ -102,7 +103,9 @@ package struct ChannelDescriptors {
     }
 
     /// Makes a channel of bytes that has no name. The caller closes the descriptors.
-    package static func makeUnnamed(_ options: ChannelOptions) throws(IPCError) -> ChannelDescriptors {
+    package static func makeUnnamed(_ pattern: ChannelPattern, _ options: ChannelOptions) throws(IPCError)
+        -> ChannelDescriptors
+    {
         var options = options
         options.lifetime = .kept
         let control = try AnonymousMemory(
@@ -110,7 +113,7 @@ package struct ChannelDescriptors {
                 readerSlots: options.maximumReaders, writerSlots: options.maximumWriters))
         let capacity = ChannelFiles.roundedCapacity(options.capacity)
         let log = try AnonymousMemory(byteCount: capacity)
-        ChannelFiles.initialize(try control.map(), 1, .bytes, options, capacity)
+        ChannelFiles.initialize(try control.map(), pattern, .bytes, options, capacity)
         return ChannelDescriptors(control: control.release().rawValue, log: log.release().rawValue)
     }
 }

@@ -30,7 +30,8 @@ struct MessageType: Hashable, Sendable {
     }
 
     /// What a service carries.
-    static func call(_ request: MessageType, _ reply: MessageType, failure: MessageType) throws(IPCError) -> MessageType {
+    static func call(_ request: MessageType, _ reply: MessageType, failure: MessageType) throws(IPCError) -> MessageType
+    {
         let name = "(\(request.name)) throws(\(failure.name)) -> \(reply.name)"
         try checkLength(name)
         var hash = Fingerprint()

@@ -18,11 +18,14 @@ struct CallFrame {
     let replyLimit: Int
 
     /// Of one that is being written. Its payload has ``byteCount(request:reply:)``.
-    init(writing payload: UnsafeMutableRawPointer, request: Int, reply: Int, until deadline: Deadline, retries: Int) {
+    init(
+        writing payload: UnsafeMutableRawPointer, _ state: Work.State, request: Int, reply: Int,
+        until deadline: Deadline
+    ) {
         unsafe self.payload = payload
         requestCount = request
         replyLimit = reply
-        unsafe SharedWord(payload).relaxed = Work.State(Work.Stage.available, retries: retries).word
+        unsafe SharedWord(payload).relaxed = state.word
         unsafe payload.storeBytes(of: deadline.nanoseconds, toByteOffset: Self.deadline, as: UInt64.self)
         unsafe payload.storeBytes(of: UInt32(request), toByteOffset: Self.requestCount, as: UInt32.self)
         unsafe payload.storeBytes(of: UInt32(reply), toByteOffset: Self.replyLimit, as: UInt32.self)
@@ -69,11 +72,7 @@ extension ChannelMemory {
     func withdrawCall(_ word: SharedWord) {
         var state = Work.State(word: word.published)
         while state.stage != Work.Stage.done, !state.isCancelled {
-            var next = state.at(Work.Stage.done)
-            if state.stage == Work.Stage.taken {
-                next = state
-                next.isCancelled = true
-            }
+            let next = state.stage == Work.Stage.taken ? state.cancelled : state.at(Work.Stage.done)
             let (isOurs, found) = word.exchange(state.word, for: next.word)
             if isOurs { return }
             state = Work.State(word: found)

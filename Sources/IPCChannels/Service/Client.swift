@@ -20,7 +20,8 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         guard (0...127).contains(retries), (0...Int(Int32.max)).contains(replyLimit) else {
             throw IPCError(
                 .invalidArgument, "call", name,
-                advice: "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB")
+                advice:
+                    "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB")
         }
         // A failure has to fit as well.
         let reply = max(replyLimit, MemoryLayout<Failure>.size)
@@ -30,10 +31,10 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
                 .timedOut, "call", name,
                 advice: "the log is full of calls that are not finished; add servers, allow more time, or enlarge it")
         }
-        let frame = unsafe CallFrame(
-            writing: payload, request: request, reply: reply, until: deadline, retries: retries)
-        unsafe fill(frame.request)
         let position = writer.position
+        let state = Work.State(lap: writer.memory.workLap(at: position), retries: retries)
+        let frame = unsafe CallFrame(writing: payload, state, request: request, reply: reply, until: deadline)
+        unsafe fill(frame.request)
         writer.commit(total)
         return PendingCall(writer.membership, frame, at: position, until: deadline, spins)
     }

@@ -40,7 +40,13 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
         _ policy: CreationPolicy
     ) throws(IPCError) {
         let type = try MessageType.call(request, reply, failure: MessageType.of(Failure.self))
-        channel = try Channel(name, pattern: Work.servicePattern, "service", type, options, policy)
+        channel = try Channel(name, .service, type, options, policy)
+    }
+
+    /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.
+    package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError)
+    where Request == RawBytes, Reply == RawBytes {
+        channel = try Channel(on: descriptors, .service, .bytes)
     }
 
     /// Joins as a server.

@@ -42,8 +42,6 @@ public enum Waiting: Hashable, Sendable {
 /// | a dead publisher | all that it published is received; what it had begun is skipped | the same |
 /// | a restart | with `lifetime: .kept`, all goes on where it was; else with the first participant anew | the same |
 public struct Topic<Message>: Sendable {
-    static var pattern: UInt32 { 1 }
-
     /// Such as `market/quotes`.
     public var name: ChannelName { channel.name }
     private let channel: Channel
@@ -51,12 +49,12 @@ public struct Topic<Message>: Sendable {
     init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
         throws(IPCError)
     {
-        channel = try Channel(name, pattern: Self.pattern, "topic", type, options, policy)
+        channel = try Channel(name, .topic, type, options, policy)
     }
 
     /// A topic without a name, on the descriptors of its files; they have to stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Message == RawBytes {
-        channel = try Channel(on: descriptors, pattern: Self.pattern, "topic", .bytes)
+        channel = try Channel(on: descriptors, .topic, .bytes)
     }
 
     /// Joins as a publisher. It has a slot and a lock of its own.

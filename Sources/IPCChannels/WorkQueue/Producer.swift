@@ -15,7 +15,7 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
     ) throws(IPCError) -> Bool {
         let total = Work.prefixSize + count
         guard let payload = try unsafe writer.claim(total, until: deadline) else { return false }
-        unsafe SharedWord(payload).relaxed = Work.State(Work.Stage.available).word
+        unsafe SharedWord(payload).relaxed = Work.State(lap: writer.memory.workLap(at: writer.position)).word
         unsafe fill(payload + Work.prefixSize)
         writer.commit(total)
         return true

@@ -46,8 +46,14 @@ public struct WorkQueue<Message>: Sendable {
                 .invalidArgument, "open queue", name,
                 advice: "\(maximumAttempts) attempts are asked for; there are 1 to 65534")
         }
-        channel = try Channel(name, pattern: Work.queuePattern, "work queue", type, options, policy)
+        channel = try Channel(name, .workQueue, type, options, policy)
         self.maximumAttempts = maximumAttempts
+    }
+
+    /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.
+    package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Message == RawBytes {
+        channel = try Channel(on: descriptors, .workQueue, .bytes)
+        maximumAttempts = 5
     }
 
     /// The bytes of each message; nil if they vary.

@@ -1,0 +1,111 @@
+public import IPC
+
+/// One that sets a ``Latest``. One thread at a time may use it.
+///
+/// Setting does not block; with shared writers, only for another that is stopped in the middle of it, a whole log ago.
+public struct LatestSetter<Value>: ~Copyable, Sendable {
+    private var publisher: Publisher<Value>
+
+    init(_ writer: consuming LogWriter) { publisher = Publisher(writer) }
+}
+
+extension LatestSetter where Value: BitwiseCopyable {
+    /// Sets the value.
+    public mutating func set(_ value: Value) throws(IPCError) { try publisher.publish(value) }
+}
+
+extension LatestSetter where Value == RawBytes {
+    /// Sets the value to a copy of the bytes.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/messageTooLarge`` over half the log.
+    public mutating func set(_ bytes: RawSpan) throws(IPCError) { try publisher.publish(bytes) }
+
+    /// Sets the value to what `fill` writes, at most `byteCount` bytes.
+    public mutating func set(
+        upTo byteCount: Int, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    ) throws(IPCError) {
+        try publisher.publish(upTo: byteCount, fill)
+    }
+}
+
+/// One that gets a ``Latest``. One thread at a time may use it.
+public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
+    // `@unchecked`: the value is one thread's at a time by its ownership.
+    private var subscription: Subscription<Value>
+    /// Bytes of the newest value that was taken; the reader keeps a copy of it.
+    private var byteCount: Int?
+
+    init(_ subscription: consuming Subscription<Value>) { self.subscription = subscription }
+
+    /// Goes on to a value at least as new as this call.
+    ///
+    /// - Returns: Whether there was a newer one than before.
+    @discardableResult
+    private mutating func update() throws(IPCError) -> Bool {
+        // Whatever was set before this call begins before this.
+        let end = LogPositions.bound(subscription.reader.memory)
+        var hasNewer = false
+        repeat {
+            try subscription.reader.passOver(until: end)
+            guard let count = try subscription.take({ (_, payload) throws(IPCError) in payload.byteCount }) else {
+                break
+            }
+            byteCount = count
+            hasNewer = true
+        } while subscription.position < end
+        return hasNewer
+    }
+
+    /// Lends the newest value's bytes, at least as new as this call; nil before the first.
+    private mutating func lendNewest<Result>(
+        _ body: (RawSpan) throws(IPCError) -> Result
+    ) throws(IPCError) -> Result? {
+        try update()
+        guard let byteCount, let copy = unsafe subscription.reader.overrun?.copy else { return nil }
+        return try unsafe body(RawSpan(_unsafeStart: copy, byteCount: byteCount))
+    }
+
+    /// As ``lendNewest(_:)``, once there is a newer one.
+    private mutating func lendNext<Result>(
+        until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
+    ) throws(IPCError) -> Result {
+        while true {
+            if try update(), let byteCount, let copy = unsafe subscription.reader.overrun?.copy {
+                return try unsafe body(RawSpan(_unsafeStart: copy, byteCount: byteCount))
+            }
+            guard try subscription.reader.wait(until: deadline, spins: subscription.spins) else {
+                try subscription.failTimedOut()
+            }
+        }
+    }
+}
+
+extension LatestGetter where Value: BitwiseCopyable {
+    /// The newest value, at least as new as this call; nil before the first. Does not block.
+    public mutating func get() throws(IPCError) -> Value? {
+        try lendNewest { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
+    }
+
+    /// Waits for a value that is newer than the last one that was got, and gets the newest.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/timedOut``.
+    public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Value {
+        try lendNext(until: deadline) { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
+    }
+}
+
+extension LatestGetter where Value == RawBytes {
+    /// Lends a copy of the newest value, at least as new as this call; nil before the first. Does not block.
+    public mutating func get<Result>(_ body: (RawSpan) throws(IPCError) -> Result) throws(IPCError) -> Result? {
+        try lendNewest(body)
+    }
+
+    /// Waits for a value that is newer than the last one that was got, and lends a copy of the newest.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/timedOut``.
+    public mutating func next<Result>(
+        until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
+    ) throws(IPCError) -> Result {
+        try lendNext(until: deadline, body)
+    }
+}
