@@ -135,8 +135,8 @@ extension Mechanism {
     /// A signal and an eventfd carry one word at most.
     public var fixedPayload: Int? { [.signal, .eventfd, .event].contains(self) ? 8 : nil }
 
-    /// Whether messages may be lost, or passed over, on the way.
-    var isLossy: Bool { self == .udp || self == .latest }
+    /// Whether messages may be lost on the way.
+    var isLossy: Bool { self == .udp }
 
     /// Whether waiting is polling, so that two processes on one core only hinder each other.
     public var isPolled: Bool { self == .shmSpin || self == .mappedFile || (isChannel && self != .topicWake) }
@@ -156,8 +156,8 @@ extension Mechanism {
     }
 
     /// Whether the same is there in C.
-    var hasTwin: Bool { !isChannel || [.topic, .topicShared, .topicWake].contains(self) }
+    public var hasTwin: Bool { !isChannel || [.topic, .topicShared, .topicWake].contains(self) }
 
-    /// Whether as many bytes as its messages have are moved at all.
-    var hasThroughput: Bool { self != .topicZeroCopy }
+    /// Whether all that is sent is received, and read: else a rate would mean nothing.
+    public var hasThroughput: Bool { self != .topicZeroCopy && self != .latest }
 }

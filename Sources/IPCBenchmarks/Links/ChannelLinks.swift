@@ -102,7 +102,7 @@ struct ServerLink: Link, ~Copyable {
     }
 }
 
-/// Two latest values, one for each direction. In a stream the getter passes over what is not the newest.
+/// Two latest values, one for each direction.
 struct LatestLink: Link, ~Copyable {
     var setter: LatestSetter<RawBytes>
     var getter: LatestGetter<RawBytes>
@@ -120,10 +120,8 @@ struct LatestLink: Link, ~Copyable {
     }
 
     mutating func receive() throws(IPCError) -> UInt64? {
-        try getter.next { (bytes) throws(IPCError) in bytes.byteCount == size ? .some(bytes.index) : nil }
+        try getter.next { (bytes) throws(IPCError) in bytes.index }
     }
-
-    mutating func endStream() throws(IPCError) { try setter.set(RawSpan()) }
 }
 
 /// Two events, one for each direction; they carry no index, so the receiver counts.
