@@ -129,7 +129,7 @@ let package = Package(
             .testTarget(
                 name: "TortureTests",
                 dependencies: [
-                    "ChannelPeer", "IPC", "IPCChannels", "TestSupport",
+                    "ChannelPeer", "CIPCShims", "IPC", "IPCChannels", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

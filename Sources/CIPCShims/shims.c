@@ -60,28 +60,28 @@ int ipc_flock(int fd, int operation) { return flock(fd, operation); }
 int ipc_rename_new(const char *from, const char *to) {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
 }
-static int byte_lock(int fd, off_t offset, int command, short *type) {
+static int byte_lock(int fd, off_t offset, off_t count, int command, short *type) {
     struct flock lock;
     memset(&lock, 0, sizeof lock);
     lock.l_type = *type;
     lock.l_whence = SEEK_SET;
     lock.l_start = offset;
-    lock.l_len = 1;
+    lock.l_len = count;
     int result = fcntl(fd, command, &lock);
     *type = lock.l_type;
     return result;
 }
 int ipc_byte_lock(int fd, off_t offset) {
     short type = F_WRLCK;
-    return byte_lock(fd, offset, F_OFD_SETLK, &type);
+    return byte_lock(fd, offset, 1, F_OFD_SETLK, &type);
 }
 int ipc_byte_unlock(int fd, off_t offset) {
     short type = F_UNLCK;
-    return byte_lock(fd, offset, F_OFD_SETLK, &type);
+    return byte_lock(fd, offset, 1, F_OFD_SETLK, &type);
 }
-int ipc_byte_is_locked(int fd, off_t offset) {
+int ipc_bytes_are_locked(int fd, off_t offset, off_t count) {
     short type = F_WRLCK;
-    if (byte_lock(fd, offset, F_OFD_GETLK, &type) != 0) return -1;
+    if (byte_lock(fd, offset, count, F_OFD_GETLK, &type) != 0) return -1;
     return type != F_UNLCK;
 }
 

@@ -58,10 +58,11 @@ enum Stream {
         }
     }
 
-    /// Receives from `oldest`, from the `next`, or from `any` number on, until the end; prints for each writer how many came, or what is wrong.
+    /// Receives from the `oldest`, from the `next`, from `any` number on, or what is `kept`, until the end; prints for each
+    /// writer the number after its last one, or what is wrong.
     static func subscribe(_ name: String, from start: String) throws {
         let topic = try Topic<RawBytes>.open(name)
-        var subscription = try topic.subscribe(from: start == "oldest" ? .oldest : .next)
+        var subscription = try topic.subscribe(from: ["oldest", "kept"].contains(start) ? .oldest : .next)
         ChannelPeer.say("ready")
         var next: [UInt32: UInt64] = [:]
         var isOver = false
@@ -75,7 +76,7 @@ enum Stream {
                     return nil
                 }
                 // One that joins at any time begins in the middle.
-                guard number == next[writer] ?? (start == "any" ? number : 0) else {
+                guard number == next[writer] ?? (["any", "kept"].contains(start) ? number : 0) else {
                     return "writer \(writer): number \(number) instead of \(next[writer, default: 0])"
                 }
                 next[writer] = number + 1

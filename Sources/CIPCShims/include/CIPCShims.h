@@ -85,7 +85,13 @@ int ipc_rename_new(const char *from, const char *to);
 
 int ipc_byte_lock(int fd, off_t offset);
 int ipc_byte_unlock(int fd, off_t offset);
-int ipc_byte_is_locked(int fd, off_t offset);
+// Whether another open file description has a byte from `offset` on, of `count`.
+int ipc_bytes_are_locked(int fd, off_t offset, off_t count);
+
+// CRC-32C (Castagnoli) of bytes, going on from an earlier one; by the processor's instruction where it has one.
+uint32_t ipc_crc32c(uint32_t crc, const void *bytes, size_t count);
+// The same without the instruction, for a test that holds one against the other.
+uint32_t ipc_crc32c_by_table(uint32_t crc, const void *bytes, size_t count);
 
 // Memory
 

@@ -24,6 +24,9 @@ final class ChannelMemory: @unchecked Sendable {
     let hasSharedWriters: Bool
     let overwrites: Bool
     let isKept: Bool
+    let isDurable: Bool
+    /// Of a durable log: how many bytes are published before a sync; UInt64.max for when it is asked for.
+    let syncBytes: UInt64
     let pattern: ChannelPattern
     let messageType: MessageType
 
@@ -82,6 +85,9 @@ final class ChannelMemory: @unchecked Sendable {
         hasSharedWriters = flags & LogLayout.Flag.sharedWriters != 0
         overwrites = flags & LogLayout.Flag.overwrites != 0
         isKept = flags & LogLayout.Flag.isKept != 0
+        isDurable = flags & LogLayout.Flag.isDurable != 0
+        let syncBytes = control.load(UInt64.self, at: Fixed.syncBytes)
+        self.syncBytes = syncBytes > UInt64(Int.max) ? .max : max(syncBytes, 1)
         self.pattern = pattern
         let typeName = control.withBytes { bytes in
             String(
@@ -116,6 +122,15 @@ final class ChannelMemory: @unchecked Sendable {
     /// The log once more, to be written to: a reader that recovers needs it.
     func writableLog() throws(IPCError) -> MirroredMapping { try Self.mapLog(place.log(name), capacity, .readWrite) }
 
+    /// What its creator chose, but for the permissions.
+    var options: ChannelOptions {
+        ChannelOptions(
+            writers: hasSharedWriters ? .shared : .exclusive, overflow: overwrites ? .overwrite : .block,
+            lifetime: isKept ? .kept : .whileUsed,
+            durability: !isDurable ? .none : syncBytes == .max ? .syncedWhenAsked : .syncedEvery(bytes: Int(syncBytes)),
+            capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots)
+    }
+
     /// Which file this is: a channel of the same name that was made anew is another one.
     var identity: [UInt64] {
         get throws(IPCError) { try FileStatus(of: file.descriptor.rawValue, name.description).identity }
@@ -127,7 +142,9 @@ final class ChannelMemory: @unchecked Sendable {
     @usableFromInline var log: UnsafeMutableRawPointer { unsafe logMapping.base }
     var mask: UInt64 { UInt64(capacity - 1) }
     /// Bytes of the largest payload.
-    @usableFromInline var maximumPayload: Int { capacity / 2 - LogLayout.Frame.headerSize }
+    @usableFromInline var maximumPayload: Int { capacity / 2 - LogLayout.Frame.headerSize - trailerSize }
+    /// Bytes of a frame after the payload.
+    var trailerSize: Int { isDurable ? LogLayout.Frame.checksumSize : 0 }
 }
 
 extension ChannelMemory {
@@ -153,6 +170,7 @@ extension ChannelMemory {
     }
 
     var tail: SharedWord { word(LogLayout.tail) }
+    var synced: SharedWord { word(LogLayout.synced) }
     var frontier: SharedWord { word(LogLayout.frontier) }
 
     var sleepingReaders: SleepingPlace {

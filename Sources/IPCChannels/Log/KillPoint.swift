@@ -26,6 +26,9 @@ enum KillPoint: String, CaseIterable {
     case callAnswered = "call.answered"
     case callReplied = "call.replied"
     case callWithdrawn = "call.withdrawn"
+    case durableCut = "durable.cut"
+    case durableDone = "durable.done"
+    case syncBegun = "sync.begun"
     case leaveSlot = "leave.slot"
     case removeFlag = "remove.flag"
 

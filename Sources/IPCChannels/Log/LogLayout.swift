@@ -18,6 +18,7 @@ enum LogLayout {
         static let readerSlots = 32  // UInt32
         static let writerSlots = 36  // UInt32
         static let flags = 40  // UInt32
+        static let syncBytes = 72  // UInt64, of a durable log: how many bytes are published before a sync
         static let typeSize = 48  // UInt32
         static let typeStride = 52  // UInt32
         static let typeAlignment = 56  // UInt32
@@ -32,6 +33,7 @@ enum LogLayout {
         static let sharedWriters: UInt32 = 1
         static let overwrites: UInt32 = 2
         static let isKept: UInt32 = 4
+        static let isDurable: UInt32 = 8
     }
 
     // Words that change, each on a cache line of its own (two, since processors fetch lines in pairs).
@@ -58,6 +60,8 @@ enum LogLayout {
     static let workHead = 1920
     /// UInt64, of work: counts what was given back.
     static let workReturns = 1928
+    /// UInt64, of a durable log: all before it is on the disk.
+    static let synced = 1952
     /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
     static let eventNotices = 1936
     /// UInt64, of an event: counts how often all were notified.
@@ -106,6 +110,8 @@ enum LogLayout {
         @usableFromInline static let units = 28  // UInt32: the size of the frame in units of 32 bytes
         @usableFromInline static let headerSize = 32
         @usableFromInline static let alignment = 32
+        /// In a durable log, each frame's last bytes: a checksum of the rest.
+        static let checksumSize = 8
 
         @inlinable static func size(payload: Int) -> Int {
             (payload &+ headerSize &+ alignment &- 1) & ~(alignment &- 1)

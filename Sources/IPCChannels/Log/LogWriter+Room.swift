@@ -14,7 +14,7 @@ extension LogWriter {
         var slice = MonotonicClock.now &+ SleepingPlace.slice
         while true {
             // Another writer may have gone on from `end` meanwhile: then the caller looks at the tail again.
-            if takeRoom(upTo: end) { return true }
+            if try takeRoom(upTo: end) { return true }
             if spins < 200 {
                 spins += 1
                 if spins % 50 == 0 { sched_yield() } else { ipc_pause() }
@@ -33,12 +33,13 @@ extension LogWriter {
         }
     }
 
-    private mutating func takeRoom(upTo end: UInt64) -> Bool {
+    private mutating func takeRoom(upTo end: UInt64) throws(IPCError) -> Bool {
         guard room() >= end else { return false }
         let wanted = min(room(), end &+ UInt64(memory.capacity / 16))
         // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
         // frontier and then look at the cursors: one of us sees the other.
         memory.frontier.raise(to: wanted)
+        if memory.isDurable { try memory.syncControl() }
         // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         limit = min(wanted, room())

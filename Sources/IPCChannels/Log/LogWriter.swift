@@ -18,6 +18,8 @@ struct LogWriter: ~Copyable {
     @usableFromInline let slot: UInt32
     @usableFromInline let blockShift: UInt64
     @usableFromInline let maximumPayload: Int
+    /// More than 0 in a durable log.
+    @usableFromInline let trailerSize: Int
     @usableFromInline let tail: SharedWord
     @usableFromInline let intentPosition: SharedWord
     @usableFromInline let intentLength: SharedWord
@@ -31,6 +33,8 @@ struct LogWriter: ~Copyable {
     @usableFromInline var sequence: UInt64
     /// Bytes of the frame that is claimed; 0 if none is.
     @usableFromInline var claimed: UInt64 = 0
+    /// Bytes that were committed since the last sync.
+    var unsynced: UInt64 = 0
 
     var memory: ChannelMemory { membership.memory }
 
@@ -44,6 +48,7 @@ struct LogWriter: ~Copyable {
         fences = !SleepingPlace.isRegistered
         blockShift = memory.blockShift
         maximumPayload = memory.maximumPayload
+        trailerSize = memory.trailerSize
         tail = memory.tail
         self.slot = UInt32(slot)
         intentPosition = memory.writer(slot, LogLayout.WriterSlot.intentPosition)
@@ -77,7 +82,7 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func claim(_ count: Int, until deadline: Deadline) throws(IPCError) -> UnsafeMutableRawPointer? {
         guard count <= maximumPayload else { try failTooLarge(count) }
-        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
         if isShared {
             guard try claimShared(size, until: deadline) else { return nil }
         } else {
@@ -89,6 +94,13 @@ struct LogWriter: ~Copyable {
         return unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
     }
 
+    /// Makes what was claimed visible, and, where the channel says so, durable.
+    @inlinable @inline(__always)
+    mutating func deliver(_ count: Int) throws(IPCError) {
+        commit(count)
+        if trailerSize != 0 { try syncIfDue() }
+    }
+
     /// Makes what was claimed visible: a message of `count` bytes, at most as many as were claimed.
     @inlinable @inline(__always)
     mutating func commit(_ count: Int, kind: UInt32 = LogLayout.Kind.message) {
@@ -97,6 +109,7 @@ struct LogWriter: ~Copyable {
             length: UInt32(truncatingIfNeeded: count), kind: kind, sequence: sequence, writer: slot,
             units: UInt32(truncatingIfNeeded: claimed / UInt64(LogLayout.Frame.alignment)))
         unsafe header.store(at: frame)
+        if trailerSize != 0 { seal() }
         KillPoint.reach(.fillHeader)
         // Releasing: payload and header are seen by whoever sees the stamp.
         unsafe SharedWord(frame).published = position ^ key
@@ -120,7 +133,7 @@ struct LogWriter: ~Copyable {
     /// Gives up what was claimed: readers pass over it.
     @usableFromInline
     mutating func abandon() {
-        if isShared { commit(Int(claimed) - LogLayout.Frame.headerSize, kind: LogLayout.Kind.skipped) }
+        if isShared { commit(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, kind: LogLayout.Kind.skipped) }
         claimed = 0
     }
 

@@ -38,6 +38,7 @@ final class Membership: Sendable {
                 continue
             }
             do throws(IPCError) {
+                if memory.isDurable { try DurableRecovery.runIfAlone(memory) }
                 let slot = try takeSlot(memory, role)
                 memory.ownSlot = (role, slot)
                 return Membership(memory, role, slot)

@@ -61,7 +61,7 @@ enum Recovery {
         let tail = memory.tail.published
         guard intent % UInt64(LogLayout.Frame.alignment) == 0 else { throw memory.corrupted("a claim is not aligned") }
         // Behind by more than the log, it cannot be a claim: those hold all writers back.
-        guard intent < tail, tail - intent <= UInt64(memory.capacity) else { return true }
+        guard intent < tail, tail - intent <= UInt64(memory.capacity), intent >= memory.oldestSafe else { return true }
 
         var boundaries: Set<UInt64> = [tail]
         var rivals: [UInt64] = []
@@ -90,9 +90,10 @@ enum Recovery {
         let log = try memory.writableLog()
         let frame = unsafe log.base + Int(truncatingIfNeeded: intent & memory.mask)
         let header = FrameHeader(
-            length: UInt32(winner) - 32, kind: LogLayout.Kind.skipped, sequence: sequence.relaxed,
-            writer: UInt32(slot), units: UInt32(winner / 32))
+            length: UInt32(winner) - 32 - UInt32(memory.trailerSize), kind: LogLayout.Kind.skipped,
+            sequence: sequence.relaxed, writer: UInt32(slot), units: UInt32(winner / 32))
         unsafe header.store(at: frame)
+        if memory.isDurable { unsafe Checksum.seal(frame, at: intent, memory) }
         KillPoint.reach(.recoverHeader)
         unsafe SharedWord(frame).published = intent ^ memory.key
         KillPoint.reach(.recoverSkip)

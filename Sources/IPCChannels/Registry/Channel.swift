@@ -3,7 +3,7 @@ import IPC
 /// A channel as its users hold it: a name, what it has to be, and how to make it. Not a participant yet.
 struct Channel: Sendable {
     let name: ChannelName
-    private let place: ChannelPlace
+    let place: ChannelPlace
     private let pattern: ChannelPattern
     let type: MessageType
     /// What to create it with; nil if it has to exist.
@@ -11,10 +11,10 @@ struct Channel: Sendable {
 
     /// Creates it if there are options, by the policy, and checks that it is what it has to be.
     init(
-        _ name: String, _ pattern: ChannelPattern, _ type: MessageType, _ options: ChannelOptions?,
-        _ policy: CreationPolicy
+        _ name: String, in root: ChannelRoot = .current, _ pattern: ChannelPattern, _ type: MessageType,
+        _ options: ChannelOptions?, _ policy: CreationPolicy
     ) throws(IPCError) {
-        try self.init(ChannelName(name), in: .root(.current), pattern, type, options)
+        try self.init(ChannelName(name), in: .root(root), pattern, type, options)
         try create(mayExist: policy == .openExisting)
         try meetingRemoval { () throws(IPCError) in
             try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
@@ -70,13 +70,14 @@ struct Channel: Sendable {
         }
     }
 
-    /// Bytes of its log, by its creator's choice.
-    func capacity() throws(IPCError) -> Int { try ChannelMemory(name, in: place, logAccess: .readOnly).capacity }
+    /// What its creator chose.
+    func creatorsOptions() throws(IPCError) -> ChannelOptions {
+        try ChannelMemory(name, in: place, logAccess: .readOnly).options
+    }
 
     /// Removes a channel, whoever uses it: they go on among themselves, and new ones get a new channel.
-    static func remove(_ name: String) throws(IPCError) {
+    static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
         let name = try ChannelName(name)
-        let root = ChannelRoot.current
         guard try root.names().contains(name) else {
             throw IPCError(.notFound, "remove channel", name.description, advice: "there is no such channel")
         }

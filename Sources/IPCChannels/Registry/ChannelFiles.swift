@@ -32,13 +32,21 @@ enum ChannelFiles {
                 LogLayout.controlByteCount(readerSlots: options.maximumReaders, writerSlots: options.maximumWriters))
             let log = try file(folder + "/log", options.permissions, capacity)
             try initialize(control.map(), pattern, type, options, capacity)
+            if options.durability != .none {
+                for file in [control.descriptor.rawValue, log.descriptor.rawValue] { try sync(file, folder) }
+            }
             _ = consume log
         }
+        if isNew, options.durability != .none { try root.sync(name) }
         guard isNew || mayExist else {
             throw IPCError(
                 .alreadyExists, "create channel", name.description,
                 advice: "it exists already; open it, or remove it first")
         }
+    }
+
+    private static func sync(_ descriptor: CInt, _ name: String) throws(IPCError) {
+        _ = try retryingInterrupts { fsync(descriptor) }.orThrow("fsync", name)
     }
 
     /// A power of two, so that a mask finds a position's place.
@@ -74,7 +82,13 @@ enum ChannelFiles {
         var flags: UInt32 = 0
         if options.writers == .shared { flags |= LogLayout.Flag.sharedWriters }
         if options.overflow == .overwrite { flags |= LogLayout.Flag.overwrites }
-        if options.lifetime == .kept { flags |= LogLayout.Flag.isKept }
+        if options.lifetime == .kept || options.durability != .none { flags |= LogLayout.Flag.isKept }
+        if options.durability != .none { flags |= LogLayout.Flag.isDurable }
+        if case .syncedEvery(let bytes) = options.durability {
+            control.store(UInt64(clamping: max(bytes, 1)), at: Fixed.syncBytes)
+        } else {
+            control.store(UInt64.max, at: Fixed.syncBytes)
+        }
         control.store(flags, at: Fixed.flags)
         control.store(UInt32(type.size), at: Fixed.typeSize)
         control.store(UInt32(type.stride), at: Fixed.typeStride)

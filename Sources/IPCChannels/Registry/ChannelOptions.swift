@@ -26,9 +26,25 @@ public struct ChannelOptions: Hashable, Sendable {
         case kept
     }
 
+    /// Whether the messages outlive the machine's crash, as far as its disk does.
+    ///
+    /// A durable channel is a log in files, in a folder of your choice (``ChannelRoot``) that should be on a disk. It is
+    /// always kept. Each message has a checksum; whoever joins first looks at all, and cuts what was not wholly written.
+    public enum Durability: Hashable, Sendable {
+        /// It lives in memory. Messages survive the death of every process, but not that of the machine.
+        case none
+        /// What is published before a call of `sync()` is on the disk when that returns.
+        case syncedWhenAsked
+        /// As if `sync()` was called whenever so many bytes were published since.
+        case syncedEvery(bytes: Int)
+        /// As if `sync()` was called after each message.
+        public static var syncedEachMessage: Durability { .syncedEvery(bytes: 1) }
+    }
+
     public var writers: Writers
     public var overflow: Overflow
     public var lifetime: Lifetime
+    public var durability: Durability
     /// Bytes of the log, rounded up to a power of two of at least 64 KiB. A message may take up to half of it.
     public var capacity: Int
     /// How many readers and writers there may be at once; at most 1024 of each.
@@ -39,12 +55,13 @@ public struct ChannelOptions: Hashable, Sendable {
 
     public init(
         writers: Writers = .exclusive, overflow: Overflow = .block, lifetime: Lifetime = .whileUsed,
-        capacity: Int = 1 << 20, maximumReaders: Int = 64, maximumWriters: Int = 64,
+        durability: Durability = .none, capacity: Int = 1 << 20, maximumReaders: Int = 64, maximumWriters: Int = 64,
         permissions: FilePermissions = .ownerReadWrite
     ) {
         self.writers = writers
         self.overflow = overflow
         self.lifetime = lifetime
+        self.durability = durability
         self.capacity = capacity
         self.maximumReaders = maximumReaders
         self.maximumWriters = maximumWriters

@@ -1,21 +1,26 @@
 import CIPCShims
 import Glibc
 import IPC
-import SystemPackage
+public import SystemPackage
 
 /// The folder that holds all channels, each a folder of its own: `/dev/shm/swift-ipc.UID`, or what `IPC_ROOT` says.
 ///
 /// A channel is made under another name and then renamed, so that nobody meets a half-made one. Who makes or takes away
 /// holds the root's lock; what the lock's next holder finds under such a name is from a process that died, and goes.
-struct ChannelRoot: Sendable {
-    let path: String
+public struct ChannelRoot: Hashable, Sendable {
+    /// Its path.
+    public let path: String
 
-    static var current: ChannelRoot {
+    /// The folder at `path`, which is made when the first channel is. For a durable channel it should be on a disk.
+    public init(_ path: FilePath) { self.path = path.string }
+
+    /// The folder where channels are if nothing is said.
+    public static var current: ChannelRoot {
         if let raw = unsafe getenv("IPC_ROOT") {
             let given = unsafe String(cString: raw)
-            if !given.isEmpty { return ChannelRoot(path: given) }
+            if !given.isEmpty { return ChannelRoot(FilePath(given)) }
         }
-        return ChannelRoot(path: "/dev/shm/swift-ipc.\(getuid())")
+        return ChannelRoot(FilePath("/dev/shm/swift-ipc.\(getuid())"))
     }
 
     func folder(_ name: ChannelName) -> String { path + "/" + name.folder }
@@ -78,6 +83,16 @@ struct ChannelRoot: Sendable {
         }
     }
 
+    /// Waits until the names of a channel's files are on the disk.
+    func sync(_ name: ChannelName) throws(IPCError) {
+        for folder in [folder(name), path] {
+            let raw = try retryingInterrupts { unsafe ipc_open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
+                .orThrow("open", folder)
+            let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
+            _ = try retryingInterrupts { fsync(file.descriptor.rawValue) }.orThrow("fsync", folder)
+        }
+    }
+
     /// Takes a channel's folder away. `isStill` looks, under the lock, whether it is the one that is meant.
     func remove(_ name: ChannelName, if isStill: () throws(IPCError) -> Bool) throws(IPCError) {
         try withLock { () throws(IPCError) in
@@ -135,9 +150,12 @@ enum ByteLock {
         _ = retryingInterrupts { ipc_byte_unlock(descriptor, off_t(byte)) }
     }
 
-    /// Whether another open file description has it.
-    static func isTaken(_ descriptor: CInt, _ byte: Int64, _ name: String) throws(IPCError) -> Bool {
-        try retryingInterrupts { ipc_byte_is_locked(descriptor, off_t(byte)) }.orThrow("fcntl F_OFD_GETLK", name) != 0
+    /// Whether another open file description has it, or one of the `count` from it on.
+    static func isTaken(
+        _ descriptor: CInt, _ byte: Int64, count: Int64 = 1, _ name: String
+    ) throws(IPCError) -> Bool {
+        try retryingInterrupts { ipc_bytes_are_locked(descriptor, off_t(byte), off_t(count)) }
+            .orThrow("fcntl F_OFD_GETLK", name) != 0
     }
 
     /// Takes the lock, however long its holder needs it, until the deadline. Holders need it for microseconds.

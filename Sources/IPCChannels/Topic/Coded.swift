@@ -28,14 +28,17 @@ extension Topic {
     ///
     /// - Throws: ``IPC/IPCError/Code/wrongType`` if it carries another type, by name.
     public static func create<Value>(
-        _ name: String, _ options: ChannelOptions = ChannelOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = ChannelOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Topic where Message == Coded<Value> {
-        try Topic(name, .coded(Value.self), options, policy)
+        try Topic(name, in: root, .coded(Value.self), options, policy)
     }
 
     /// Opens a topic of `Codable` values that exists.
-    public static func open<Value>(_ name: String) throws(IPCError) -> Topic where Message == Coded<Value> {
-        try Topic(name, .coded(Value.self), nil, .openExisting)
+    public static func open<Value>(
+        _ name: String, in root: ChannelRoot = .current
+    ) throws(IPCError) -> Topic where Message == Coded<Value> {
+        try Topic(name, in: root, .coded(Value.self), nil, .openExisting)
     }
 }
 
@@ -62,7 +65,7 @@ extension Publisher {
         unsafe bytes.withUnsafeBytes {
             unsafe payload.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(payload), byteCount: $0.count)
         }
-        writer.commit(bytes.count)
+        try writer.deliver(bytes.count)
     }
 }
 

@@ -11,6 +11,11 @@ public struct Publisher<Message>: ~Copyable, @unchecked Sendable {
 
     init(_ writer: consuming LogWriter) { self.writer = writer }
 
+    /// Waits until all that was published until now, by whomever, is on the disk.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the topic is not durable; what `msync` says.
+    public mutating func sync() throws(IPCError) { try writer.sync() }
+
     /// Leaves the topic; what was published stays.
     public consuming func close() {}
 
@@ -44,7 +49,7 @@ extension Publisher where Message: BitwiseCopyable {
     mutating func put(_ message: Message, until deadline: Deadline) throws(IPCError) -> Bool {
         guard let payload = try unsafe writer.claim(MemoryLayout<Message>.size, until: deadline) else { return false }
         unsafe payload.storeBytes(of: message, as: Message.self)
-        writer.commit(MemoryLayout<Message>.size)
+        try writer.deliver(MemoryLayout<Message>.size)
         return true
     }
 }
@@ -66,7 +71,7 @@ extension Publisher where Message == RawBytes {
     mutating func put(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
         guard let payload = try unsafe writer.claim(bytes.byteCount, until: deadline) else { return false }
         unsafe payload.copyBytes(of: bytes)
-        writer.commit(bytes.byteCount)
+        try writer.deliver(bytes.byteCount)
         return true
     }
 
@@ -95,7 +100,7 @@ extension Publisher where Message == RawBytes {
             writer.abandon()
             throw error
         }
-        writer.commit(unsafe span.finalize(for: buffer))
+        try writer.deliver(unsafe span.finalize(for: buffer))
     }
 }
 

@@ -46,10 +46,11 @@ public struct Topic<Message>: Sendable {
     public var name: ChannelName { channel.name }
     private let channel: Channel
 
-    init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
-        throws(IPCError)
-    {
-        channel = try Channel(name, .topic, type, options, policy)
+    init(
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?,
+        _ policy: CreationPolicy
+    ) throws(IPCError) {
+        channel = try Channel(name, in: root, .topic, type, options, policy)
     }
 
     /// A topic without a name, on the descriptors of its files; they have to stay open while it is used.
@@ -78,34 +79,41 @@ public struct Topic<Message>: Sendable {
     }
 
     /// Removes a topic, whoever uses it: they go on among themselves, and new ones get a new topic.
-    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+    public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
+        try Channel.remove(name, in: root)
+    }
 }
 
 extension Topic where Message: BitwiseCopyable {
     /// Creates a topic of values, or opens it if it exists; then its own options hold.
     ///
+    /// - Parameter root: The folder of channels.
     /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds an address, which is named, or if the topic carries
     ///   another type; ``IPC/IPCError/Code/noSpace``; ``IPC/IPCError/Code/alreadyExists`` by the policy.
     public static func create(
-        _ name: String, _ options: ChannelOptions = ChannelOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = ChannelOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Topic {
-        try Topic(name, MessageType.of(Message.self), options, policy)
+        try Topic(name, in: root, MessageType.of(Message.self), options, policy)
     }
 
     /// Opens a topic of values that exists.
-    public static func open(_ name: String) throws(IPCError) -> Topic {
-        try Topic(name, MessageType.of(Message.self), nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Topic {
+        try Topic(name, in: root, MessageType.of(Message.self), nil, .openExisting)
     }
 }
 
 extension Topic where Message == RawBytes {
     /// Creates a topic of bytes, or opens it if it exists; then its own options hold.
     public static func create(
-        _ name: String, _ options: ChannelOptions = ChannelOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = ChannelOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Topic {
-        try Topic(name, .bytes, options, policy)
+        try Topic(name, in: root, .bytes, options, policy)
     }
 
     /// Opens a topic of bytes that exists.
-    public static func open(_ name: String) throws(IPCError) -> Topic { try Topic(name, .bytes, nil, .openExisting) }
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Topic {
+        try Topic(name, in: root, .bytes, nil, .openExisting)
+    }
 }

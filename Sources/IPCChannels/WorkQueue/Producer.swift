@@ -17,7 +17,7 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
         guard let payload = try unsafe writer.claim(total, until: deadline) else { return false }
         unsafe SharedWord(payload).relaxed = Work.State(lap: writer.memory.workLap(at: writer.position)).word
         unsafe fill(payload + Work.prefixSize)
-        writer.commit(total)
+        try writer.deliver(total)
         return true
     }
 
@@ -26,6 +26,11 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
             .timedOut, "send", writer.memory.name.description,
             advice: "the queue is full of work that is not done; add workers, allow more time, or enlarge its log")
     }
+
+    /// Waits until all that was sent until now, by whomever, is on the disk.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the queue is not durable; what `msync` says.
+    public mutating func sync() throws(IPCError) { try writer.sync() }
 
     /// Leaves the queue; what was sent stays.
     public consuming func close() {}

@@ -34,8 +34,8 @@ public struct WorkQueue<Message>: Sendable {
     public static var defaultOptions: ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
 
     private init(
-        _ name: String, _ type: MessageType, _ options: ChannelOptions?, _ maximumAttempts: Int,
-        _ policy: CreationPolicy
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?,
+        _ maximumAttempts: Int, _ policy: CreationPolicy
     ) throws(IPCError) {
         guard options?.overflow != .overwrite else {
             throw IPCError(
@@ -46,7 +46,7 @@ public struct WorkQueue<Message>: Sendable {
                 .invalidArgument, "open queue", name,
                 advice: "\(maximumAttempts) attempts are asked for; there are 1 to 65534")
         }
-        channel = try Channel(name, .workQueue, type, options, policy)
+        channel = try Channel(name, in: root, .workQueue, type, options, policy)
         self.maximumAttempts = maximumAttempts
     }
 
@@ -61,10 +61,13 @@ public struct WorkQueue<Message>: Sendable {
 
     /// The queue of what was handed out too often: `NAME/dead-letters`. It is kept until it is removed.
     public func deadLetters() throws(IPCError) -> WorkQueue {
-        var options = Self.defaultOptions
-        options.capacity = try channel.capacity()
+        var options = try channel.creatorsOptions()
+        options.lifetime = .kept
+        guard case .root(let root) = channel.place else {
+            throw IPCError(.unsupported, "dead letters", name.description, advice: "the queue has no name")
+        }
         return try WorkQueue(
-            name.description + "/dead-letters", channel.type, options, maximumAttempts, .openExisting)
+            name.description + "/dead-letters", in: root, channel.type, options, maximumAttempts, .openExisting)
     }
 
     /// Joins as a producer.
@@ -76,40 +79,47 @@ public struct WorkQueue<Message>: Sendable {
     }
 
     /// Removes a queue and what is in it; its dead letters stay.
-    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+    public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
+        try Channel.remove(name, in: root)
+    }
 }
 
 extension WorkQueue where Message: BitwiseCopyable {
     /// Creates a queue of values, or opens it if it exists; then its own options hold.
     ///
     /// - Parameters:
+    ///   - root: The folder of channels.
     ///   - options: As for a topic; a queue never overwrites.
     ///   - maximumAttempts: After so many, work goes to the dead letters; at most 65,534. Every worker decides for itself.
     /// - Throws: As ``Topic/create(_:_:_:)``.
     public static func create(
-        _ name: String, _ options: ChannelOptions = defaultOptions, maximumAttempts: Int = 5,
-        _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = defaultOptions,
+        maximumAttempts: Int = 5, _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, MessageType.of(Message.self), options, maximumAttempts, policy)
+        try WorkQueue(name, in: root, MessageType.of(Message.self), options, maximumAttempts, policy)
     }
 
     /// Opens a queue of values that exists.
-    public static func open(_ name: String, maximumAttempts: Int = 5) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, MessageType.of(Message.self), nil, maximumAttempts, .openExisting)
+    public static func open(
+        _ name: String, in root: ChannelRoot = .current, maximumAttempts: Int = 5
+    ) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, in: root, MessageType.of(Message.self), nil, maximumAttempts, .openExisting)
     }
 }
 
 extension WorkQueue where Message == RawBytes {
     /// Creates a queue of bytes, or opens it if it exists; then its own options hold.
     public static func create(
-        _ name: String, _ options: ChannelOptions = defaultOptions, maximumAttempts: Int = 5,
-        _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = defaultOptions,
+        maximumAttempts: Int = 5, _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, .bytes, options, maximumAttempts, policy)
+        try WorkQueue(name, in: root, .bytes, options, maximumAttempts, policy)
     }
 
     /// Opens a queue of bytes that exists.
-    public static func open(_ name: String, maximumAttempts: Int = 5) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, .bytes, nil, maximumAttempts, .openExisting)
+    public static func open(
+        _ name: String, in root: ChannelRoot = .current, maximumAttempts: Int = 5
+    ) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, in: root, .bytes, nil, maximumAttempts, .openExisting)
     }
 }

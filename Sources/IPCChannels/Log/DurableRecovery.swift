@@ -1,0 +1,95 @@
+import IPC
+
+/// What the first participant of a durable channel does, since the machine may have crashed: it looks at every frame, keeps
+/// those that were wholly written up to the first that was not, and cuts the rest. Under the gate.
+///
+/// After a crash the files hold some of the pages as they were at some time each. What can be relied on: whatever was synced
+/// is there; and `frontier` is on the disk before anything is written above the old one. So all that is not less than a
+/// log's size before the frontier has not been overwritten, and the frames there follow each other without a gap up to the
+/// last that was synced.
+enum DurableRecovery {
+    static func runIfAlone(_ memory: ChannelMemory) throws(IPCError) {
+        let first = LogLayout.LockByte.reader(0)
+        let count = LogLayout.LockByte.writer(LogLayout.maximumSlots) - first
+        guard try !ByteLock.isTaken(memory.descriptor, first, count: count, memory.name.description) else { return }
+        // The processes may be dead without the machine: then their claims become skipped frames, and nothing after them
+        // is lost. After a crash of the machine the slots may tell stories; what comes of it is looked at below.
+        _ = try? Recovery.run(memory)
+        try run(memory, memory.writableLog())
+    }
+
+    private static func run(_ memory: ChannelMemory, _ log: MirroredMapping) throws(IPCError) {
+        let frontier = memory.frontier.relaxed
+        guard frontier % 32 == 0 else { throw memory.corrupted("its frontier is not aligned") }
+        let oldest = memory.oldestSafe
+        var position = oldest
+        // Where the oldest frame begins is known of a log in its first lap only.
+        while oldest > 0, position < frontier, frame(memory, log, at: position, frontier) == nil { position += 32 }
+
+        for block in 0..<LogLayout.blockCount { memory.word(LogLayout.blockStarts + block * 8).relaxed = 0 }
+        var sequences = [Int: UInt64]()
+        var head: UInt64?
+        var block = UInt64.max
+        while let header = frame(memory, log, at: position, frontier) {
+            sequences[Int(header.writer)] = header.sequence &+ 1
+            if position >> memory.blockShift != block {
+                block = position >> memory.blockShift
+                let index = Int(block % UInt64(LogLayout.blockCount))
+                memory.word(LogLayout.blockStarts + index * 8).relaxed = position
+            }
+            if memory.carriesWork, header.kind == LogLayout.Kind.message {
+                let offset = Int(truncatingIfNeeded: position & memory.mask) + LogLayout.Frame.headerSize
+                let word = unsafe SharedWord(log.base + offset)
+                let state = Work.State(word: word.relaxed)
+                if state.stage == Work.Stage.taken { word.relaxed = state.returned.word }
+                if head == nil, state.stage != Work.Stage.done { head = position }
+            }
+            position += UInt64(header.units) * 32
+        }
+        cut(memory, log, from: position, to: frontier)
+        KillPoint.reach(.durableCut)
+        memory.tail.relaxed = position
+        memory.workHead.relaxed = head ?? position
+        memory.synced.relaxed = position
+        forgetParticipants(memory, sequences)
+        try memory.syncControl()
+        try memory.syncLog(log)
+        KillPoint.reach(.durableDone)
+    }
+
+    /// The header of the frame at `position`, if it was wholly written.
+    private static func frame(
+        _ memory: ChannelMemory, _ log: MirroredMapping, at position: UInt64, _ frontier: UInt64
+    ) -> FrameHeader? {
+        guard position < frontier, memory.isCommitted(position) else { return nil }
+        let frame = unsafe log.base + Int(truncatingIfNeeded: position & memory.mask)
+        let header = unsafe FrameHeader(frame)
+        let size = UInt64(header.units) * 32
+        guard header.isValid(capacity: memory.capacity), position + size <= frontier,
+            UInt64(header.length) + UInt64(LogLayout.Frame.headerSize + memory.trailerSize) <= size,
+            header.writer < UInt32(memory.writerSlots), unsafe Checksum.matches(frame, header, at: position, memory)
+        else { return nil }
+        return header
+    }
+
+    /// Takes away the stamps of what was written after the first gap: it must not come back when the gap is filled.
+    private static func cut(_ memory: ChannelMemory, _ log: MirroredMapping, from start: UInt64, to frontier: UInt64) {
+        var position = start
+        while position < frontier {
+            let stamp = unsafe SharedWord(log.base + Int(truncatingIfNeeded: position & memory.mask))
+            if stamp.relaxed == position ^ memory.key { stamp.relaxed = 0 }
+            position += 32
+        }
+    }
+
+    /// There are none.
+    private static func forgetParticipants(_ memory: ChannelMemory, _ sequences: [Int: UInt64]) {
+        for slot in 0..<memory.readerSlots { memory.clear(.reader, slot) }
+        for slot in 0..<memory.writerSlots {
+            memory.clear(.writer, slot)
+            let sequence = memory.writer(slot, LogLayout.WriterSlot.sequence)
+            if let next = sequences[slot] { sequence.relaxed = max(sequence.relaxed, next) }
+        }
+        for flag in [LogLayout.readersSleep, LogLayout.writersSleep] { memory.word(flag).relaxed = 0 }
+    }
+}
