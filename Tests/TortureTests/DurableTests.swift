@@ -19,18 +19,30 @@ import Testing
         func path(_ name: String) -> String { root.path + "/" + name }
 
         /// The pages of `log`, each as it was at one of two times, and then `control`, whose frontier is on the disk before
-        /// anything is written above the old one.
+        /// anything is written above the old one. Between, less than half the log is written: what was synced before is
+        /// not overwritten.
         func snapshot(_ name: String, to other: borrowing Disk) throws {
             try FileManager.default.createDirectory(atPath: other.path(name), withIntermediateDirectories: true)
-            var pages = [UInt8](try Data(contentsOf: URL(filePath: path(name) + "/log")))
-            usleep(UInt32.random(in: 0..<3000))
-            let later = [UInt8](try Data(contentsOf: URL(filePath: path(name) + "/log")))
-            for page in stride(from: 0, to: pages.count, by: 4096) where Bool.random() {
-                pages.replaceSubrange(page..<page + 4096, with: later[page..<page + 4096])
+            func file(_ file: String) throws -> [UInt8] {
+                try [UInt8](Data(contentsOf: URL(filePath: path(name) + "/" + file)))
             }
+            func frontier(_ control: [UInt8]) -> UInt64 {
+                control.withUnsafeBytes { $0.load(fromByteOffset: LogLayout.frontier, as: UInt64.self) }
+            }
+            var (pages, control): ([UInt8], [UInt8]) = ([], [])
+            var before: UInt64
+            repeat {
+                before = frontier(try file("control"))
+                pages = try file("log")
+                usleep(UInt32.random(in: 0..<3000))
+                let later = try file("log")
+                for page in stride(from: 0, to: pages.count, by: 4096) where Bool.random() {
+                    pages.replaceSubrange(page..<page + 4096, with: later[page..<page + 4096])
+                }
+                control = try file("control")
+            } while frontier(control) - before > UInt64(pages.count / 2)
             try Data(pages).write(to: URL(filePath: other.path(name) + "/log"))
-            try Data(contentsOf: URL(filePath: path(name) + "/control"))
-                .write(to: URL(filePath: other.path(name) + "/control"))
+            try Data(control).write(to: URL(filePath: other.path(name) + "/control"))
         }
     }
 
