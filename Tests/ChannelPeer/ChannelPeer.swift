@@ -30,6 +30,10 @@ struct ChannelPeer {
             let publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
             say("ready")
             withExtendedLifetime(publisher) { while true { pause() } }
+        case "hold-publisher-of-numbers":
+            let publisher = try Topic<UInt64>.open(arguments[1]).makePublisher()
+            say("ready")
+            withExtendedLifetime(publisher) { while true { pause() } }
         case "stop-in-claim":
             var publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
             try publisher.publish(upTo: 100) { (_) throws(IPCError) in

@@ -187,6 +187,51 @@ import Testing
         #expect(try !ChannelRoot.current.names().contains(ChannelName(name)))
     }
 
+    @Test func channelsAreListedAndDescribedWithoutJoining() throws {
+        let name = channelName()
+        let topic = try Topic<UInt64>.create(name, ChannelOptions(writers: .shared, capacity: 1 << 17))
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        let peer = try Peer(product("ChannelPeer"), ["hold-publisher-of-numbers", name])
+        _ = try peer.said()
+        for number in 0..<100 as Range<UInt64> { try publisher.publish(number) }
+        #expect(try ChannelRoot.current.names().contains(ChannelName(name)))
+        let description = try ChannelDescription(ChannelName(name))
+        #expect(description.pattern == .topic && description.messageType == "Swift.UInt64")
+        #expect(description.options.writers == .shared && description.options.capacity == 1 << 17)
+        #expect(description.messageCount == 100 && description.position == 6400)
+        #expect(description.participants.map(\.role) == [.reader, .writer, .writer])
+        #expect(description.participants.map(\.isAlive) == [true, true, true])
+        #expect(description.participants.map(\.backlog) == [6400, nil, nil])
+        #expect(description.participants.last?.process == peer.child.handle.identifier)
+        try peer.kill()
+        // The dead one is seen, and nothing is changed by looking.
+        for _ in 0..<2 {
+            let after = try ChannelDescription(ChannelName(name))
+            #expect(after.participants.map(\.isAlive) == [true, true, false])
+        }
+        #expect(try subscription.receiveAvailable { (_) throws(IPCError) in } == 100)
+        let none = failure { () throws(IPCError) in _ = try ChannelDescription(ChannelName("test/none")) }
+        #expect(none?.code == .notFound)
+    }
+
+    @Test func workThatIsWaitingAndTakenIsCounted() throws {
+        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        for number in 0..<10 as Range<UInt64> { try producer.send(number) }
+        try worker.next().acknowledge()
+        let job = try worker.next()
+        let description = try ChannelDescription(queue.name)
+        #expect(description.pattern == .workQueue && description.messageCount == 9 && description.takenCount == 1)
+        try job.acknowledge()
+
+        let event = try Event.create(channelName())
+        let participant = try event.join()
+        participant.notify(count: 3)
+        #expect(try ChannelDescription(event.name).pendingNotices == 3)
+    }
+
     /// Tuples hold no values that cannot be copied.
     final class Box<Value: ~Copyable> {
         let value: Value

@@ -1,6 +1,6 @@
 import CIPCShims
 import Glibc
-import IPC
+public import IPC
 public import SystemPackage
 
 /// The folder that holds all channels, each a folder of its own: `/dev/shm/swift-ipc.UID`, or what `IPC_ROOT` says.
@@ -25,8 +25,8 @@ public struct ChannelRoot: Hashable, Sendable {
 
     func folder(_ name: ChannelName) -> String { path + "/" + name.folder }
 
-    /// The names of all channels.
-    func names() throws(IPCError) -> [ChannelName] {
+    /// The names of all channels, in alphabetical order.
+    public func names() throws(IPCError) -> [ChannelName] {
         try entries().compactMap { ChannelName(folder: $0) }.sorted { $0.description < $1.description }
     }
 

@@ -1,0 +1,103 @@
+public import IPC
+
+/// What a channel is like, and who takes part in it: read without joining it.
+///
+/// ```swift
+/// for name in try ChannelRoot.current.names() {
+///     let channel = try ChannelDescription(name)
+///     print(channel.name, channel.pattern, channel.messageType, channel.participants.count)
+/// }
+/// ```
+///
+/// It is a look at memory that others change meanwhile: each figure was true at some moment of the call.
+public struct ChannelDescription: Sendable {
+    public let name: ChannelName
+    public let pattern: ChannelPattern
+    /// The full name of the messages' type, such as `MarketData.Quote`, or `bytes`; of a service, all three of its types.
+    public let messageType: String
+    /// What its creator chose, but for the permissions.
+    public let options: ChannelOptions
+    /// Bytes that were claimed in the log since the channel was made.
+    public let position: UInt64
+    /// Messages that are in the log: of a topic and a latest value, those that are kept; of a queue and a service, those
+    /// that are not done.
+    public let messageCount: Int
+    /// Of a work queue and a service: how many of the messages somebody has taken.
+    public let takenCount: Int
+    /// Of an event: notices that nobody has taken.
+    public let pendingNotices: Int
+    /// Readers first, each in the order of their slots.
+    public let participants: [Participant]
+
+    /// One that has joined.
+    public struct Participant: Sendable {
+        public enum Role: Sendable { case reader, writer }
+
+        public let role: Role
+        /// Its process, by its own pid namespace.
+        public let process: Int32
+        /// Whether it lives, by the kernel's word. Nothing has to be done about a dead one: the next participant that
+        /// meets what it left recovers it.
+        public let isAlive: Bool
+        /// Of a reader that holds writers back: how many bytes of the log it has not read.
+        public let backlog: Int?
+    }
+
+    /// Looks at a channel.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted``;
+    ///   ``IPC/IPCError/Code/permissionDenied``.
+    public init(_ name: ChannelName, in root: ChannelRoot = .current) throws(IPCError) {
+        let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+        self.name = name
+        pattern = memory.pattern
+        messageType = memory.messageType.name
+        options = memory.options
+        let end = memory.hasSharedWriters ? memory.tail.published : try LogPositions.end(memory).position
+        position = end
+        let counts = Self.count(memory, upTo: end)
+        messageCount = counts.messages
+        takenCount = counts.taken
+        pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)
+        var participants: [Participant] = []
+        for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
+            for slot in 0..<count where memory.state(role, slot).relaxed != 0 {
+                participants.append(try Self.participant(memory, role, slot, end))
+            }
+        }
+        self.participants = participants
+    }
+
+    private static func participant(
+        _ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int, _ end: UInt64
+    ) throws(IPCError) -> Participant {
+        var backlog: Int?
+        if role == .reader, !memory.carriesWork, !memory.overwrites, memory.pattern != .event {
+            let cursor = memory.reader(slot, LogLayout.ReaderSlot.cursor).published
+            // A little behind what it has read: it tells only now and then.
+            backlog = cursor <= end ? Int(clamping: end - cursor) : nil
+        }
+        return Participant(
+            role: role == .reader ? .reader : .writer,
+            process: Int32(truncatingIfNeeded: memory.process(role, slot).relaxed),
+            isAlive: try memory.isAlive(role, slot), backlog: backlog)
+    }
+
+    /// Walks the log; stops where it is overwritten meanwhile.
+    private static func count(_ memory: ChannelMemory, upTo end: UInt64) -> (messages: Int, taken: Int) {
+        var position =
+            memory.carriesWork ? memory.workHead.published : LogPositions.first(memory, from: memory.oldestSafe)
+        var (messages, taken) = (0, 0)
+        while position < end, position % 32 == 0, memory.isCommitted(position) {
+            let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
+            guard header.isValid(capacity: memory.capacity) else { break }
+            let stage = memory.carriesWork ? Work.State(word: memory.workState(at: position).published).stage : 0
+            if header.kind == LogLayout.Kind.message, !memory.carriesWork || stage != Work.Stage.done {
+                messages += 1
+                if memory.carriesWork, stage == Work.Stage.taken { taken += 1 }
+            }
+            position &+= UInt64(header.units) * 32
+        }
+        return (messages, taken)
+    }
+}
