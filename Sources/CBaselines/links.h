@@ -236,9 +236,12 @@ CB_INLINE int cb_send_spin(struct cb_link *link, uint64_t index) { return cb_sen
 CB_INLINE int cb_receive_spin(struct cb_link *link, uint64_t *index) { return cb_receive_ring(link, index, 0); }
 
 // A log of frames, as Documentation/log-format.md describes it: what a writer and a reader do for each message, without
-// joining, recovery, or checks of what the other side wrote.
+// joining and recovery.
 
-enum { CB_LOG_TAIL = 0, CB_LOG_CURSOR = 128, CB_LOG_SLEEPERS = 256, CB_LOG_INTENT = 384, CB_LOG_BLOCKS = 1024 };
+enum {
+    CB_LOG_TAIL = 0, CB_LOG_CURSOR = 128, CB_LOG_SLEEPERS = 256, CB_LOG_INTENT = 384, CB_LOG_FRONTIER = 512,
+    CB_LOG_BLOCKS = 1024,
+};
 
 #define CB_LOG_WORD(log, offset) ((_Atomic uint64_t *)((log)->words + (offset)))
 #define CB_LOG_FRAME(log) ((log)->ring + ((log)->position & ((log)->capacity - 1)))
@@ -248,14 +251,22 @@ CB_INLINE void cb_log_room(struct cb_log *log, uint64_t end) {
     while (end > log->limit) {
         uint64_t room = atomic_load(CB_LOG_WORD(log, CB_LOG_CURSOR)) + log->capacity;
         uint64_t wanted = end + log->capacity / 16;
-        log->limit = room < wanted ? room : wanted;
-        if (end > log->limit) cb_relax(&spins);
+        if (wanted > room) wanted = room;
+        if (end <= room) {
+            uint64_t frontier = atomic_load(CB_LOG_WORD(log, CB_LOG_FRONTIER));
+            while (frontier < wanted &&
+                   !atomic_compare_exchange_weak(CB_LOG_WORD(log, CB_LOG_FRONTIER), &frontier, wanted)) {}
+            log->limit = wanted;
+        } else {
+            cb_relax(&spins);
+        }
     }
 }
 
 CB_INLINE int cb_send_any_log(struct cb_link *link, uint64_t index, int is_shared) {
     struct cb_log *log = &link->send_log;
     uint64_t size = (link->size + 63) & ~(uint64_t)31;
+    if (size > log->capacity / 2) return EMSGSIZE;
     if (is_shared) {
         uint64_t start = atomic_load_explicit(CB_LOG_WORD(log, CB_LOG_TAIL), memory_order_acquire);
         for (;;) {
@@ -303,8 +314,12 @@ CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
             cb_relax(&spins);
         }
     }
-    *index = cb_check(frame + 32, *(uint32_t *)(frame + 8));
-    log->position += (*(uint64_t *)(frame + 24) >> 32) * 32;
+    // Loaded once, and checked, since the other side may write rubbish.
+    uint64_t first = ((uint64_t *)frame)[1], size = (((uint64_t *)frame)[3] >> 32) * 32;
+    uint32_t length = (uint32_t)first;
+    if (length + 32ull > size || size > log->capacity / 2 || first >> 32 != 1) return CB_CORRUPTED;
+    *index = cb_check(frame + 32, length);
+    log->position += size;
     if (log->position - log->told >= log->capacity / 8)
         atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_CURSOR), log->told = log->position, memory_order_release);
     return 0;

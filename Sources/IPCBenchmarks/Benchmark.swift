@@ -200,6 +200,8 @@ public struct Benchmark {
                 // No shared memory here: its own rows say why.
             }
         }
-        return MachineLimits(lineRoundTrip: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 20, 100_000_000))
+        return MachineLimits(
+            lineRoundTrip: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 18, 100_000_000),
+            farCopyBytesPerSecond: cb_copy_bandwidth(1 << 26, 200_000_000))
     }
 }

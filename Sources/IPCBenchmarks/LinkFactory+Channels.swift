@@ -88,7 +88,7 @@ extension LinkFactory {
         init(_ received: inout ReceivedDescriptors, size: Int) throws(IPCError) {
             words = try SharedMemory(adopting: take(&received)).map()
             let file = try take(&received)
-            let capacity = TopicLink.capacity(size)
+            let capacity = TopicLink.capacity(size, .topic)
             ring = try MirroredMapping(file.descriptor.rawValue, "twin", byteCount: capacity, access: .readWrite)
             unsafe c = cb_log(
                 ring: ring.base.assumingMemoryBound(to: UInt8.self),

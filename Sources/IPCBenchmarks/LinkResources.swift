@@ -89,7 +89,7 @@ struct LinkResources: ~Copyable {
 
     /// A channel for each direction, and what the C twin has instead.
     private static func makeChannels(_ mechanism: Mechanism, _ size: Int) throws(IPCError) -> LinkResources {
-        var options = ChannelOptions(capacity: TopicLink.capacity(size))
+        var options = ChannelOptions(capacity: TopicLink.capacity(size, mechanism))
         if [.topicShared, .workQueue, .service].contains(mechanism) { options.writers = .shared }
         if mechanism == .latest { options.overflow = .overwrite }
         let there = try descriptors(of: ChannelDescriptors.makeUnnamed(mechanism.pattern ?? .topic, options))

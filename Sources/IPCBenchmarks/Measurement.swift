@@ -72,6 +72,8 @@ public struct MachineLimits: Sendable {
     public let lineRoundTrip: Measurement.Latency?
     /// Bytes copied per second, in blocks of 1 MiB.
     public let copyBytesPerSecond: Double
+    /// The same for memory that is not in the processor's own caches, as what another one wrote is not.
+    public let farCopyBytesPerSecond: Double
 }
 
 /// All that a run brought.

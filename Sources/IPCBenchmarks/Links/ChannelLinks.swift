@@ -46,7 +46,7 @@ struct ClientLink: Link, ~Copyable {
 
     init(client: consuming Client<RawBytes, RawBytes, BenchFailure>, buffer: consuming MessageBuffer) {
         self.client = client
-        depth = min(64, TopicLink.capacity(buffer.byteCount) / (2 * buffer.byteCount + 256) / 2)
+        depth = min(64, TopicLink.capacity(buffer.byteCount, .service) / (2 * buffer.byteCount + 256) / 2)
         self.buffer = buffer
         calls.reserveCapacity(depth)
     }

@@ -9,10 +9,11 @@ struct TopicLink: Link, ~Copyable {
     let size: Int
     /// How many bytes of each payload are written and read.
     let touched: Int
-    /// Bytes of a log for messages of this size.
-    static func capacity(_ size: Int) -> Int {
+    /// Bytes of a log for messages of this size: as few as do for payloads that are moved, to stay in the caches; more for
+    /// those that are not, so that the writer seldom has to look for room.
+    static func capacity(_ size: Int, _ mechanism: Mechanism) -> Int {
         var capacity = 1 << 20
-        while capacity < 64 * size { capacity *= 2 }
+        while capacity < (mechanism == .topicZeroCopy ? 16 : 4) * size { capacity *= 2 }
         return capacity
     }
 

@@ -5,7 +5,8 @@ public enum HTMLReport {
         var limits = ""
         if let found = result.limits {
             let line = found.lineRoundTrip.map { "bare cache line to and fro \(Quantity.time($0.p50)); " } ?? ""
-            limits = "<p>The machine's limit: \(line)memory copy \(Quantity.bandwidth(found.copyBytesPerSecond)).</p>"
+            limits =
+                "<p>The machine's limit: \(line)memory copy \(Quantity.bandwidth(found.copyBytesPerSecond)) in the cache, \(Quantity.bandwidth(found.farCopyBytesPerSecond)) beyond it.</p>"
         }
         let answers = Questions.answers(result).map {
             "<h3>\(escaped($0.question))</h3><p>\(escaped($0.answer))</p>"

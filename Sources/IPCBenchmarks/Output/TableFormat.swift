@@ -31,7 +31,9 @@ public enum TableFormat {
                 limits.lineRoundTrip.map {
                     "bare cache line to and fro \(Quantity.time($0.p50)) (p99 \(Quantity.time($0.p99))), "
                 } ?? ""
-            lines.append("machine's limit: \(line)memory copy \(Quantity.bandwidth(limits.copyBytesPerSecond))")
+            lines.append(
+                "machine's limit: \(line)memory copy \(Quantity.bandwidth(limits.copyBytesPerSecond)) in the cache, \(Quantity.bandwidth(limits.farCopyBytesPerSecond)) beyond it"
+            )
         }
         return lines.joined(separator: "\n")
     }

@@ -4,9 +4,6 @@ import IPC
 import SystemPackage
 
 extension LogWriter {
-    @usableFromInline @inline(never)
-    func seal() { unsafe Checksum.seal(log + Int(truncatingIfNeeded: position & mask), at: position, memory) }
-
     /// Syncs if as much was committed since the last time as the channel allows.
     @usableFromInline @inline(never)
     mutating func syncIfDue() throws(IPCError) {

@@ -4,17 +4,18 @@ import IPC
 import Synchronization
 
 extension LogWriter {
-    /// Finds room up to `end`, and a little more so that the next look is not at once: waits for readers that are behind.
+    /// Finds room for `size` bytes from `start` on, and a little more so that the next look is not at once: waits for
+    /// readers that are behind.
     ///
     /// - Returns: False if there was none until the deadline.
-    @usableFromInline @inline(never)
-    mutating func makeRoom(upTo end: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+    mutating func makeRoom(_ size: UInt64, from start: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        let end = start &+ size
         let place = memory.sleepingWriters
         var spins = 0
         var slice = MonotonicClock.now &+ SleepingPlace.slice
         while true {
             // Another writer may have gone on from `end` meanwhile: then the caller looks at the tail again.
-            if try takeRoom(upTo: end) { return true }
+            if try takeRoom(upTo: end, size) { return true }
             if spins < 200 {
                 spins += 1
                 if spins % 50 == 0 { sched_yield() } else { ipc_pause() }
@@ -33,9 +34,11 @@ extension LogWriter {
         }
     }
 
-    private mutating func takeRoom(upTo end: UInt64) throws(IPCError) -> Bool {
+    private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
         guard room() >= end else { return false }
-        let wanted = min(room(), end &+ UInt64(memory.capacity / 16))
+        // What is taken ahead is lost to those who join later.
+        let capacity = UInt64(memory.capacity)
+        let wanted = min(room(), end &+ max(capacity / 16, min(4 &* size, capacity / 4)))
         // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
         // frontier and then look at the cursors: one of us sees the other.
         memory.frontier.raise(to: wanted)
@@ -43,6 +46,7 @@ extension LogWriter {
         // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         limit = min(wanted, room())
+        plainLimit = isPlain ? limit : 0
         return limit >= end
     }
 

@@ -13,8 +13,12 @@ struct LogWriter: ~Copyable {
     @usableFromInline let log: UnsafeMutableRawPointer
     @usableFromInline let mask: UInt64
     @usableFromInline let key: UInt64
-    @usableFromInline let isShared: Bool
-    @usableFromInline let fences: Bool
+    /// Exclusive, in memory, and with a kernel that fences for the sleeper: then there is little to do.
+    @usableFromInline let isPlain: Bool
+    /// The same of a shared one.
+    @usableFromInline let isPlainShared: Bool
+    let isShared: Bool
+    private let fences: Bool
     @usableFromInline let slot: UInt32
     @usableFromInline let blockShift: UInt64
     @usableFromInline let maximumPayload: Int
@@ -30,8 +34,10 @@ struct LogWriter: ~Copyable {
     @usableFromInline var position: UInt64
     /// Nothing is written at or above it without another look at the cursors.
     @usableFromInline var limit: UInt64
+    /// The same for a plain writer, and 0 for others.
+    @usableFromInline var plainLimit: UInt64
     @usableFromInline var sequence: UInt64
-    /// Bytes of the frame that is claimed; 0 if none is.
+    /// Bytes of the frame that is claimed.
     @usableFromInline var claimed: UInt64 = 0
     /// Bytes that were committed since the last sync.
     var unsynced: UInt64 = 0
@@ -44,8 +50,13 @@ struct LogWriter: ~Copyable {
         unsafe log = memory.log
         mask = memory.mask
         key = memory.key
-        isShared = memory.hasSharedWriters
-        fences = !SleepingPlace.isRegistered
+        // Not by the properties of self: the operators' closures would capture it before it is whole, which the compiler
+        // (6.3.1) gets wrong.
+        let (isShared, fences) = (memory.hasSharedWriters, !SleepingPlace.isRegistered)
+        self.isShared = isShared
+        self.fences = fences
+        isPlain = !isShared && !fences && !memory.isDurable
+        isPlainShared = isShared && !fences && !memory.isDurable
         blockShift = memory.blockShift
         maximumPayload = memory.maximumPayload
         trailerSize = memory.trailerSize
@@ -56,6 +67,7 @@ struct LogWriter: ~Copyable {
         slotSequence = memory.writer(slot, LogLayout.WriterSlot.sequence)
         readers = memory.sleepingReaders
         limit = 0
+        plainLimit = 0
         sequence = slotSequence.relaxed
         position = 0
         if !isShared {
@@ -81,17 +93,26 @@ struct LogWriter: ~Copyable {
     /// - Precondition: Nothing is claimed.
     @inlinable @inline(__always)
     mutating func claim(_ count: Int, until deadline: Deadline) throws(IPCError) -> UnsafeMutableRawPointer? {
-        guard count <= maximumPayload else { try failTooLarge(count) }
-        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
-        if isShared {
-            guard try claimShared(size, until: deadline) else { return nil }
-        } else {
-            if position &+ size > limit {
-                guard try makeRoom(upTo: position &+ size, until: deadline) else { return nil }
-            }
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
+        // `plainLimit` is 0 for those who have more to do.
+        if count <= maximumPayload, position &+ size <= plainLimit {
             claimed = size
+        } else if !isPlainShared || count > maximumPayload || !claimAtOnce(size) {
+            guard try claimSlowly(count, until: deadline) else { return nil }
         }
         return unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
+    }
+
+    @usableFromInline @inline(never)
+    mutating func claimSlowly(_ count: Int, until deadline: Deadline) throws(IPCError) -> Bool {
+        guard count <= maximumPayload else { try failTooLarge(count) }
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
+        if isShared { return try claimShared(size, until: deadline) }
+        if position &+ size > limit {
+            guard try makeRoom(size, from: position, until: deadline) else { return false }
+        }
+        claimed = size
+        return true
     }
 
     /// Makes what was claimed visible, and, where the channel says so, durable.
@@ -103,29 +124,55 @@ struct LogWriter: ~Copyable {
 
     /// Makes what was claimed visible: a message of `count` bytes, at most as many as were claimed.
     @inlinable @inline(__always)
-    mutating func commit(_ count: Int, kind: UInt32 = LogLayout.Kind.message) {
+    mutating func commit(_ count: Int) {
+        guard isPlain || isPlainShared else { return commitSlowly(count, LogLayout.Kind.message) }
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let header = FrameHeader(
-            length: UInt32(truncatingIfNeeded: count), kind: kind, sequence: sequence, writer: slot,
-            units: UInt32(truncatingIfNeeded: claimed / UInt64(LogLayout.Frame.alignment)))
+        let header = header(count, LogLayout.Kind.message)
         unsafe header.store(at: frame)
-        if trailerSize != 0 { seal() }
         KillPoint.reach(.fillHeader)
         // Releasing: payload and header are seen by whoever sees the stamp.
         unsafe SharedWord(frame).published = position ^ key
         KillPoint.reach(.commitStamp)
+        if isPlainShared { giveUpIntent() }
+        goOn()
+    }
+
+    /// What a shared writer does after the stamp, in this order: the recovery of its slot tells by it how far it came.
+    @inlinable @inline(__always)
+    func giveUpIntent() {
+        slotSequence.published = sequence &+ 1
+        KillPoint.reach(.commitSequence)
+        intentPosition.published = LogLayout.unclaimed
+    }
+
+    /// The same for durable logs, for kernels that do not fence for the sleeper, and for what is given up.
+    @usableFromInline @inline(never)
+    mutating func commitSlowly(_ count: Int, _ kind: UInt32) {
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        unsafe header(count, kind).store(at: frame)
+        if trailerSize != 0 { unsafe Checksum.seal(frame, at: position, memory) }
+        KillPoint.reach(.fillHeader)
+        unsafe SharedWord(frame).published = position ^ key
+        KillPoint.reach(.commitStamp)
+        if isShared { giveUpIntent() }
+        if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        goOn()
+    }
+
+    @inlinable @inline(__always)
+    func header(_ count: Int, _ kind: UInt32) -> FrameHeader {
+        FrameHeader(
+            length: UInt32(truncatingIfNeeded: count), kind: kind, sequence: sequence, writer: slot,
+            units: UInt32(truncatingIfNeeded: claimed / UInt64(LogLayout.Frame.alignment)))
+    }
+
+    /// What follows on a commit.
+    @inlinable @inline(__always)
+    mutating func goOn() {
         sequence &+= 1
         let end = position &+ claimed
-        if isShared {
-            // In this order, each after the stamp: the recovery of our slot tells by them how far we came.
-            slotSequence.published = sequence
-            KillPoint.reach(.commitSequence)
-            intentPosition.published = LogLayout.unclaimed
-        }
         if (position ^ end) >> blockShift != 0 { enterBlock(at: end) }
         position = end
-        claimed = 0
-        if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
         KillPoint.reach(.commitWake)
         if readers.flag.relaxed != 0 { readers.wake() }
     }
@@ -133,29 +180,35 @@ struct LogWriter: ~Copyable {
     /// Gives up what was claimed: readers pass over it.
     @usableFromInline
     mutating func abandon() {
-        if isShared { commit(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, kind: LogLayout.Kind.skipped) }
-        claimed = 0
+        guard isShared else { return }
+        commitSlowly(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
     }
 
-    @inlinable @inline(__always)
-    mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
-        var start = tail.published
-        while true {
+    private mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        while !claimAtOnce(size) {
+            let start = tail.published
             if start &+ size > limit {
-                guard try makeRoom(upTo: start &+ size, until: deadline) else { return false }
-                start = tail.published
-                continue
+                guard try makeRoom(size, from: start, until: deadline) else { return false }
+            } else {
+                ipc_pause()  // another was quicker
             }
-            // The length before the position, and both before the tail moves: a claim is never without its owner.
-            intentLength.relaxed = size
-            KillPoint.reach(.claimLength)
-            intentPosition.published = start
-            KillPoint.reach(.claimIntent)
-            let (isOurs, found) = tail.exchange(start, for: start &+ size)
-            if isOurs { break }
+        }
+        return true
+    }
+
+    /// Claims at the tail, if there is room that is known of, and nobody else is quicker.
+    @inlinable @inline(__always)
+    mutating func claimAtOnce(_ size: UInt64) -> Bool {
+        let start = tail.published
+        guard start &+ size <= limit else { return false }
+        // The length before the position, and both before the tail moves: a claim is never without its owner.
+        intentLength.relaxed = size
+        KillPoint.reach(.claimLength)
+        intentPosition.published = start
+        KillPoint.reach(.claimIntent)
+        guard tail.exchange(start, for: start &+ size).exchanged else {
             intentPosition.published = LogLayout.unclaimed
-            start = found
-            ipc_pause()
+            return false
         }
         KillPoint.reach(.claimDone)
         position = start
