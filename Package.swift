@@ -20,7 +20,7 @@ let cSettings: [CSetting] = [
 let examples = [
     "Pipes", "NamedPipes", "SharedMemoryAndSemaphores", "MappedFiles", "MessageQueues", "Sockets", "GracefulShutdown",
     "ReapingChildren", "LogLevel", "ProducerConsumer", "Topics", "WorkQueues",
-    "LatestValues", "Events",
+    "Services", "LatestValues", "Events",
 ]
 
 let package = Package(

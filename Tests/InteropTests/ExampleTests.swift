@@ -64,6 +64,19 @@ import Testing
         #expect(try output("LatestValues").hasPrefix("at last 21.0 degrees, "))
     }
 
+    @Test func services() throws {
+        _ = channelRoot
+        #expect(
+            try output("Services") == """
+                took order 1
+                the call is lost: true
+                order 1 costs 12.5
+                order 2 costs 25.0
+                order 500 is unknown
+
+                """)
+    }
+
     @Test func events() throws {
         _ = channelRoot
         let line = "configuration read again\n"

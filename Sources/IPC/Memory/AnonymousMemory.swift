@@ -12,7 +12,7 @@ public import SystemPackage
 /// try memory.add([.shrink, .grow, .seal])
 /// try socket.send(header, descriptors: [memory.descriptor])
 /// // and in the peer:
-/// let memory = try AnonymousMemory(adopting: received, requiring: .shrink, minimumByteCount: 1 << 20)
+/// let theirs = try AnonymousMemory(adopting: received, requiring: .shrink, minimumByteCount: 1 << 20)
 /// ```
 public struct AnonymousMemory: ~Copyable, Sendable {
     /// What nobody can do any more, not even the creator.

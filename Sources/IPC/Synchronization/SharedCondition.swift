@@ -6,7 +6,7 @@ import SystemPackage
 /// A condition variable in shared memory: wait, with a ``SharedMutex`` let go meanwhile, until another process signals.
 ///
 /// ```swift
-/// try mutex.withLock {
+/// try mutex.withLock { () throws(IPCError) in
 ///     _ = try notEmpty.wait(mutex, until: deadline) { count > 0 }
 /// }
 /// ```

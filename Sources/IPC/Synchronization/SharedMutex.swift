@@ -13,8 +13,7 @@ public enum LockAcquisition: Hashable, Sendable {
 /// A robust mutual exclusion lock in shared memory: when its holder dies, the next one is told.
 ///
 /// ```swift
-/// let mutex = try SharedMutex.create(in: mapping, at: 0)           // one process
-/// let mutex = try SharedMutex.open(in: mapping, at: 0)             // the others
+/// let mutex = try SharedMutex.create(in: mapping, at: 0)           // one process; the others: SharedMutex.open
 /// try mutex.withLock(repair: { rebuildIndex() }) { updateIndex() }
 /// ```
 ///

@@ -5,9 +5,8 @@ import SystemPackage
 /// A counting semaphore in shared memory: so many may go on, the others wait.
 ///
 /// ```swift
-/// let free = try SharedSemaphore.create(in: mapping, at: 0, value: 8)    // one process
-/// let free = try SharedSemaphore.open(in: mapping, at: 0)                // the others
-/// try free.wait(until: .after(.seconds(1)))
+/// let slots = try SharedSemaphore.create(in: mapping, at: 0, value: 8)   // the others: SharedSemaphore.open
+/// try slots.wait(until: .after(.seconds(1)))
 /// ```
 ///
 /// A semaphore has no owner: a process that dies between ``wait(until:)`` and ``post()`` leaves it taken, for good.

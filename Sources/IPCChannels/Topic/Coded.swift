@@ -9,9 +9,11 @@ public import IPC
 ///         try JSONDecoder().decode(type, from: Data(bytes))
 ///     }
 /// }
-/// var publisher = try Topic<Coded<Order>>.create("orders").makePublisher()
-/// try publisher.publish(order, with: JSON())
-/// let order = try orders.receive(with: JSON(), until: .after(.seconds(1)))
+/// let topic = try Topic<Coded<Parcel>>.create("parcels")
+/// var publisher = try topic.makePublisher()
+/// var parcels = try topic.subscribe()
+/// try publisher.publish(parcel, with: JSON())
+/// let next = try parcels.receive(with: JSON(), until: .after(.seconds(1)))
 /// ```
 ///
 /// Unlike a `BitwiseCopyable` value it may hold strings and arrays, and costs an allocation and two copies each.
