@@ -3,8 +3,11 @@ import CIPCShims
 /// The checksum of a frame in a durable log: CRC-32C of its stamp, its header and its payload, in its last eight bytes.
 enum Checksum {
     /// Writes it, before the frame is committed.
-    static func seal(_ frame: UnsafeMutableRawPointer, at position: UInt64, _ memory: ChannelMemory) {
-        let header = unsafe FrameHeader(frame)
+    ///
+    /// - Parameter header: As it was stored: what stands there by now may be another's rubbish.
+    static func seal(
+        _ frame: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64, _ memory: ChannelMemory
+    ) {
         unsafe place(frame, header).relaxed = of(frame, header, at: position, memory)
     }
 

@@ -7,7 +7,7 @@ enum LogPositions {
     /// The end of what is committed without a gap, from the last place that an exclusive writer told, and the sequence
     /// number after the last message; nil if there is no frame after that place.
     static func end(_ memory: ChannelMemory) throws(IPCError) -> (position: UInt64, sequence: UInt64?) {
-        var position = memory.tail.published
+        var position = try memory.checkedTail()
         var sequence: UInt64?
         while let header = try frame(memory, at: position) {
             position &+= UInt64(header.units) * 32
@@ -28,7 +28,7 @@ enum LogPositions {
 
     /// The first frame at or after `bound` that is known to begin a frame; at the latest the tail.
     static func first(_ memory: ChannelMemory, from bound: UInt64) -> UInt64 {
-        let tail = memory.tail.published
+        let tail = memory.tail.published & ~31
         guard bound > 0 else { return 0 }
         let shift = memory.blockShift
         var best = tail
@@ -77,6 +77,13 @@ extension LogPositions {
 extension ChannelMemory {
     /// A block of the log is a 64th of it.
     var blockShift: UInt64 { UInt64((capacity / LogLayout.blockCount).trailingZeroBitCount) }
+
+    /// The tail, at which a frame can begin, whatever a peer stored.
+    func checkedTail() throws(IPCError) -> UInt64 {
+        let tail = tail.published
+        guard tail % UInt64(LogLayout.Frame.alignment) == 0 else { throw corrupted("its tail is not aligned") }
+        return tail
+    }
 
     /// What lies before this may have been overwritten.
     var oldestSafe: UInt64 {

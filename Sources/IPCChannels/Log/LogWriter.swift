@@ -149,8 +149,9 @@ struct LogWriter: ~Copyable {
     @usableFromInline @inline(never)
     mutating func commitSlowly(_ count: Int, _ kind: UInt32) {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        unsafe header(count, kind).store(at: frame)
-        if trailerSize != 0 { unsafe Checksum.seal(frame, at: position, memory) }
+        let header = header(count, kind)
+        unsafe header.store(at: frame)
+        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
         KillPoint.reach(.fillHeader)
         unsafe SharedWord(frame).published = position ^ key
         KillPoint.reach(.commitStamp)
@@ -186,7 +187,7 @@ struct LogWriter: ~Copyable {
 
     private mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
         while !claimAtOnce(size) {
-            let start = tail.published
+            let start = try memory.checkedTail()
             if start &+ size > limit {
                 guard try makeRoom(size, from: start, until: deadline) else { return false }
             } else {
@@ -200,7 +201,7 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func claimAtOnce(_ size: UInt64) -> Bool {
         let start = tail.published
-        guard start &+ size <= limit else { return false }
+        guard start &+ size <= limit, start % UInt64(LogLayout.Frame.alignment) == 0 else { return false }
         // The length before the position, and both before the tail moves: a claim is never without its owner.
         intentLength.relaxed = size
         KillPoint.reach(.claimLength)

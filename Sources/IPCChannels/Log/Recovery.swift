@@ -93,7 +93,7 @@ enum Recovery {
             length: UInt32(winner) - 32 - UInt32(memory.trailerSize), kind: LogLayout.Kind.skipped,
             sequence: sequence.relaxed, writer: UInt32(slot), units: UInt32(winner / 32))
         unsafe header.store(at: frame)
-        if memory.isDurable { unsafe Checksum.seal(frame, at: intent, memory) }
+        if memory.isDurable { unsafe Checksum.seal(frame, header, at: intent, memory) }
         KillPoint.reach(.recoverHeader)
         unsafe SharedWord(frame).published = intent ^ memory.key
         KillPoint.reach(.recoverSkip)

@@ -53,7 +53,7 @@ public struct ChannelDescription: Sendable {
         pattern = memory.pattern
         messageType = memory.messageType.name
         options = memory.options
-        let end = memory.hasSharedWriters ? memory.tail.published : try LogPositions.end(memory).position
+        let end = try memory.hasSharedWriters ? memory.checkedTail() : LogPositions.end(memory).position
         position = end
         let counts = Self.count(memory, upTo: end)
         messageCount = counts.messages

@@ -12,7 +12,7 @@ public enum SubscriptionStart: Hashable, Sendable {
     case position(UInt64)
 
     func position(in memory: ChannelMemory) throws(IPCError) -> UInt64 {
-        let end = memory.hasSharedWriters ? memory.tail.published : try LogPositions.end(memory).position
+        let end = try memory.hasSharedWriters ? memory.checkedTail() : LogPositions.end(memory).position
         switch self {
         case .next: return end
         case .oldest: return LogPositions.first(memory, from: memory.oldestSafe)
