@@ -8,6 +8,11 @@ public struct Machine: Sendable {
     public let kernel: String
     public let memoryBytes: Int
 
+    /// On one line.
+    public var description: String {
+        "\(processor), \(processorCount) processors, \(memoryBytes >> 30) GiB of memory, \(kernel)"
+    }
+
     public static var current: Machine {
         var name = utsname()
         unsafe uname(&name)

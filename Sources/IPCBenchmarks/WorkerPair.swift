@@ -153,5 +153,5 @@ public final class Interruption: Sendable {
     }
 
     /// What an error of ``check()`` has as its operation.
-    static let operation = "interrupted"
+    public static let operation = "interrupted"
 }

@@ -53,7 +53,7 @@ struct BenchCommand: ParsableCommand {
     @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
     var baseline = false
 
-    @Flag(name: .long, help: "Measure a topic with more and more writers and readers instead.")
+    @Flag(name: .long, help: "Measure topics with more and more readers, writers, bytes of log, and channels instead.")
     var scaling = false
 
     @Option(name: .long, help: "Shuffle the order of mechanisms and implementations by this number.")
@@ -86,8 +86,8 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
         // First of all, while this thread is the only one: signals have to be blocked everywhere.
         let interruption = try Interruption()
-        if scaling { return try runScaling(interruption) }
         let page = try report.map { try ReportFile(path: $0) }
+        if scaling { return try runScaling(interruption, page) }
 
         var options = BenchmarkOptions()
         if !mechanism.isEmpty { options.mechanisms = Mechanism.allCases.filter(mechanism.contains) }
@@ -127,29 +127,42 @@ struct BenchCommand: ParsableCommand {
 }
 
 extension BenchCommand {
-    private func runScaling(_ interruption: Interruption) throws {
+    private func runScaling(_ interruption: Interruption, _ page: ReportFile?) throws {
         let progress = ProgressLine()
-        let benchmark = ScalingBenchmark(interruption) { participant in
-            ["bench-participant", participant.isWriter ? "writer" : "reader", "\(participant.count)"]
+        let benchmark = ScalingBenchmark(interruption, count: count) { participant in
+            ["bench-participant", participant.role.rawValue, "\(participant.count)"]
         }
         var figures: [ScalingBenchmark.Figure] = []
-        for (writers, readers, isShared) in ScalingBenchmark.combinations {
-            progress.show("\(writers) writers, \(readers) readers")
-            figures.append(try benchmark.measure(writers: writers, readers: readers, isShared: isShared))
+        var failure: IPCError?
+        do throws(IPCError) {
+            for setup in ScalingBenchmark.setups {
+                progress.show("\(setup.series.rawValue): \(setup.variable)")
+                figures.append(try benchmark.measure(setup))
+            }
+        } catch {
+            failure = error
         }
         progress.clear()
-        print(ScalingBenchmark.table(figures))
+        print(ScalingOutput.table(figures), terminator: "")
+        try page?.write(ScalingOutput.html(figures))
+        if let failure {
+            printError("Stopped: \(failure)")
+            throw ExitCode(failure.operation == Interruption.operation ? 130 : 1)
+        }
     }
 }
 
-/// A writer or a reader of `ipc bench --scaling`. Started by that only.
+/// A participant of `ipc bench --scaling`. Started by that only.
 struct BenchParticipantCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "bench-participant", shouldDisplay: false)
 
     @Argument var role: String
     @Argument var count: Int
 
-    func run() throws { try ScalingBenchmark.Participant(isWriter: role == "writer", count: count).run() }
+    func run() throws {
+        guard let role = ScalingParticipant.Role(rawValue: role) else { throw ValidationError("role \(role)") }
+        try ScalingParticipant(role: role, count: count).run()
+    }
 }
 
 /// One of the two processes of a measurement. Started by `ipc bench` only.

@@ -49,12 +49,15 @@ import Testing
         }
     }
 
-    @Test func aTopicIsMeasuredWithManyWritersAndReaders() throws {
-        let run = try bench("--scaling")
-        #expect(run.status == .exited(0))
-        let lines = run.output.split(separator: "\n")
-        #expect(lines.count == 2 + ScalingBenchmark.combinations.count)
-        for line in lines.dropFirst(2) { #expect(line.contains("M/s") || line.contains("k/s"), "\(line)") }
+    @Test func topicsAreMeasuredFromFewToMany() throws {
+        let page = "/tmp/\(uniqueName()).html"
+        defer { unlink(page) }
+        let run = try bench("--scaling", "--count", "100000", "--report", page)
+        #expect(run.status == .exited(0), "\(run.errors)")
+        let figures = run.output.split(separator: "\n").filter { $0.contains("M/s") || $0.contains("k/s") }
+        #expect(figures.count == ScalingBenchmark.setups.count, "\(run.output)")
+        let html = try String(contentsOfFile: page, encoding: .utf8)
+        for series in ScalingBenchmark.Series.allCases { #expect(html.contains("<svg id=\"\(series.rawValue)\"")) }
     }
 
     @Test func theTableAnswersTheGuidesQuestions() throws {

@@ -1,6 +1,6 @@
 import Glibc
 
-/// The two charts of the report, as SVG on logarithmic scales.
+/// The charts of the reports, as SVG on logarithmic scales.
 enum Charts {
     private static let width = 900.0
     private static let colors = [
@@ -98,40 +98,72 @@ enum Charts {
             "latency", height: height, body)
     }
 
+    struct Point {
+        let x: Double
+        let y: Double
+        let label: String
+    }
+
+    struct Line {
+        let name: String
+        let color: String
+        let points: [Point]
+    }
+
     /// Bytes per second against the size of a message, a line for each mechanism.
     static func throughputs(_ result: BenchmarkResult) -> String {
         let items = result.measurements.filter {
             $0.measure == .throughput && $0.implementation == .swift && $0.mechanism.fixedPayload == nil
         }
-        guard !items.isEmpty else { return "" }
+        let series = Mechanism.allCases.enumerated().map { index, mechanism in
+            Line(
+                name: mechanism.rawValue, color: colors[index % colors.count],
+                points: items.filter { $0.mechanism == mechanism }.sorted { $0.payloadBytes < $1.payloadBytes }.map {
+                    Point(x: Double($0.payloadBytes), y: $0.bytesPerSecond ?? 0, label: Quantity.size($0.payloadBytes))
+                })
+        }
+        return lines(
+            "Throughput against message size",
+            "Bytes per second, logarithmic on both axes; the payload is written and read.",
+            "throughput", series, unit: Quantity.bandwidth)
+    }
+
+    /// A line for each series, on logarithmic scales.
+    ///
+    /// - Parameter unit: Writes a figure of the vertical scale.
+    static func lines(
+        _ title: String, _ caption: String, _ id: String, _ series: [Line], unit: (Double) -> String
+    ) -> String {
+        let all = series.flatMap(\.points)
+        guard !all.isEmpty else { return "" }
         let height = 420.0
-        let x = Scale(items.map { Double($0.payloadBytes) }, from: 80, to: width - 170)
-        let y = Scale(items.map { $0.bytesPerSecond ?? 0 }, from: height - 40, to: 20)
+        let x = Scale(all.map(\.x), from: 80, to: width - 170)
+        let y = Scale(all.map(\.y), from: height - 40, to: 20)
         var body = y.powers.flatMap { power in
             [
                 line(80, y(power), width - 170, y(power)),
-                text(72, y(power) + 4, Quantity.bandwidth(power), anchor: "end", faint: true),
+                text(72, y(power) + 4, unit(power), anchor: "end", faint: true),
             ]
         }
-        for size in Set(items.map(\.payloadBytes)).sorted() {
-            body.append(line(x(Double(size)), 20, x(Double(size)), height - 40))
-            body.append(text(x(Double(size)), height - 20, Quantity.size(size), anchor: "middle", faint: true))
+        for (place, label) in Dictionary(all.map { ($0.x, $0.label) }, uniquingKeysWith: { first, _ in first })
+            .sorted(by: { $0.key < $1.key })
+        {
+            body.append(line(x(place), 20, x(place), height - 40))
+            body.append(text(x(place), height - 20, label, anchor: "middle", faint: true))
         }
         var labels: [(y: Double, text: String, color: String)] = []
-        for (index, mechanism) in Mechanism.allCases.enumerated() {
-            let own = items.filter { $0.mechanism == mechanism }.sorted { $0.payloadBytes < $1.payloadBytes }
-            guard let last = own.last else { continue }
-            let color = colors[index % colors.count]
-            let points = own.map { "\(number(x(Double($0.payloadBytes)))),\(number(y($0.bytesPerSecond ?? 0)))" }
+        for own in series {
+            guard let last = own.points.last else { continue }
+            let points = own.points.map { "\(number(x($0.x))),\(number(y($0.y)))" }
             body.append(
-                "<polyline points=\"\(points.joined(separator: " "))\" fill=\"none\" stroke=\"\(color)\" stroke-width=\"2\"/>"
+                "<polyline points=\"\(points.joined(separator: " "))\" fill=\"none\" stroke=\"\(own.color)\" stroke-width=\"2\"/>"
             )
-            for item in own {
+            for point in own.points {
                 body.append(
-                    "<circle cx=\"\(number(x(Double(item.payloadBytes))))\" cy=\"\(number(y(item.bytesPerSecond ?? 0)))\" r=\"3\" fill=\"\(color)\"/>"
+                    "<circle cx=\"\(number(x(point.x)))\" cy=\"\(number(y(point.y)))\" r=\"3\" fill=\"\(own.color)\"/>"
                 )
             }
-            labels.append((y(last.bytesPerSecond ?? 0), mechanism.rawValue, color))
+            labels.append((y(last.y), own.name, own.color))
         }
         // Labels apart from each other, in the order of their lines.
         var lowest = 0.0
@@ -143,9 +175,6 @@ enum Charts {
             )
             body.append(text(width - 145, position, label.text))
         }
-        return figure(
-            "Throughput against message size",
-            "Bytes per second, logarithmic on both axes; the payload is written and read.",
-            "throughput", height: max(height, lowest + 10), body)
+        return figure(title, caption, id, height: max(height, lowest + 10), body)
     }
 }

@@ -11,22 +11,11 @@ public enum HTMLReport {
         let answers = Questions.answers(result).map {
             "<h3>\(escaped($0.question))</h3><p>\(escaped($0.answer))</p>"
         }.joined(separator: "\n")
-        return """
-            <!DOCTYPE html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
-            <title>ipc bench</title>
-            <style>\(style)</style>
-            </head>
-            <body>
-            <main>
-            <h1>Inter-process communication, measured</h1>
-            <p>\(escaped(machine.processor)), \(machine.processorCount) processors, \
-            \(machine.memoryBytes >> 30) GiB of memory, \(escaped(machine.kernel)). \
-            Placement <b>\(result.options.placement.rawValue)</b>; two processes for each figure.</p>
+        return page(
+            title: "ipc bench", heading: "Inter-process communication, measured",
+            """
+            <p>\(escaped(machine.description)). Placement <b>\(result.options.placement.rawValue)</b>; two processes for \
+            each figure.</p>
             \(limits)
             \(result.isInterrupted ? "<p><b>Stopped by the user: not all was measured.</b></p>" : "")
             \(Charts.latencies(result))
@@ -37,11 +26,29 @@ public enum HTMLReport {
             \(table(result))
             \(ratios(result))
             \(omissions(result))
-            </main>
-            </body>
-            </html>
+            """)
+    }
 
-            """
+    static func page(title: String, heading: String, _ body: String) -> String {
+        """
+        <!DOCTYPE html>
+        <html lang="en">
+        <head>
+        <meta charset="utf-8">
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <meta name="color-scheme" content="light dark">
+        <title>\(title)</title>
+        <style>\(style)</style>
+        </head>
+        <body>
+        <main>
+        <h1>\(heading)</h1>
+        \(body)
+        </main>
+        </body>
+        </html>
+
+        """
     }
 
     static func escaped(_ text: String) -> String {

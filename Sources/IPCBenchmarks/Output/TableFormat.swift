@@ -23,7 +23,7 @@ public enum TableFormat {
 
     private static func header(_ result: BenchmarkResult) -> String {
         var lines = [
-            "\(result.machine.processor), \(result.machine.processorCount) processors, \(result.machine.kernel)",
+            result.machine.description,
             "placement \(result.options.placement.rawValue), two processes for each figure",
         ]
         if let limits = result.limits {
