@@ -43,6 +43,7 @@ run() {
 
 run
 ./Scripts/models.sh
+./Scripts/references.sh
 # Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
 # A backtrace of a crash would wait for ever under the thread sanitizer.
 SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread \

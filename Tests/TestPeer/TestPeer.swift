@@ -36,6 +36,7 @@ struct TestPeer {
         case "unprivileged-limits": try Unprivileged.limits()
         case "unprivileged-connect": try Unprivileged.connect(Array(arguments.dropFirst()))
         case "allocations": try Allocations.run()
+        case "references": try References.run()
         default: fatalError("unknown role")
         }
     }

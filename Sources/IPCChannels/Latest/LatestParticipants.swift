@@ -61,8 +61,8 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result? {
         try update()
-        guard let byteCount, let copy = unsafe subscription.reader.overrun?.copy else { return nil }
-        return try unsafe body(RawSpan(_unsafeStart: copy, byteCount: byteCount))
+        guard let byteCount else { return nil }
+        return try unsafe body(RawSpan(_unsafeStart: subscription.reader.overrun.copy, byteCount: byteCount))
     }
 
     /// As ``lendNewest(_:)``, once there is a newer one.
@@ -70,8 +70,8 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result {
         while true {
-            if try update(), let byteCount, let copy = unsafe subscription.reader.overrun?.copy {
-                return try unsafe body(RawSpan(_unsafeStart: copy, byteCount: byteCount))
+            if try update(), let byteCount {
+                return try unsafe body(RawSpan(_unsafeStart: subscription.reader.overrun.copy, byteCount: byteCount))
             }
             guard try subscription.reader.wait(until: deadline, spins: subscription.spins) else {
                 try subscription.failTimedOut()

@@ -14,6 +14,10 @@ final class ChannelMemory: @unchecked Sendable {
     private let file: OwnedDescriptor
     private let controlMapping: MemoryMapping
     private let logMapping: MirroredMapping
+    /// The first byte of `control`. Here, and not asked of the mapping, since that would retain it each time.
+    private let control: UnsafeMutableRawPointer
+    /// The first byte of the log, which is mapped twice in a row.
+    @usableFromInline let log: UnsafeMutableRawPointer
     /// The slot of the participant that this is: set once, when it joins.
     var ownSlot: (role: Membership.Role, slot: Int)?
 
@@ -99,7 +103,9 @@ final class ChannelMemory: @unchecked Sendable {
             name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
         controlMapping = control
+        unsafe self.control = control.pointer(at: 0, byteCount: size)
         logMapping = try Self.mapLog(place.log(name), Int(capacity), logAccess)
+        unsafe log = logMapping.base
     }
 
     private static func mapLog(_ path: String, _ capacity: Int, _ access: MemoryAccess) throws(IPCError)
@@ -138,8 +144,6 @@ final class ChannelMemory: @unchecked Sendable {
 
     var descriptor: CInt { file.descriptor.rawValue }
 
-    /// The first byte of the log, which is mapped twice in a row.
-    @usableFromInline var log: UnsafeMutableRawPointer { unsafe logMapping.base }
     var mask: UInt64 { UInt64(capacity - 1) }
     /// Bytes of the largest payload.
     @usableFromInline var maximumPayload: Int { capacity / 2 - LogLayout.Frame.headerSize - trailerSize }
@@ -150,10 +154,10 @@ final class ChannelMemory: @unchecked Sendable {
 extension ChannelMemory {
     // Offsets are those of the layout, and slots below the counts that were checked against the file's size.
 
-    func word(_ offset: Int) -> SharedWord { unsafe SharedWord(controlMapping.pointer(at: offset, byteCount: 8)) }
+    func word(_ offset: Int) -> SharedWord { unsafe SharedWord(control + offset) }
 
     func half(_ offset: Int) -> UnsafePointer<Atomic<UInt32>> {
-        unsafe controlMapping.atomicPointer(UInt32.self, at: offset)
+        unsafe UnsafeRawPointer(control + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
     func reader(_ slot: Int, _ field: Int) -> SharedWord { word(LogLayout.readerSlot(slot) + field) }

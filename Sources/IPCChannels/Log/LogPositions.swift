@@ -44,6 +44,11 @@ enum LogPositions {
 }
 
 extension LogPositions {
+    static func oldestSafe(frontier: UInt64, capacity: UInt64) -> UInt64 {
+        // A frame begins at a multiple of 32, whatever a peer stored: else no reader could ever come to be past it.
+        frontier > capacity ? (frontier - capacity) & ~31 : 0
+    }
+
     /// All that was committed until now begins before this; it is not far from the end.
     static func bound(_ memory: ChannelMemory) -> UInt64 {
         let tail = memory.tail.ordered
@@ -86,9 +91,5 @@ extension ChannelMemory {
     }
 
     /// What lies before this may have been overwritten.
-    var oldestSafe: UInt64 {
-        let frontier = frontier.ordered
-        // A frame begins at a multiple of 32, whatever a peer stored: else no reader could ever come to be past it.
-        return frontier > UInt64(capacity) ? (frontier - UInt64(capacity)) & ~31 : 0
-    }
+    var oldestSafe: UInt64 { LogPositions.oldestSafe(frontier: frontier.ordered, capacity: UInt64(capacity)) }
 }

@@ -23,12 +23,13 @@ struct LogReader: ~Copyable {
     @usableFromInline var position: UInt64
     @usableFromInline var toldPosition: UInt64
     /// Where a log overwrites: what was missed, and a copy of the message that is lent.
-    @usableFromInline let overrun: OverrunGuard?
+    @usableFromInline var overrun: OverrunGuard
 
-    var memory: ChannelMemory { membership.memory }
+    let memory: ChannelMemory
 
     init(_ membership: Membership, from start: SubscriptionStart) throws(IPCError) {
         let memory = membership.memory
+        self.memory = memory
         unsafe log = memory.log
         mask = memory.mask
         key = memory.key
@@ -46,7 +47,7 @@ struct LogReader: ~Copyable {
         position = try start.position(in: memory)
         if !memory.overwrites { cursor.ordered = position }
         toldPosition = position
-        overrun = memory.overwrites ? OverrunGuard(memory) : nil
+        overrun = OverrunGuard(memory)
         membership.finishJoining()
         self.membership = membership
     }
@@ -71,7 +72,7 @@ struct LogReader: ~Copyable {
             if header.kind == LogLayout.Kind.message {
                 return unsafe (header, frame + LogLayout.Frame.headerSize)
             }
-            overrun?.see(header)
+            if overwrites { overrun.see(header) }
             advance(past: header)
         }
     }
@@ -86,7 +87,7 @@ struct LogReader: ~Copyable {
 
     @usableFromInline @inline(never)
     mutating func nextCopied() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
-        while let (header, payload) = try unsafe next(), let overrun {
+        while let (header, payload) = try unsafe next() {
             guard unsafe overrun.take(payload, header, at: position) else {
                 _ = try isBehind()
                 continue

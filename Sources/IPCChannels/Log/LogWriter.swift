@@ -42,10 +42,11 @@ struct LogWriter: ~Copyable {
     /// Bytes that were committed since the last sync.
     var unsynced: UInt64 = 0
 
-    var memory: ChannelMemory { membership.memory }
+    let memory: ChannelMemory
 
     init(_ membership: Membership) throws(IPCError) {
         let memory = membership.memory
+        self.memory = memory
         let slot = membership.slot
         unsafe log = memory.log
         mask = memory.mask

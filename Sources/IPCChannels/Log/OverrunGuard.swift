@@ -1,33 +1,43 @@
 import Synchronization
 
 /// What a reader needs where messages may be overwritten under it: a copy of each, and the numbers that tell of a gap.
+/// Elsewhere it does nothing.
 @safe @usableFromInline
-final class OverrunGuard {
-    private let memory: ChannelMemory
+struct OverrunGuard: ~Copyable {
+    private let frontier: SharedWord
+    private let logCapacity: UInt64
     /// For each writer's slot, the number of the message that comes next; nil before the first.
     private var expected: [UInt64?]
-    @usableFromInline var missed: UInt64 = 0
+    var missed: UInt64 = 0
     /// The last payload that was taken; it stays when the next one cannot be.
     @usableFromInline private(set) var copy: UnsafeMutableRawPointer
+    private var copyCapacity: Int
     private var spare: UnsafeMutableRawBufferPointer
-    private var copyCapacity = 256
 
     init(_ memory: ChannelMemory) {
-        self.memory = memory
-        expected = (0..<memory.writerSlots).map { memory.writer($0, LogLayout.WriterSlot.sequence).published }
-        if !memory.hasSharedWriters { expected[0] = nil }
+        frontier = memory.frontier
+        logCapacity = UInt64(memory.capacity)
+        var expected: [UInt64?] = (0..<(memory.overwrites ? memory.writerSlots : 0)).map {
+            memory.writer($0, LogLayout.WriterSlot.sequence).published
+        }
+        if memory.overwrites, !memory.hasSharedWriters { expected[0] = nil }
+        self.expected = expected
+        copyCapacity = memory.overwrites ? 256 : 0
         unsafe copy = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
         unsafe spare = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
     }
 
-    deinit {
+    @inlinable deinit { free() }
+
+    @usableFromInline @inline(never)
+    func free() {
         unsafe copy.deallocate()
         unsafe spare.deallocate()
     }
 
     /// Counts what is missing before this frame.
     @usableFromInline
-    func see(_ header: FrameHeader) {
+    mutating func see(_ header: FrameHeader) {
         let writer = Int(header.writer)
         guard writer < expected.count else { return }
         if let next = expected[writer], header.sequence > next { missed &+= header.sequence - next }
@@ -36,7 +46,7 @@ final class OverrunGuard {
 
     /// Copies a payload; false if it was overwritten meanwhile.
     @usableFromInline
-    func take(_ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64) -> Bool {
+    mutating func take(_ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64) -> Bool {
         let count = Int(header.length)
         if unsafe spare.count < count {
             unsafe spare.deallocate()
@@ -45,7 +55,9 @@ final class OverrunGuard {
         unsafe spare.baseAddress!.copyMemory(from: payload, byteCount: count)
         // Acquiring, and pairs with the writer's fence: if we copied new bytes, we see the frontier that covers them.
         atomicMemoryFence(ordering: .acquiring)
-        guard position >= memory.oldestSafe else { return false }
+        guard position >= LogPositions.oldestSafe(frontier: frontier.ordered, capacity: logCapacity) else {
+            return false
+        }
         let taken = unsafe spare
         unsafe spare = UnsafeMutableRawBufferPointer(start: copy, count: copyCapacity)
         unsafe copy = taken.baseAddress!

@@ -21,8 +21,8 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     /// How many messages were overwritten before they were received, since the last time this was asked. Always 0 where
     /// the topic does not overwrite. A gap is counted when the next message of the same publisher has come.
     public mutating func takeMissed() -> UInt64 {
-        defer { reader.overrun?.missed = 0 }
-        return reader.overrun?.missed ?? 0
+        defer { reader.overrun.missed = 0 }
+        return reader.overrun.missed
     }
 
     /// Leaves the topic.

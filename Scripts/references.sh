@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Counts what a message retains, releases and allocates, in a release build: nothing, but that a job and a call keep their
+# participant's place, which is an object.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+swift build -c release --product TestPeer --quiet
+root=$(mktemp -d /dev/shm/ipc-test-references-XXXXXX)
+trap 'rm -rf "$root"' EXIT
+counts=$(IPC_ROOT=$root "$(swift build -c release --show-bin-path)/TestPeer" references)
+echo "$counts" | sed 's/\(.*\) \(.*\) \(.*\)/\1: \2 references, \3 allocations per message/'
+[ "$(wc -l <<<"$counts")" = 10 ]
+if grep -vE '^(topic|bytes|latest|event).* 0 0$|^(work-queue|service) [0-9]+ 0$' <<<"$counts"; then
+    echo "The lines above should have no figure but 0." >&2
+    exit 1
+fi

@@ -1,0 +1,116 @@
+import AllocationCounter
+import Glibc
+import IPC
+import IPCChannels
+
+/// Counts how often a message retains or releases an object, in a release build. Each loop is written out, so that nothing
+/// but the message's way is counted.
+enum References {
+    private static let rounds = 1000
+    private struct Refusal: Error, BitwiseCopyable {}
+
+    /// Prints `name references allocations`, of one message.
+    private static func report(_ name: String, since references: Int, _ allocations: Int) {
+        print(name, (reference_count() - references) / rounds, (allocation_count() - allocations) / rounds)
+    }
+
+    static func run() throws(IPCError) {
+        for writers in [ChannelOptions.Writers.exclusive, .shared] {
+            for overflow in [ChannelOptions.Overflow.block, .overwrite] {
+                try topic("topic-\(writers)-\(overflow)", ChannelOptions(writers: writers, overflow: overflow))
+            }
+            try bytes("bytes-\(writers)", ChannelOptions(writers: writers))
+        }
+        try latest()
+        try event()
+        try workQueue()
+        try service()
+    }
+
+    private static func topic(_ name: String, _ options: ChannelOptions) throws(IPCError) {
+        let topic = try Topic<UInt64>.create("test/\(name)-\(getpid())", options)
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            try publisher.publish(number)
+            sum &+= try subscription.receive()
+        }
+        report(name, since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
+    private static func bytes(_ name: String, _ options: ChannelOptions) throws(IPCError) {
+        let topic = try Topic<RawBytes>.create("test/\(name)-\(getpid())", options)
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            try publisher.publish(upTo: 8) { (frame) throws(IPCError) in frame.append(number, as: UInt64.self) }
+            sum &+= try subscription.receive { (payload) throws(IPCError) in
+                payload.unsafeLoad(as: UInt64.self)
+            }
+        }
+        report(name, since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
+    private static func latest() throws(IPCError) {
+        let latest = try Latest<UInt64>.create("test/latest-\(getpid())")
+        var setter = try latest.makeSetter()
+        var getter = try latest.makeGetter()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            try setter.set(number)
+            sum &+= try getter.get() ?? 0
+        }
+        report("latest", since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
+    private static func event() throws(IPCError) {
+        let participant = try Event.create("test/event-\(getpid())").join()
+        let (before, allocations) = (reference_count(), allocation_count())
+        for _ in 0..<rounds {
+            participant.notify()
+            try participant.wait()
+        }
+        report("event", since: before, allocations)
+    }
+
+    private static func workQueue() throws(IPCError) {
+        let queue = try WorkQueue<UInt64>.create("test/queue-\(getpid())", ChannelOptions(writers: .shared))
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            try producer.send(number)
+            let job = try worker.next()
+            sum &+= job.message
+            try job.acknowledge()
+        }
+        report("work-queue", since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
+    private static func service() throws(IPCError) {
+        let service = try Service<UInt64, UInt64, Refusal>.create("test/service-\(getpid())")
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            let pending = try client.begin(number)
+            let call = try server.next()
+            let request = try call.request
+            try call.reply(request)
+            if case .success(let reply) = try pending.wait() { sum &+= reply }
+        }
+        report("service", since: before, allocations)
+        precondition(sum == 499_500)
+    }
+}
