@@ -61,13 +61,9 @@ public struct Benchmark {
             if let rate = options.rate {
                 try measurePaced(pair, mechanism, size, rate)
             } else {
-                let latency = try measureLatency(pair, mechanism, size)
-                let throughput = mechanism.hasThroughput ? try measureThroughput(pair, mechanism, size) : nil
-                if options.hasBaseline, mechanism.hasTwin {
-                    result.ratios.append(
-                        BaselineRatio(
-                            mechanism: mechanism, payloadBytes: size, latency: latency, throughput: throughput))
-                }
+                var ratio = try measureLatency(pair, mechanism, size)
+                ratio.throughput = mechanism.hasThroughput ? try measureThroughput(pair, mechanism, size) : nil
+                if ratio.latency != nil || ratio.lineLatency != nil { result.ratios.append(ratio) }
             }
         } catch  where error.operation == Interruption.operation {
             throw error
@@ -100,7 +96,7 @@ public struct Benchmark {
 
     private mutating func measureLatency(
         _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int
-    ) throws(IPCError) -> Double? {
+    ) throws(IPCError) -> BaselineRatio {
         let limit = Worker.sampleCapacity / options.rounds
         let count = try roundCount(limit: limit) { (count) throws(IPCError) in
             try pair.ping(count, isC: false).reduce(0, +)
@@ -109,17 +105,30 @@ public struct Benchmark {
         if hasTwin { _ = try pair.ping(count, isC: true) }  // both warm
         var samples: [Implementation: [UInt64]] = [:]
         var ratios: [Double] = []
+        // What is polled is held to the bare line as well, in turn, since the line's own time changes by the minute.
+        let hasLine = options.hasBaseline && mechanism.isPolled && options.placement == .crossCore
+        var line: [UInt64] = []
+        var lineRatios: [Double] = []
         for _ in 0..<options.rounds {
             var medians: [Implementation: UInt64] = [:]
+            if hasLine { line += try pair.linePing(count) }
             for implementation in implementations(hasTwin) {
                 let round = try pair.ping(count, isC: implementation == .c)
                 samples[implementation, default: []] += round
                 medians[implementation] = round.sorted()[round.count / 2]
             }
-            if let swift = medians[.swift], let c = medians[.c] { ratios.append(Double(swift) / Double(max(c, 1))) }
+            guard let swift = medians[.swift] else { continue }
+            if let c = medians[.c] { ratios.append(Double(swift) / Double(max(c, 1))) }
+            if hasLine { lineRatios.append(Double(swift) / Double(line.suffix(count).sorted()[count / 2])) }
         }
         append(.latency, mechanism, size, samples)
-        return ratios.isEmpty ? nil : ratios.sorted()[ratios.count / 2]
+        var ratio = BaselineRatio(mechanism: mechanism, payloadBytes: size)
+        ratio.latency = ratios.median
+        ratio.lineLatency = lineRatios.median
+        if hasLine, let own = samples[.swift] {
+            ratio.lineTail = Double(Measurement.Latency(own).p99) / Double(max(Measurement.Latency(line).p99, 1))
+        }
+        return ratio
     }
 
     private mutating func measureThroughput(

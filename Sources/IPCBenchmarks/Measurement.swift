@@ -54,9 +54,17 @@ public struct BaselineRatio: Sendable {
     public let mechanism: Mechanism
     public let payloadBytes: Int
     /// Of the median round trips; at most 1.05 is wanted.
-    public let latency: Double?
+    public var latency: Double?
     /// Of messages per second; at least 0.95 is wanted.
-    public let throughput: Double?
+    public var throughput: Double?
+    /// The median round trip to that of a bare cache line, for what is polled.
+    public var lineLatency: Double?
+    /// The same of the 99th percentiles.
+    public var lineTail: Double?
+}
+
+extension [Double] {
+    var median: Double? { isEmpty ? nil : sorted()[count / 2] }
 }
 
 /// Why a mechanism, or one size of it, was not measured.

@@ -93,14 +93,8 @@ public enum HTMLReport {
         guard !result.ratios.isEmpty else { return "" }
         return "<h2>Beside the same loop in C</h2>"
             + rows(
-                ["mechanism", "size", "p50 Swift/C", "messages Swift/C"],
-                result.ratios.map {
-                    [
-                        $0.mechanism.rawValue, Quantity.size($0.payloadBytes),
-                        $0.latency.map { Quantity.ratio($0) } ?? "",
-                        $0.throughput.map { Quantity.ratio($0) } ?? "",
-                    ]
-                }, id: "ratios")
+                ["mechanism", "size"] + BaselineRatio.heads,
+                result.ratios.map { [$0.mechanism.rawValue, Quantity.size($0.payloadBytes)] + $0.texts }, id: "ratios")
     }
 
     private static func omissions(_ result: BenchmarkResult) -> String {

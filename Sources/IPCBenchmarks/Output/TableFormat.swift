@@ -98,16 +98,9 @@ public enum TableFormat {
     }
 
     private static func baseline(_ result: BenchmarkResult) -> String {
-        var rows = [["mechanism", "size", "p50 Swift/C", "messages Swift/C"]]
-        for ratio in result.ratios {
-            rows.append([
-                ratio.mechanism.rawValue, Quantity.size(ratio.payloadBytes),
-                ratio.latency.map { Quantity.ratio($0) } ?? "-",
-                ratio.throughput.map { Quantity.ratio($0) } ?? "-",
-            ])
-        }
-        return "Beside the same loop in C, in turn (\(result.options.rounds) rounds)\n"
-            + aligned(rows, numeric: [2, 3])
+        let rows = result.ratios.map { [$0.mechanism.rawValue, Quantity.size($0.payloadBytes)] + $0.texts }
+        return "Beside the same loop in C, and a bare cache line, in turn (\(result.options.rounds) rounds)\n"
+            + aligned([["mechanism", "size"] + BaselineRatio.heads] + rows, numeric: [2, 3, 4, 5])
     }
 
     /// Columns as wide as their widest cell.
@@ -120,5 +113,14 @@ public enum TableFormat {
             }.joined(separator: "  ")
         }
         return lines.map { line in String(line.reversed().drop { $0 == " " }.reversed()) }.joined(separator: "\n")
+    }
+}
+
+extension BaselineRatio {
+    static let heads = ["p50 Swift/C", "messages Swift/C", "p50/line", "p99/line"]
+
+    /// The ratios, in the order of ``heads``.
+    var texts: [String] {
+        [latency, throughput, lineLatency, lineTail].map { $0.map { Quantity.ratio($0) } ?? "-" }
     }
 }
