@@ -21,6 +21,7 @@ struct ChannelPeer {
             try Stream.publish(
                 arguments[1], writer: UInt32(number(2)), count: number(3), largest: number(4), progress: arguments[5])
         case "subscribe": try Stream.subscribe(arguments[1], from: arguments[2])
+        case "subscribe-slowly": try Stream.subscribeSlowly(arguments[1])
         case "hold-subscription":
             // The oldest message is never read, so it holds all publishers back.
             let subscription = try Topic<RawBytes>.open(arguments[1]).subscribe(from: .oldest)

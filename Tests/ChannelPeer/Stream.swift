@@ -90,4 +90,30 @@ enum Stream {
         for (writer, count) in next.sorted(by: { $0.key < $1.key }) { print("\(writer) \(count)") }
         print("missed \(subscription.takeMissed())")
     }
+
+    /// Receives from a topic that overwrites, now and then too slowly, until the end; prints how many came, how many numbers
+    /// were passed over, the numbers that the writers were seen to reach, and how many the subscription says it missed.
+    static func subscribeSlowly(_ name: String) throws {
+        let topic = try Topic<RawBytes>.open(name)
+        var subscription = try topic.subscribe()
+        ChannelPeer.say("ready")
+        var next: [UInt32: UInt64] = [:]
+        var (received, gaps) = (0, UInt64(0))
+        while true {
+            let message = try subscription.receive(until: .after(.seconds(60))) { (payload) throws(IPCError) in
+                check(payload)
+            }
+            guard let (writer, number) = message, number >= next[writer, default: 0] else {
+                ChannelPeer.say("torn, or out of order, after \(next): \(String(describing: message))")
+                exit(1)
+            }
+            if writer == end { break }
+            gaps += number - next[writer, default: 0]
+            next[writer] = number + 1
+            received += 1
+            if received % 500 == 0 { usleep(2000) }
+        }
+        let reached = next.values.reduce(0, +)
+        print("\(received) \(gaps) \(reached) \(subscription.takeMissed())")
+    }
 }

@@ -19,6 +19,44 @@ import Testing
         try stream(.exclusive, 1, readers, log.capacity, log.largest)
     }
 
+    /// What a slow reader misses is told to the last message, and what it gets is whole.
+    @Test(arguments: [1, 4], [(65_536, 300), (1 << 20, 5000), (65_536, 20_000)])
+    func readersOfALogThatOverwrites(writers: Int, log: (capacity: Int, largest: Int)) throws {
+        let name = channelName()
+        let topic = try Topic<RawBytes>.create(
+            name, ChannelOptions(writers: .shared, overflow: .overwrite, lifetime: .kept, capacity: log.capacity))
+        defer { try? Topic<RawBytes>.remove(name) }
+        let progress = try Progress()
+        var subscribers: [Box<Peer>] = []
+        for _ in 0..<2 { subscribers.append(Box(try Peer(product("ChannelPeer"), ["subscribe-slowly", name]))) }
+        for subscriber in subscribers { _ = try subscriber.value.said() }
+        var publishers: [Box<Peer>] = []
+        for writer in 0..<writers {
+            publishers.append(
+                Box(
+                    try Peer(
+                        product("ChannelPeer"),
+                        ["publish", name, "\(writer)", "\(Self.total)", "\(log.largest)", progress.name])))
+        }
+        for publisher in publishers {
+            let status = try publisher.value.finish(within: .seconds(600)).status
+            #expect(status == .exited(0))
+        }
+        try publishEnd(topic)
+        for subscriber in subscribers {
+            let (status, text) = try subscriber.value.finish(within: .seconds(600))
+            let numbers = text.split(whereSeparator: { " \n".contains($0) }).compactMap { Int($0) }
+            #expect(status == .exited(0) && numbers.count == 4, "\(text)")
+            guard numbers.count == 4 else { continue }
+            // The last ones of a writer show only if another one came to its slot after it.
+            let (received, passedOver, reached, missed) = (numbers[0], numbers[1], numbers[2], numbers[3])
+            let unseen = writers * Self.total - reached
+            #expect(received > 0 && received + passedOver == reached, "\(text)")
+            #expect((passedOver...passedOver + unseen).contains(missed), "\(text)")
+            if unseen == 0 { #expect(missed == passedOver) }
+        }
+    }
+
     private func stream(
         _ kind: ChannelOptions.Writers, _ writers: Int, _ readers: Int, _ capacity: Int, _ largest: Int
     ) throws {
