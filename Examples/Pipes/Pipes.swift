@@ -9,9 +9,9 @@ struct Pipes {
         let child = try ChildProcess("tr", ["a-z", "A-Z"], descriptors: [0: pipe.reader.descriptor])
         // Each side closes the end that it does not use, or the end of the stream never comes.
         let writer = pipe.closingReader()
-        try writer.write("hello, child\n".utf8.span.bytes)
+        try await writer.write("hello, child\n".utf8.span.bytes)
         try writer.close()
-        print("the child ended with", try child.wait(until: .after(.seconds(10))))
+        print("the child ended with", try await child.wait(until: .after(.seconds(10))))
 
         // ls -l | grep .txt | wc -l
         let result = try await Pipeline([["ls", "-l"], ["grep", "\\.txt"], ["wc", "-l"]]).run()

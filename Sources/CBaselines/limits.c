@@ -23,21 +23,26 @@ void cb_wait_until(uint64_t time) {
     while (cb_now() < time) cb_relax(&spins);
 }
 
+// Another line each time, since how far a line is from a core depends on its address.
 void cb_line_ping(void *memory, int is_first, uint64_t count, uint64_t *samples) {
-    _Atomic uint64_t *mine = (_Atomic uint64_t *)((char *)memory + (is_first ? 0 : 128));
-    _Atomic uint64_t *theirs = (_Atomic uint64_t *)((char *)memory + (is_first ? 128 : 0));
+    char *mine = (char *)memory + (is_first ? 0 : CB_LINE_BYTES / 2);
+    char *theirs = (char *)memory + (is_first ? CB_LINE_BYTES / 2 : 0);
     // Counts on from whatever an earlier run left.
-    uint64_t base = atomic_load(mine);
+    _Atomic uint64_t *last = (_Atomic uint64_t *)((char *)memory + CB_LINE_BYTES) + is_first * 16;
+    uint64_t base = atomic_load(last);
+    atomic_store(last, base + count);
     uint32_t spins = 0;
-    for (uint64_t i = 1; i <= count; i++) {
+    for (uint64_t i = base + 1; i <= base + count; i++) {
+        uint64_t place = i * 128 % (CB_LINE_BYTES / 2);
+        _Atomic uint64_t *out = (_Atomic uint64_t *)(mine + place), *in = (_Atomic uint64_t *)(theirs + place);
         if (is_first) {
             uint64_t start = cb_now();
-            atomic_store_explicit(mine, base + i, memory_order_release);
-            while (atomic_load_explicit(theirs, memory_order_acquire) != base + i) cb_relax(&spins);
-            samples[i - 1] = cb_now() - start;
+            atomic_store_explicit(out, i, memory_order_release);
+            while (atomic_load_explicit(in, memory_order_acquire) != i) cb_relax(&spins);
+            samples[i - base - 1] = cb_now() - start;
         } else {
-            while (atomic_load_explicit(theirs, memory_order_acquire) != base + i) cb_relax(&spins);
-            atomic_store_explicit(mine, base + i, memory_order_release);
+            while (atomic_load_explicit(in, memory_order_acquire) != i) cb_relax(&spins);
+            atomic_store_explicit(out, i, memory_order_release);
         }
     }
 }

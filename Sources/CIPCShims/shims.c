@@ -9,9 +9,11 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 _Static_assert(1033 == F_ADD_SEALS, "IPC_F_ADD_SEALS");
@@ -56,6 +58,32 @@ ssize_t ipc_pwritev2(int fd, const struct iovec *vector, int count, int flags) {
 ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, SPLICE_F_NONBLOCK); }
 int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
+_Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR && EPOLLHUP == POLLHUP, "events");
+int ipc_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+int ipc_epoll_arm(int epoll, int fd, short events, int is_once) {
+    struct epoll_event event = {.events = (uint32_t)events | (is_once ? EPOLLONESHOT : 0), .data.fd = fd};
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
+    if (errno == ENOENT && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
+    return errno;
+}
+int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64_t until) {
+    struct epoll_event found[64];
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t left = until - ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+    int milliseconds = -1;
+    if (until != UINT64_MAX) {
+        // Rounded up: it is looked at again after the wait.
+        if ((int64_t)left <= 0) milliseconds = 0;
+        else milliseconds = left > 1000000000000u ? 1000000 : (int)((left + 999999) / 1000000);
+    }
+    int count = epoll_wait(epoll, found, limit < 64 ? limit : 64, milliseconds);
+    for (int i = 0; i < count; i++) {
+        descriptors[i] = found[i].data.fd;
+        events[i] = (short)found[i].events;
+    }
+    return count;
+}
 int ipc_flock(int fd, int operation) { return flock(fd, operation); }
 int ipc_rename_new(const char *from, const char *to) {
     return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);

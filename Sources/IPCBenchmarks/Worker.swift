@@ -71,7 +71,7 @@ private struct Session: LinkBody, ~Copyable {
             }
             if command.action == .linePing || command.action == .lineEcho {
                 // The samples come first in the results; the two lines lie behind them.
-                let lines = unsafe results.pointer(at: Worker.sampleCapacity * 8, byteCount: 256)
+                let lines = unsafe results.pointer(at: Worker.sampleCapacity * 8, byteCount: Int(CB_LINE_BYTES) + 256)
                 unsafe cb_line_ping(lines, command.action == .linePing ? 1 : 0, command.count, samples(0))
             } else if command.isC {
                 try unsafe runC(command, &c, &reply)

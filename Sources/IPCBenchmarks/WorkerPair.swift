@@ -18,7 +18,7 @@ struct WorkerPair: ~Copyable {
         _ interruption: Interruption
     ) throws(IPCError) -> WorkerPair {
         let resources = try LinkResources.make(mechanism, size: size)
-        let memory = try AnonymousMemory(byteCount: Worker.sampleCapacity * 8 + 4096)
+        let memory = try AnonymousMemory(byteCount: Worker.sampleCapacity * 8 + (1 << 20) + 4096)
         let results = try memory.map()
         let firstPair = try PacketSocket.makePair()
         let secondPair = try PacketSocket.makePair()

@@ -303,9 +303,9 @@ import Testing
 
     @Test func otherChildrenAreNotReaped() async throws {
         let child = try ChildProcess("sh", ["-c", "exit 42"])
-        try child.handle.waitForExit(until: .after(.seconds(10)))
+        try await child.handle.waitForExit(until: .after(.seconds(10)))
         _ = try await Pipeline([["true"], ["true"]]).run()
-        let status = try child.wait(until: .after(.seconds(10)))
+        let status = try await child.wait(until: .after(.seconds(10)))
         #expect(status == .exited(42))
     }
 }

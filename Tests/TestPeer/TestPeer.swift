@@ -19,6 +19,7 @@ struct TestPeer {
         case "storm-read": try stormRead(Int(arguments[1])!, arguments[2])
         case "write-forever": try writeForever(arguments[1])
         case "signals": try signals()
+        case "async-signals": try asyncSignals()
         case "late-signal-source": lateSignalSource()
         case "activation": activation()
         case "children": try children(Int(arguments[1])!)
@@ -39,6 +40,20 @@ struct TestPeer {
         case "references": try References.run()
         default: fatalError("unknown role")
         }
+    }
+
+    /// Says each signal as it comes as a sequence, until SIGTERM.
+    static func asyncSignals() throws {
+        // Before there is any other thread.
+        let signals = try SignalSource([.userDefined1, .userDefined2, .terminate]).signals()
+        say("ready")
+        Task.detached {
+            for try await received in signals {
+                say("\(received.signal)")
+                if received.signal == .terminate { exit(0) }
+            }
+        }
+        while true { pause() }
     }
 
     static func say(_ text: String) {

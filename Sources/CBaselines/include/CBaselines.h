@@ -65,6 +65,7 @@ int cb_consume_paced(struct cb_link *link, uint64_t count, int is_lossy, uint64_
                      uint64_t *samples, uint64_t *received);
 
 // The machine's limits.
+enum { CB_LINE_BYTES = 1 << 20 };  // of the memory for `cb_line_ping`, which takes 256 more
 void cb_line_ping(void *memory, int is_first, uint64_t count, uint64_t *samples);
 double cb_copy_bandwidth(size_t size, uint64_t nanoseconds);
 

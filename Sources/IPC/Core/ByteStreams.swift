@@ -35,12 +35,7 @@ package func collect(
         var bytes = unsafe elements.mutableBytes
         let count = try read(&bytes)
         guard count > 0 else { return collected }
-        guard collected.count + count <= limit else {
-            throw IPCError(
-                .messageTooLarge, "read", resource,
-                advice: "more than the limit of \(limit) bytes came; raise the limit",
-                transferred: collected.count)
-        }
+        guard collected.count + count <= limit else { throw .overLimit(limit, resource, collected.count) }
         collected.append(contentsOf: chunk[..<count])
     }
 }

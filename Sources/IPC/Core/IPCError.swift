@@ -14,6 +14,8 @@ public struct IPCError: Error, Hashable, Sendable {
     public enum Code: String, Hashable, Sendable {
         /// The deadline passed before the operation could be finished.
         case timedOut
+        /// The task that waited was cancelled.
+        case cancelled
         /// The other side has gone: a pipe without a reader, a connection that was reset.
         case brokenPipe
         /// The stream ended before as many bytes came as were asked for.
@@ -93,6 +95,17 @@ public struct IPCError: Error, Hashable, Sendable {
         IPCError(
             .timedOut, operation, resource, advice: "the deadline passed; try again, or allow more time",
             transferred: transferred)
+    }
+
+    /// A stream that is collected brought more than it may.
+    package static func overLimit(_ limit: Int, _ resource: String, _ collected: Int) -> IPCError {
+        IPCError(
+            .messageTooLarge, "read", resource,
+            advice: "more than the limit of \(limit) bytes came; raise the limit", transferred: collected)
+    }
+
+    package static func cancelled(_ operation: String, _ resource: String) -> IPCError {
+        IPCError(.cancelled, operation, resource, advice: "its task was cancelled, and nothing was done")
     }
 }
 

@@ -6,7 +6,7 @@ public import SystemPackage
 ///
 /// May be used by several threads; each byte goes to one of them.
 public struct PipeReader: ~Copyable, Sendable {
-    private let end: PipeEnd
+    let end: PipeEnd
 
     /// Takes over a descriptor that is the reading end of a pipe or a FIFO, such as an inherited one.
     ///

@@ -7,7 +7,7 @@ public import SystemPackage
 /// A write of at most ``atomicWriteSize`` bytes is atomic: it is never mixed with those of other writers. A larger one
 /// may be. When no reader is left, a write throws ``IPCError/Code/brokenPipe``; it never raises a SIGPIPE.
 public struct PipeWriter: ~Copyable, Sendable {
-    private let end: PipeEnd
+    let end: PipeEnd
     private let silence: BrokenPipeSilence
 
     /// `PIPE_BUF`: up to so many bytes, a write goes into the pipe as a whole or not at all.

@@ -28,7 +28,10 @@ public struct SignalSource: ~Copyable, Sendable {
         public let value: Int
     }
 
-    private let owned: OwnedDescriptor
+    let owned: OwnedDescriptor
+
+    /// Another descriptor of a source.
+    init(adopting descriptor: consuming OwnedDescriptor) { owned = descriptor }
 
     /// Starts to receive signals.
     ///

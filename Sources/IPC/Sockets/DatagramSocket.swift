@@ -20,7 +20,7 @@ public struct DatagramSocket: ~Copyable, Sendable {
         public let source: Endpoint?
     }
 
-    private let handle: SocketHandle
+    let handle: SocketHandle
     private let file: UnixSocketFile?
 
     /// Binds a socket, to receive at an address. A stale socket file is handled as ``StreamListener`` does.
@@ -163,27 +163,32 @@ public struct DatagramSocket: ~Copyable, Sendable {
     public borrowing func receive(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
         -> Received
     {
+        while true {
+            if let received = try tryReceive(into: &buffer) { return received }
+            guard try Readiness.readable.wait(for: handle.rawValue, until: deadline) else {
+                throw .timedOut("receive", handle.name)
+            }
+        }
+    }
+
+    /// Receives a message and its sender if there is one; nil otherwise.
+    public borrowing func tryReceive(into buffer: inout MutableRawSpan) throws(IPCError) -> Received? {
         let raw = handle.rawValue
         let flags = IPC_MSG_TRUNC | IPC_MSG_DONTWAIT
-        while true {
-            var address = RawSocketAddress()
-            let result = unsafe buffer.withUnsafeMutableBytes { bytes in
-                retryingInterrupts {
-                    unsafe address.withMutablePointer {
-                        unsafe recvfrom(raw, bytes.baseAddress, bytes.count, flags, $0, $1)
-                    }
+        var address = RawSocketAddress()
+        let result = unsafe buffer.withUnsafeMutableBytes { bytes in
+            retryingInterrupts {
+                unsafe address.withMutablePointer {
+                    unsafe recvfrom(raw, bytes.baseAddress, bytes.count, flags, $0, $1)
                 }
             }
-            switch result {
-            case .success(let count):
-                return Received(
-                    byteCount: try whole(count, buffer.byteCount), source: address.endpoint(isDatagram: true))
-            case .failure(.resourceTemporarilyUnavailable):
-                guard try Readiness.readable.wait(for: raw, until: deadline) else {
-                    throw .timedOut("receive", handle.name)
-                }
-            case .failure(let errno): throw IPCError("receive", handle.name, errno)
-            }
+        }
+        switch result {
+        case .success(let count):
+            return Received(
+                byteCount: try whole(count, buffer.byteCount), source: address.endpoint(isDatagram: true))
+        case .failure(.resourceTemporarilyUnavailable): return nil
+        case .failure(let errno): throw IPCError("receive", handle.name, errno)
         }
     }
 

@@ -162,7 +162,7 @@ public struct PacketSocketPair: ~Copyable, Sendable {
 
 /// A server's socket that accepts ``PacketSocket`` connections. Its socket file is handled as ``StreamListener`` does.
 public struct PacketListener: ~Copyable, Sendable {
-    private let socket: ListeningSocket
+    let socket: ListeningSocket
 
     /// Binds and listens; see ``StreamListener/init(_:backlog:permissions:until:)``.
     public init(

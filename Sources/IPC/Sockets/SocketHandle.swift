@@ -184,7 +184,7 @@ extension SocketHandle {
         _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags) }.orThrow("fcntl", name)
     }
 
-    private borrowing func connectError(_ errno: Errno) -> IPCError {
+    borrowing func connectError(_ errno: Errno) -> IPCError {
         switch errno {
         case .protocolWrongTypeForSocket:
             IPCError(

@@ -13,7 +13,7 @@ public import SystemPackage
 /// The socket file of a dead server is replaced, a live server's never; it is removed when the listener goes. Several
 /// threads or processes may accept from one listener.
 public struct StreamListener: ~Copyable, Sendable {
-    private let socket: ListeningSocket
+    let socket: ListeningSocket
 
     /// Binds and listens. The C functions are `socket`, `bind` and `listen`.
     ///

@@ -148,6 +148,21 @@ struct LogReader: ~Copyable {
         return true
     }
 
+    /// Looks for the next frame for a microsecond or so: there is no call between it and what is done with it.
+    @inlinable @inline(__always)
+    mutating func spin() -> Bool {
+        tell()
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        let stamp = position ^ key
+        for _ in 0..<64 {
+            if unsafe SharedWord(frame).published == stamp { return true }
+            // The end of a small frame comes together with its beginning then, not after it.
+            unsafe ipc_prefetch(frame + 64)
+            ipc_pause()
+        }
+        return false
+    }
+
     /// Waits until the next frame is there, whatever it is.
     ///
     /// - Parameter spins: How often to look before sleeping; nil to look until the deadline.

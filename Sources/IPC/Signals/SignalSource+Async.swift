@@ -1,0 +1,46 @@
+// The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
+
+extension SignalSource {
+    /// Waits for the next signal, suspended meanwhile.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/cancelled``, and no signal was taken.
+    public nonisolated(nonsending) borrowing func next(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> Received {
+        while true {
+            if let received = try tryNext() { return received }
+            try await Reactor.shared.wait(
+                for: .readable, of: descriptor.rawValue, until: deadline, "wait for", "signal")
+        }
+    }
+
+    /// The signals as they come: `for try await received in try SignalSource([.terminate]).signals()`.
+    ///
+    /// It has a descriptor of its own, so it may outlive the source. A loop whose task is cancelled ends, and no signal is
+    /// lost.
+    public borrowing func signals() throws(IPCError) -> Signals {
+        Signals(source: Shared(SignalSource(adopting: try owned.duplicate())))
+    }
+
+    /// Signals as they come; see ``signals()``.
+    public struct Signals: AsyncSequence, Sendable {
+        fileprivate let source: Shared<SignalSource>
+
+        public struct Iterator: AsyncIteratorProtocol {
+            fileprivate let source: Shared<SignalSource>
+
+            public mutating func next() async throws(IPCError) -> Received? { try await next(isolation: nil) }
+
+            public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> Received? {
+                do throws(IPCError) {
+                    return try await source.value.next()
+                } catch {
+                    guard error.code == .cancelled else { throw error }
+                    return nil
+                }
+            }
+        }
+
+        public func makeAsyncIterator() -> Iterator { Iterator(source: source) }
+    }
+}

@@ -1,0 +1,166 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+// The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
+
+extension StreamSocket {
+    /// Connects to a server, suspended meanwhile. A host name is looked up by the system, which blocks: prefer addresses.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) static func connect(
+        to endpoint: Endpoint, until deadline: Deadline = .never
+    ) async throws(IPCError) -> StreamSocket {
+        if case .udp = endpoint {
+            throw IPCError(.wrongType, "connect", "\(endpoint)", advice: "UDP has no streams; use a DatagramSocket")
+        }
+        let address = try RawSocketAddress(endpoint)
+        let handle = try SocketHandle.make(address.family, .stream, "\(endpoint)")
+        try await handle.connect(to: address, until: deadline)
+        return StreamSocket(handle)
+    }
+
+    /// Reads what there is, suspended until there is at least one byte.
+    ///
+    /// - Returns: The number of bytes; 0 when the peer has finished writing.
+    /// - Throws: ``IPCError/Code/timedOut`` or ``IPCError/Code/cancelled``, with nothing read;
+    ///   ``IPCError/Code/brokenPipe`` if the connection was reset.
+    public nonisolated(nonsending) borrowing func read(
+        into buffer: inout MutableRawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) -> Int {
+        while true {
+            if let count = try tryRead(into: &buffer) { return count }
+            try await Reactor.shared.wait(for: .readable, of: handle.rawValue, until: deadline, "read", handle.name)
+        }
+    }
+
+    /// Writes all of `bytes`, suspended for room as often as needed.
+    ///
+    /// - Throws: ``IPCError/Code/brokenPipe`` if the peer has gone; ``IPCError/Code/timedOut`` or
+    ///   ``IPCError/Code/cancelled``. ``IPCError/transferred`` says how many bytes went out before.
+    public nonisolated(nonsending) borrowing func write(
+        _ bytes: RawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        var written = 0
+        while written < bytes.byteCount {
+            do throws(IPCError) {
+                if let count = try tryWrite(bytes.extracting(droppingFirst: written)) {
+                    written += count
+                } else {
+                    try await Reactor.shared.wait(
+                        for: .writable, of: handle.rawValue, until: deadline, "write", handle.name)
+                }
+            } catch {
+                throw error.after(transferring: written)
+            }
+        }
+    }
+}
+
+extension SocketHandle {
+    nonisolated(nonsending) borrowing func connect(
+        to address: RawSocketAddress, until deadline: Deadline
+    ) async throws(IPCError) {
+        let raw = rawValue
+        // Nobody shares this new socket's flags yet.
+        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", name)
+        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", name)
+        connecting: while true {
+            switch systemCall({ unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }) {
+            case .success: break connecting
+            case .failure(.nowInProgress), .failure(.interrupted):
+                try await Reactor.shared.wait(for: .writable, of: raw, until: deadline, "connect", name)
+                let failure = Errno(rawValue: try option(SOL_SOCKET, SO_ERROR))
+                guard failure.rawValue == 0 else { throw connectError(failure) }
+                break connecting
+            case .failure(.resourceTemporarilyUnavailable):
+                // A Unix server's backlog is full; nothing tells when it is not.
+                guard !deadline.hasPassed else { throw .timedOut("connect", name) }
+                do { try await Task.sleep(for: .milliseconds(1)) } catch { throw .cancelled("connect", name) }
+            case .failure(let errno): throw connectError(errno)
+            }
+        }
+        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags) }.orThrow("fcntl", name)
+    }
+}
+
+extension StreamListener {
+    /// Waits for a connection, suspended meanwhile.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) borrowing func accept(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> StreamSocket {
+        while true {
+            if let socket = try tryAccept() { return socket }
+            try await Reactor.shared.wait(
+                for: .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name)
+        }
+    }
+}
+
+extension PacketListener {
+    /// Waits for a connection, suspended meanwhile.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) borrowing func accept(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> PacketSocket {
+        while true {
+            if let socket = try tryAccept() { return socket }
+            try await Reactor.shared.wait(
+                for: .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name)
+        }
+    }
+}
+
+extension PacketSocket {
+    /// Sends one message, suspended for room.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``. Then nothing was sent.
+    public nonisolated(nonsending) borrowing func send(
+        _ bytes: RawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !trySend(bytes) {
+            try await Reactor.shared.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+        }
+    }
+
+    /// Receives one message, suspended until there is one.
+    ///
+    /// - Returns: Its length; 0 when the peer has gone.
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) borrowing func receive(
+        into buffer: inout MutableRawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) -> Int {
+        while true {
+            if let count = try tryReceive(into: &buffer) { return count }
+            try await Reactor.shared.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
+        }
+    }
+}
+
+extension DatagramSocket {
+    /// Sends a message to the address that it is connected to, suspended for room.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``. Then nothing was sent.
+    public nonisolated(nonsending) borrowing func send(
+        _ bytes: RawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !trySend(bytes) {
+            try await Reactor.shared.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+        }
+    }
+
+    /// Receives a message and its sender, suspended until there is one.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) borrowing func receive(
+        into buffer: inout MutableRawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) -> Received {
+        while true {
+            if let received = try tryReceive(into: &buffer) { return received }
+            try await Reactor.shared.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
+        }
+    }
+}

@@ -1,0 +1,13 @@
+extension EventCounter {
+    /// Takes what was added, suspended while it is zero.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/cancelled``, and nothing was taken.
+    public nonisolated(nonsending) borrowing func take(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> UInt64 {
+        while true {
+            if let value = try tryTake() { return value }
+            try await Reactor.shared.wait(for: .readable, of: descriptor.rawValue, until: deadline, "read", "eventfd")
+        }
+    }
+}

@@ -1,0 +1,235 @@
+import Glibc
+import IPC
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+
+/// The asynchronous calls: they wait without a thread, end at their deadline or when their task is cancelled, and lose
+/// nothing.
+@Suite struct AsyncTests {
+    private static func bytes(_ count: Int, _ receive: (inout MutableRawSpan) async throws -> Int) async rethrows
+        -> [UInt8]
+    {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var elements = bytes.mutableSpan
+        var buffer = elements.mutableBytes
+        let got = try await receive(&buffer)
+        bytes.removeSubrange(got...)
+        return bytes
+    }
+
+    private static func code(_ body: () async throws -> Void) async -> IPCError.Code? {
+        do { try await body() } catch { return (error as? IPCError)?.code }
+        return nil
+    }
+
+    @Test func aPipeIsReadAndWritten() async throws {
+        let pipe = Held(try AnonymousPipe())
+        let count = 1_000_000
+        // More than the pipe holds: both sides wait again and again.
+        let task = Task { try await pipe.value.writer.write([UInt8](repeating: 7, count: count).span.bytes) }
+        var got = 0
+        while got < count {
+            let part = try await Self.bytes(10_000) {
+                try await pipe.value.reader.read(into: &$0, until: .after(.seconds(20)))
+            }
+            #expect(part.allSatisfy { $0 == 7 })
+            got += part.count
+        }
+        try await task.value
+        #expect(got == count)
+    }
+
+    @Test func connectionsAreAcceptedAndServed() async throws {
+        for endpoint in [try Endpoint("tcp://127.0.0.1:0"), try Endpoint("unix-abstract:\(uniqueName())")] {
+            let listener = Held(try StreamListener(endpoint))
+            let address = try #require(try listener.value.localEndpoint)
+            let server = Task {
+                let connection = try await listener.value.accept(until: .after(.seconds(20)))
+                while true {
+                    let part = try await Self.bytes(4096) { try await connection.read(into: &$0) }
+                    if part.isEmpty { break }
+                    try await connection.write(part.span.bytes)
+                }
+            }
+            let client = try await StreamSocket.connect(to: address, until: .after(.seconds(20)))
+            for number in 0..<200 as Range<UInt8> {
+                try await client.write([number, 1, 2].span.bytes)
+                var echo: [UInt8] = []
+                while echo.count < 3 {
+                    echo += try await Self.bytes(16) { try await client.read(into: &$0, until: .after(.seconds(20))) }
+                }
+                #expect(echo == [number, 1, 2])
+            }
+            try client.finishWriting()
+            try await server.value
+        }
+        let refused = await Self.code {
+            _ = try await StreamSocket.connect(to: Endpoint("tcp://127.0.0.1:1"), until: .after(.seconds(5)))
+        }
+        #expect(refused == .connectionRefused)
+    }
+
+    @Test func messagesComeAsASequenceAndNoneIsLostWhenItEnds() async throws {
+        let name = uniqueName()
+        let queue = Held(try MessageQueue.create(name, maximumMessages: 5, messageSize: 8))
+        defer { try? MessageQueue.unlink(name) }
+        let messages = try queue.value.messages()
+        let reader = Task {
+            var got: [UInt8] = []
+            for try await message in messages { got.append(message.bytes[0]) }
+            return got
+        }
+        for number in 0..<50 as Range<UInt8> {
+            try await queue.value.send([number].span.bytes, until: .after(.seconds(20)))
+        }
+        while try queue.value.attributes.currentMessages > 0 { try await Task.sleep(for: .milliseconds(1)) }
+        // The loop ends with its task, and takes nothing that it does not hand over.
+        reader.cancel()
+        let got = try await reader.value
+        #expect(got == Array(0..<50))
+        try await queue.value.send(([99] as [UInt8]).span.bytes)
+        let next = try await queue.value.receive(until: .after(.seconds(5)))
+        #expect(next.bytes == [99])
+    }
+
+    @Test func aChildsEndAndADatagramAreWaitedFor() async throws {
+        let child = try ChildProcess("sleep", ["0.05"])
+        let early = await Self.code { _ = try await child.wait(until: .after(.milliseconds(5))) }
+        #expect(early == .timedOut)
+        let status = try await child.wait(until: .after(.seconds(20)))
+        #expect(status == .exited(0))
+
+        let first = try DatagramSocket(.udp(host: "127.0.0.1", port: 0))
+        let second = Held(try DatagramSocket(.udp(host: "127.0.0.1", port: 0)))
+        try second.value.connect(to: #require(try first.localEndpoint))
+        let own = try second.value.localEndpoint
+        let task = Task {
+            try await Task.sleep(for: .milliseconds(20))
+            try await second.value.send(([1, 2, 3] as [UInt8]).span.bytes)
+        }
+        var bytes = [UInt8](repeating: 0, count: 100)
+        var elements = bytes.mutableSpan
+        var buffer = elements.mutableBytes
+        let received = try await first.receive(into: &buffer, until: .after(.seconds(20)))
+        #expect(received.byteCount == 3 && received.source == own)
+        try await task.value
+    }
+
+    @Test func signalsComeAsASequence() async throws {
+        // In a process of its own, where no other thread takes them.
+        let peer = try Peer.role("async-signals")
+        #expect(try peer.said() == "ready\n")
+        for signal in [Signal.userDefined1, .userDefined2, .terminate] {
+            try peer.child.handle.send(signal)
+            #expect(try peer.said() == "\(signal)\n")
+        }
+        let status = try await peer.child.wait(until: .after(.seconds(20)))
+        #expect(status == .exited(0))
+    }
+
+    @Test func manyWaitForOneDescriptorAndEachDeadlineIsKept() async throws {
+        let counter = Held(try EventCounter(.one))
+        let taken = Count()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<50 {
+                group.addTask {
+                    _ = try await counter.value.take(until: .after(.seconds(20)))
+                    taken.number.add(1, ordering: .relaxed)
+                }
+            }
+            for milliseconds in [30, 5, 20, 10] {
+                group.addTask {
+                    let start = ContinuousClock.now
+                    let pipe = Held(try AnonymousPipe())
+                    let code = await Self.code {
+                        _ = try await Self.bytes(1) {
+                            try await pipe.value.reader.read(into: &$0, until: .after(.milliseconds(milliseconds)))
+                        }
+                    }
+                    #expect(code == .timedOut && ContinuousClock.now - start >= .milliseconds(milliseconds))
+                }
+            }
+            for _ in 0..<50 {
+                try await Task.sleep(for: .milliseconds(1))
+                try counter.value.add()
+            }
+            try await group.waitForAll()
+        }
+        #expect(taken.number.load(ordering: .relaxed) == 50)
+    }
+
+    @Test func cancellationEndsAWaitAtOnce() async throws {
+        let pipe = Held(try AnonymousPipe())
+        let before = openDescriptorCount()
+        for round in 0..<2000 {
+            let task = Task {
+                await Self.code { _ = try await Self.bytes(1) { try await pipe.value.reader.read(into: &$0) } }
+            }
+            // Before it waits, while it begins to, and while it waits.
+            if round % 3 == 1 { await Task.yield() }
+            if round % 3 == 2 { try await Task.sleep(for: .microseconds(50)) }
+            task.cancel()
+            let code = await task.value
+            #expect(code == .cancelled)
+        }
+        #expect(openDescriptorCount() <= before + 2)
+        // And the pipe is as good as new.
+        try await pipe.value.writer.write(([5] as [UInt8]).span.bytes)
+        let got = try await Self.bytes(8) { try await pipe.value.reader.read(into: &$0, until: .after(.seconds(5))) }
+        #expect(got.first == 5)
+    }
+
+    @Test func aCancelledWaitLosesNoMessage() async throws {
+        let name = uniqueName()
+        let queue = Held(try MessageQueue.create(name, maximumMessages: 10, messageSize: 8))
+        defer { try? MessageQueue.unlink(name) }
+        let received = Count()
+        let count = 500
+        let sender = Task {
+            for _ in 0..<count { try await queue.value.send(([1] as [UInt8]).span.bytes, until: .after(.seconds(30))) }
+        }
+        while received.number.load(ordering: .relaxed) < count {
+            let task = Task {
+                if await Self.code({ _ = try await queue.value.receive(until: .after(.seconds(30))) }) == nil {
+                    received.number.add(1, ordering: .relaxed)
+                }
+            }
+            if Bool.random() { await Task.yield() }
+            task.cancel()
+            await task.value
+        }
+        try await sender.value
+        let left = try queue.value.attributes.currentMessages
+        #expect(received.number.load(ordering: .relaxed) == count && left == 0)
+    }
+
+    @Test func tenThousandWaitsTakeNoThreads() async throws {
+        let pipe = Held(try AnonymousPipe())
+        let tasks = (0..<10_000).map { _ in
+            Task { await Self.code { _ = try await Self.bytes(1) { try await pipe.value.reader.read(into: &$0) } } }
+        }
+        try await Task.sleep(for: .milliseconds(300))
+        let threads = try #require(Self.threadCount)
+        for task in tasks { task.cancel() }
+        for task in tasks { #expect(await task.value == .cancelled) }
+        #expect(threads < 100)
+    }
+
+    /// Tasks share no values that cannot be copied.
+    private final class Held<Value: ~Copyable & Sendable>: Sendable {
+        let value: Value
+        init(_ value: consuming Value) { self.value = value }
+    }
+
+    private final class Count: Sendable { let number = Atomic(0) }
+
+    private static var threadCount: Int? {
+        guard let folder = opendir("/proc/self/task") else { return nil }
+        defer { closedir(folder) }
+        var count = -2
+        while readdir(folder) != nil { count += 1 }
+        return count
+    }
+}
