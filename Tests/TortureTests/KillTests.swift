@@ -17,6 +17,8 @@ import Testing
         /// What the victim does; a publisher by default.
         var victim: (_ name: String, _ progress: String) -> [String]
         var point: String?
+        /// Whether it says when it has joined; then the survivor begins after that, and the victim comes to its point.
+        var saysReady = false
 
         func run() throws {
             let name = channelName()
@@ -33,8 +35,16 @@ import Testing
             if let point { environment.append("IPC_KILL_POINT=\(point)") }
             let victim = try ChildProcess(
                 product("ChannelPeer"), self.victim(name, progress.name), environment: environment,
-                descriptors: [2: errors.writer.descriptor])
+                descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
             let said = errors.closingWriter()
+            var text = ""
+            if saysReady {
+                // Or where it was struck, if that was before.
+                text = String(
+                    decoding: try bytes(capacity: 100) { (buffer) throws(IPCError) in
+                        try said.read(into: &buffer, until: .after(.seconds(30)))
+                    }, as: UTF8.self)
+            }
             let hasSurvivor = writers == .shared
             let survivor = try ChildProcess(
                 hasSurvivor ? product("ChannelPeer") : "true", ["publish", name, "1", "2000", "300", progress.name])
@@ -43,9 +53,10 @@ import Testing
                 try? victim.handle.send(.kill)
             }
             let status = try victim.wait(until: .after(.seconds(30)))
-            let text = String(decoding: try said.readToEnd(until: .after(.seconds(10))), as: UTF8.self)
+            text += String(decoding: try said.readToEnd(until: .after(.seconds(10))), as: UTF8.self)
             if let point {
                 #expect(status == .signaled(.kill), "\(point)")
+                if saysReady, text.hasPrefix("ready\n") { text.removeFirst(6) }
                 #expect(text == "struck \(point.split(separator: ":")[0])\n")
             }
             let survived = try survivor.wait(until: .after(.seconds(60)))
@@ -119,7 +130,9 @@ import Testing
                 try publishEnd(topic)
                 continue
             }
-            try Trial(victim: { name, _ in ["subscribe", name, "any"] }, point: "\(point):\(after)").run()
+            try Trial(
+                victim: { name, _ in ["subscribe", name, "any"] }, point: "\(point):\(after)", saysReady: true
+            ).run()
         }
     }
 
