@@ -47,17 +47,8 @@ extension PipeWriter {
     public nonisolated(nonsending) borrowing func write(
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
-        var written = 0
-        while written < bytes.byteCount {
-            do throws(IPCError) {
-                if let count = try tryWrite(bytes.extracting(droppingFirst: written)) {
-                    written += count
-                } else {
-                    try await Reactor.shared.wait(for: .writable, of: end.rawValue, until: deadline, "write", end.name)
-                }
-            } catch {
-                throw error.after(transferring: written)
-            }
+        try await Reactor.shared.drain(bytes, to: end.rawValue, until: deadline, end.name) { (rest) throws(IPCError) in
+            try tryWrite(rest)
         }
     }
 }

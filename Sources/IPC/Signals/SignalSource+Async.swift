@@ -7,11 +7,9 @@ extension SignalSource {
     public nonisolated(nonsending) borrowing func next(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Received {
-        while true {
-            if let received = try tryNext() { return received }
-            try await Reactor.shared.wait(
-                for: .readable, of: descriptor.rawValue, until: deadline, "wait for", "signal")
-        }
+        try await Reactor.shared.attempting(
+            .readable, of: descriptor.rawValue, until: deadline, "wait for", "signal"
+        ) { () throws(IPCError) in try tryNext() }
     }
 
     /// The signals as they come: `for try await received in try SignalSource([.terminate]).signals()`.

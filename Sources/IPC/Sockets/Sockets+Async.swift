@@ -41,18 +41,9 @@ extension StreamSocket {
     public nonisolated(nonsending) borrowing func write(
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
-        var written = 0
-        while written < bytes.byteCount {
-            do throws(IPCError) {
-                if let count = try tryWrite(bytes.extracting(droppingFirst: written)) {
-                    written += count
-                } else {
-                    try await Reactor.shared.wait(
-                        for: .writable, of: handle.rawValue, until: deadline, "write", handle.name)
-                }
-            } catch {
-                throw error.after(transferring: written)
-            }
+        try await Reactor.shared.drain(bytes, to: handle.rawValue, until: deadline, handle.name) {
+            (rest) throws(IPCError) in
+            try tryWrite(rest)
         }
     }
 }
@@ -91,11 +82,9 @@ extension StreamListener {
     public nonisolated(nonsending) borrowing func accept(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> StreamSocket {
-        while true {
-            if let socket = try tryAccept() { return socket }
-            try await Reactor.shared.wait(
-                for: .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name)
-        }
+        try await Reactor.shared.attempting(
+            .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name
+        ) { () throws(IPCError) in try tryAccept() }
     }
 }
 
@@ -106,11 +95,9 @@ extension PacketListener {
     public nonisolated(nonsending) borrowing func accept(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> PacketSocket {
-        while true {
-            if let socket = try tryAccept() { return socket }
-            try await Reactor.shared.wait(
-                for: .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name)
-        }
+        try await Reactor.shared.attempting(
+            .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name
+        ) { () throws(IPCError) in try tryAccept() }
     }
 }
 

@@ -5,9 +5,8 @@ extension EventCounter {
     public nonisolated(nonsending) borrowing func take(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> UInt64 {
-        while true {
-            if let value = try tryTake() { return value }
-            try await Reactor.shared.wait(for: .readable, of: descriptor.rawValue, until: deadline, "read", "eventfd")
-        }
+        try await Reactor.shared.attempting(
+            .readable, of: descriptor.rawValue, until: deadline, "read", "eventfd"
+        ) { () throws(IPCError) in try tryTake() }
     }
 }

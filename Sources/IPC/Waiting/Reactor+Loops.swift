@@ -1,0 +1,35 @@
+extension Reactor {
+    /// Writes all of `bytes` by repeated calls that never block, suspended in between.
+    ///
+    /// - Parameter tryWrite: Returns how many bytes it took; nil if there is no room.
+    nonisolated(nonsending) func drain(
+        _ bytes: RawSpan, to descriptor: CInt, until deadline: Deadline, _ resource: String,
+        _ tryWrite: (RawSpan) throws(IPCError) -> Int?
+    ) async throws(IPCError) {
+        var written = 0
+        while written < bytes.byteCount {
+            do throws(IPCError) {
+                if let count = try tryWrite(bytes.extracting(droppingFirst: written)) {
+                    written += count
+                } else {
+                    try await wait(for: .writable, of: descriptor, until: deadline, "write", resource)
+                }
+            } catch {
+                throw error.after(transferring: written)
+            }
+        }
+    }
+
+    /// Runs `attempt`, which never blocks, until it succeeds, suspended in between.
+    ///
+    /// - Parameter attempt: Returns nil if it would have to block.
+    nonisolated(nonsending) func attempting<Value: ~Copyable>(
+        _ readiness: Readiness, of descriptor: CInt, until deadline: Deadline, _ operation: String, _ resource: String,
+        _ attempt: () throws(IPCError) -> Value?
+    ) async throws(IPCError) -> Value {
+        while true {
+            if let value = try attempt() { return value }
+            try await wait(for: readiness, of: descriptor, until: deadline, operation, resource)
+        }
+    }
+}
