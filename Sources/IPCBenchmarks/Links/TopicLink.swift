@@ -10,10 +10,10 @@ struct TopicLink: Link, ~Copyable {
     /// How many bytes of each payload are written and read.
     let touched: Int
     /// Bytes of a log for messages of this size: as few as do for payloads that are moved, to stay in the caches; more for
-    /// those that are not, so that the writer seldom has to look for room.
+    /// those that are not, so that the writer seldom has to look for room, and for calls, which have room for the reply.
     static func capacity(_ size: Int, _ mechanism: Mechanism) -> Int {
         var capacity = 1 << 20
-        while capacity < (mechanism == .topicZeroCopy ? 16 : 4) * size { capacity *= 2 }
+        while capacity < ([.topicZeroCopy, .service].contains(mechanism) ? 16 : 4) * size { capacity *= 2 }
         return capacity
     }
 

@@ -24,7 +24,7 @@ public enum Questions {
             result.latency(mechanism, small)?.latency.map { Double($0.p50) }
         }
         func bandwidth(_ mechanism: Mechanism) -> Double? { result.throughput(mechanism, large)?.bytesPerSecond }
-        let isShared: (Mechanism) -> Bool = { $0.facts.copies == 0 && $0.fixedPayload == nil }
+        let isShared: (Mechanism) -> Bool = { $0.facts.copies == 0 && $0.fixedPayload == nil && $0.hasThroughput }
         let shared = result.options.mechanisms.filter(isShared)
         let copying = result.options.mechanisms.filter { $0.facts.copies > 0 }
         guard let best = shared.min(by: { latency($0) ?? .infinity < latency($1) ?? .infinity }),

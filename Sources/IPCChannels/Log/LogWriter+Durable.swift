@@ -7,8 +7,7 @@ extension LogWriter {
     /// Syncs if as much was committed since the last time as the channel allows.
     @usableFromInline @inline(never)
     mutating func syncIfDue() throws(IPCError) {
-        unsynced = position &- memory.synced.relaxed
-        if unsynced >= memory.syncBytes { try sync() }
+        if position &- memory.synced.relaxed >= memory.syncBytes { try sync() }
     }
 
     /// Waits until all that was committed until now, by whomever, is on the disk.
@@ -30,7 +29,6 @@ extension LogWriter {
             try memory.syncLog()
             memory.synced.raise(to: position)
         }
-        unsynced = 0
     }
 
     private func hasEarlierClaim() -> Bool {

@@ -39,8 +39,6 @@ struct LogWriter: ~Copyable {
     @usableFromInline var sequence: UInt64
     /// Bytes of the frame that is claimed.
     @usableFromInline var claimed: UInt64 = 0
-    /// Bytes that were committed since the last sync.
-    var unsynced: UInt64 = 0
 
     let memory: ChannelMemory
 
