@@ -117,6 +117,92 @@ import Testing
         try await task.value
     }
 
+    @Test func linesAreCutWhereverTheyCome() async throws {
+        let pipe = try AnonymousPipe()
+        let lines = try pipe.reader.lines(limit: 200_000)
+        let writer = Held(pipe.closingReader())
+        let long = String(repeating: "long ", count: 30_000)
+        let task = Task {
+            for part in ["one\ntw", "o\r\n\n", long, "\nlast"] {
+                try await writer.value.write(part.utf8.span.bytes)
+                try await Task.sleep(for: .milliseconds(2))
+            }
+        }
+        var got: [String] = []
+        for try await line in lines {
+            got.append(line)
+            if got.count == 4 { break }
+        }
+        #expect(got == ["one", "two", "", long])
+        try await task.value
+
+        let (first, second) = try Self.pair()
+        try await first.value.write(Array("end without a newline".utf8).span.bytes)
+        try first.value.finishWriting()
+        var rest: [String] = []
+        for try await line in try second.value.lines() { rest.append(line) }
+        #expect(rest == ["end without a newline"])
+        let tooLong = await Self.code {
+            let (first, second) = try Self.pair()
+            try await first.value.write(Array(repeating: UInt8(65), count: 1000).span.bytes)
+            for try await _ in try second.value.lines(limit: 100) {}
+        }
+        #expect(tooLong == .messageTooLarge)
+    }
+
+    @Test func framesAreWholeOrAnError() async throws {
+        let (first, second) = try Self.pair()
+        let sizes = [0, 1, 3, 4, 100, 70_000, 5]
+        let task = Task {
+            for size in sizes {
+                try await first.value.write(frame: [UInt8](repeating: UInt8(size % 251), count: size).span.bytes)
+            }
+            try first.value.finishWriting()
+        }
+        var got: [Int] = []
+        for try await frame in try second.value.frames() {
+            #expect(frame.allSatisfy { Int($0) == frame.count % 251 })
+            got.append(frame.count)
+        }
+        #expect(got == sizes)
+        try await task.value
+
+        for (bytes, expected) in [
+            ([0, 0], IPCError.Code.endOfFile), ([0, 0, 0, 9, 1, 2], .endOfFile), ([0, 0, 0, 9], .endOfFile),
+            ([255, 255, 255, 255, 0], .messageTooLarge),
+        ] as [([UInt8], IPCError.Code)] {
+            let code = await Self.code {
+                let (first, second) = try Self.pair()
+                try await first.value.write(bytes.span.bytes)
+                try first.value.finishWriting()
+                for try await _ in try second.value.frames() {}
+            }
+            #expect(code == expected)
+        }
+    }
+
+    @Test func aLoopOverAStreamEndsWithItsTask() async throws {
+        let (first, second) = try Self.pair()
+        let task = Task {
+            var count = 0
+            for try await _ in try second.value.lines() { count += 1 }
+            return count
+        }
+        try await first.value.write(Array("a\nb\n".utf8).span.bytes)
+        try await Task.sleep(for: .milliseconds(30))
+        task.cancel()
+        let count = try await task.value
+        #expect(count == 2)
+    }
+
+    private static func pair() throws -> (Held<StreamSocket>, Held<StreamSocket>) {
+        let pair = try StreamSocket.makePair()
+        return try (
+            Held(StreamSocket(adopting: OwnedDescriptor(adopting: pair.first.descriptor.duplicate()))),
+            Held(StreamSocket(adopting: OwnedDescriptor(adopting: pair.second.descriptor.duplicate())))
+        )
+    }
+
     @Test func signalsComeAsASequence() async throws {
         // In a process of its own, where no other thread takes them.
         let peer = try Peer.role("async-signals")
