@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The asynchronous calls: they wait without a thread, end at their deadline or when their task is cancelled, and lose
-/// nothing.
+/// nothing. Other tests block the threads that they run on; so they allow much time.
 @Suite struct AsyncTests {
     private static func bytes(_ count: Int, _ receive: (inout MutableRawSpan) async throws -> Int) async rethrows
         -> [UInt8]
@@ -32,7 +32,7 @@ import Testing
         var got = 0
         while got < count {
             let part = try await Self.bytes(10_000) {
-                try await pipe.value.reader.read(into: &$0, until: .after(.seconds(20)))
+                try await pipe.value.reader.read(into: &$0, until: .after(.seconds(120)))
             }
             #expect(part.allSatisfy { $0 == 7 })
             got += part.count
@@ -46,19 +46,19 @@ import Testing
             let listener = Held(try StreamListener(endpoint))
             let address = try #require(try listener.value.localEndpoint)
             let server = Task {
-                let connection = try await listener.value.accept(until: .after(.seconds(20)))
+                let connection = try await listener.value.accept(until: .after(.seconds(120)))
                 while true {
                     let part = try await Self.bytes(4096) { try await connection.read(into: &$0) }
                     if part.isEmpty { break }
                     try await connection.write(part.span.bytes)
                 }
             }
-            let client = try await StreamSocket.connect(to: address, until: .after(.seconds(20)))
+            let client = try await StreamSocket.connect(to: address, until: .after(.seconds(120)))
             for number in 0..<200 as Range<UInt8> {
                 try await client.write([number, 1, 2].span.bytes)
                 var echo: [UInt8] = []
                 while echo.count < 3 {
-                    echo += try await Self.bytes(16) { try await client.read(into: &$0, until: .after(.seconds(20))) }
+                    echo += try await Self.bytes(16) { try await client.read(into: &$0, until: .after(.seconds(120))) }
                 }
                 #expect(echo == [number, 1, 2])
             }
@@ -66,7 +66,7 @@ import Testing
             try await server.value
         }
         let refused = await Self.code {
-            _ = try await StreamSocket.connect(to: Endpoint("tcp://127.0.0.1:1"), until: .after(.seconds(5)))
+            _ = try await StreamSocket.connect(to: Endpoint("tcp://127.0.0.1:1"), until: .after(.seconds(120)))
         }
         #expect(refused == .connectionRefused)
     }
@@ -82,7 +82,7 @@ import Testing
             return got
         }
         for number in 0..<50 as Range<UInt8> {
-            try await queue.value.send([number].span.bytes, until: .after(.seconds(20)))
+            try await queue.value.send([number].span.bytes, until: .after(.seconds(120)))
         }
         while try queue.value.attributes.currentMessages > 0 { try await Task.sleep(for: .milliseconds(1)) }
         // The loop ends with its task, and takes nothing that it does not hand over.
@@ -90,15 +90,19 @@ import Testing
         let got = try await reader.value
         #expect(got == Array(0..<50))
         try await queue.value.send(([99] as [UInt8]).span.bytes)
-        let next = try await queue.value.receive(until: .after(.seconds(5)))
+        let next = try await queue.value.receive(until: .after(.seconds(120)))
         #expect(next.bytes == [99])
     }
 
     @Test func aChildsEndAndADatagramAreWaitedFor() async throws {
-        let child = try ChildProcess("sleep", ["0.05"])
+        // It ends when its input does.
+        let input = try AnonymousPipe()
+        let child = try ChildProcess("cat", [], descriptors: [0: input.reader.descriptor])
+        let writer = input.closingReader()
         let early = await Self.code { _ = try await child.wait(until: .after(.milliseconds(5))) }
         #expect(early == .timedOut)
-        let status = try await child.wait(until: .after(.seconds(20)))
+        try writer.close()
+        let status = try await child.wait(until: .after(.seconds(120)))
         #expect(status == .exited(0))
 
         let first = try DatagramSocket(.udp(host: "127.0.0.1", port: 0))
@@ -112,7 +116,7 @@ import Testing
         var bytes = [UInt8](repeating: 0, count: 100)
         var elements = bytes.mutableSpan
         var buffer = elements.mutableBytes
-        let received = try await first.receive(into: &buffer, until: .after(.seconds(20)))
+        let received = try await first.receive(into: &buffer, until: .after(.seconds(120)))
         #expect(received.byteCount == 3 && received.source == own)
         try await task.value
     }
@@ -183,16 +187,14 @@ import Testing
 
     @Test func aLoopOverAStreamEndsWithItsTask() async throws {
         let (first, second) = try Self.pair()
+        let count = Count()
         let task = Task {
-            var count = 0
-            for try await _ in try second.value.lines() { count += 1 }
-            return count
+            for try await _ in try second.value.lines() { count.number.add(1, ordering: .relaxed) }
         }
         try await first.value.write(Array("a\nb\n".utf8).span.bytes)
-        try await Task.sleep(for: .milliseconds(30))
+        while count.number.load(ordering: .relaxed) < 2 { try await Task.sleep(for: .milliseconds(1)) }
         task.cancel()
-        let count = try await task.value
-        #expect(count == 2)
+        try await task.value
     }
 
     private static func pair() throws -> (Held<StreamSocket>, Held<StreamSocket>) {
@@ -211,7 +213,7 @@ import Testing
             try peer.child.handle.send(signal)
             #expect(try peer.said() == "\(signal)\n")
         }
-        let status = try await peer.child.wait(until: .after(.seconds(20)))
+        let status = try await peer.child.wait(until: .after(.seconds(120)))
         #expect(status == .exited(0))
     }
 
@@ -221,7 +223,7 @@ import Testing
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<50 {
                 group.addTask {
-                    _ = try await counter.value.take(until: .after(.seconds(20)))
+                    _ = try await counter.value.take(until: .after(.seconds(120)))
                     taken.number.add(1, ordering: .relaxed)
                 }
             }
@@ -264,7 +266,7 @@ import Testing
         #expect(openDescriptorCount() < before + 500)
         // And the pipe is as good as new.
         try await pipe.value.writer.write(([5] as [UInt8]).span.bytes)
-        let got = try await Self.bytes(8) { try await pipe.value.reader.read(into: &$0, until: .after(.seconds(5))) }
+        let got = try await Self.bytes(8) { try await pipe.value.reader.read(into: &$0, until: .after(.seconds(120))) }
         #expect(got.first == 5)
     }
 
@@ -275,11 +277,11 @@ import Testing
         let received = Count()
         let count = 500
         let sender = Task {
-            for _ in 0..<count { try await queue.value.send(([1] as [UInt8]).span.bytes, until: .after(.seconds(30))) }
+            for _ in 0..<count { try await queue.value.send(([1] as [UInt8]).span.bytes, until: .after(.seconds(120))) }
         }
         while received.number.load(ordering: .relaxed) < count {
             let task = Task {
-                if await Self.code({ _ = try await queue.value.receive(until: .after(.seconds(30))) }) == nil {
+                if await Self.code({ _ = try await queue.value.receive(until: .after(.seconds(120))) }) == nil {
                     received.number.add(1, ordering: .relaxed)
                 }
             }
