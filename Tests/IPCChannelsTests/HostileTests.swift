@@ -32,6 +32,42 @@ import Testing
         try hunt(Topic<RawBytes>.create(channelName(), options))
     }
 
+    /// Nobody has it open while it is written over: the first to join looks through it.
+    @Test func aDurableChannelsFilesAreRubbish() throws {
+        var options = Self.options
+        options.durability = .syncedWhenAsked
+        for round in 0..<300 {
+            let topic = try Topic<RawBytes>.create(channelName(), options)
+            defer { try? Topic<RawBytes>.remove(topic.name.description) }
+            var publisher = try topic.makePublisher()
+            for size in 0..<(round % 2 == 0 ? 20 : 200) {
+                try publisher.publish([UInt8](repeating: 1, count: size * 7).span.bytes)
+            }
+            publisher.close()
+            let folder = ChannelRoot.current.folder(topic.name)
+            let control = try MappedFile.open(FilePath(folder + "/control"), access: .readWrite).map()
+            let log = try MappedFile.open(FilePath(folder + "/log"), access: .readWrite).map()
+            let frontier = control.load(UInt64.self, at: LogLayout.frontier)
+            let values: [UInt64] = [
+                0, .max, .random(in: 0 ... .max), frontier &+ 64, frontier &- 64, UInt64.max - 31, 1 << 40, 1 << 63,
+            ]
+            for _ in 0..<Int.random(in: 1...5) {
+                let words = [
+                    LogLayout.tail, LogLayout.frontier, LogLayout.workHead, LogLayout.slots, LogLayout.slots + 512,
+                ]
+                control.store(values.randomElement()!, at: words.randomElement()! + 8 * Int.random(in: 0..<4))
+                log.store(values.randomElement()!, at: Int.random(in: 0..<8192) * 8)
+            }
+            // Errors are as good as messages.
+            _ = failure { () throws(IPCError) in
+                var subscription = try topic.subscribe(from: .oldest)
+                var again = try topic.makePublisher()
+                try again.publish([2].span.bytes, until: .after(.milliseconds(5)))
+                while try subscription.tryReceive({ (payload) throws(IPCError) in Self.read(payload) }) != nil {}
+            }
+        }
+    }
+
     private func hunt(_ topic: Topic<RawBytes>) throws {
         try scribble(over: topic.name) { (index, count) throws(IPCError) in
             let message = [UInt8](repeating: 5, count: 700)

@@ -65,7 +65,7 @@ enum DurableRecovery {
         let frame = unsafe log.base + Int(truncatingIfNeeded: position & memory.mask)
         let header = unsafe FrameHeader(frame)
         let size = UInt64(header.units) * 32
-        guard header.isValid(capacity: memory.capacity), position + size <= frontier,
+        guard header.isValid(capacity: memory.capacity), size <= frontier - position,
             UInt64(header.length) + UInt64(LogLayout.Frame.headerSize + memory.trailerSize) <= size,
             header.writer < UInt32(memory.writerSlots), unsafe Checksum.matches(frame, header, at: position, memory)
         else { return nil }
