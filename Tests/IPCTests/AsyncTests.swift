@@ -314,6 +314,18 @@ import Testing
 
     private final class Count: Sendable { let number = Atomic(0) }
 
+    /// In a process of its own: eight of each kind wait, which would block every thread of the pool if one did.
+    @Test func noCallBlocksAThreadOfThePool() throws {
+        var least = Double.infinity
+        for _ in 0..<5 where least >= 10_000 {
+            let peer = try Peer.role("pool-waits")
+            let (status, text) = try peer.finish()
+            #expect(status == .exited(0))
+            least = min(least, Double(text.split(separator: "\n").first ?? "") ?? .infinity)
+        }
+        #expect(least < 10_000, "a task was kept for \(least) µs")
+    }
+
     private static var threadCount: Int? {
         guard let folder = opendir("/proc/self/task") else { return nil }
         defer { closedir(folder) }

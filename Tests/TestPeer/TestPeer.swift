@@ -20,6 +20,7 @@ struct TestPeer {
         case "write-forever": try writeForever(arguments[1])
         case "signals": try signals()
         case "async-signals": try asyncSignals()
+        case "pool-waits": try PoolWaits.run()
         case "late-signal-source": lateSignalSource()
         case "activation": activation()
         case "children": try children(Int(arguments[1])!)
