@@ -326,6 +326,12 @@ import Testing
         #expect(least < 10_000, "a task was kept for \(least) µs")
     }
 
+    @Test func withoutAFreeDescriptorTheFirstWaitIsAnErrorAndTheNextOneIsNot() throws {
+        let peer = try Peer.role("async-exhausted")
+        let (status, text) = try peer.finish()
+        #expect(status == .exited(0) && text == "limitReached\ntimedOut\n", "\(text)")
+    }
+
     private static var threadCount: Int? {
         guard let folder = opendir("/proc/self/task") else { return nil }
         defer { closedir(folder) }

@@ -20,6 +20,7 @@ struct TestPeer {
         case "write-forever": try writeForever(arguments[1])
         case "signals": try signals()
         case "async-signals": try asyncSignals()
+        case "async-exhausted": try asyncExhausted()
         case "pool-waits": try PoolWaits.run()
         case "late-signal-source": lateSignalSource()
         case "activation": activation()
@@ -41,6 +42,32 @@ struct TestPeer {
         case "references": try References.run()
         default: fatalError("unknown role")
         }
+    }
+
+    /// Waits asynchronously without a free descriptor, and with some again; says what comes of it.
+    static func asyncExhausted() throws {
+        let pipe = try AnonymousPipe()
+        Task.detached {
+            // Only now, since Swift's pool takes some as well.
+            try await Task.sleep(for: .milliseconds(1))
+            var limit = rlimit(rlim_cur: 40, rlim_max: 40)
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            var descriptors: [CInt] = []
+            while case let descriptor = dup(0), descriptor >= 0 { descriptors.append(descriptor) }
+            for attempt in 0..<2 {
+                do throws(IPCError) {
+                    var bytes: [UInt8] = [0]
+                    var elements = bytes.mutableSpan
+                    var buffer = elements.mutableBytes
+                    _ = try await pipe.reader.read(into: &buffer, until: .after(.milliseconds(20)))
+                } catch {
+                    say("\(error.code)")
+                }
+                if attempt == 0 { for descriptor in descriptors { close(descriptor) } }
+            }
+            exit(0)
+        }
+        while true { pause() }
     }
 
     /// Says each signal as it comes as a sequence, until SIGTERM.

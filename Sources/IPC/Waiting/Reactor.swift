@@ -67,26 +67,35 @@ package final class Reactor: @unchecked Sendable {
     }
 
     private let lock = PrivateLock()
-    private let epoll = ipc_epoll_create()
+    // -1 until the first wait.
+    private var epoll: CInt = -1
     /// Wakes the thread when a deadline came that is earlier than all others.
-    private let alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC))
+    private var alarm: CInt = -1
+    private var isRunning = false
     private var waits: [CInt: Waits] = [:]
     private var deadlines = DeadlineHeap()
 
-    private init() {
-        precondition(epoll >= 0 && alarm >= 0, "no descriptor is free for asynchronous waits; raise ulimit -n")
-        _ = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
-        // With all signals blocked: they are for the program's own threads.
-        var every = SignalSet.all.raw
-        var before = sigset_t()
-        unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
-        var thread = pthread_t()
-        let start: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { _ in
-            Reactor.shared.run()
+    private init() {}
+
+    /// Starts the thread, at the first wait, or at the first for which the system has what it takes.
+    private func start() throws(IPCError) {
+        let errno: Errno? = lock.withLock {
+            guard !isRunning else { return nil }
+            if epoll < 0 { epoll = ipc_epoll_create() }
+            if epoll >= 0, alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
+            guard epoll >= 0, alarm >= 0 else { return Errno(rawValue: Glibc.errno) }
+            _ = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
+            // With all signals blocked: they are for the program's own threads.
+            var every = SignalSet.all.raw
+            var before = sigset_t()
+            unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
+            var thread = pthread_t()
+            let result = unsafe pthread_create(&thread, nil, { _ in Reactor.shared.run() }, nil)
+            unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
+            isRunning = result == 0
+            return isRunning ? nil : Errno(rawValue: result)
         }
-        let result = unsafe pthread_create(&thread, nil, start, nil)
-        unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
-        precondition(result == 0, "no thread can be started for asynchronous waits")
+        if let errno { throw IPCError("start", "asynchronous waits", errno) }
     }
 
     /// Waits, without a thread, until `descriptor` is ready or broken.
@@ -99,6 +108,7 @@ package final class Reactor: @unchecked Sendable {
         for readiness: Readiness, of descriptor: CInt, until deadline: Deadline, _ operation: String, _ resource: String
     ) async throws(IPCError) {
         guard !deadline.hasPassed else { throw .timedOut(operation, resource) }
+        try start()
         let wait = Wait(descriptor, readiness, deadline)
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { begin(wait, $0) }
