@@ -60,12 +60,7 @@ extension MessageQueue {
             public mutating func next() async throws(IPCError) -> Message? { try await next(isolation: nil) }
 
             public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> Message? {
-                do throws(IPCError) {
-                    return try await queue.value.receive()
-                } catch {
-                    guard error.code == .cancelled else { throw error }
-                    return nil
-                }
+                try await endingWhenCancelled { () async throws(IPCError) in try await queue.value.receive() }
             }
         }
 

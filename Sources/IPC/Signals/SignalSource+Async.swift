@@ -30,12 +30,7 @@ extension SignalSource {
             public mutating func next() async throws(IPCError) -> Received? { try await next(isolation: nil) }
 
             public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> Received? {
-                do throws(IPCError) {
-                    return try await source.value.next()
-                } catch {
-                    guard error.code == .cancelled else { throw error }
-                    return nil
-                }
+                try await endingWhenCancelled { () async throws(IPCError) in try await source.value.next() }
             }
         }
 

@@ -33,3 +33,17 @@ extension Reactor {
         }
     }
 }
+
+/// What ends a loop over a sequence when its task is cancelled: nil instead of the error.
+///
+/// - Parameter take: Takes the next element.
+nonisolated(nonsending) func endingWhenCancelled<Element>(
+    _ take: nonisolated(nonsending) () async throws(IPCError) -> Element?
+) async throws(IPCError) -> Element? {
+    do throws(IPCError) {
+        return try await take()
+    } catch {
+        guard error.code == .cancelled else { throw error }
+        return nil
+    }
+}

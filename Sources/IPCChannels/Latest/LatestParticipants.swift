@@ -46,7 +46,7 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         let end = LogPositions.bound(subscription.reader.memory)
         var hasNewer = false
         repeat {
-            try subscription.reader.passOver(until: end)
+            subscription.reader.passOver(until: end)
             guard let count = try subscription.take({ (_, payload) throws(IPCError) in payload.byteCount }) else {
                 break
             }

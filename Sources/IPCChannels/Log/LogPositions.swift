@@ -41,9 +41,8 @@ enum LogPositions {
         }
         return best
     }
-}
 
-extension LogPositions {
+    /// What lies before this may have been overwritten.
     static func oldestSafe(frontier: UInt64, capacity: UInt64) -> UInt64 {
         // A frame begins at a multiple of 32, whatever a peer stored: else no reader could ever come to be past it.
         frontier > capacity ? (frontier - capacity) & ~31 : 0

@@ -99,7 +99,7 @@ struct LogReader: ~Copyable {
     }
 
     /// Passes over all messages before `end` but the newest, by their headers alone.
-    mutating func passOver(until end: UInt64) throws(IPCError) {
+    mutating func passOver(until end: UInt64) {
         position = max(position, LogPositions.recent(memory))
         var next = position
         while next < end, memory.isCommitted(next) {
