@@ -59,6 +59,9 @@ ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, 
 int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
 _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR && EPOLLHUP == POLLHUP, "events");
+static __thread void *thread_value;
+void *ipc_thread_value(void) { return thread_value; }
+void ipc_set_thread_value(void *value) { thread_value = value; }
 int ipc_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 int ipc_epoll_arm(int epoll, int fd, short events, int is_once) {
     struct epoll_event event = {.events = (uint32_t)events | (is_once ? EPOLLONESHOT : 0), .data.fd = fd};
@@ -66,6 +69,7 @@ int ipc_epoll_arm(int epoll, int fd, short events, int is_once) {
     if (errno == ENOENT && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
     return errno;
 }
+int ipc_epoll_forget(int epoll, int fd) { return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, 0); }
 int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64_t until) {
     struct epoll_event found[64];
     struct timespec now;

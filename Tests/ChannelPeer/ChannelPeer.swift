@@ -51,6 +51,11 @@ struct ChannelPeer {
         case "hold-call": try Calls.hold(arguments[1])
         case "call": try Calls.call(arguments[1], count: number(2), retries: number(3))
         case "begin-call": try Calls.leave(arguments[1])
+        case "publish-number":
+            var publisher = try Topic<UInt64>.open(arguments[1]).makePublisher()
+            say("ready")
+            usleep(300_000)
+            try publisher.publish(UInt64(number(2)))
         case "set-latest":
             // Four words that add up to nothing.
             var setter = try Latest<SIMD4<Int64>>.open(arguments[1]).makeSetter()

@@ -70,4 +70,24 @@ import Testing
         let last = try text(&subscription)
         #expect(last == "after")
     }
+
+    @Test(arguments: [("C", ChannelOptions.Writers.shared), ("Python", .exclusive)])
+    func aForeignWriterWakesATask(language: String, writers: ChannelOptions.Writers) async throws {
+        let name = channelName()
+        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: writers, capacity: 65_536))
+        let messages = try topic.subscribe().messages()
+        let task = Task {
+            var texts: [String] = []
+            for try await message in messages {
+                texts.append(String(decoding: message, as: UTF8.self))
+                if texts.count == 3 { break }
+            }
+            return texts
+        }
+        // It sleeps by now, and is woken by the one that joins.
+        try await Task.sleep(for: .milliseconds(50))
+        let writer = try peer(language, "write", folder(name), "one", "two", "three")
+        #expect(try await task.value == ["one", "two", "three"])
+        #expect(try writer.finish().status == .exited(0))
+    }
 }

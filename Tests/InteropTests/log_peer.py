@@ -9,14 +9,15 @@ words are whole, and the system calls in between order them.
 import ctypes, fcntl, mmap, os, struct, sys, time
 
 KEY, CAPACITY, READERS, WRITERS, FLAGS = 16, 24, 32, 36, 40
-TAIL, FRONTIER, READERS_SLEEP, READER_WAKES, WRITERS_SLEEP, WRITER_WAKES = 1024, 1152, 1280, 1288, 1408, 1416
-USED_READERS, USED_WRITERS, SLOTS, SLOT, NONE = 1792, 1796, 4096, 128, 2**64 - 1
+TAIL, FRONTIER, READER_WAKES, WRITER_WAKES = 1024, 1152, 1288, 1416
+USED_READERS, USED_WRITERS, JOINS, SLOTS, SLOT, NONE = 1792, 1796, 1800, 4096, 128, 2**64 - 1
 SYS_FUTEX, FUTEX_WAKE = {"x86_64": 202, "aarch64": 98}[os.uname().machine], 1
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Channel:
     def __init__(self, folder):
+        self.folder = folder
         self.file = open(folder + "/control", "r+b", buffering=0)
         self.control = mmap.mmap(self.file.fileno(), 0)
         assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 1, "not version 1"
@@ -73,6 +74,11 @@ class Channel:
                     self.set_half(state + 4, os.getpid())
                     used = USED_READERS if is_reader else USED_WRITERS
                     self.set_half(used, max(self.half(used), slot + 1))
+                    namespace = os.stat("/proc/self/ns/pid").st_ino
+                    self.set_half(offset + (24 if is_reader else 44), namespace % 2**32)
+                    self.set_half(JOINS, self.half(JOINS) + 1)
+                    self.wake(True)
+                    self.wake(False)
                     return offset
             except OSError:
                 pass
@@ -81,11 +87,22 @@ class Channel:
     def leave_gate(self):
         self.lock(0, fcntl.F_UNLCK)
 
-    def wake(self, flag, wakes):
-        # Without compare-and-swap: count and wake every time, and leave the flag to others.
+    def wake(self, readers_sleep):
+        # Without compare-and-swap: count, wake and ring every time, and leave flags and words to others.
+        wakes = READER_WAKES if readers_sleep else WRITER_WAKES
         self.set_half(wakes, (self.half(wakes) + 1) % 2**32)
         address = ctypes.addressof(ctypes.c_uint32.from_buffer(self.control, wakes))
         libc.syscall(SYS_FUTEX, ctypes.c_void_p(address), FUTEX_WAKE, 2**31 - 1, 0, 0, 0)
+        first = SLOTS if readers_sleep else SLOTS + SLOT * self.half(READERS)
+        for slot in range(self.half(USED_READERS if readers_sleep else USED_WRITERS)):
+            word = self.word(first + SLOT * slot + (16 if readers_sleep else 48))
+            try:
+                bell = os.open(f"{self.folder}/../.bell-{word >> 32:08x}", os.O_WRONLY | os.O_NONBLOCK) if word else -1
+            except OSError:
+                continue  # its owner is no more
+            if bell >= 0:
+                os.write(bell, word.to_bytes(8, sys.byteorder))
+                os.close(bell)
 
     def frames(self, position):
         while self.stamp(position).value == position ^ self.key:
@@ -117,7 +134,7 @@ def read(channel, count):
                 count -= 1
             position = start + units * 32
             channel.set_word(slot, position)
-            channel.wake(WRITERS_SLEEP, WRITER_WAKES)
+            channel.wake(False)
         time.sleep(0.0001)
 
 
@@ -138,7 +155,7 @@ def write(channel, texts):
         channel.put(position + 8, struct.pack("=IIQII", len(data), 1, sequence, 0, units) + data)
         channel.stamp(position).value = position ^ channel.key
         position, sequence = end, sequence + 1
-        channel.wake(READERS_SLEEP, READER_WAKES)
+        channel.wake(True)
     channel.set_word(slot + 16, sequence)
     channel.set_word(TAIL, position)
 

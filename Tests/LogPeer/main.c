@@ -21,13 +21,14 @@
 enum {
     PATTERN = 12, KEY = 16, CAPACITY = 24, READERS = 32, WRITERS = 36, FLAGS = 40, REMOVED = 512,
     TAIL = 1024, FRONTIER = 1152, READERS_SLEEP = 1280, READER_WAKES = 1288, WRITERS_SLEEP = 1408, WRITER_WAKES = 1416,
-    USED_READERS = 1792, USED_WRITERS = 1796, BLOCK_STARTS = 2048, SLOTS = 4096, SLOT = 128,
+    USED_READERS = 1792, USED_WRITERS = 1796, JOINS = 1800, BLOCK_STARTS = 2048, SLOTS = 4096, SLOT = 128,
 };
 static const uint64_t NONE = UINT64_MAX;
 
 static char *control, *ring;
 static uint64_t key, capacity;
 static int control_file;
+static const char *folder;
 
 #define WORD(offset) ((_Atomic uint64_t *)(control + (offset)))
 #define HALF(offset) ((_Atomic uint32_t *)(control + (offset)))
@@ -41,7 +42,8 @@ static int lock_byte(off_t byte, int command, short type) {
     return fcntl(control_file, command, &lock);
 }
 
-static void attach(const char *folder) {
+static void attach(const char *path_of_folder) {
+    folder = path_of_folder;
     char path[4096];
     struct stat status;
     snprintf(path, sizeof path, "%s/control", folder);
@@ -60,6 +62,25 @@ static void attach(const char *folder) {
             fail("mmap");
 }
 
+// Wakes the sleepers of a kind: threads by the futex, tasks by their bells.
+static void wake(int readers_sleep) {
+    int flag = readers_sleep ? READERS_SLEEP : WRITERS_SLEEP, wakes = readers_sleep ? READER_WAKES : WRITER_WAKES;
+    if (atomic_load(WORD(flag)) == 0 || atomic_exchange(WORD(flag), 0) == 0) return;
+    atomic_fetch_add(HALF(wakes), 1);
+    syscall(SYS_futex, HALF(wakes), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+    for (uint32_t slot = 0; slot < atomic_load(HALF(readers_sleep ? USED_READERS : USED_WRITERS)); slot++) {
+        int address = SLOTS + SLOT * (int)(readers_sleep ? slot : *(uint32_t *)(control + READERS) + slot);
+        uint64_t word = atomic_exchange(WORD(address + (readers_sleep ? 16 : 48)), 0);
+        if (word == 0) continue;
+        char path[4096];
+        snprintf(path, sizeof path, "%s/../.bell-%08x", folder, (uint32_t)(word >> 32));
+        int bell = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        if (bell < 0) continue;
+        if (write(bell, &word, 8) < 0) perror(path);  // full: it has been rung often enough
+        close(bell);
+    }
+}
+
 // Takes a slot under the gate, which stays locked.
 static char *join(int is_reader) {
     uint32_t readers = *(uint32_t *)(control + READERS), writers = *(uint32_t *)(control + WRITERS);
@@ -71,8 +92,14 @@ static char *join(int is_reader) {
         if (atomic_load(state) != 0 || lock_byte((is_reader ? 0x10000 : 0x20000) + slot, F_OFD_SETLK, F_WRLCK) != 0) continue;
         atomic_store(state, 1);
         atomic_store(state + 1, (uint32_t)getpid());
+        struct stat namespace;
+        if (stat("/proc/self/ns/pid", &namespace) == 0)
+            *(uint32_t *)(address + (is_reader ? 24 : 44)) = (uint32_t)namespace.st_ino;
         _Atomic uint32_t *used = HALF(is_reader ? USED_READERS : USED_WRITERS);
         if (atomic_load(used) <= slot) atomic_store(used, slot + 1);
+        atomic_fetch_add(HALF(JOINS), 1);
+        wake(1);
+        wake(0);
         return address;
     }
     fputs("no free slot\n", stderr);
@@ -80,12 +107,6 @@ static char *join(int is_reader) {
 }
 
 static void leave_gate(void) { lock_byte(0, F_OFD_SETLK, F_UNLCK); }
-
-static void wake(int flag, int wakes) {
-    if (atomic_load(WORD(flag)) == 0 || atomic_exchange(WORD(flag), 0) == 0) return;
-    atomic_fetch_add(HALF(wakes), 1);
-    syscall(SYS_futex, HALF(wakes), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
-}
 
 static void read_messages(uint64_t count) {
     _Atomic uint64_t *cursor = (_Atomic uint64_t *)join(1);
@@ -105,7 +126,7 @@ static void read_messages(uint64_t count) {
         if (kind == 1) { printf("%.*s\n", (int)length, frame + 32); count--; }
         position += units * 32ull;
         atomic_store(cursor, position);
-        wake(WRITERS_SLEEP, WRITER_WAKES);
+        wake(0);
     }
     fflush(stdout);
 }
@@ -155,7 +176,7 @@ static void write_messages(char **texts) {
         atomic_fetch_add(sequence, 1);
         atomic_store(intent, NONE);
         if (!is_registered) atomic_thread_fence(memory_order_seq_cst);
-        wake(READERS_SLEEP, READER_WAKES);
+        wake(1);
     }
 }
 

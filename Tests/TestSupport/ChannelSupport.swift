@@ -10,6 +10,9 @@ public let channelRoot: String = {
     setenv("IPC_ROOT", path, 1)
     atexit {
         unlink(channelRoot + "/.lock")
+        var bells = glob_t()
+        glob(channelRoot + "/.bell-*", 0, nil, &bells)
+        for index in 0..<Int(bells.gl_pathc) { unlink(bells.gl_pathv[index]!) }
         rmdir(channelRoot)
     }
     return path
@@ -59,7 +62,7 @@ public func channelFolders() -> [String] {
     var names: [String] = []
     while let entry = readdir(folder) {
         let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-        if ![".", "..", ".lock"].contains(name) { names.append(name) }
+        if !name.hasPrefix(".") { names.append(name) }
     }
     return names
 }

@@ -79,9 +79,14 @@ ssize_t ipc_tee(int from, int to, size_t length);
 int ipc_inotify_init(void);
 int ipc_eventfd(unsigned initial, int flags);
 
+// A pointer that each thread has of its own; null at first.
+void *ipc_thread_value(void);
+void ipc_set_thread_value(void *value);
+
 // epoll, one event at a time for each descriptor. `ipc_epoll_arm` adds it or arms it anew; 0 or an errno.
 int ipc_epoll_create(void);
 int ipc_epoll_arm(int epoll, int fd, short events, int is_once);
+int ipc_epoll_forget(int epoll, int fd);
 // Waits until the absolute CLOCK_MONOTONIC time in nanoseconds; UINT64_MAX for no end. Events as those of poll.
 int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64_t until);
 int ipc_flock(int fd, int operation);

@@ -8,7 +8,7 @@ extension MessageQueue {
         _ bytes: RawSpan, priority: UInt32 = 0, until deadline: Deadline = .never
     ) async throws(IPCError) {
         while try !trySend(bytes, priority: priority) {
-            try await Reactor.shared.wait(for: .writable, of: owned.rawValue, until: deadline, "mq_send", name)
+            try await Reactor.wait(for: .writable, of: owned.rawValue, until: deadline, "mq_send", name)
         }
     }
 
@@ -20,7 +20,7 @@ extension MessageQueue {
     ) async throws(IPCError) -> Received {
         while true {
             if let received = try tryReceive(into: &buffer) { return received }
-            try await Reactor.shared.wait(for: .readable, of: owned.rawValue, until: deadline, "mq_receive", name)
+            try await Reactor.wait(for: .readable, of: owned.rawValue, until: deadline, "mq_receive", name)
         }
     }
 

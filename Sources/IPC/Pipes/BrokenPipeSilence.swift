@@ -16,10 +16,10 @@ package struct BrokenPipeSilence: Sendable {
     private let isIgnored: Bool
     private static let kernelLacksNoSignal = Atomic(false)
 
-    init() { isIgnored = ipc_signal_is_ignored(SIGPIPE) != 0 }
+    package init() { isIgnored = ipc_signal_is_ignored(SIGPIPE) != 0 }
 
     /// One `write`, or one `pwritev2` with `flags`.
-    func write(_ bytes: RawSpan, to descriptor: CInt, flags: CInt) -> Result<Int, Errno> {
+    package func write(_ bytes: RawSpan, to descriptor: CInt, flags: CInt) -> Result<Int, Errno> {
         unsafe bytes.withUnsafeBytes { buffer in
             if isIgnored, flags == 0 {
                 return retryingInterrupts { unsafe Glibc.write(descriptor, buffer.baseAddress, buffer.count) }

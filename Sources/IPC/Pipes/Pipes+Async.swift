@@ -10,7 +10,7 @@ extension PipeReader {
     ) async throws(IPCError) -> Int {
         while true {
             if let count = try tryRead(into: &buffer) { return count }
-            try await Reactor.shared.wait(for: .readable, of: end.rawValue, until: deadline, "read", end.name)
+            try await Reactor.wait(for: .readable, of: end.rawValue, until: deadline, "read", end.name)
         }
     }
 
@@ -47,7 +47,7 @@ extension PipeWriter {
     public nonisolated(nonsending) borrowing func write(
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
-        try await Reactor.shared.drain(bytes, to: end.rawValue, until: deadline, end.name) { (rest) throws(IPCError) in
+        try await Reactor.drain(bytes, to: end.rawValue, until: deadline, end.name) { (rest) throws(IPCError) in
             try tryWrite(rest)
         }
     }

@@ -9,7 +9,7 @@ extension ProcessHandle {
     ) async throws(IPCError) {
         let raw = descriptor.rawValue
         guard try !Readiness.readable.wait(for: raw, until: .immediate) else { return }
-        try await Reactor.shared.wait(for: .readable, of: raw, until: deadline, "wait", "process \(identifier)")
+        try await Reactor.wait(for: .readable, of: raw, until: deadline, "wait", "process \(identifier)")
     }
 }
 

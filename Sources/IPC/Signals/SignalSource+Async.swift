@@ -7,7 +7,7 @@ extension SignalSource {
     public nonisolated(nonsending) borrowing func next(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Received {
-        try await Reactor.shared.attempting(
+        try await Reactor.attempting(
             .readable, of: descriptor.rawValue, until: deadline, "wait for", "signal"
         ) { () throws(IPCError) in try tryNext() }
     }

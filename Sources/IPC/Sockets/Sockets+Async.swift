@@ -30,7 +30,7 @@ extension StreamSocket {
     ) async throws(IPCError) -> Int {
         while true {
             if let count = try tryRead(into: &buffer) { return count }
-            try await Reactor.shared.wait(for: .readable, of: handle.rawValue, until: deadline, "read", handle.name)
+            try await Reactor.wait(for: .readable, of: handle.rawValue, until: deadline, "read", handle.name)
         }
     }
 
@@ -41,7 +41,7 @@ extension StreamSocket {
     public nonisolated(nonsending) borrowing func write(
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
-        try await Reactor.shared.drain(bytes, to: handle.rawValue, until: deadline, handle.name) {
+        try await Reactor.drain(bytes, to: handle.rawValue, until: deadline, handle.name) {
             (rest) throws(IPCError) in
             try tryWrite(rest)
         }
@@ -60,7 +60,7 @@ extension SocketHandle {
             switch systemCall({ unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }) {
             case .success: break connecting
             case .failure(.nowInProgress), .failure(.interrupted):
-                try await Reactor.shared.wait(for: .writable, of: raw, until: deadline, "connect", name)
+                try await Reactor.wait(for: .writable, of: raw, until: deadline, "connect", name)
                 let failure = Errno(rawValue: try option(SOL_SOCKET, SO_ERROR))
                 guard failure.rawValue == 0 else { throw connectError(failure) }
                 break connecting
@@ -82,7 +82,7 @@ extension StreamListener {
     public nonisolated(nonsending) borrowing func accept(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> StreamSocket {
-        try await Reactor.shared.attempting(
+        try await Reactor.attempting(
             .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name
         ) { () throws(IPCError) in try tryAccept() }
     }
@@ -95,7 +95,7 @@ extension PacketListener {
     public nonisolated(nonsending) borrowing func accept(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> PacketSocket {
-        try await Reactor.shared.attempting(
+        try await Reactor.attempting(
             .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name
         ) { () throws(IPCError) in try tryAccept() }
     }
@@ -109,7 +109,7 @@ extension PacketSocket {
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
         while try !trySend(bytes) {
-            try await Reactor.shared.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+            try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
         }
     }
 
@@ -122,7 +122,7 @@ extension PacketSocket {
     ) async throws(IPCError) -> Int {
         while true {
             if let count = try tryReceive(into: &buffer) { return count }
-            try await Reactor.shared.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
+            try await Reactor.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
         }
     }
 }
@@ -135,7 +135,7 @@ extension DatagramSocket {
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
         while try !trySend(bytes) {
-            try await Reactor.shared.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+            try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
         }
     }
 
@@ -147,7 +147,7 @@ extension DatagramSocket {
     ) async throws(IPCError) -> Received {
         while true {
             if let received = try tryReceive(into: &buffer) { return received }
-            try await Reactor.shared.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
+            try await Reactor.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
         }
     }
 }

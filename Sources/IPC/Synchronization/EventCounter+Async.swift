@@ -5,7 +5,7 @@ extension EventCounter {
     public nonisolated(nonsending) borrowing func take(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> UInt64 {
-        try await Reactor.shared.attempting(
+        try await Reactor.attempting(
             .readable, of: descriptor.rawValue, until: deadline, "read", "eventfd"
         ) { () throws(IPCError) in try tryTake() }
     }

@@ -2,10 +2,10 @@ import Glibc
 
 /// A lock within this process. Not Swift's `Mutex`, which the thread sanitizer does not know.
 @safe
-final class PrivateLock: @unchecked Sendable {
+package final class PrivateLock: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
-    init() {
+    package init() {
         unsafe mutex = .allocate(capacity: 1)
         unsafe mutex.initialize(to: pthread_mutex_t())
         unsafe pthread_mutex_init(mutex, nil)
@@ -16,7 +16,7 @@ final class PrivateLock: @unchecked Sendable {
         unsafe mutex.deallocate()
     }
 
-    func withLock<Value>(_ body: () -> Value) -> Value {
+    package func withLock<Value>(_ body: () -> Value) -> Value {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }
         return body()

@@ -2,7 +2,7 @@ extension Reactor {
     /// Writes all of `bytes` by repeated calls that never block, suspended in between.
     ///
     /// - Parameter tryWrite: Returns how many bytes it took; nil if there is no room.
-    nonisolated(nonsending) func drain(
+    static nonisolated(nonsending) func drain(
         _ bytes: RawSpan, to descriptor: CInt, until deadline: Deadline, _ resource: String,
         _ tryWrite: (RawSpan) throws(IPCError) -> Int?
     ) async throws(IPCError) {
@@ -23,7 +23,7 @@ extension Reactor {
     /// Runs `attempt`, which never blocks, until it succeeds, suspended in between.
     ///
     /// - Parameter attempt: Returns nil if it would have to block.
-    nonisolated(nonsending) func attempting<Value: ~Copyable>(
+    static nonisolated(nonsending) func attempting<Value: ~Copyable>(
         _ readiness: Readiness, of descriptor: CInt, until deadline: Deadline, _ operation: String, _ resource: String,
         _ attempt: () throws(IPCError) -> Value?
     ) async throws(IPCError) -> Value {

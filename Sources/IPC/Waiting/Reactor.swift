@@ -2,22 +2,31 @@ import CIPCShims
 import Glibc
 import SystemPackage
 
-/// The one thread of this process that waits for descriptors on behalf of all `async` calls, by epoll.
+/// A thread that waits on behalf of `async` calls, by epoll: one for the whole process, and one for each ``EventLoop``.
 ///
 /// A wait is a small record: a continuation, and a place among the deadlines. A descriptor is armed for one event at a time
 /// (`EPOLLONESHOT`), so that nothing runs while nobody waits.
+@safe
 package final class Reactor: @unchecked Sendable {
     // `@unchecked`: the lock guards all that changes.
 
-    /// Started by the first wait of the process.
+    /// Serves all threads that are no event loop's. Started by the first wait of the process.
     package static let shared = Reactor()
 
+    /// That of this thread's event loop, or the shared one.
+    package static var current: Reactor {
+        guard let own = unsafe ipc_thread_value() else { return shared }
+        return unsafe Unmanaged<Reactor>.fromOpaque(own).takeUnretainedValue()
+    }
+
     /// How a wait ended.
-    enum Outcome { case ready, deadlinePassed, cancelled, failed(Errno) }
+    package enum Outcome { case ready, deadlinePassed, cancelled, failed(Errno) }
 
     /// One task that waits.
-    final class Wait: @unchecked Sendable {
+    package final class Wait: @unchecked Sendable {
         // `@unchecked`: the reactor's lock guards it.
+        fileprivate let reactor: Reactor
+        /// -1 if it waits for no descriptor.
         let descriptor: CInt
         let readiness: Readiness
         let deadline: Deadline
@@ -30,15 +39,22 @@ package final class Reactor: @unchecked Sendable {
         /// Cancelled before it began.
         fileprivate var isCancelled = false
 
-        init(_ descriptor: CInt, _ readiness: Readiness, _ deadline: Deadline) {
+        fileprivate init(_ reactor: Reactor, _ descriptor: CInt, _ readiness: Readiness, _ deadline: Deadline) {
+            self.reactor = reactor
             self.descriptor = descriptor
             self.readiness = readiness
             self.deadline = deadline
         }
+
+        /// Ends it, if it is not over. From any thread.
+        package func resume() {
+            let continuation = reactor.lock.withLock { reactor.end(self) }
+            continuation?.resume(returning: .ready)
+        }
     }
 
     /// Those that wait for one descriptor.
-    private struct Waits {
+    struct Waits {
         var all: [Wait] = []
         private var readers = 0
         private var writers = 0
@@ -66,37 +82,25 @@ package final class Reactor: @unchecked Sendable {
         }
     }
 
-    private let lock = PrivateLock()
+    let lock = PrivateLock()
     // -1 until the first wait.
-    private var epoll: CInt = -1
-    /// Wakes the thread when a deadline came that is earlier than all others.
-    private var alarm: CInt = -1
-    private var isRunning = false
+    var epoll: CInt = -1
+    /// Wakes the thread.
+    var alarm: CInt = -1
+    var isRunning = false
+    var isStopping = false
+    /// Whether the thread has to be woken to see what is new.
+    var isAsleep = false
+    var jobs: [UnownedJob] = []
+    /// What jobs run on; set before the thread starts, and nil for the shared one.
+    var executor: UnownedTaskExecutor?
     private var waits: [CInt: Waits] = [:]
+    private var watches: [CInt: @Sendable () -> Void] = [:]
     private var deadlines = DeadlineHeap()
 
-    private init() {}
+    init() {}
 
-    /// Starts the thread, at the first wait, or at the first for which the system has what it takes.
-    private func start() throws(IPCError) {
-        let errno: Errno? = lock.withLock {
-            guard !isRunning else { return nil }
-            if epoll < 0 { epoll = ipc_epoll_create() }
-            if epoll >= 0, alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
-            guard epoll >= 0, alarm >= 0 else { return Errno(rawValue: Glibc.errno) }
-            _ = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
-            // With all signals blocked: they are for the program's own threads.
-            var every = SignalSet.all.raw
-            var before = sigset_t()
-            unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
-            var thread = pthread_t()
-            let result = unsafe pthread_create(&thread, nil, { _ in Reactor.shared.run() }, nil)
-            unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
-            isRunning = result == 0
-            return isRunning ? nil : Errno(rawValue: result)
-        }
-        if let errno { throw IPCError("start", "asynchronous waits", errno) }
-    }
+    // MARK: Waits for a descriptor
 
     /// Waits, without a thread, until `descriptor` is ready or broken.
     ///
@@ -104,17 +108,12 @@ package final class Reactor: @unchecked Sendable {
     ///   - descriptor: Stays open meanwhile.
     ///   - operation: For the error that says what timed out.
     /// - Throws: ``IPCError/Code/timedOut``, ``IPCError/Code/cancelled``.
-    package nonisolated(nonsending) func wait(
+    package static nonisolated(nonsending) func wait(
         for readiness: Readiness, of descriptor: CInt, until deadline: Deadline, _ operation: String, _ resource: String
     ) async throws(IPCError) {
         guard !deadline.hasPassed else { throw .timedOut(operation, resource) }
-        try start()
-        let wait = Wait(descriptor, readiness, deadline)
-        let outcome = await withTaskCancellationHandler {
-            await withCheckedContinuation { begin(wait, $0) }
-        } onCancel: {
-            cancel(wait)
-        }
+        let reactor = current
+        let outcome = try await reactor.suspend(Wait(reactor, descriptor, readiness, deadline)) { _ in true }
         switch outcome {
         case .ready: return
         case .deadlinePassed: throw .timedOut(operation, resource)
@@ -123,22 +122,49 @@ package final class Reactor: @unchecked Sendable {
         }
     }
 
+    /// Waits, without a thread, for somebody to call ``Wait/resume()``.
+    ///
+    /// - Parameter begin: Called once the wait can be resumed; it tells those who will. If it returns false, there is
+    ///   nothing to wait for.
+    package static nonisolated(nonsending) func park(
+        until deadline: Deadline, _ begin: (Wait) -> Bool
+    ) async throws(IPCError) -> Outcome {
+        let reactor = current
+        return try await reactor.suspend(Wait(reactor, -1, [], deadline), begin)
+    }
+
+    private nonisolated(nonsending) func suspend(
+        _ wait: Wait, _ begin: (Wait) -> Bool
+    ) async throws(IPCError) -> Outcome {
+        try start()
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                self.begin(wait, continuation)
+                if !begin(wait) { wait.resume() }
+            }
+        } onCancel: {
+            cancel(wait)
+        }
+    }
+
     private func begin(_ wait: Wait, _ continuation: CheckedContinuation<Outcome, Never>) {
         let outcome: Outcome? = lock.withLock {
             if wait.isCancelled { return .cancelled }
             wait.continuation = continuation
-            waits[wait.descriptor, default: Waits()].add(wait)
-            switch arm(wait.descriptor) {
-            case 0: break
-            case EPERM:  // a regular file: always ready
-                _ = end(wait)
-                return .ready
-            case let error:
-                _ = end(wait)
-                return .failed(Errno(rawValue: error))
+            if wait.descriptor >= 0 {
+                waits[wait.descriptor, default: Waits()].add(wait)
+                switch arm(wait.descriptor) {
+                case 0: break
+                case EPERM:  // a regular file: always ready
+                    _ = end(wait)
+                    return .ready
+                case let error:
+                    _ = end(wait)
+                    return .failed(Errno(rawValue: error))
+                }
             }
             deadlines.insert(wait)
-            if deadlines.first === wait { ring() }
+            if isAsleep, deadlines.first === wait { ring() }
             return nil
         }
         if let outcome { continuation.resume(returning: outcome) }
@@ -152,15 +178,38 @@ package final class Reactor: @unchecked Sendable {
         continuation?.resume(returning: .cancelled)
     }
 
-    // Under the lock:
+    // MARK: Descriptors that are always watched
+
+    /// Calls `onReady` on the reactor's thread whenever there is something to read, which it has to take. It must not block.
+    package func watch(_ descriptor: CInt, _ onReady: @escaping @Sendable () -> Void) throws(IPCError) {
+        try start()
+        let result = lock.withLock {
+            let result = ipc_epoll_arm(epoll, descriptor, Int16(POLLIN), 0)
+            if result == 0 { watches[descriptor] = onReady }
+            return result
+        }
+        if result != 0 { throw IPCError("epoll_ctl", "descriptor \(descriptor)", Errno(rawValue: result)) }
+    }
+
+    /// Called before the descriptor is closed. The last call may be under way still.
+    package func unwatch(_ descriptor: CInt) {
+        lock.withLock {
+            watches[descriptor] = nil
+            _ = ipc_epoll_forget(epoll, descriptor)
+        }
+    }
+
+    // MARK: Under the lock
 
     /// Takes a wait out; its continuation if it was not over.
     private func end(_ wait: Wait) -> CheckedContinuation<Outcome, Never>? {
         defer { wait.continuation = nil }
         guard wait.continuation != nil else { return nil }
         deadlines.remove(wait)
-        waits[wait.descriptor]?.remove(wait)
-        if waits[wait.descriptor]?.all.isEmpty == true { waits[wait.descriptor] = nil }
+        if wait.descriptor >= 0 {
+            waits[wait.descriptor]?.remove(wait)
+            if waits[wait.descriptor]?.all.isEmpty == true { waits[wait.descriptor] = nil }
+        }
         return wait.continuation
     }
 
@@ -170,42 +219,37 @@ package final class Reactor: @unchecked Sendable {
         return ipc_epoll_arm(epoll, descriptor, wanted.rawValue, 1)
     }
 
-    private func ring() {
+    func ring() {
         var one: UInt64 = 1
         _ = unsafe write(alarm, &one, 8)
     }
 
-    // On the reactor's thread:
+    var firstDeadline: Deadline { deadlines.first?.deadline ?? .never }
 
-    private func run() -> Never {
-        var descriptors = [CInt](repeating: 0, count: 64)
-        var events = [Int16](repeating: 0, count: 64)
-        while true {
-            let deadline = lock.withLock { deadlines.first?.deadline ?? .never }
-            let count = unsafe ipc_epoll_wait(epoll, &descriptors, &events, 64, deadline.nanoseconds)
-            for index in 0..<Int(max(count, 0)) { deliver(descriptors[index], Readiness(rawValue: events[index])) }
-            endLateOnes()
-        }
-    }
+    // MARK: On the reactor's thread
 
-    private func deliver(_ descriptor: CInt, _ found: Readiness) {
+    func deliver(_ descriptor: CInt, _ found: Readiness) {
         if descriptor == alarm {
             var count: UInt64 = 0
             _ = unsafe read(alarm, &count, 8)
             return
         }
         let isBroken = found.rawValue & Int16(POLLERR | POLLHUP) != 0
-        let ready = lock.withLock {
+        let (watch, ready) = lock.withLock {
+            () -> ((@Sendable () -> Void)?, [CheckedContinuation<Outcome, Never>]) in
+            if let watch = watches[descriptor] { return (watch, []) }
             let all = waits[descriptor]?.all ?? []
             let ready = all.filter { isBroken || !$0.readiness.isDisjoint(with: found) }
             let continuations = ready.compactMap { end($0) }
             _ = arm(descriptor)  // for the others
-            return continuations
+            return (nil, continuations)
         }
+        watch?()
         for continuation in ready { continuation.resume(returning: .ready) }
     }
 
-    private func endLateOnes() {
+    func endLateOnes() {
+        guard firstDeadlineHasPassed else { return }
         let now = MonotonicClock.now
         while true {
             let late = lock.withLock { () -> CheckedContinuation<Outcome, Never>? in
@@ -215,5 +259,9 @@ package final class Reactor: @unchecked Sendable {
             guard let late else { return }
             late.resume(returning: .deadlinePassed)
         }
+    }
+
+    private var firstDeadlineHasPassed: Bool {
+        lock.withLock { firstDeadline }.hasPassed
     }
 }

@@ -76,13 +76,13 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     public func notify(count: Int = 1) {
         guard count > 0 else { return }
         notices.add(UInt64(count))
-        if place.flag.ordered != 0 { place.wake() }
+        if place.flag.ordered != 0 { place.wake(membership.memory) }
     }
 
     /// Ends all waits that are under way.
     public func notifyAll() {
         rounds.add(1)
-        if place.flag.ordered != 0 { place.wake() }
+        if place.flag.ordered != 0 { place.wake(membership.memory) }
     }
 
     /// Takes a notice if there is one.
@@ -112,11 +112,7 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
                 ipc_pause()
                 continue
             }
-            if deadline.hasPassed {
-                throw IPCError(
-                    .timedOut, "wait", membership.memory.name.description,
-                    advice: "nobody notified before the deadline; check that the other side lives, or allow more time")
-            }
+            if deadline.hasPassed { throw timedOut }
             guard let spins, count >= spins else {
                 if count % 1024 == 0 { sched_yield() }
                 continue
@@ -124,5 +120,26 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
             let (notices, rounds) = (notices, rounds)
             place.sleep(until: deadline) { notices.published > 0 || rounds.published != round }
         }
+    }
+
+    /// Waits for a notice and takes it, or for the next ``notifyAll()``, suspended meanwhile.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no notice was taken.
+    public nonisolated(nonsending) func wait(until deadline: Deadline = .never) async throws(IPCError) {
+        let (notices, rounds) = (notices, rounds)
+        let round = rounds.published
+        while !tryWait() {
+            if rounds.published != round { return }
+            let isReady = try await membership.wait(in: place, until: deadline, "wait") {
+                notices.published > 0 || rounds.published != round
+            }
+            guard isReady else { throw timedOut }
+        }
+    }
+
+    private var timedOut: IPCError {
+        IPCError(
+            .timedOut, "wait", membership.memory.name.description,
+            advice: "nobody notified before the deadline; check that the other side lives, or allow more time")
     }
 }

@@ -61,8 +61,20 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result? {
         try update()
-        guard let byteCount else { return nil }
-        return try unsafe body(RawSpan(_unsafeStart: subscription.reader.overrun.copy, byteCount: byteCount))
+        return byteCount == nil ? nil : try lendHeld(body)
+    }
+
+    /// Lends the value that was taken last.
+    private func lendHeld<Result>(_ body: (RawSpan) throws(IPCError) -> Result) throws(IPCError) -> Result {
+        try unsafe body(RawSpan(_unsafeStart: subscription.reader.overrun.copy, byteCount: byteCount ?? 0))
+    }
+
+    /// As ``lendNewest(_:)``, once there is a newer one, suspended meanwhile.
+    private nonisolated(nonsending) mutating func lendNext<Result>(
+        until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
+    ) async throws(IPCError) -> Result {
+        while try !update() { try await subscription.waitForMessage(until: deadline) }
+        return try lendHeld(body)
     }
 
     /// As ``lendNewest(_:)``, once there is a newer one.
@@ -70,9 +82,7 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result {
         while true {
-            if try update(), let byteCount {
-                return try unsafe body(RawSpan(_unsafeStart: subscription.reader.overrun.copy, byteCount: byteCount))
-            }
+            if try update() { return try lendHeld(body) }
             guard try subscription.reader.wait(until: deadline, spins: subscription.spins) else {
                 try subscription.failTimedOut()
             }
@@ -92,6 +102,21 @@ extension LatestGetter where Value: BitwiseCopyable {
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Value {
         try lendNext(until: deadline) { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
     }
+
+    /// Waits for a value that is newer than the last one that was got, suspended meanwhile, and gets the newest.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``.
+    public nonisolated(nonsending) mutating func next(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> Value {
+        try await lendNext(until: deadline) { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
+    }
+
+    /// The newest value, whenever there is a newer one. One loop at a time.
+    public consuming func values() -> ChannelSequence<Value> {
+        let held = Held(self)
+        return ChannelSequence { () async throws(IPCError) in try await held.participant.next() }
+    }
 }
 
 extension LatestGetter where Value == RawBytes {
@@ -107,5 +132,12 @@ extension LatestGetter where Value == RawBytes {
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result {
         try lendNext(until: deadline, body)
+    }
+
+    /// Waits for a value that is newer than the last one that was got, suspended meanwhile, and lends a copy of the newest.
+    public nonisolated(nonsending) mutating func next<Result>(
+        until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
+    ) async throws(IPCError) -> Result {
+        try await lendNext(until: deadline, body)
     }
 }

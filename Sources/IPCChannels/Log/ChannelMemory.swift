@@ -173,15 +173,16 @@ extension ChannelMemory {
         min(writerSlots, Int(unsafe half(LogLayout.usedWriterSlots).pointee.load(ordering: .acquiring)))
     }
 
+    var joins: SharedHalf { SharedHalf(self, LogLayout.joins) }
     var tail: SharedWord { word(LogLayout.tail) }
     var synced: SharedWord { word(LogLayout.synced) }
     var frontier: SharedWord { word(LogLayout.frontier) }
 
     var sleepingReaders: SleepingPlace {
-        SleepingPlace(self, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes)
+        SleepingPlace(self, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes, .readers)
     }
     var sleepingWriters: SleepingPlace {
-        SleepingPlace(self, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes)
+        SleepingPlace(self, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes, .writers)
     }
 
     /// Whether the frame at `position` is committed.

@@ -1,6 +1,6 @@
 /// The header of a frame but for its stamp, loaded once: what another process may write is checked on the copy.
 @usableFromInline
-struct FrameHeader {
+struct FrameHeader: Sendable {
     @usableFromInline let length: UInt32
     @usableFromInline let kind: UInt32
     @usableFromInline let sequence: UInt64

@@ -17,6 +17,7 @@ enum KillPoint: String, CaseIterable {
     case readFrame = "read.frame"
     case readCursor = "read.cursor"
     case sleepFlag = "sleep.flag"
+    case wakeFlag = "wake.flag"
     case recoverHeader = "recover.header"
     case recoverSkip = "recover.skip"
     case recoverSlot = "recover.slot"

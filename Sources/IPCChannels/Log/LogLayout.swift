@@ -56,6 +56,8 @@ enum LogLayout {
     /// UInt32: no slot at or above has been used. Under the gate.
     static let usedReaderSlots = 1792
     static let usedWriterSlots = 1796
+    /// UInt32: counts how often somebody joined. Under the gate.
+    static let joins = 1800
     /// UInt64, of work (a queue's or a service's): all frames before it are done. By whoever finds the one at it done.
     static let workHead = 1920
     /// UInt64, of work: counts what was given back.
@@ -76,7 +78,9 @@ enum LogLayout {
     enum ReaderSlot {
         static let cursor = 0  // UInt64: all before it has been read; UInt64.max when no reader holds the log back
         static let state = 8  // UInt32, under the gate: 1 when taken
-        static let process = 12  // UInt32, for people
+        static let process = 12  // UInt32: its pid
+        static let bell = 16  // UInt64: how to wake it, while it waits without a thread; 0 otherwise
+        static let namespace = 24  // UInt32: the inode of its pid namespace
     }
 
     /// By the writer, but for what the gate guards.
@@ -85,9 +89,11 @@ enum LogLayout {
         static let intentLength = 8  // UInt64: how many bytes
         static let sequence = 16  // UInt64: the number of this slot's message that is claimed, or of its next one
         static let state = 24  // UInt32, under the gate: 1 when taken
-        static let process = 28  // UInt32, for people
+        static let process = 28  // UInt32: its pid
         static let callerSleeps = 32  // UInt64, of a service: 1 if this caller may be asleep
         static let callerWakes = 40  // UInt32, a futex: counts wake-ups of this caller
+        static let namespace = 44  // UInt32, as a reader's
+        static let bell = 48  // UInt64, as a reader's
     }
 
     /// The most slots of a kind.

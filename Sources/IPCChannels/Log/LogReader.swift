@@ -6,7 +6,7 @@ import Synchronization
 /// One reader of a log: takes committed frames in order, and tells writers how far it came.
 @safe @usableFromInline
 struct LogReader: ~Copyable {
-    private let membership: Membership
+    let membership: Membership
     @usableFromInline let log: UnsafeMutableRawPointer
     @usableFromInline let mask: UInt64
     @usableFromInline let key: UInt64
@@ -15,7 +15,7 @@ struct LogReader: ~Copyable {
     @usableFromInline let cursor: SharedWord
     private let isShared: Bool
     private let tail: SharedWord
-    private let readers: SleepingPlace
+    let readers: SleepingPlace
     private let writers: SleepingPlace
     /// How many bytes are read before the cursor is told.
     @usableFromInline let stride: UInt64
@@ -132,7 +132,7 @@ struct LogReader: ~Copyable {
         cursor.published = position
         KillPoint.reach(.readCursor)
         if !SleepingPlace.isRegistered { atomicMemoryFence(ordering: .sequentiallyConsistent) }
-        if writers.flag.relaxed != 0 { writers.wake() }
+        if writers.flag.relaxed != 0 { writers.wake(memory) }
     }
 
     /// Whether the writers have overtaken us, in a log that overwrites: then we are at the oldest frame that is still
@@ -194,6 +194,16 @@ struct LogReader: ~Copyable {
                 memory.isCommitted(position)
             }
             if overwrites, position < memory.oldestSafe { return true }
+        }
+    }
+
+    /// As ``wait(until:spins:)``, suspended meanwhile.
+    @usableFromInline
+    nonisolated(nonsending) mutating func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
+        tell()
+        let (memory, position, overwrites) = (memory, position, overwrites)
+        return try await membership.wait(in: readers, until: deadline, "receive") {
+            memory.isCommitted(position) || (overwrites && position < memory.oldestSafe)
         }
     }
 

@@ -50,17 +50,31 @@ extension LogWriter {
         return limit >= end
     }
 
+    /// Waits until there is room for a payload of `count` bytes, suspended meanwhile. Another writer may be quicker then.
+    ///
+    /// - Returns: False if there was none until the deadline.
+    @usableFromInline
+    nonisolated(nonsending) mutating func waitForRoom(
+        _ count: Int, until deadline: Deadline
+    ) async throws(IPCError) -> Bool {
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
+        func end() -> UInt64 { (isShared ? memory.tail.published : position) &+ size }
+        // Readers tell when they have read; a claim that is committed is not told to writers.
+        let isByReaders = roomByReaders() < end()
+        return try await membership.wait(
+            in: memory.sleepingWriters, until: deadline, atMost: isByReaders ? .max : Self.claimSlice, "publish"
+        ) {
+            room() >= end()
+        }
+    }
+
+    /// How long a writer sleeps at most, in nanoseconds, for another's claim to be committed.
+    private static var claimSlice: UInt64 { 5_000_000 }
+
     /// How far writers may go: the log's size beyond the slowest reader, and beyond the oldest claim under way.
     private func room() -> UInt64 {
         let capacity = UInt64(memory.capacity)
-        var lowest = UInt64.max - capacity
-        if memory.carriesWork {
-            lowest = min(lowest, memory.workHead.ordered)
-        } else if !memory.overwrites {
-            for slot in 0..<memory.usedReaders {
-                lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)
-            }
-        }
+        var lowest = roomByReaders() &- capacity
         if isShared {
             let tail = tail.published
             for other in 0..<memory.usedWriters where other != Int(slot) {
@@ -70,6 +84,20 @@ extension LogWriter {
                     continue
                 }
                 lowest = intent
+            }
+        }
+        return lowest &+ capacity
+    }
+
+    /// The log's size beyond the slowest reader.
+    private func roomByReaders() -> UInt64 {
+        let capacity = UInt64(memory.capacity)
+        var lowest = UInt64.max - capacity
+        if memory.carriesWork {
+            lowest = min(lowest, memory.workHead.ordered)
+        } else if !memory.overwrites {
+            for slot in 0..<memory.usedReaders {
+                lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)
             }
         }
         return lowest &+ capacity

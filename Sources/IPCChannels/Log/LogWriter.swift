@@ -174,8 +174,11 @@ struct LogWriter: ~Copyable {
         if (position ^ end) >> blockShift != 0 { enterBlock(at: end) }
         position = end
         KillPoint.reach(.commitWake)
-        if readers.flag.relaxed != 0 { readers.wake() }
+        if readers.flag.relaxed != 0 { wakeReaders() }
     }
+
+    @usableFromInline @inline(never)
+    func wakeReaders() { readers.wake(memory) }
 
     /// Gives up what was claimed: readers pass over it.
     @usableFromInline

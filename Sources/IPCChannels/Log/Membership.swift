@@ -12,6 +12,9 @@ final class Membership: Sendable {
     let memory: ChannelMemory
     let role: Role
     let slot: Int
+    /// Which participant of this process it is.
+    let token = nextToken.add(1, ordering: .relaxed).newValue
+    private static let nextToken = Atomic<UInt32>(0)
 
     private init(_ memory: ChannelMemory, _ role: Role, _ slot: Int) {
         self.memory = memory
@@ -68,10 +71,16 @@ final class Membership: Sendable {
             KillPoint.reach(.joinSlot)
             memory.state(role, slot).relaxed = 1
             memory.process(role, slot).relaxed = UInt32(getpid())
+            memory.namespace(role, slot).relaxed = ProcessWatches.namespace
             let used = unsafe memory.half(isReader ? LogLayout.usedReaderSlots : LogLayout.usedWriterSlots)
             // Releasing: who sees the number sees an idle slot, or what we write there next.
             if unsafe used.pointee.load(ordering: .relaxed) <= UInt32(slot) {
                 unsafe used.pointee.store(UInt32(slot + 1), ordering: .sequentiallyConsistent)
+            }
+            // Before the slot holds anybody back: who waits has to know whose death to look out for.
+            memory.joins.relaxed &+= 1
+            for place in [memory.sleepingReaders, memory.sleepingWriters] where place.flag.ordered != 0 {
+                place.wake(memory)
             }
             return slot
         }
@@ -90,6 +99,7 @@ final class Membership: Sendable {
     }
 
     deinit {
+        ChannelWaits.shared.forget(token)
         guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
         KillPoint.reach(.leaveSlot)
         let byte = LogLayout.LockByte.participant(role, slot)
@@ -146,12 +156,19 @@ extension ChannelMemory {
             : SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + LogLayout.WriterSlot.process)
     }
 
+    func namespace(_ role: Membership.Role, _ slot: Int) -> SharedHalf {
+        role == .reader
+            ? SharedHalf(self, LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.namespace)
+            : SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + LogLayout.WriterSlot.namespace)
+    }
+
     /// Makes a slot free: what it held back goes on.
     func clear(_ role: Membership.Role, _ slot: Int) {
         switch role {
         case .reader: reader(slot, LogLayout.ReaderSlot.cursor).ordered = .max
         case .writer: writer(slot, LogLayout.WriterSlot.intentPosition).ordered = LogLayout.unclaimed
         }
+        bell(role, slot).relaxed = 0
         state(role, slot).relaxed = 0
     }
 

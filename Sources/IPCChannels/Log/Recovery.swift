@@ -26,10 +26,20 @@ enum Recovery {
         }
         if found {
             // The dead may have committed, or read, without waking anyone.
-            memory.sleepingReaders.wake()
-            memory.sleepingWriters.wake()
+            memory.sleepingReaders.wake(memory)
+            memory.sleepingWriters.wake(memory)
         }
         return found
+    }
+
+    /// Whether no slot is left that is a dead one's.
+    static func isDone(_ memory: ChannelMemory) throws(IPCError) -> Bool {
+        for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
+            for slot in 0..<count where memory.state(role, slot).relaxed != 0 {
+                if try isDead(memory, role, slot) { return false }
+            }
+        }
+        return true
     }
 
     /// Recovers unless another is at it.

@@ -27,7 +27,7 @@ enum Work {
     }
 
     /// The first word.
-    struct State: Equatable {
+    struct State: Equatable, Sendable {
         let word: UInt64
 
         init(word: UInt64) { self.word = word }
@@ -130,12 +130,12 @@ extension ChannelMemory {
         let writers = sleepingWriters
         // A fence of our own, since this process may not be registered for the sleeper's.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        if writers.flag.relaxed != 0 { writers.wake() }
+        if writers.flag.relaxed != 0 { writers.wake(self) }
     }
 
     func tellOfReturns() {
         workReturns.add(1)
-        sleepingReaders.wake()
+        sleepingReaders.wake(self)
     }
 
     // Under the gate:
@@ -162,7 +162,7 @@ extension ChannelMemory {
                     continue
                 }
                 if next.stage == Work.Stage.lost {
-                    try sleepingCaller(header.writer).wake()
+                    try sleepingCaller(header.writer).wake(self)
                 } else {
                     hasReturned = true
                 }

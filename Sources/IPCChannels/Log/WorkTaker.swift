@@ -3,7 +3,7 @@ import Glibc
 import IPC
 
 /// A message that was taken: nobody else has it.
-struct TakenWork {
+struct TakenWork: Sendable {
     let position: UInt64
     let header: FrameHeader
     let state: Work.State
@@ -37,10 +37,7 @@ struct WorkTaker: ~Copyable {
         var count = 0
         while true {
             if let work = try tryTake() { return work }
-            let (position, returns, head, returnCount) = (position, returns, head, returnCount)
-            func hasNews() -> Bool {
-                memory.isCommitted(position) || returnCount.published != returns || head.published > position
-            }
+            let hasNews = newsCheck
             while !hasNews() {
                 count += 1
                 guard count % 64 == 0 else {
@@ -63,6 +60,26 @@ struct WorkTaker: ~Copyable {
             // Others may be quicker each time.
             if deadline.hasPassed { return try tryTake() }
         }
+    }
+
+    /// Takes the next, suspended until there is one.
+    ///
+    /// - Returns: nil if there was none until the deadline.
+    nonisolated(nonsending) mutating func take(until deadline: Deadline) async throws(IPCError) -> TakenWork? {
+        while true {
+            if let work = try tryTake() { return work }
+            // Others may be quicker each time.
+            guard
+                try await membership.wait(
+                    in: membership.memory.sleepingReaders, until: deadline, "take work", unless: newsCheck)
+            else { return try tryTake() }
+        }
+    }
+
+    /// Whether there may be work since the last look.
+    private var newsCheck: () -> Bool {
+        let (memory, position, returns, head, returnCount) = (membership.memory, position, returns, head, returnCount)
+        return { memory.isCommitted(position) || returnCount.published != returns || head.published > position }
     }
 
     /// Takes the first that nobody has; nil if there is none.

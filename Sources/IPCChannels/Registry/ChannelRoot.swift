@@ -30,7 +30,7 @@ public struct ChannelRoot: Hashable, Sendable {
         try entries().compactMap { ChannelName(folder: $0) }.sorted { $0.description < $1.description }
     }
 
-    private func entries() throws(IPCError) -> [String] {
+    func entries() throws(IPCError) -> [String] {
         guard let folder = unsafe opendir(path) else {
             guard errno != ENOENT else { return [] }
             throw IPCError("opendir", path, Errno(rawValue: errno))

@@ -65,7 +65,8 @@ extension ChannelMemory {
         guard slot < UInt32(writerSlots) else { throw corrupted("a call is of slot \(slot)") }
         let offset = LogLayout.writerSlot(Int(slot), readerSlots: readerSlots)
         return SleepingPlace(
-            self, flag: offset + LogLayout.WriterSlot.callerSleeps, wakes: offset + LogLayout.WriterSlot.callerWakes)
+            self, flag: offset + LogLayout.WriterSlot.callerSleeps, wakes: offset + LogLayout.WriterSlot.callerWakes,
+            .writer(Int(slot)))
     }
 
     /// What its caller does that does not want the reply any more. A server that has the call makes it done.

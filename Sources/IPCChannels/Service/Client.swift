@@ -16,6 +16,33 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
+        let size = try size(request, replyLimit, retries)
+        guard let payload = try unsafe writer.claim(size.total, until: deadline) else { throw full }
+        return unsafe begin(payload, size, until: deadline, retries: retries, fill)
+    }
+
+    /// The same, suspended while the log is full.
+    fileprivate nonisolated(nonsending) mutating func begin(
+        _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
+        _ fill: (UnsafeMutableRawPointer) -> Void
+    ) async throws(IPCError) -> PendingCall<Reply, Failure> {
+        let size = try size(request, replyLimit, retries)
+        while true {
+            if let payload = try unsafe writer.claim(size.total, until: .immediate) {
+                return unsafe begin(payload, size, until: deadline, retries: retries, fill)
+            }
+            guard try await writer.waitForRoom(size.total, until: deadline) else { throw full }
+        }
+    }
+
+    /// Bytes of a call's parts.
+    private struct Size {
+        let request: Int
+        let reply: Int
+        var total: Int { CallFrame.byteCount(request: request, reply: reply) }
+    }
+
+    private func size(_ request: Int, _ replyLimit: Int, _ retries: Int) throws(IPCError) -> Size {
         let name = writer.memory.name.description
         guard (0...127).contains(retries), (0...Int(Int32.max)).contains(replyLimit) else {
             throw IPCError(
@@ -24,18 +51,25 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
                     "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB")
         }
         // A failure has to fit as well.
-        let reply = max(replyLimit, MemoryLayout<Failure>.size)
-        let total = CallFrame.byteCount(request: request, reply: reply)
-        guard let payload = try unsafe writer.claim(total, until: deadline) else {
-            throw IPCError(
-                .timedOut, "call", name,
-                advice: "the log is full of calls that are not finished; add servers, allow more time, or enlarge it")
-        }
+        return Size(request: request, reply: max(replyLimit, MemoryLayout<Failure>.size))
+    }
+
+    private var full: IPCError {
+        IPCError(
+            .timedOut, "call", writer.memory.name.description,
+            advice: "the log is full of calls that are not finished; add servers, allow more time, or enlarge it")
+    }
+
+    private mutating func begin(
+        _ payload: UnsafeMutableRawPointer, _ size: Size, until deadline: Deadline, retries: Int,
+        _ fill: (UnsafeMutableRawPointer) -> Void
+    ) -> PendingCall<Reply, Failure> {
         let position = writer.position
         let state = Work.State(lap: writer.memory.workLap(at: position), retries: retries)
-        let frame = unsafe CallFrame(writing: payload, state, request: request, reply: reply, until: deadline)
+        let frame = unsafe CallFrame(
+            writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
-        writer.commit(total)
+        writer.commit(size.total)
         return PendingCall(writer.membership, frame, at: position, until: deadline, spins)
     }
 
@@ -78,6 +112,42 @@ extension Client where Request == RawBytes, Reply == RawBytes {
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
         try unsafe begin(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
+            unsafe target.copyBytes(of: request)
+        }
+    }
+}
+
+// The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
+
+extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
+    /// Calls, suspended until the reply is there.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
+    public nonisolated(nonsending) mutating func call(
+        _ request: Request, until deadline: Deadline = .never, retries: Int = 0
+    ) async throws(IPCError) -> Result<Reply, Failure> {
+        let call = try await begin(request, until: deadline, retries: retries)
+        return try await call.wait()
+    }
+
+    /// Begins a call. Suspended only while the log is full.
+    public nonisolated(nonsending) mutating func begin(
+        _ request: Request, until deadline: Deadline = .never, retries: Int = 0
+    ) async throws(IPCError) -> PendingCall<Reply, Failure> {
+        try unsafe await begin(
+            MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, until: deadline, retries: retries
+        ) { target in
+            unsafe target.storeBytes(of: request, as: Request.self)
+        }
+    }
+}
+
+extension Client where Request == RawBytes, Reply == RawBytes {
+    /// Begins a call with a copy of the bytes. Suspended only while the log is full.
+    public nonisolated(nonsending) mutating func begin(
+        _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
+    ) async throws(IPCError) -> PendingCall<Reply, Failure> {
+        try unsafe await begin(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
             unsafe target.copyBytes(of: request)
         }
     }

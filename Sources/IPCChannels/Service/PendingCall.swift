@@ -40,11 +40,11 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
         state.stage == Work.Stage.available || state.stage == Work.Stage.taken
     }
 
+    /// What came of it.
     fileprivate borrowing func outcome<Value>(
-        _ read: (RawSpan) throws(IPCError) -> Value
+        _ state: Work.State, _ read: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
         let memory = membership.memory
-        let state = try waitForOutcome()
         let count = frame.replyCount
         switch state.stage {
         case Work.Stage.replied where count <= frame.replyLimit:
@@ -66,7 +66,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
         }
     }
 
-    private borrowing func waitForOutcome() throws(IPCError) -> Work.State {
+    fileprivate borrowing func waitForOutcome() throws(IPCError) -> Work.State {
         let (memory, word) = (membership.memory, word)
         let place = try memory.sleepingCaller(UInt32(membership.slot))
         var count = 0
@@ -90,6 +90,18 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
                 word.published != state.word
             }
         }
+    }
+
+    /// The same, suspended meanwhile.
+    fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
+        let (memory, word) = (membership.memory, word)
+        let place = try memory.sleepingCaller(UInt32(membership.slot))
+        let isSettled = try await membership.wait(in: place, until: deadline, "call") {
+            !Self.isUnderWay(Work.State(word: word.published))
+        }
+        let state = Work.State(word: word.published)
+        guard isSettled else { throw timedOut(state) }
+        return state
     }
 
     private borrowing func recoverIfDead(_ server: Int) throws(IPCError) {
@@ -116,9 +128,19 @@ extension PendingCall where Reply: BitwiseCopyable {
     /// Waits for the outcome, until the call's deadline.
     ///
     /// - Throws: As ``Client/call(_:until:retries:)``.
-    public consuming func wait() throws(IPCError) -> Result<Reply, Failure> {
+    public consuming func wait() throws(IPCError) -> Result<Reply, Failure> { try value(waitForOutcome()) }
+
+    /// Waits for the outcome, until the call's deadline, suspended meanwhile.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
+    public nonisolated(nonsending) consuming func wait() async throws(IPCError) -> Result<Reply, Failure> {
+        let state = try await waitForOutcome()
+        return try value(state)
+    }
+
+    private borrowing func value(_ state: Work.State) throws(IPCError) -> Result<Reply, Failure> {
         let memory = membership.memory
-        return try outcome { (bytes) throws(IPCError) in
+        return try outcome(state) { (bytes) throws(IPCError) in
             guard bytes.byteCount == MemoryLayout<Reply>.size else {
                 throw memory.corrupted("a reply has \(bytes.byteCount) bytes instead of \(MemoryLayout<Reply>.size)")
             }
@@ -135,6 +157,14 @@ extension PendingCall where Reply == RawBytes {
     public consuming func wait<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        try outcome(body)
+        try outcome(waitForOutcome(), body)
+    }
+
+    /// Waits for the outcome, until the call's deadline, suspended meanwhile, and lends the reply.
+    public nonisolated(nonsending) consuming func wait<Value>(
+        _ body: (RawSpan) throws(IPCError) -> Value
+    ) async throws(IPCError) -> Result<Value, Failure> {
+        let state = try await waitForOutcome()
+        return try outcome(state, body)
     }
 }

@@ -15,7 +15,23 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         while let work = try taker.take(until: deadline) {
             if let call = try call(work) { return call }
         }
-        throw IPCError(
+        throw timedOut
+    }
+
+    /// Takes the next call, suspended until there is one.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no call was taken.
+    public nonisolated(nonsending) mutating func next(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> Call<Request, Reply, Failure> {
+        while let work = try await taker.take(until: deadline) {
+            if let call = try call(work) { return call }
+        }
+        throw timedOut
+    }
+
+    private var timedOut: IPCError {
+        IPCError(
             .timedOut, "next call", taker.membership.memory.name.description,
             advice: "nobody called before the deadline; allow more time")
     }
@@ -72,6 +88,8 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
     /// at the clock, so that a long call can ask often.
     public var isCancelled: Bool { Work.State(word: word.published).isCancelled || deadline.hasPassed }
 
+    var context: CallContext { CallContext(membership, work, deadline) }
+
     private var word: SharedWord { membership.memory.workState(at: work.position) }
 
     fileprivate consuming func answer(
@@ -112,7 +130,7 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
             let caller = try memory.sleepingCaller(work.header.writer)
             // A fence of our own, since this process may not be registered for the sleeper's.
             atomicMemoryFence(ordering: .sequentiallyConsistent)
-            if caller.flag.relaxed != 0 { caller.wake() }
+            if caller.flag.relaxed != 0 { caller.wake(memory) }
         }
     }
 

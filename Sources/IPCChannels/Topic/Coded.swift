@@ -57,17 +57,23 @@ extension Publisher {
     public mutating func publish<Value>(
         _ value: Value, with coder: some MessageCoder, until deadline: Deadline = .never
     ) throws(IPCError) where Message == Coded<Value> {
-        let bytes: [UInt8]
-        do { bytes = try coder.encode(value) } catch {
+        guard try put(encode(value, with: coder), until: deadline) else { try failTimedOut() }
+    }
+
+    func encode<Value>(_ value: Value, with coder: some MessageCoder) throws(IPCError) -> [UInt8]
+    where Message == Coded<Value> {
+        do { return try coder.encode(value) } catch {
             throw IPCError(
                 .invalidArgument, "encode", writer.memory.name.description,
                 advice: "the coder refused the value: \(error)")
         }
-        guard let payload = try unsafe writer.claim(bytes.count, until: deadline) else { try failTimedOut() }
-        unsafe bytes.withUnsafeBytes {
-            unsafe payload.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(payload), byteCount: $0.count)
-        }
+    }
+
+    mutating func put(_ bytes: [UInt8], until deadline: Deadline) throws(IPCError) -> Bool {
+        guard let payload = try unsafe writer.claim(bytes.count, until: deadline) else { return false }
+        unsafe payload.copyBytes(of: bytes.span.bytes)
         try writer.deliver(bytes.count)
+        return true
     }
 }
 
@@ -79,9 +85,11 @@ extension Subscription {
     public mutating func receive<Value>(
         with coder: some MessageCoder, until deadline: Deadline = .never
     ) throws(IPCError) -> Value where Message == Coded<Value> {
-        let bytes = try take(until: deadline) { (_, payload) throws(IPCError) in
-            unsafe payload.withUnsafeBytes { unsafe Array($0) }
-        }
+        try decode(take(until: deadline) { (_, payload) throws(IPCError) in payload.array }, with: coder)
+    }
+
+    func decode<Value>(_ bytes: [UInt8], with coder: some MessageCoder) throws(IPCError) -> Value
+    where Message == Coded<Value> {
         do { return try coder.decode(Value.self, from: bytes) } catch {
             throw IPCError(
                 .corrupted, "decode", reader.memory.name.description,

@@ -91,7 +91,24 @@ extension Publisher where Message == RawBytes {
         upTo byteCount: Int, until deadline: Deadline = .never,
         _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) {
-        guard let payload = try unsafe writer.claim(max(byteCount, 0), until: deadline) else { try failTimedOut() }
+        guard try put(upTo: byteCount, until: deadline, fill) else { try failTimedOut() }
+    }
+
+    /// Publishes what `fill` writes if there is room now.
+    ///
+    /// - Returns: False if there is none, and `fill` was not called.
+    @inlinable
+    public mutating func tryPublish(
+        upTo byteCount: Int, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    ) throws(IPCError) -> Bool {
+        try put(upTo: byteCount, until: .immediate, fill)
+    }
+
+    @inlinable @inline(__always)
+    mutating func put(
+        upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    ) throws(IPCError) -> Bool {
+        guard let payload = try unsafe writer.claim(max(byteCount, 0), until: deadline) else { return false }
         let buffer = unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
         var span = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
         do throws(IPCError) {
@@ -101,6 +118,7 @@ extension Publisher where Message == RawBytes {
             throw error
         }
         try writer.deliver(unsafe span.finalize(for: buffer))
+        return true
     }
 }
 

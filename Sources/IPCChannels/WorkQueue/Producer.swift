@@ -21,6 +21,12 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
         return true
     }
 
+    fileprivate nonisolated(nonsending) mutating func waitForRoom(
+        _ count: Int, until deadline: Deadline
+    ) async throws(IPCError) {
+        guard try await writer.waitForRoom(Work.prefixSize + count, until: deadline) else { throw timedOut }
+    }
+
     var timedOut: IPCError {
         IPCError(
             .timedOut, "send", writer.memory.name.description,
@@ -53,6 +59,15 @@ extension Producer where Message: BitwiseCopyable {
             unsafe target.storeBytes(of: message, as: Message.self)
         }
     }
+
+    /// Sends a message, suspended while the log is full of work that is not done.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``. Then it was not sent.
+    public nonisolated(nonsending) mutating func send(
+        _ message: Message, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !trySend(message) { try await waitForRoom(MemoryLayout<Message>.size, until: deadline) }
+    }
 }
 
 extension Producer where Message == RawBytes {
@@ -69,5 +84,12 @@ extension Producer where Message == RawBytes {
 
     private mutating func put(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
         try unsafe put(bytes.byteCount, until: deadline) { target in unsafe target.copyBytes(of: bytes) }
+    }
+
+    /// Sends a copy of the bytes, suspended while the log is full of work that is not done.
+    public nonisolated(nonsending) mutating func send(
+        _ bytes: RawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !trySend(bytes) { try await waitForRoom(bytes.byteCount, until: deadline) }
     }
 }

@@ -18,7 +18,23 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         while let work = try taker.take(until: deadline) {
             if let job = try job(work) { return job }
         }
-        throw IPCError(
+        throw timedOut
+    }
+
+    /// Takes the next job, suspended until there is one.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no job was taken.
+    public nonisolated(nonsending) mutating func next(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> Job<Message> {
+        while let work = try await taker.take(until: deadline) {
+            if let job = try job(work) { return job }
+        }
+        throw timedOut
+    }
+
+    private var timedOut: IPCError {
+        IPCError(
             .timedOut, "next job", queue.name.description,
             advice: "no work came before the deadline; check that a producer lives, or allow more time")
     }

@@ -1,0 +1,89 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+extension Reactor {
+    /// Starts the thread, at the first wait, or at the first for which the system has what it takes.
+    func start() throws(IPCError) {
+        let errno: Errno? = lock.withLock {
+            guard !isRunning else { return nil }
+            if epoll < 0 { epoll = ipc_epoll_create() }
+            if epoll >= 0, alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
+            guard epoll >= 0, alarm >= 0 else { return Errno(rawValue: Glibc.errno) }
+            _ = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
+            // With all signals blocked: they are for the program's own threads.
+            var every = SignalSet.all.raw
+            var before = sigset_t()
+            unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
+            var thread = pthread_t()
+            let argument = unsafe Unmanaged.passRetained(self)
+            let result = unsafe pthread_create(
+                &thread, nil,
+                { argument in
+                    unsafe Unmanaged<Reactor>.fromOpaque(argument!).takeRetainedValue().run()
+                    return nil
+                }, argument.toOpaque())
+            unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
+            isRunning = result == 0
+            if isRunning { pthread_detach(thread) } else { unsafe argument.release() }
+            return isRunning ? nil : Errno(rawValue: result)
+        }
+        if let errno { throw IPCError("start", "asynchronous waits", errno) }
+    }
+
+    /// Ends the thread, once it has run what it has to run.
+    func stop() {
+        lock.withLock {
+            isStopping = true
+            ring()
+        }
+    }
+
+    /// Runs a job of a task on the thread.
+    func enqueue(_ job: UnownedJob) {
+        lock.withLock {
+            jobs.append(job)
+            if isAsleep { ring() }
+        }
+    }
+
+    private func run() {
+        var descriptors = [CInt](repeating: 0, count: 64)
+        var events = [Int16](repeating: 0, count: 64)
+        let executor = unsafe executor
+        if unsafe executor != nil { unsafe ipc_set_thread_value(Unmanaged.passUnretained(self).toOpaque()) }
+        var isDone = false
+        while !isDone {
+            let deadline = lock.withLock { () -> Deadline in
+                isAsleep = jobs.isEmpty && !isStopping
+                return isAsleep ? firstDeadline : .immediate
+            }
+            let count = unsafe ipc_epoll_wait(epoll, &descriptors, &events, 64, deadline.nanoseconds)
+            lock.withLock { isAsleep = false }
+            for index in 0..<Int(max(count, 0)) { deliver(descriptors[index], Readiness(rawValue: events[index])) }
+            endLateOnes()
+            isDone = unsafe runJobs(on: executor)
+        }
+        ipc_set_thread_value(nil)
+        lock.withLock {
+            close(epoll)
+            close(alarm)
+            (epoll, alarm) = (-1, -1)
+        }
+    }
+
+    /// Runs what is there now. What that brings up waits until descriptors were looked at again.
+    ///
+    /// - Returns: Whether all is done.
+    private func runJobs(on executor: UnownedTaskExecutor?) -> Bool {
+        let (batch, isDone) = lock.withLock { () -> ([UnownedJob], Bool) in
+            let batch = jobs
+            jobs.removeAll(keepingCapacity: true)
+            return (batch, batch.isEmpty && isStopping)
+        }
+        if let executor = unsafe executor {
+            for job in batch { unsafe job.runSynchronously(on: executor) }
+        }
+        return isDone
+    }
+}

@@ -1,0 +1,110 @@
+public import IPC
+
+/// What a handler may ask of the call that it answers.
+public struct CallContext: Sendable {
+    private let membership: Membership
+    private let work: TakenWork
+
+    /// When its caller gives up.
+    public let deadline: Deadline
+    /// How often it was handed out, this time included: more than 1 if a server died in it.
+    public var attempt: Int { work.state.attempts }
+
+    init(_ membership: Membership, _ work: TakenWork, _ deadline: Deadline) {
+        self.membership = membership
+        self.work = work
+        self.deadline = deadline
+    }
+
+    /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died. Also true once the call is
+    /// answered. Costs one load and a look at the clock.
+    public var isCancelled: Bool {
+        let state = Work.State(word: membership.memory.workState(at: work.position).published)
+        return state.word != work.state.word || deadline.hasPassed
+    }
+}
+
+extension Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopyable & Sendable {
+    /// Serves until its task is cancelled: then no more calls are taken, those under way see their own tasks cancelled, and
+    /// are waited for.
+    ///
+    /// ```swift
+    /// struct Order: BitwiseCopyable { var number: UInt32 }
+    /// struct Receipt: BitwiseCopyable { var price: Double }
+    /// enum OrderError: Error, BitwiseCopyable { case unknown }
+    /// let prices = try Service<Order, Receipt, OrderError>.create("orders/prices")
+    /// try await prices.serve { order in Receipt(price: Double(order.number)) }
+    /// ```
+    ///
+    /// - Parameters:
+    ///   - concurrency: How many calls are answered at a time; others wait, or go to another server.
+    ///   - handler: Runs in a task of its own for each call. What it throws travels to the caller.
+    /// - Throws: When the service is corrupted, or no server may join.
+    public nonisolated(nonsending) func serve(
+        concurrency: Int = 16,
+        _ handler: @escaping @Sendable (Request, CallContext) async throws(Failure) -> Reply
+    ) async throws(IPCError) {
+        try await makeServer().run(concurrency) { (call) async in
+            // Where an answer is refused, the caller has been told.
+            guard let request = try? call.request else { return }
+            do throws(Failure) {
+                let reply = try await handler(request, call.context)
+                try? call.reply(reply)
+            } catch {
+                try? call.fail(error)
+            }
+        }
+    }
+
+    /// Serves with a handler that asks nothing of its call.
+    public nonisolated(nonsending) func serve(
+        concurrency: Int = 16, _ handler: @escaping @Sendable (Request) async throws(Failure) -> Reply
+    ) async throws(IPCError) {
+        try await serve(concurrency: concurrency) { (request, _) async throws(Failure) in try await handler(request) }
+    }
+}
+
+extension Service where Request == RawBytes, Reply == RawBytes {
+    /// Serves calls of bytes until its task is cancelled.
+    public nonisolated(nonsending) func serve(
+        concurrency: Int = 16,
+        _ handler: @escaping @Sendable ([UInt8], CallContext) async throws(Failure) -> [UInt8]
+    ) async throws(IPCError) {
+        try await makeServer().run(concurrency) { (call) async in
+            guard let request = try? call.withRequest({ $0.array }) else { return }
+            do throws(Failure) {
+                let reply = try await handler(request, call.context)
+                try? unsafe call.reply(reply.span.bytes)
+            } catch {
+                try? call.fail(error)
+            }
+        }
+    }
+}
+
+extension Server {
+    /// Answers each call in a task of its own, at most `limit` at a time, until its task is cancelled.
+    fileprivate nonisolated(nonsending) consuming func run(
+        _ limit: Int, _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>) async -> Void
+    ) async throws(IPCError) {
+        let server = Held(self)
+        let error = await withTaskGroup(of: Void.self, returning: IPCError?.self) { group in
+            var running = 0
+            while true {
+                if running >= max(limit, 1) {
+                    await group.next()
+                    running -= 1
+                }
+                let held: Held<Call<Request, Reply, Failure>?>
+                do throws(IPCError) {
+                    held = Held(try await server.participant.next())
+                } catch {
+                    return error.code == .cancelled ? nil : error
+                }
+                running += 1
+                group.addTask { if let call = held.participant.take() { await answer(call) } }
+            }
+        }
+        if let error { throw error }
+    }
+}

@@ -1,0 +1,66 @@
+import IPC
+
+extension Membership {
+    /// How long a task sleeps at most, in nanoseconds, where nobody would tell it of a death.
+    private static var sliceAmongStrangers: UInt64 { SleepingPlace.slice }
+    /// The same while what a death has left cannot be seen to yet.
+    private static var sliceAfterDeath: UInt64 { 1_000_000 }
+
+    /// Waits without a thread, to be woken in a place.
+    ///
+    /// - Parameters:
+    ///   - slice: How long at most, in nanoseconds, before `isReady` is asked again, where that may change untold.
+    ///   - isReady: Whether there is nothing to wait for. Asked again after each wake-up.
+    /// - Returns: False if the deadline passed first.
+    /// - Throws: ``IPC/IPCError/Code/cancelled``.
+    nonisolated(nonsending) func wait(
+        in place: SleepingPlace, until deadline: Deadline, atMost slice: UInt64 = .max, _ operation: String,
+        unless isReady: () -> Bool
+    ) async throws(IPCError) -> Bool {
+        while !isReady() {
+            guard !deadline.hasPassed else { return false }
+            let bell = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .current)
+            let joins = memory.joins.relaxed
+            let outlook = try ChannelWaits.shared.prepare(self, bell, joins: joins)
+            var longest = SleepingPlace.isRegistered ? slice : min(slice, SleepingPlace.sliceWithoutFence)
+            if outlook.hasStrangers || outlook.hasDeath { longest = min(longest, try seeToTheDead(outlook)) }
+            let until = Deadline(nanoseconds: longest == .max ? .max : MonotonicClock.now &+ longest)
+
+            var begun: Reactor.Wait?
+            let outcome = try await Reactor.park(until: min(deadline, until)) { wait in
+                begun = wait
+                return beginWait(wait, bell, in: place) && !isReady() && memory.joins.relaxed == joins
+            }
+            if let begun { ChannelWaits.shared.remove(begun, token) }
+            if case .cancelled = outcome { throw .cancelled(operation, memory.name.description) }
+        }
+        return true
+    }
+
+    /// - Returns: True, for the last look that follows.
+    private func beginWait(_ wait: Reactor.Wait, _ bell: Bell, in place: SleepingPlace) -> Bool {
+        ChannelWaits.shared.add(wait, token)
+        leaveWord(of: bell, in: place)
+        return true
+    }
+
+    /// Asks to be woken by a bell. What follows is a last look.
+    func leaveWord(of bell: Bell, in place: SleepingPlace) {
+        memory.bell(role, slot).ordered = bell.word(token)
+        place.announce()
+    }
+
+    /// Recovers what the dead have left.
+    ///
+    /// - Returns: How long to sleep at most.
+    func seeToTheDead(_ outlook: ChannelWaits.Outlook) throws(IPCError) -> UInt64 {
+        try Recovery.tryRun(memory)
+        // One may have acknowledged, and died before it moved the head.
+        if memory.carriesWork { try memory.advanceWorkHead() }
+        if outlook.hasDeath {
+            guard try Recovery.isDone(memory) else { return Self.sliceAfterDeath }
+            ChannelWaits.shared.settleDeath(self)
+        }
+        return outlook.hasStrangers ? Self.sliceAmongStrangers : .max
+    }
+}
