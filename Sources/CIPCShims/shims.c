@@ -144,6 +144,17 @@ int ipc_barrier_everywhere(void) { return (int)syscall(SYS_membarrier, MEMBARRIE
 int ipc_futex_wait(const uint32_t *word, uint32_t expected, const struct timespec *until) {
     return (int)syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, until, 0, FUTEX_BITSET_MATCH_ANY);
 }
+// Numbers and layouts of Linux 5.16, whatever the headers.
+struct ipc_waitv { uint64_t val, uaddr; uint32_t flags, reserved; };
+int ipc_futex_wait_any(const uint32_t *const *words, const uint32_t *expected, int count) {
+    struct ipc_waitv waiters[128] = {0};
+    for (int i = 0; i < count; i++) {
+        waiters[i].val = expected[i];
+        waiters[i].uaddr = (uintptr_t)words[i];
+        waiters[i].flags = 2; // 32 bits, shared between processes
+    }
+    return (int)syscall(449 /* futex_waitv */, waiters, count, 0, 0, 0);
+}
 int ipc_futex_wake(const uint32_t *word, int count) {
     return (int)syscall(SYS_futex, word, FUTEX_WAKE, count, 0, 0, 0);
 }

@@ -37,28 +37,3 @@ import Testing
 
 /// Written by a thread, and read once it was waited for. Not under Swift's `Mutex`, which the thread sanitizer does not know.
 private final class Sum: @unchecked Sendable { var value: UInt64 = 0 }
-
-/// A thread that is waited for, with the error that ended it.
-final class PlainThread: @unchecked Sendable {
-    private let body: () throws(IPCError) -> Void
-    private var error: IPCError?
-    private var thread = pthread_t()
-
-    init(_ body: @escaping () throws(IPCError) -> Void) throws {
-        self.body = body
-        let argument = Unmanaged.passRetained(self).toOpaque()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                let thread = Unmanaged<PlainThread>.fromOpaque(argument!).takeRetainedValue()
-                do throws(IPCError) { try thread.body() } catch { thread.error = error }
-                return nil
-            }, argument)
-        try #require(result == 0)
-    }
-
-    func join() -> IPCError? {
-        pthread_join(thread, nil)
-        return error
-    }
-}

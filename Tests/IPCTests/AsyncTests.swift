@@ -71,6 +71,42 @@ import Testing
         #expect(refused == .connectionRefused)
     }
 
+    @Test func connectionsAreASequence() async throws {
+        let listener = Held(try StreamListener(try Endpoint("unix-abstract:\(uniqueName())")))
+        let address = try #require(try listener.value.localEndpoint)
+        let connections = try listener.value.connections()
+        let server = Task {
+            var count = 0
+            for try await connection in connections {
+                try await connection.value.write(([UInt8(count)] as [UInt8]).span.bytes)
+                count += 1
+            }
+            return count
+        }
+        for number in 0..<20 as Range<UInt8> {
+            let client = try await StreamSocket.connect(to: address, until: .after(.seconds(120)))
+            let got = try await Self.bytes(8) { try await client.read(into: &$0, until: .after(.seconds(120))) }
+            #expect(got == [number])
+        }
+        server.cancel()
+        #expect(try await server.value == 20)
+    }
+
+    @Test func aNamedPipeIsOpenedWithoutAThread() async throws {
+        let pipe = try NamedPipe.create(at: FilePath("/tmp/\(uniqueName())"))
+        defer { try? pipe.unlink() }
+        #expect(await Self.code { _ = try await pipe.openForReading(until: .after(.milliseconds(10))) } == .timedOut)
+        #expect(await Self.code { _ = try await pipe.openForWriting(until: .after(.milliseconds(10))) } == .timedOut)
+        let task = Task {
+            let writer = try await pipe.openForWriting(until: .after(.seconds(120)))
+            try await writer.write(([9] as [UInt8]).span.bytes)
+        }
+        let reader = try await pipe.openForReading(until: .after(.seconds(120)))
+        let got = try await Self.bytes(8) { try await reader.read(into: &$0, until: .after(.seconds(120))) }
+        #expect(got == [9])
+        try await task.value
+    }
+
     @Test func messagesComeAsASequenceAndNoneIsLostWhenItEnds() async throws {
         let name = uniqueName()
         let queue = Held(try MessageQueue.create(name, maximumMessages: 5, messageSize: 8))

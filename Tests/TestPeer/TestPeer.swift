@@ -14,6 +14,9 @@ struct TestPeer {
         case "count": try count(arguments[1])
         case "open-close": try openAndClose(arguments[1], Int(arguments[2])!)
         case "listen": try listen(Endpoint(arguments[1]))
+        case "post-semaphore":
+            usleep(100_000)
+            try NamedSemaphore.open(arguments[1]).post()
         case "hold-semaphore": try holdSemaphore(arguments[1])
         case "storm-write": try stormWrite(Int(arguments[1])!, arguments[2])
         case "storm-read": try stormRead(Int(arguments[1])!, arguments[2])

@@ -92,3 +92,31 @@ public func openDescriptorCount() -> Int {
     while readdir(folder) != nil { count += 1 }
     return count - 3
 }
+
+/// A thread that is waited for, with the error that ended it.
+public final class PlainThread: @unchecked Sendable {
+    private let body: () throws(IPCError) -> Void
+    private var error: IPCError?
+    private var thread = pthread_t()
+
+    public init(_ body: @escaping () throws(IPCError) -> Void) throws(IPCError) {
+        self.body = body
+        let argument = Unmanaged.passRetained(self).toOpaque()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                let thread = Unmanaged<PlainThread>.fromOpaque(argument!).takeRetainedValue()
+                do throws(IPCError) { try thread.body() } catch { thread.error = error }
+                return nil
+            }, argument)
+        if result != 0 { throw IPCError("pthread_create", "a thread", Errno(rawValue: result)) }
+    }
+
+    /// Waits for its end.
+    ///
+    /// - Returns: What ended it.
+    public func join() -> IPCError? {
+        pthread_join(thread, nil)
+        return error
+    }
+}

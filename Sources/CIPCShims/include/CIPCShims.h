@@ -133,6 +133,8 @@ static inline void ipc_pause(void) {
 
 int ipc_futex_wait(const uint32_t *word, uint32_t expected, const struct timespec *until);
 int ipc_futex_wake(const uint32_t *word, int count);
+// Sleeps while all words have the values expected; at most 128 of them. Which one it was woken for, or -1.
+int ipc_futex_wait_any(const uint32_t *const *words, const uint32_t *expected, int count);
 
 // Semaphores and mutexes on the monotonic clock (glibc 2.30)
 

@@ -86,6 +86,38 @@ public struct NamedPipe: Hashable, Sendable {
     }
 }
 
+// The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
+
+extension NamedPipe {
+    /// Opens the reading end, suspended until there is a writer.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) func openForReading(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> PipeReader {
+        let watch = try FileWatch(path.string, for: IN_OPEN)
+        let descriptor = try open(O_RDONLY)
+        while try !hasWriter(descriptor.rawValue) {
+            guard try await watch.wait(until: deadline) else { throw noPeer("writer") }
+        }
+        return PipeReader(try blockingEnd(descriptor))
+    }
+
+    /// Opens the writing end, suspended until there is a reader.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) func openForWriting(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> PipeWriter {
+        let watch = try FileWatch(path.string, for: IN_OPEN)
+        while true {
+            if let writer = try tryOpenForWriting() { return writer }
+            guard !deadline.hasPassed else { throw noPeer("reader") }
+            _ = try await watch.wait(until: min(deadline, .after(.milliseconds(5))))
+        }
+    }
+}
+
 extension NamedPipe {
     /// Opens without waiting, and makes sure that it is a FIFO before anything is read from it or written to it.
     private func open(_ mode: CInt) throws(IPCError) -> OwnedDescriptor {

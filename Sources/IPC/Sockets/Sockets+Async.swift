@@ -86,6 +86,38 @@ extension StreamListener {
             .readable, of: descriptor.rawValue, until: deadline, "accept", socket.handle.name
         ) { () throws(IPCError) in try tryAccept() }
     }
+
+    /// The connections as they come: `for try await connection in try listener.connections()`.
+    ///
+    /// It has a descriptor of its own, so it may outlive the listener; the socket file goes with the listener. Several loops
+    /// share the connections out. A loop whose task is cancelled ends, and no connection is lost.
+    public borrowing func connections() throws(IPCError) -> Connections {
+        Connections(listener: Shared(try StreamListener(adopting: socket.handle.owned.duplicate())))
+    }
+
+    /// Connections as they come; see ``connections()``.
+    public struct Connections: AsyncSequence, Sendable {
+        fileprivate let listener: Shared<StreamListener>
+
+        public struct Iterator: AsyncIteratorProtocol {
+            fileprivate let listener: Shared<StreamListener>
+
+            public mutating func next() async throws(IPCError) -> Shared<StreamSocket>? {
+                try await next(isolation: nil)
+            }
+
+            public mutating func next(
+                isolation actor: isolated (any Actor)?
+            ) async throws(IPCError) -> Shared<StreamSocket>? {
+                let listener = listener
+                return try await endingWhenCancelled { () async throws(IPCError) in
+                    Shared(try await listener.value.accept())
+                }
+            }
+        }
+
+        public func makeAsyncIterator() -> Iterator { Iterator(listener: listener) }
+    }
 }
 
 extension PacketListener {

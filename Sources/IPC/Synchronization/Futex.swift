@@ -35,6 +35,8 @@ public struct Futex: @unchecked Sendable {
         unsafe self.word = mapping.atomicPointer(UInt32.self, at: offset)
     }
 
+    var name: String { mapping.name }
+
     /// Lends the word itself.
     @inlinable
     public func withValue<Result>(_ body: (borrowing Atomic<UInt32>) -> Result) -> Result { unsafe body(word.pointee) }

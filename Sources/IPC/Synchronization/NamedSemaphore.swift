@@ -8,7 +8,7 @@ public import SystemPackage
 /// semaphore it has no owner: see ``SharedSemaphore``. Safe from any thread and process.
 @safe
 public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
-    private let raw: UnsafeMutablePointer<sem_t>  // the C library's mapping; freed by sem_close only
+    let raw: UnsafeMutablePointer<sem_t>  // the C library's mapping; freed by sem_close only
     /// The name, with its slash.
     public let name: String
 

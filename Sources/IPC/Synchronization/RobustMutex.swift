@@ -6,7 +6,7 @@ import SystemPackage
 /// read-write lock.
 @safe
 struct RobustMutex {
-    private let raw: UnsafeMutablePointer<pthread_mutex_t>
+    let raw: UnsafeMutablePointer<pthread_mutex_t>
     private let name: String
 
     init(_ memory: UnsafeMutableRawPointer, _ name: String) {

@@ -47,7 +47,8 @@ public struct SharedMutex: Sendable {
         SharedMutex(object: try .open(.mutex, in: mapping, at: offset, byteCount: byteCount, until: deadline))
     }
 
-    private var raw: RobustMutex { unsafe RobustMutex(object.body, object.name) }
+    var name: String { object.name }
+    var raw: RobustMutex { unsafe RobustMutex(object.body, object.name) }
 
     /// Locks it, waiting for its holder.
     ///
@@ -81,7 +82,14 @@ public struct SharedMutex: Sendable {
         until deadline: Deadline = .never, repair: (() throws(IPCError) -> Void)? = nil,
         _ body: () throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        if try lock(until: deadline) == .ownerDied {
+        try finish(lock(until: deadline), repair, body)
+    }
+
+    /// Runs `body`, with the lock held, and unlocks it.
+    func finish<Value>(
+        _ acquisition: LockAcquisition, _ repair: (() throws(IPCError) -> Void)?, _ body: () throws(IPCError) -> Value
+    ) throws(IPCError) -> Value {
+        if acquisition == .ownerDied {
             do throws(IPCError) {
                 guard let repair else {
                     throw IPCError(

@@ -45,7 +45,8 @@ public struct SharedSemaphore: Sendable {
         SharedSemaphore(object: try .open(.semaphore, in: mapping, at: offset, byteCount: byteCount, until: deadline))
     }
 
-    private var raw: UnsafeMutablePointer<sem_t> { unsafe object.body.assumingMemoryBound(to: sem_t.self) }
+    var name: String { object.name }
+    var raw: UnsafeMutablePointer<sem_t> { unsafe object.body.assumingMemoryBound(to: sem_t.self) }
 
     /// Takes one, waiting while there is none.
     ///

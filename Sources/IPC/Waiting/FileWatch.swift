@@ -24,10 +24,25 @@ package struct FileWatch: ~Copyable {
     /// - Returns: False if the deadline passed first.
     package func wait(until deadline: Deadline) throws(IPCError) -> Bool {
         guard try Readiness.readable.wait(for: queue.rawValue, until: deadline) else { return false }
+        takeEvents()
+        return true
+    }
+
+    /// The same, suspended meanwhile.
+    nonisolated(nonsending) borrowing func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
+        do throws(IPCError) {
+            try await Reactor.wait(for: .readable, of: queue.rawValue, until: deadline, "watch", "a file")
+        } catch where error.code == .timedOut {
+            return false
+        }
+        takeEvents()
+        return true
+    }
+
+    private func takeEvents() {
         let raw = queue.rawValue
         unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
             while unsafe read(raw, buffer.baseAddress, buffer.count) > 0 {}
         }
-        return true
     }
 }

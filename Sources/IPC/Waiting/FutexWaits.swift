@@ -1,0 +1,193 @@
+import CIPCShims
+import Glibc
+import Synchronization
+
+/// Tasks that wait for words in shared memory, without a thread for each: one thread sleeps on up to 127 words
+/// (`futex_waitv`, Linux 5.16). Where the kernel has no such call, a task looks again and again, less and less often.
+@safe
+final class FutexWaits: @unchecked Sendable {
+    // `@unchecked`: the lock guards all that changes.
+    static let shared = FutexWaits()
+
+    /// One task that waits for one word.
+    @safe
+    private final class Entry {
+        let word: UnsafePointer<Atomic<UInt32>>
+        let expected: UInt32
+        let wait: Reactor.Wait
+        /// Whether it took a wake-up that was for one sleeper only.
+        var isWoken = false
+
+        init(_ word: UnsafePointer<Atomic<UInt32>>, _ expected: UInt32, _ wait: Reactor.Wait) {
+            unsafe self.word = word
+            self.expected = expected
+            self.wait = wait
+        }
+
+        var address: UnsafePointer<UInt32> { unsafe UnsafeRawPointer(word).assumingMemoryBound(to: UInt32.self) }
+        var hasChanged: Bool { unsafe word.pointee.load(ordering: .acquiring) != expected }
+    }
+
+    /// One thread, and those that it sleeps for.
+    @safe
+    private final class Lane {
+        static let capacity = 127
+        /// Changes when the entries do, so that the thread does not sleep on what was.
+        let changes: UnsafeMutablePointer<Atomic<UInt32>>
+        var entries: [Entry] = []
+
+        init() {
+            unsafe changes = .allocate(capacity: 1)
+            unsafe changes.initialize(to: Atomic(0))
+        }
+
+        deinit { unsafe changes.deallocate() }
+
+        func tellOfChange() {
+            unsafe changes.pointee.wrappingAdd(1, ordering: .releasing)
+            unsafe ipc_futex_wake(address, 1)
+        }
+
+        var address: UnsafePointer<UInt32> { unsafe UnsafeRawPointer(changes).assumingMemoryBound(to: UInt32.self) }
+    }
+
+    private let lock = PrivateLock()
+    private var lanes: [Lane] = []
+
+    private static let isSupported: Bool = {
+        unsafe ipc_futex_wait_any([], [], 0) == -1 && errno != ENOSYS
+    }()
+
+    /// Waits while a word has the value `expected`, or until a wake-up.
+    ///
+    /// - Parameter word: In memory that the caller keeps mapped.
+    nonisolated(nonsending) func wait(
+        for word: UnsafePointer<Atomic<UInt32>>, whileEqual expected: UInt32, until deadline: Deadline
+    ) async throws(IPCError) -> Reactor.Outcome {
+        guard Self.isSupported else { return try await unsafe looking(at: word, expected, until: deadline) }
+        var entry: Entry?
+        let outcome = try await Reactor.park(until: deadline) { wait in
+            let new = unsafe Entry(word, expected, wait)
+            entry = new
+            return !new.hasChanged && add(new)
+        }
+        if let entry, remove(entry), !outcome.isReady {
+            // It was woken as well, and does not use it: it is another's.
+            unsafe ipc_futex_wake(entry.address, 1)
+        }
+        return outcome
+    }
+
+    private nonisolated(nonsending) func looking(
+        at word: UnsafePointer<Atomic<UInt32>>, _ expected: UInt32, until deadline: Deadline
+    ) async throws(IPCError) -> Reactor.Outcome {
+        var pause: UInt64 = 100_000
+        while unsafe word.pointee.load(ordering: .acquiring) == expected {
+            if deadline.hasPassed { return .deadlinePassed }
+            let outcome = try await Reactor.park(
+                until: min(deadline, Deadline(nanoseconds: MonotonicClock.now &+ pause))
+            ) { _ in true }
+            if case .cancelled = outcome { return .cancelled }
+            pause = min(2 * pause, 16_000_000)
+        }
+        return .ready
+    }
+
+    /// - Returns: False if there is no thread for it.
+    private func add(_ entry: Entry) -> Bool {
+        lock.withLock {
+            let lane: Lane
+            if let free = lanes.first(where: { $0.entries.count < Lane.capacity }) {
+                lane = free
+            } else {
+                lane = Lane()
+                guard start(lane) else { return false }
+                lanes.append(lane)
+            }
+            lane.entries.append(entry)
+            lane.tellOfChange()
+            return true
+        }
+    }
+
+    /// - Returns: Whether it had been woken.
+    private func remove(_ entry: Entry) -> Bool {
+        lock.withLock {
+            for lane in lanes {
+                guard let index = lane.entries.firstIndex(where: { $0 === entry }) else { continue }
+                lane.entries.remove(at: index)
+                lane.tellOfChange()
+                break
+            }
+            return entry.isWoken
+        }
+    }
+
+    private func start(_ lane: Lane) -> Bool {
+        var every = SignalSet.all.raw
+        var before = sigset_t()
+        unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
+        defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
+        var thread = pthread_t()
+        let argument = unsafe Unmanaged.passRetained(lane)
+        let result = unsafe pthread_create(
+            &thread, nil,
+            { argument in
+                unsafe FutexWaits.shared.run(Unmanaged<Lane>.fromOpaque(argument!).takeRetainedValue())
+                return nil
+            }, argument.toOpaque())
+        if result == 0 { pthread_detach(thread) } else { unsafe argument.release() }
+        return result == 0
+    }
+
+    // On a lane's thread. All lanes but the first end when they have nothing to do.
+
+    private func run(_ lane: Lane) {
+        var sleeping: [Entry] = []
+        while true {
+            var changes: UInt32 = 0
+            let isNeeded = lock.withLock {
+                changes = unsafe lane.changes.pointee.load(ordering: .acquiring)
+                sleeping = lane.entries
+                guard sleeping.isEmpty, lanes.first !== lane else { return true }
+                lanes.removeAll { $0 === lane }
+                return false
+            }
+            guard isNeeded else { return }
+            let woken = sleep(lane, changes, sleeping)
+            // More than one may have been woken at once, and only one is told; the others show by their words.
+            let ready = lock.withLock {
+                if woken > 0 { take(sleeping[woken - 1], in: lane) }
+                // Those that are in the lane still have tasks that wait, and so memory that is mapped.
+                let ready = lane.entries.filter { $0.isWoken || $0.hasChanged }
+                lane.entries.removeAll { entry in ready.contains { $0 === entry } }
+                return ready.map(\.wait)
+            }
+            for wait in ready { wait.resume() }
+        }
+    }
+
+    /// One was woken. If its task has given up already, the wake-up is another's.
+    private func take(_ entry: Entry, in lane: Lane) {
+        if lane.entries.contains(where: { $0 === entry }) {
+            entry.isWoken = true
+        } else {
+            unsafe ipc_futex_wake(entry.address, 1)
+        }
+    }
+
+    /// - Returns: The place of the word that was woken, with 0 for the lane's own; -1 for none.
+    private func sleep(_ lane: Lane, _ changes: UInt32, _ entries: [Entry]) -> Int {
+        var words: [UnsafePointer<UInt32>?] = unsafe [lane.address]
+        var expected = [changes]
+        for entry in entries {
+            unsafe words.append(entry.address)
+            expected.append(entry.expected)
+        }
+        return unsafe Int(ipc_futex_wait_any(words, expected, CInt(words.count)))
+    }
+}
+
+extension Reactor.Outcome {
+    var isReady: Bool { if case .ready = self { true } else { false } }
+}
