@@ -86,7 +86,9 @@ import Testing
         let mutex = try SharedMutex.create(in: mapping, at: 0)
         let thread = try PlainThread { () throws(IPCError) in
             for _ in 0..<2000 {
-                try mutex.withLock { () throws(IPCError) in mapping.store(mapping.load(UInt64.self, at: 1024) + 1, at: 1024) }
+                try mutex.withLock { () throws(IPCError) in
+                    mapping.store(mapping.load(UInt64.self, at: 1024) + 1, at: 1024)
+                }
             }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -93,7 +93,9 @@ extension SharedMutex {
 extension RobustMutex {
     /// The mutex's first word: the holder's thread, and a bit that says that somebody waits, so that an unlock, or the
     /// kernel at the holder's death, wakes one. (The kernel's robust futexes: `FUTEX_WAITERS`.)
-    var word: UnsafePointer<Atomic<UInt32>> { unsafe UnsafeRawPointer(raw).assumingMemoryBound(to: Atomic<UInt32>.self) }
+    var word: UnsafePointer<Atomic<UInt32>> {
+        unsafe UnsafeRawPointer(raw).assumingMemoryBound(to: Atomic<UInt32>.self)
+    }
 
     private static var waiters: UInt32 { 0x8000_0000 }
     private static var ownerDied: UInt32 { 0x4000_0000 }

@@ -32,7 +32,7 @@ package struct FileWatch: ~Copyable {
     nonisolated(nonsending) borrowing func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
         do throws(IPCError) {
             try await Reactor.wait(for: .readable, of: queue.rawValue, until: deadline, "watch", "a file")
-        } catch where error.code == .timedOut {
+        } catch  where error.code == .timedOut {
             return false
         }
         takeEvents()

@@ -57,11 +57,11 @@ public struct Event: Sendable {
 /// One that notifies, and waits for, an ``Event``. One thread at a time may use it.
 public struct EventParticipant: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private let membership: Membership
+    let membership: Membership
     private let spins: Int?
-    private let place: SleepingPlace
+    let place: SleepingPlace
     private let notices: SharedWord
-    private let rounds: SharedWord
+    let rounds: SharedWord
 
     init(_ membership: Membership, _ waiting: Waiting) {
         let memory = membership.memory
@@ -126,14 +126,19 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     ///
     /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no notice was taken.
     public nonisolated(nonsending) func wait(until deadline: Deadline = .never) async throws(IPCError) {
-        let (notices, rounds) = (notices, rounds)
         let round = rounds.published
+        let readiness = readiness(since: round)
         while !tryWait() {
             if rounds.published != round { return }
-            let isReady = try await membership.wait(in: place, until: deadline, "wait") {
-                notices.published > 0 || rounds.published != round
-            }
-            guard isReady else { throw timedOut }
+            guard try await readiness.wait(until: deadline, "wait") else { throw timedOut }
+        }
+    }
+
+    /// A notice that nobody has taken, or another round.
+    func readiness(since round: UInt64) -> ChannelReadiness {
+        let (notices, rounds) = (notices, rounds)
+        return ChannelReadiness(membership: membership, place: place) {
+            notices.published > 0 || rounds.published != round
         }
     }
 

@@ -31,7 +31,7 @@ extension LatestSetter where Value == RawBytes {
 /// One that gets a ``Latest``. One thread at a time may use it.
 public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the value is one thread's at a time by its ownership.
-    private var subscription: Subscription<Value>
+    var subscription: Subscription<Value>
     /// Bytes of the newest value that was taken; the reader keeps a copy of it.
     private var byteCount: Int?
 

@@ -200,9 +200,14 @@ struct LogReader: ~Copyable {
     /// As ``wait(until:spins:)``, suspended meanwhile.
     @usableFromInline
     nonisolated(nonsending) mutating func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
+        try await readiness().wait(until: deadline, "receive")
+    }
+
+    /// The next frame, whatever it is.
+    mutating func readiness() -> ChannelReadiness {
         tell()
         let (memory, position, overwrites) = (memory, position, overwrites)
-        return try await membership.wait(in: readers, until: deadline, "receive") {
+        return ChannelReadiness(membership: membership, place: readers) {
             memory.isCommitted(position) || (overwrites && position < memory.oldestSafe)
         }
     }

@@ -10,7 +10,7 @@ extension LogWriter {
     /// - Returns: False if there was none until the deadline.
     mutating func makeRoom(_ size: UInt64, from start: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
         let end = start &+ size
-        let place = memory.sleepingWriters
+        let (place, room) = (memory.sleepingWriters, room)
         var spins = 0
         var slice = MonotonicClock.now &+ SleepingPlace.slice
         while true {
@@ -30,24 +30,40 @@ extension LogWriter {
                 if memory.carriesWork, try memory.advanceWorkHead() { continue }
             }
             if deadline.hasPassed { return false }
-            place.sleep(until: deadline) { room() >= end }
+            place.sleep(until: deadline) { room.end() >= end }
         }
     }
 
     private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
-        guard room() >= end else { return false }
+        guard room.end() >= end else { return false }
         // What is taken ahead is lost to those who join later.
         let capacity = UInt64(memory.capacity)
-        let wanted = min(room(), end &+ max(capacity / 16, min(4 &* size, capacity / 4)))
+        let wanted = min(room.end(), end &+ max(capacity / 16, min(4 &* size, capacity / 4)))
         // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
         // frontier and then look at the cursors: one of us sees the other.
         memory.frontier.raise(to: wanted)
         if memory.isDurable { try memory.syncControl() }
         // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        limit = min(wanted, room())
+        limit = min(wanted, room.end())
         plainLimit = isPlain ? limit : 0
         return limit >= end
+    }
+
+    /// How far writers may go.
+    private var room: LogRoom { LogRoom(memory: memory, ownSlot: isShared ? Int(slot) : nil) }
+
+    /// Room for a payload of `count` bytes.
+    func readiness(forRoom count: Int) -> ChannelReadiness {
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
+        let (room, start) = (room, isShared ? nil : position)
+        // Readers tell when they have read; a claim that is committed is not told to writers.
+        let isByClaim = isShared && room.endByReaders() > room.end()
+        return ChannelReadiness(
+            membership: membership, place: memory.sleepingWriters, atMost: isByClaim ? Self.claimSlice : .max
+        ) {
+            room.end() >= (start ?? room.memory.tail.published) &+ size
+        }
     }
 
     /// Waits until there is room for a payload of `count` bytes, suspended meanwhile. Another writer may be quicker then.
@@ -57,27 +73,26 @@ extension LogWriter {
     nonisolated(nonsending) mutating func waitForRoom(
         _ count: Int, until deadline: Deadline
     ) async throws(IPCError) -> Bool {
-        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
-        func end() -> UInt64 { (isShared ? memory.tail.published : position) &+ size }
-        // Readers tell when they have read; a claim that is committed is not told to writers.
-        let isByReaders = roomByReaders() < end()
-        return try await membership.wait(
-            in: memory.sleepingWriters, until: deadline, atMost: isByReaders ? .max : Self.claimSlice, "publish"
-        ) {
-            room() >= end()
-        }
+        try await readiness(forRoom: count).wait(until: deadline, "publish")
     }
 
     /// How long a writer sleeps at most, in nanoseconds, for another's claim to be committed.
     private static var claimSlice: UInt64 { 5_000_000 }
+}
 
-    /// How far writers may go: the log's size beyond the slowest reader, and beyond the oldest claim under way.
-    private func room() -> UInt64 {
+/// How far the writers of a log may go.
+struct LogRoom {
+    let memory: ChannelMemory
+    /// The writer's, if there may be others.
+    let ownSlot: Int?
+
+    /// The log's size beyond the slowest reader, and beyond the oldest claim under way.
+    func end() -> UInt64 {
         let capacity = UInt64(memory.capacity)
-        var lowest = roomByReaders() &- capacity
-        if isShared {
-            let tail = tail.published
-            for other in 0..<memory.usedWriters where other != Int(slot) {
+        var lowest = endByReaders() &- capacity
+        if let ownSlot {
+            let tail = memory.tail.published
+            for other in 0..<memory.usedWriters where other != ownSlot {
                 let intent = memory.writer(other, LogLayout.WriterSlot.intentPosition).ordered
                 // An attempt that lost holds nobody back: its place is another's, and committed, or long overwritten.
                 guard intent < lowest, intent < tail, tail - intent <= capacity, !memory.isCommitted(intent) else {
@@ -90,7 +105,7 @@ extension LogWriter {
     }
 
     /// The log's size beyond the slowest reader.
-    private func roomByReaders() -> UInt64 {
+    func endByReaders() -> UInt64 {
         let capacity = UInt64(memory.capacity)
         var lowest = UInt64.max - capacity
         if memory.carriesWork {

@@ -37,7 +37,7 @@ struct WorkTaker: ~Copyable {
         var count = 0
         while true {
             if let work = try tryTake() { return work }
-            let hasNews = newsCheck
+            let hasNews = readiness.check
             while !hasNews() {
                 count += 1
                 guard count % 64 == 0 else {
@@ -69,17 +69,16 @@ struct WorkTaker: ~Copyable {
         while true {
             if let work = try tryTake() { return work }
             // Others may be quicker each time.
-            guard
-                try await membership.wait(
-                    in: membership.memory.sleepingReaders, until: deadline, "take work", unless: newsCheck)
-            else { return try tryTake() }
+            guard try await readiness.wait(until: deadline, "take work") else { return try tryTake() }
         }
     }
 
     /// Whether there may be work since the last look.
-    private var newsCheck: () -> Bool {
+    var readiness: ChannelReadiness {
         let (memory, position, returns, head, returnCount) = (membership.memory, position, returns, head, returnCount)
-        return { memory.isCommitted(position) || returnCount.published != returns || head.published > position }
+        return ChannelReadiness(membership: membership, place: memory.sleepingReaders) {
+            memory.isCommitted(position) || returnCount.published != returns || head.published > position
+        }
     }
 
     /// Takes the first that nobody has; nil if there is none.

@@ -94,14 +94,21 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
 
     /// The same, suspended meanwhile.
     fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
-        let (memory, word) = (membership.memory, word)
-        let place = try memory.sleepingCaller(UInt32(membership.slot))
-        let isSettled = try await membership.wait(in: place, until: deadline, "call") {
-            !Self.isUnderWay(Work.State(word: word.published))
-        }
+        let isSettled = try await readiness().wait(until: deadline, "call")
         let state = Work.State(word: word.published)
         guard isSettled else { throw timedOut(state) }
         return state
+    }
+
+    /// The outcome.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/corrupted``.
+    public func readiness() throws(IPCError) -> ChannelReadiness {
+        let word = word
+        let place = try membership.memory.sleepingCaller(UInt32(membership.slot))
+        return ChannelReadiness(membership: membership, place: place) {
+            !Self.isUnderWay(Work.State(word: word.published))
+        }
     }
 
     private borrowing func recoverIfDead(_ server: Int) throws(IPCError) {

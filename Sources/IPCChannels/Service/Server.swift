@@ -4,7 +4,7 @@ import Synchronization
 /// One server of a ``Service``. One thread at a time may use it; its calls may be answered on any.
 public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private var taker: WorkTaker
+    var taker: WorkTaker
 
     init(_ membership: Membership, _ waiting: Waiting) { taker = WorkTaker(membership, waiting) }
 

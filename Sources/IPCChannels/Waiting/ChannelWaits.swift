@@ -26,6 +26,8 @@ final class ChannelWaits: @unchecked Sendable {
         /// How often somebody had joined its channel when it was last looked at who takes part.
         var joins: UInt32?
         var outlook = Outlook()
+        /// Its bell will be rung whatever happens.
+        var isAboutToRing = false
     }
 
     private struct BellKey: Hashable {
@@ -102,6 +104,20 @@ final class ChannelWaits: @unchecked Sendable {
     /// Ends all waits of a participant: they look again.
     func resume(_ token: UInt32) {
         for wait in lock.withLock({ sleepers[token]?.waits ?? [] }) { wait.resume() }
+    }
+
+    /// Rings a bell in a while, for one who has to look up.
+    func ring(_ bell: Bell, _ token: UInt32, after nanoseconds: UInt64) {
+        let isFirst = lock.withLock {
+            defer { sleepers[token]?.isAboutToRing = true }
+            return sleepers[token]?.isAboutToRing == false
+        }
+        guard isFirst else { return }
+        Task {
+            _ = try? await Reactor.park(until: Deadline(nanoseconds: MonotonicClock.now &+ nanoseconds)) { _ in true }
+            lock.withLock { sleepers[token]?.isAboutToRing = false }
+            bell.ring(token)
+        }
     }
 
     func resumeAll() {

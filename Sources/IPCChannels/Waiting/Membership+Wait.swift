@@ -44,6 +44,25 @@ extension Membership {
         return true
     }
 
+    /// Asks to have a bell of the program rung once, when there is something.
+    ///
+    /// - Returns: False if there is something already.
+    func arm(
+        _ bell: Bell, in place: SleepingPlace, atMost slice: UInt64, unless isReady: () -> Bool
+    ) throws(IPCError) -> Bool {
+        while true {
+            let joins = memory.joins.relaxed
+            let outlook = try ChannelWaits.shared.prepare(self, bell, joins: joins)
+            var longest = SleepingPlace.isRegistered ? slice : min(slice, SleepingPlace.sliceWithoutFence)
+            if outlook.hasStrangers || outlook.hasDeath { longest = min(longest, try seeToTheDead(outlook)) }
+            leaveWord(of: bell, in: place)
+            if isReady() { return false }
+            guard memory.joins.relaxed == joins else { continue }
+            if longest != .max { ChannelWaits.shared.ring(bell, token, after: longest) }
+            return true
+        }
+    }
+
     /// Asks to be woken by a bell. What follows is a last look.
     func leaveWord(of bell: Bell, in place: SleepingPlace) {
         memory.bell(role, slot).ordered = bell.word(token)

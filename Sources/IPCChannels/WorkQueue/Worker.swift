@@ -3,7 +3,7 @@ public import IPC
 /// One worker of a ``WorkQueue``. One thread at a time may use it; its jobs may be finished on any.
 public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private var taker: WorkTaker
+    var taker: WorkTaker
     private let queue: WorkQueue<Message>
 
     init(_ membership: Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {

@@ -1,0 +1,116 @@
+public import IPC
+public import SystemPackage
+
+/// The readiness of channels as a plain descriptor, for an event loop that is not ours: SwiftNIO, Dispatch, libuv, `poll`.
+///
+/// ```swift
+/// let bell = try ChannelBell()
+/// var quotes = try Topic<UInt64>.create("market/quotes").subscribe()
+/// func whenReadable() throws {      // called by the loop when `bell.descriptor` is readable, and once at first
+///     bell.clear()
+///     repeat {
+///         while let quote = try quotes.tryReceive() { print(quote) }
+///     } while try !quotes.readiness().arm(bell)
+/// }
+/// ```
+///
+/// One bell serves any number of channels of its root. It is a FIFO in the root; it goes with the last reference to it and
+/// the last participant that was armed with it. Safe from any thread.
+public final class ChannelBell: Sendable {
+    let bell: Bell
+    let root: ChannelRoot
+
+    /// Makes a bell.
+    ///
+    /// - Parameter root: Where the channels are.
+    public init(in root: ChannelRoot = .current) throws(IPCError) {
+        bell = try Bell(in: root, nil)
+        self.root = root
+    }
+
+    /// Readable once a participant that was armed has something to do. Lent: not to be closed, nor read by others if
+    /// ``clear()`` is used.
+    public var descriptor: FileDescriptor { bell.descriptor }
+
+    /// Takes what made it readable.
+    public func clear() { _ = bell.takeRings() }
+}
+
+/// What a participant of a channel waits for at this moment: a message, a job, a call, a reply, a notice, room.
+///
+/// It is taken anew after each receive: it is about the place where the participant was.
+public struct ChannelReadiness {
+    let membership: Membership
+    let place: SleepingPlace
+    /// How long to sleep at most, in nanoseconds, where it may change untold.
+    let slice: UInt64
+    let check: () -> Bool
+
+    init(
+        membership: Membership, place: SleepingPlace, atMost slice: UInt64 = .max, check: @escaping () -> Bool
+    ) {
+        self.membership = membership
+        self.place = place
+        self.slice = slice
+        self.check = check
+    }
+
+    /// Whether there is something, so that a call that does not wait would probably succeed.
+    public var isReady: Bool { check() }
+
+    /// Waits until there is something, suspended meanwhile.
+    ///
+    /// - Returns: False if the deadline passed first.
+    nonisolated(nonsending) func wait(
+        until deadline: Deadline, _ operation: String
+    ) async throws(IPCError) -> Bool {
+        try await membership.wait(in: place, until: deadline, atMost: slice, operation, unless: check)
+    }
+
+    /// Asks to ring `bell` once, when there is something.
+    ///
+    /// - Returns: False if there is something already, and the bell will not ring: take it first.
+    /// - Throws: ``IPC/IPCError/Code/invalidArgument`` if the bell is of another root.
+    public func arm(_ bell: ChannelBell) throws(IPCError) -> Bool {
+        guard bell.root == membership.memory.bellRoot else {
+            throw IPCError(
+                .invalidArgument, "arm", membership.memory.name.description,
+                advice: "the bell is in \(bell.root.path), and the channel is not; make one in the channel's root")
+        }
+        return try membership.arm(bell.bell, in: place, atMost: slice, unless: check)
+    }
+}
+
+/// A participant that waits for something: for ``WaitSet``, and for event loops that are not ours.
+public protocol ChannelSource: ~Copyable {
+    /// What it waits for at this moment.
+    mutating func readiness() -> ChannelReadiness
+}
+
+extension Subscription: ChannelSource {
+    public mutating func readiness() -> ChannelReadiness { reader.readiness() }
+}
+
+extension LatestGetter: ChannelSource {
+    public mutating func readiness() -> ChannelReadiness { subscription.readiness() }
+}
+
+extension Worker: ChannelSource {
+    public mutating func readiness() -> ChannelReadiness { taker.readiness }
+}
+
+extension Server: ChannelSource {
+    public mutating func readiness() -> ChannelReadiness { taker.readiness }
+}
+
+extension EventParticipant: ChannelSource {
+    /// A notice that nobody has taken, or the next ``notifyAll()``.
+    public mutating func readiness() -> ChannelReadiness {
+        readiness(since: rounds.published)
+    }
+}
+
+extension Publisher {
+    /// Room for a message of so many bytes.
+    public mutating func readiness(forRoom byteCount: Int) -> ChannelReadiness { writer.readiness(forRoom: byteCount) }
+}
