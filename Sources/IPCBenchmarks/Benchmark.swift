@@ -76,9 +76,9 @@ public struct Benchmark {
     }
 
     /// The two implementations of a round, in an order that changes.
-    private mutating func implementations(_ hasTwin: Bool) -> [Implementation] {
-        guard hasTwin else { return [.swift] }
-        return Bool.random(using: &generator) ? [.swift, .c] : [.c, .swift]
+    private mutating func implementations(_ twin: Implementation?) -> [Implementation] {
+        guard let twin else { return [.swift] }
+        return Bool.random(using: &generator) ? [.swift, twin] : [twin, .swift]
     }
 
     /// How many messages a round takes: found by doubling until a trial is long enough to judge. Two at least, since the
@@ -101,28 +101,30 @@ public struct Benchmark {
     ) throws(IPCError) -> BaselineRatio {
         let limit = Worker.sampleCapacity / options.rounds
         let count = try roundCount(limit: limit) { (count) throws(IPCError) in
-            try pair.ping(count, isC: false).reduce(0, +)
+            try pair.ping(count, Implementation.swift).reduce(0, +)
         }
-        let hasTwin = options.hasBaseline && mechanism.hasTwin
-        if hasTwin { _ = try pair.ping(count, isC: true) }  // both warm
+        let twin = options.twin(of: mechanism)
+        if let twin { _ = try pair.ping(count, twin) }  // both warm
         var samples: [Implementation: [UInt64]] = [:]
         var ratios: [Double] = []
         // What is polled is held to the bare line as well, in turn, since the line's own time changes by the minute.
         let hasLine =
-            options.hasBaseline && mechanism.isPolled && options.placement == .crossCore
+            options.comparison == .c && mechanism.isPolled && options.placement == .crossCore
             && (size <= 64 || mechanism == .topicZeroCopy)
         var line: [UInt64] = []
         var lineRatios: [Double] = []
         for _ in 0..<options.rounds {
             var medians: [Implementation: UInt64] = [:]
             if hasLine { line += try pair.linePing(count) }
-            for implementation in implementations(hasTwin) {
-                let round = try pair.ping(count, isC: implementation == .c)
+            for implementation in implementations(twin) {
+                let round = try pair.ping(count, implementation)
                 samples[implementation, default: []] += round
                 medians[implementation] = round.sorted()[round.count / 2]
             }
             guard let swift = medians[.swift] else { continue }
-            if let c = medians[.c] { ratios.append(Double(swift) / Double(max(c, 1))) }
+            if let twin, let other = medians[twin] {
+                ratios.append(options.ratio(Double(swift), Double(max(other, 1))))
+            }
             if hasLine { lineRatios.append(Double(swift) / Double(line.suffix(count).sorted()[count / 2])) }
         }
         append(.latency, mechanism, size, samples)
@@ -139,15 +141,15 @@ public struct Benchmark {
         _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int
     ) throws(IPCError) -> Double? {
         let count = try roundCount(limit: 1 << 24) { (count) throws(IPCError) in
-            try pair.stream(count, isC: false).elapsed
+            try pair.stream(count, Implementation.swift).elapsed
         }
-        let hasTwin = options.hasBaseline && mechanism.hasTwin
-        if hasTwin { _ = try pair.stream(count, isC: true) }
+        let twin = options.twin(of: mechanism)
+        if let twin { _ = try pair.stream(count, twin) }
         var totals: [Implementation: (elapsed: UInt64, received: UInt64)] = [:]
         var rates: [Implementation: [Double]] = [:]
         for _ in 0..<options.rounds {
-            for implementation in implementations(hasTwin) {
-                let (elapsed, received) = try pair.stream(count, isC: implementation == .c)
+            for implementation in implementations(twin) {
+                let (elapsed, received) = try pair.stream(count, implementation)
                 // The first message starts the clock.
                 let counted = received > 0 ? received - 1 : 0
                 totals[implementation, default: (0, 0)].elapsed += elapsed
@@ -165,8 +167,8 @@ public struct Benchmark {
         }
         // A sleeping mechanism has two speeds, by who happens to sleep: the upper quartiles compare the same one.
         func upperQuartile(_ rates: [Double]) -> Double { rates.sorted()[rates.count * 3 / 4] }
-        guard let swift = rates[.swift], let c = rates[.c] else { return nil }
-        return upperQuartile(swift) / upperQuartile(c)
+        guard let swift = rates[.swift], let twin, let other = rates[twin] else { return nil }
+        return options.ratio(upperQuartile(swift), upperQuartile(other))
     }
 
     private mutating func measurePaced(
@@ -175,9 +177,9 @@ public struct Benchmark {
         let interval = UInt64(1_000_000_000 / rate)
         let wanted = options.count ?? Int(options.duration * 4 * Double(rate))
         let count = max(1, min(Worker.sampleCapacity, wanted))
-        _ = try pair.paced(max(1, count / 10), interval: interval, isC: false)  // warm
-        for implementation in implementations(options.hasBaseline && mechanism.hasTwin) {
-            let (ages, time) = try pair.paced(count, interval: interval, isC: implementation == .c)
+        _ = try pair.paced(max(1, count / 10), interval: interval, Implementation.swift)  // warm
+        for implementation in implementations(options.twin(of: mechanism)) {
+            let (ages, time) = try pair.paced(count, interval: interval, implementation)
             guard !ages.isEmpty else { continue }
             append(.latency, mechanism, size, [implementation: ages], rate: rate, Double(time) / Double(ages.count))
         }

@@ -9,8 +9,8 @@ public struct BenchmarkOptions: Sendable {
     public var count: Int?
     /// Messages per second for one-way latency, instead of round trips.
     public var rate: Int?
-    /// Run the C twin beside each.
-    public var hasBaseline = false
+    /// What to run beside each: its twin in C, or its asynchronous calls.
+    public var comparison: Implementation?
     /// Decides the order of mechanisms and of the two implementations; nil for the order of the table.
     public var seed: UInt64?
 
@@ -18,7 +18,19 @@ public struct BenchmarkOptions: Sendable {
 
     /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike. A ratio needs more, since
     /// it compares quantiles of them.
-    var rounds: Int { hasBaseline ? 31 : 5 }
+    var rounds: Int { comparison == nil ? 5 : 31 }
+
+    /// What is run beside a mechanism.
+    func twin(of mechanism: Mechanism) -> Implementation? {
+        switch comparison {
+        case .c where mechanism.hasTwin: .c
+        case .async where mechanism.hasAsync: .async
+        default: nil
+        }
+    }
+
+    /// What is asked: the blocking call in Swift to the same in C, or the asynchronous call to the blocking one.
+    func ratio(_ swift: Double, _ other: Double) -> Double { comparison == .c ? swift / other : other / swift }
 }
 
 /// A small generator of reproducible numbers (SplitMix64, Steele and others 2014).

@@ -7,7 +7,7 @@ enum Loops {
         .corrupted, "bench", "payload", advice: "a message is not what was sent; please report this")
 
     @inline(__always)
-    private static func checked(_ index: UInt64?) throws(IPCError) -> UInt64 {
+    static func checked(_ index: UInt64?) throws(IPCError) -> UInt64 {
         guard let index, index != .max else { throw corrupted }
         return index
     }

@@ -156,6 +156,8 @@ extension Mechanism {
     }
 
     /// Whether the same is there in C.
+    /// Whether it can be waited for without a thread. Where both sides poll, there is nothing to wait for.
+    public var hasAsync: Bool { ![.shmSpin, .mappedFile].contains(self) }
     public var hasTwin: Bool { !isChannel || [.topic, .topicShared, .topicWake].contains(self) }
 
     /// Whether all that is sent is received, and read: else a rate would mean nothing.

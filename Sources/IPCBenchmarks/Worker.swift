@@ -73,11 +73,15 @@ private struct Session: LinkBody, ~Copyable {
                 // The samples come first in the results; the two lines lie behind them.
                 let lines = unsafe results.pointer(at: Worker.sampleCapacity * 8, byteCount: Int(CB_LINE_BYTES) + 256)
                 unsafe cb_line_ping(lines, command.action == .linePing ? 1 : 0, command.count, samples(0))
-            } else if command.isC {
+            } else if command.implementation == .c {
                 try unsafe runC(command, &c, &reply)
             } else {
                 link.progress = unsafe LinkProgress(sent: c.sent, received: c.received)
-                try runSwift(command, &link, &reply)
+                if command.implementation == .async {
+                    try runAsync(command, &link, &reply)
+                } else {
+                    try runSwift(command, &link, &reply)
+                }
                 unsafe (c.sent, c.received) = (link.progress.sent, link.progress.received)
             }
             if [.produce, .producePaced].contains(command.action) { try link.endStream() }
@@ -115,6 +119,41 @@ private struct Session: LinkBody, ~Copyable {
         }
     }
 
+    /// The same by asynchronous calls, on the thread of an event loop. This one waits for it.
+    private borrowing func runAsync<L: Link & ~Copyable>(
+        _ command: WorkerCommand, _ link: inout L, _ reply: inout WorkerReply
+    ) throws(IPCError) {
+        let count = command.count
+        let (isLossy, polls) = (mechanism.isLossy, mechanism.isPolled)
+        let samples = unsafe Lent(samples(min(count, UInt64(Worker.sampleCapacity))))
+        let base = [.eventfd, .event].contains(mechanism) ? link.progress.received : 0
+        let outcome = unsafe try withUnsafeMutablePointer(to: &link) { (pointer) throws(IPCError) in
+            let link = unsafe Lent(pointer)
+            return try EventLoop.running(polls: polls) { () async throws(IPCError) -> AsyncOutcome in
+                switch command.action {
+                case .ping: unsafe try await Loops.ping(&link.pointer.pointee, count, samples.pointer)
+                case .echo: unsafe try await Loops.echo(&link.pointer.pointee, count)
+                case .produce: unsafe try await Loops.produce(&link.pointer.pointee, count)
+                case .producePaced:
+                    unsafe try await Loops.produce(
+                        &link.pointer.pointee, count, start: command.start, interval: command.interval)
+                case .consume:
+                    let (elapsed, received) = unsafe try await Loops.consume(
+                        &link.pointer.pointee, count, isLossy: isLossy)
+                    return AsyncOutcome(elapsed: elapsed, received: received)
+                case .consumePaced:
+                    let received = unsafe try await Loops.consumePaced(
+                        &link.pointer.pointee, count, isLossy: isLossy, start: command.start,
+                        interval: command.interval, base: base, samples.pointer)
+                    return AsyncOutcome(received: received)
+                case .attach, .linePing, .lineEcho: break
+                }
+                return AsyncOutcome()
+            }
+        }
+        (reply.elapsed, reply.received) = (outcome.elapsed, outcome.received)
+    }
+
     private borrowing func runC(_ command: WorkerCommand, _ c: inout cb_link, _ reply: inout WorkerReply)
         throws(IPCError)
     {
@@ -142,4 +181,47 @@ private struct Session: LinkBody, ~Copyable {
         unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
+}
+
+private struct AsyncOutcome: Sendable {
+    var elapsed: UInt64 = 0
+    var received: UInt64 = 0
+}
+
+/// Memory of a thread that waits, lent to a task.
+@safe
+private struct Lent<Value: ~Copyable>: @unchecked Sendable {
+    // `@unchecked`: the lender does nothing until the task has ended.
+    let pointer: UnsafeMutablePointer<Value>
+    init(_ pointer: UnsafeMutablePointer<Value>) { unsafe self.pointer = pointer }
+}
+
+extension EventLoop {
+    private static let shared = Result { () throws(IPCError) in try EventLoop() }
+
+    /// Runs a task while this thread waits for it: on an event loop, or, if it never sleeps, on a thread of Swift's pool,
+    /// where calls that do not suspend cost less.
+    fileprivate static func running<Value: Sendable>(
+        polls: Bool, _ body: @escaping @Sendable () async throws(IPCError) -> Value
+    ) throws(IPCError) -> Value {
+        let done = Shared(try EventCounter())
+        let outcome = Outcome<Value>()
+        let operation = { @Sendable in
+            do throws(IPCError) { outcome.result = .success(try await body()) } catch {
+                outcome.result = .failure(error)
+            }
+            try? done.value.add()
+        }
+        // Not a preference for nothing, which costs as much as one.
+        if polls {
+            Task(operation: operation)
+        } else {
+            Task(executorPreference: try shared.get(), operation: operation)
+        }
+        _ = try done.value.take()
+        return try outcome.result!.get()
+    }
+
+    /// Written by the task, and read once it has ended.
+    private final class Outcome<Value>: @unchecked Sendable { var result: Result<Value, IPCError>? }
 }

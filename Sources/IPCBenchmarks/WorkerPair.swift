@@ -47,28 +47,33 @@ struct WorkerPair: ~Copyable {
     }
 
     /// Round trips; returns their times in nanoseconds.
-    func ping(_ count: Int, isC: Bool) throws(IPCError) -> [UInt64] {
-        try run(WorkerCommand(action: .ping, isC: isC, count: UInt64(count)), .echo)
+    func ping(_ count: Int, _ implementation: Implementation) throws(IPCError) -> [UInt64] {
+        try run(WorkerCommand(action: .ping, implementation: implementation, count: UInt64(count)), .echo)
         return samples(count)
     }
 
     /// Round trips of a bare cache line, without any mechanism.
     func linePing(_ count: Int) throws(IPCError) -> [UInt64] {
-        try run(WorkerCommand(action: .linePing, isC: true, count: UInt64(count)), .lineEcho)
+        try run(WorkerCommand(action: .linePing, implementation: .c, count: UInt64(count)), .lineEcho)
         return samples(count)
     }
 
     /// One way as fast as possible; returns the time between the first and the last message, and how many came.
-    func stream(_ count: Int, isC: Bool) throws(IPCError) -> (elapsed: UInt64, received: UInt64) {
-        let (_, reply) = try run(WorkerCommand(action: .produce, isC: isC, count: UInt64(count)), .consume)
+    func stream(_ count: Int, _ implementation: Implementation) throws(IPCError) -> (elapsed: UInt64, received: UInt64)
+    {
+        let (_, reply) = try run(
+            WorkerCommand(action: .produce, implementation: implementation, count: UInt64(count)), .consume)
         return (reply.elapsed, reply.received)
     }
 
     /// One way at a fixed rate; returns each message's age on arrival, and processor time of both sides in all.
-    func paced(_ count: Int, interval: UInt64, isC: Bool) throws(IPCError) -> (ages: [UInt64], processorTime: UInt64) {
+    func paced(_ count: Int, interval: UInt64, _ implementation: Implementation) throws(IPCError) -> (
+        ages: [UInt64], processorTime: UInt64
+    ) {
         let (sender, receiver) = try run(
             WorkerCommand(
-                action: .producePaced, isC: isC, count: UInt64(count), start: MonotonicClock.now + 5_000_000,
+                action: .producePaced, implementation: implementation, count: UInt64(count),
+                start: MonotonicClock.now + 5_000_000,
                 interval: interval), .consumePaced)
         return (samples(Int(receiver.received)), sender.processorTime + receiver.processorTime)
     }

@@ -2,9 +2,11 @@ import IPC
 import SystemPackage
 
 /// Which code does the sending and receiving.
-public enum Implementation: String, Sendable, CaseIterable {
+public enum Implementation: String, Sendable, CaseIterable, BitwiseCopyable {
     case swift
     case c
+    /// The asynchronous calls of Swift, on an event loop.
+    case async = "swift-async"
 }
 
 /// What the coordinator tells a worker: a fixed record, in one packet.
@@ -14,7 +16,7 @@ struct WorkerCommand: BitwiseCopyable {
     }
     var action: Action
     var mechanism: UInt8 = 0
-    var isC = false
+    var implementation = Implementation.swift
     var size: UInt64 = 0
     var count: UInt64 = 0
     var start: UInt64 = 0

@@ -17,6 +17,7 @@ struct BenchCommand: ParsableCommand {
               ipc bench                                   the whole comparison, in about a minute
               ipc bench --mechanism pipe --mechanism unix-stream --size 64 --size 1048576
               ipc bench --baseline                        each beside the same loop in C
+              ipc bench --api async                       the asynchronous calls beside the blocking ones
               ipc bench --rate 10000 --mechanism shm-futex --duration 2
               ipc bench --scaling                         a topic with 1 to 32 writers, and 1 to 32 readers
               ipc bench --report report.html              the same as a page with charts
@@ -26,6 +27,10 @@ struct BenchCommand: ParsableCommand {
             64 bad arguments; 130 stopped by Ctrl-C (the figures from before are printed).
             """
     )
+
+    enum API: String, CaseIterable, ExpressibleByArgument {
+        case blocking, async
+    }
 
     enum Format: String, CaseIterable, ExpressibleByArgument {
         case table, json, csv
@@ -52,6 +57,9 @@ struct BenchCommand: ParsableCommand {
 
     @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
     var baseline = false
+
+    @Option(name: .long, help: "Which calls to measure; with async, each beside the blocking one, in turn.")
+    var api: API = .blocking
 
     @Flag(name: .long, help: "Measure topics with more and more readers, writers, bytes of log, and channels instead.")
     var scaling = false
@@ -80,6 +88,9 @@ struct BenchCommand: ParsableCommand {
             throw ValidationError(
                 "--placement cross-core: this process may use one processor only; choose same-core or free.")
         }
+        if api == .async, baseline {
+            throw ValidationError("--baseline compares blocking calls; leave out --api async.")
+        }
         if let report, report.isEmpty { throw ValidationError("--report needs the name of a file.") }
     }
 
@@ -96,7 +107,7 @@ struct BenchCommand: ParsableCommand {
         options.count = count
         options.duration = duration
         options.rate = rate
-        options.hasBaseline = baseline
+        options.comparison = api == .async ? .async : baseline ? .c : nil
         options.seed = seed
 
         let progress = ProgressLine()

@@ -14,6 +14,17 @@ extension PipeReader {
         }
     }
 
+    /// Fills the buffer, suspended for bytes as often as needed.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``. ``IPCError/transferred`` says how many bytes came before.
+    public nonisolated(nonsending) borrowing func readExactly(
+        into buffer: inout MutableRawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        try await Reactor.fill(&buffer, from: end.rawValue, until: deadline, end.name) { (rest) throws(IPCError) in
+            try tryRead(into: &rest)
+        }
+    }
+
     /// Reads until the end, for convenience: allocates.
     ///
     /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.

@@ -117,25 +117,32 @@ public struct DatagramSocket: ~Copyable, Sendable {
     public borrowing func send(_ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never)
         throws(IPCError)
     {
+        let sent: Void? = try waiting(
+            for: .writable, of: handle.rawValue, until: deadline
+        ) { () throws(IPCError) in
+            if try trySend(bytes, to: endpoint) { return () }
+            // A full *receiver* does not make this socket unready, so readiness alone would spin.
+            if endpoint.isUnix, !deadline.hasPassed { usleep(200) }
+            return nil
+        }
+        guard sent != nil else { throw .timedOut("send", "\(endpoint)") }
+    }
+
+    /// Sends a message to an address if there is room; false if not.
+    public borrowing func trySend(_ bytes: RawSpan, to endpoint: Endpoint) throws(IPCError) -> Bool {
         let address = try RawSocketAddress(endpoint)
         let raw = handle.rawValue
         let flags = IPC_MSG_NOSIGNAL | IPC_MSG_DONTWAIT
-        let sent: Void? = try waiting(for: .writable, of: raw, until: deadline) { () throws(IPCError) in
-            let result = unsafe bytes.withUnsafeBytes { buffer in
-                retryingInterrupts {
-                    unsafe address.withPointer { unsafe sendto(raw, buffer.baseAddress, buffer.count, flags, $0, $1) }
-                }
-            }
-            switch result {
-            case .success: return ()
-            case .failure(.resourceTemporarilyUnavailable):
-                // A full *receiver* does not make this socket unready, so readiness alone would spin.
-                if address.family == AF_UNIX, !deadline.hasPassed { usleep(200) }
-                return nil
-            case .failure(let errno): throw handle.sendError(errno, bytes.byteCount)
+        let result = unsafe bytes.withUnsafeBytes { buffer in
+            retryingInterrupts {
+                unsafe address.withPointer { unsafe sendto(raw, buffer.baseAddress, buffer.count, flags, $0, $1) }
             }
         }
-        guard sent != nil else { throw .timedOut("send", "\(endpoint)") }
+        switch result {
+        case .success: return true
+        case .failure(.resourceTemporarilyUnavailable): return false
+        case .failure(let errno): throw handle.sendError(errno, bytes.byteCount)
+        }
     }
 
     /// Receives a message into `buffer`, without asking who sent it. The C function is `recv`.

@@ -19,6 +19,13 @@ public enum Endpoint: Hashable, Sendable {
     /// The longest path of a Unix socket, in bytes: `sun_path` less its final zero.
     public static let maximumPathBytes = 107
 
+    var isUnix: Bool {
+        switch self {
+        case .unix, .unixAbstract: true
+        case .tcp, .udp: false
+        }
+    }
+
     /// Parses a URL.
     ///
     /// - Throws: ``IPCError/Code/invalidName`` that says which part is wrong.

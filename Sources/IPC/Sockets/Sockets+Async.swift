@@ -34,6 +34,18 @@ extension StreamSocket {
         }
     }
 
+    /// Fills the buffer, suspended for bytes as often as needed.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``. ``IPCError/transferred`` says how many bytes came before.
+    public nonisolated(nonsending) borrowing func readExactly(
+        into buffer: inout MutableRawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        try await Reactor.fill(&buffer, from: handle.rawValue, until: deadline, handle.name) {
+            (rest) throws(IPCError) in
+            try tryRead(into: &rest)
+        }
+    }
+
     /// Writes all of `bytes`, suspended for room as often as needed.
     ///
     /// - Throws: ``IPCError/Code/brokenPipe`` if the peer has gone; ``IPCError/Code/timedOut`` or
@@ -168,6 +180,34 @@ extension DatagramSocket {
     ) async throws(IPCError) {
         while try !trySend(bytes) {
             try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+        }
+    }
+
+    /// Sends a message to `endpoint`, suspended for room.
+    public nonisolated(nonsending) borrowing func send(
+        _ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !trySend(bytes, to: endpoint) {
+            if endpoint.isUnix, !deadline.hasPassed {
+                // A full *receiver* does not make this socket unready, so readiness alone would spin.
+                let pause = Deadline.after(.microseconds(200))
+                if case .cancelled = try await Reactor.park(until: min(deadline, pause), { _ in true }) {
+                    throw .cancelled("send", "\(endpoint)")
+                }
+            }
+            try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+        }
+    }
+
+    /// Receives a message, suspended until there is one, without asking who sent it.
+    ///
+    /// - Returns: Its length.
+    public nonisolated(nonsending) borrowing func receiveBytes(
+        into buffer: inout MutableRawSpan, until deadline: Deadline = .never
+    ) async throws(IPCError) -> Int {
+        while true {
+            if let count = try tryReceiveBytes(into: &buffer) { return count }
+            try await Reactor.wait(for: .readable, of: handle.rawValue, until: deadline, "receive", handle.name)
         }
     }
 

@@ -9,6 +9,7 @@
 /// Swift's pool that runs the task. Here it is one thread. A task that computes for long, or blocks, holds up all others of
 /// its loop. The thread has the affinity of the one that makes it, and all signals blocked.
 public final class EventLoop: TaskExecutor {
+    // No executor for actors: a task of one is resumed by way of Swift's pool, whatever the actor runs on.
     private let reactor = Reactor()
 
     /// Starts the thread. It ends when the last reference to the loop is gone.

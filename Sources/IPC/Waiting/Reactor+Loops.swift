@@ -20,6 +20,33 @@ extension Reactor {
         }
     }
 
+    /// Fills `buffer` by repeated calls that never block, suspended in between.
+    ///
+    /// - Parameter tryRead: Returns how many bytes came, 0 at the end of the stream; nil if there are none now.
+    static nonisolated(nonsending) func fill(
+        _ buffer: inout MutableRawSpan, from descriptor: CInt, until deadline: Deadline, _ resource: String,
+        _ tryRead: (inout MutableRawSpan) throws(IPCError) -> Int?
+    ) async throws(IPCError) {
+        let total = buffer.byteCount
+        var filled = 0
+        while filled < total {
+            do throws(IPCError) {
+                var rest = buffer._mutatingExtracting(droppingFirst: filled)
+                guard let count = try tryRead(&rest) else {
+                    try await wait(for: .readable, of: descriptor, until: deadline, "read", resource)
+                    continue
+                }
+                guard count > 0 else {
+                    throw IPCError(
+                        .endOfFile, "read", resource, advice: "the other side closed after \(filled) of \(total) bytes")
+                }
+                filled += count
+            } catch {
+                throw error.after(transferring: filled)
+            }
+        }
+    }
+
     /// Runs `attempt`, which never blocks, until it succeeds, suspended in between.
     ///
     /// - Parameter attempt: Returns nil if it would have to block.

@@ -133,18 +133,19 @@ package final class Reactor: @unchecked Sendable {
         return try await reactor.suspend(Wait(reactor, -1, [], deadline), begin)
     }
 
-    private nonisolated(nonsending) func suspend(
-        _ wait: Wait, _ begin: (Wait) -> Bool
+    /// - Parameter isolation: Said, and captured, so that the closure stays on the caller's actor. Without it a task of an
+    ///   actor leaves for Swift's pool, and comes back, for each wait.
+    private func suspend(
+        _ wait: Wait, isolation: isolated (any Actor)? = #isolation, _ begin: (Wait) -> Bool
     ) async throws(IPCError) -> Outcome {
         try start()
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                self.begin(wait, continuation)
-                if !begin(wait) { wait.resume() }
-            }
-        } onCancel: {
-            cancel(wait)
-        }
+        return await withTaskCancellationHandler(
+            operation: {
+                await withCheckedContinuation(isolation: isolation) { continuation in
+                    self.begin(wait, continuation)
+                    if !begin(wait) { wait.resume() }
+                }
+            }, onCancel: { cancel(wait) }, isolation: isolation)
     }
 
     private func begin(_ wait: Wait, _ continuation: CheckedContinuation<Outcome, Never>) {

@@ -29,6 +29,18 @@ struct WorkQueueLink: Link, ~Copyable {
         try job.acknowledge()
         return index
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        unsafe cb_fill(buffer.base, buffer.byteCount, index)
+        try await producer.send(unsafe RawSpan(_unsafeStart: buffer.base, byteCount: buffer.byteCount))
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        let job = try await worker.next()
+        let index = try job.withBytes { (bytes) throws(IPCError) in bytes.index }
+        try job.acknowledge()
+        return index
+    }
 }
 
 struct BenchFailure: Error, BitwiseCopyable {}
@@ -61,6 +73,22 @@ struct ClientLink: Link, ~Copyable {
     mutating func receive() throws(IPCError) -> UInt64? {
         let call = calls.removeFirst()
         let index = try call.call.take()!.wait { (bytes) throws(IPCError) in bytes.byteCount == 0 ? 0 : bytes.index }
+        return try? index.get()
+    }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        if calls.count == depth { _ = try await receive() }
+        unsafe cb_fill(buffer.base, buffer.byteCount, index)
+        let request = unsafe RawSpan(_unsafeStart: buffer.base, byteCount: buffer.byteCount)
+        let call = try await client.begin(request, replyLimit: buffer.byteCount)
+        calls.append(PendingBox(call))
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        let call = calls.removeFirst()
+        let index = try await call.call.take()!.wait { (bytes) throws(IPCError) in
+            bytes.byteCount == 0 ? 0 : bytes.index
+        }
         return try? index.get()
     }
 
@@ -100,6 +128,18 @@ struct ServerLink: Link, ~Copyable {
         if repliesAtOnce { try next.reply(RawSpan()) } else { call = consume next }
         return index
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        unsafe cb_fill(buffer.base, buffer.byteCount, index)
+        try call.take()?.reply(unsafe RawSpan(_unsafeStart: buffer.base, byteCount: buffer.byteCount))
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        let next = try await server.next()
+        let index = try next.withRequest { (bytes) throws(IPCError) in bytes.index }
+        if repliesAtOnce { try next.reply(RawSpan()) } else { call = consume next }
+        return index
+    }
 }
 
 /// Two latest values, one for each direction.
@@ -122,6 +162,14 @@ struct LatestLink: Link, ~Copyable {
     mutating func receive() throws(IPCError) -> UInt64? {
         try getter.next { (bytes) throws(IPCError) in bytes.index }
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try setter.set(upTo: size) { (frame) throws(IPCError) in frame.fill(index, size) }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        try await getter.next { (bytes) throws(IPCError) in bytes.index }
+    }
 }
 
 /// Two events, one for each direction; they carry no index, so the receiver counts.
@@ -134,6 +182,14 @@ struct ChannelEventLink: Link, ~Copyable {
 
     mutating func receive() throws(IPCError) -> UInt64? {
         try incoming.wait()
+        defer { progress.received += 1 }
+        return progress.received
+    }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) { outgoing.notify() }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        try await incoming.wait()
         defer { progress.received += 1 }
         return progress.received
     }

@@ -17,6 +17,15 @@ struct PipeLink: Link, ~Copyable {
         try buffer.receiving { (bytes) throws(IPCError) in try reader.readExactly(into: &bytes) }
         return buffer.index
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try await buffer.filled(index) { (bytes) async throws(IPCError) in try await writer.write(bytes) }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        try await buffer.receiving { (bytes) async throws(IPCError) in try await reader.readExactly(into: &bytes) }
+        return buffer.index
+    }
 }
 
 /// Unix and TCP streams.
@@ -33,6 +42,15 @@ struct StreamLink: Link, ~Copyable {
         try buffer.receiving { (bytes) throws(IPCError) in try socket.readExactly(into: &bytes) }
         return buffer.index
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try await buffer.filled(index) { (bytes) async throws(IPCError) in try await socket.write(bytes) }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        try await buffer.receiving { (bytes) async throws(IPCError) in try await socket.readExactly(into: &bytes) }
+        return buffer.index
+    }
 }
 
 /// Unix and UDP datagrams.
@@ -47,6 +65,17 @@ struct DatagramLink: Link, ~Copyable {
 
     mutating func receive() throws(IPCError) -> UInt64? {
         let count = try buffer.receiving { (bytes) throws(IPCError) in try socket.receiveBytes(into: &bytes) }
+        return count == buffer.byteCount ? buffer.index : nil
+    }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try await buffer.filled(index) { (bytes) async throws(IPCError) in try await socket.send(bytes) }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        let count = try await buffer.receiving { (bytes) async throws(IPCError) in
+            try await socket.receiveBytes(into: &bytes)
+        }
         return count == buffer.byteCount ? buffer.index : nil
     }
 
@@ -80,6 +109,15 @@ struct PacketLink: Link, ~Copyable {
         }
         return buffer.index
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try await buffer.filled(index) { (bytes) async throws(IPCError) in try await socket.send(bytes) }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        _ = try await buffer.receiving { (bytes) async throws(IPCError) in try await socket.receive(into: &bytes) }
+        return buffer.index
+    }
 }
 
 /// POSIX message queues, one each way.
@@ -95,6 +133,15 @@ struct QueueLink: Link, ~Copyable {
 
     mutating func receive() throws(IPCError) -> UInt64? {
         _ = try buffer.receiving { (bytes) throws(IPCError) in try incoming.receive(into: &bytes) }
+        return buffer.index
+    }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try await buffer.filled(index) { (bytes) async throws(IPCError) in try await outgoing.send(bytes) }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        _ = try await buffer.receiving { (bytes) async throws(IPCError) in try await incoming.receive(into: &bytes) }
         return buffer.index
     }
 }

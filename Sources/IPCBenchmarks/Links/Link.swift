@@ -4,7 +4,7 @@ import IPC
 /// One process's side of a mechanism, in Swift: the twin of `cb_link`.
 ///
 /// To send, the payload is filled with words that count up from an index; to receive, all of them are read.
-protocol Link: ~Copyable {
+protocol Link: ~Copyable, SendableMetatype {
     /// Fills and sends a message.
     mutating func send(_ index: UInt64) throws(IPCError)
 
@@ -12,6 +12,10 @@ protocol Link: ~Copyable {
     ///
     /// - Returns: Its index; `UInt64.max` if it is not what was sent; nil for the mark that ends a lossy stream.
     mutating func receive() throws(IPCError) -> UInt64?
+
+    /// The same, by the asynchronous calls.
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError)
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64?
 
     /// How many messages went each way since the link was made, for links whose position depends on that.
     var progress: LinkProgress { get set }
@@ -63,6 +67,21 @@ struct MessageBuffer: ~Copyable {
     {
         var span = unsafe MutableRawSpan(_unsafeStart: base, byteCount: byteCount)
         return try receive(&span)
+    }
+
+    /// The same for calls that suspend.
+    nonisolated(nonsending) borrowing func filled(
+        _ index: UInt64, _ send: nonisolated(nonsending) (RawSpan) async throws(IPCError) -> Void
+    ) async throws(IPCError) {
+        unsafe cb_fill(base, byteCount, index)
+        try unsafe await send(RawSpan(_unsafeStart: base, byteCount: byteCount))
+    }
+
+    nonisolated(nonsending) borrowing func receiving<Value>(
+        _ receive: nonisolated(nonsending) (inout MutableRawSpan) async throws(IPCError) -> Value
+    ) async throws(IPCError) -> Value {
+        var span = unsafe MutableRawSpan(_unsafeStart: base, byteCount: byteCount)
+        return try await receive(&span)
     }
 
     /// The index of the payload that was received, after reading all of it.

@@ -16,6 +16,14 @@ struct SignalLink: Link, ~Copyable {
     }
 
     mutating func receive() throws(IPCError) -> UInt64? { UInt64(UInt(bitPattern: try signals.next().value)) }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        while try !peer.tryQueue(Self.signal, value: Int(bitPattern: UInt(index))) { await Task.yield() }
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        UInt64(UInt(bitPattern: try await signals.next().value))
+    }
 }
 
 /// Counters that give one notice at a time; they carry no index, so the receiver counts.
@@ -28,6 +36,14 @@ struct EventLink: Link, ~Copyable {
 
     mutating func receive() throws(IPCError) -> UInt64? {
         _ = try incoming.take()
+        defer { progress.received += 1 }
+        return progress.received
+    }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) { try outgoing.add() }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        _ = try await incoming.take()
         defer { progress.received += 1 }
         return progress.received
     }

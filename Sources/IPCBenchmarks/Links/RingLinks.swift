@@ -85,6 +85,21 @@ struct SemaphoreLink: Link, ~Copyable {
         try incomingFree.post()
         return index
     }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        try await outgoingFree.wait()
+        unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
+        progress.sent += 1
+        try outgoingUsed.post()
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        try await incomingUsed.wait()
+        let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
+        progress.received += 1
+        try incomingFree.post()
+        return index
+    }
 }
 
 /// One side's counter of a ring, with the flag that says whether the other side sleeps on it.
@@ -118,6 +133,17 @@ struct RingCounter {
     func wait(whileEqual seen: UInt32, sleeps: Bool) throws(IPCError) {
         guard unsafe value.pointee.load(ordering: .acquiring) == seen else { return }
         if sleeps { try sleep(whileEqual: seen) } else { poll(whileEqual: seen) }
+    }
+
+    /// The same, suspended meanwhile.
+    nonisolated(nonsending) func wait(whileEqual seen: UInt32) async throws(IPCError) {
+        while unsafe value.pointee.load(ordering: .acquiring) == seen {
+            unsafe waits.pointee.store(1, ordering: .sequentiallyConsistent)
+            if unsafe value.pointee.load(ordering: .sequentiallyConsistent) == seen {
+                _ = try await futex.wait(whileEqual: seen)
+            }
+            unsafe waits.pointee.store(0, ordering: .relaxed)
+        }
     }
 
     private func poll(whileEqual seen: UInt32) {
@@ -175,6 +201,23 @@ struct CounterLink: Link, ~Copyable {
     mutating func receive() throws(IPCError) -> UInt64? {
         let number = UInt32(truncatingIfNeeded: progress.received)
         try incomingTail.wait(whileEqual: number, sleeps: sleeps)
+        let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
+        progress.received &+= 1
+        incomingHead.publish(number &+ 1, wakes: sleeps)
+        return index
+    }
+
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        let number = UInt32(truncatingIfNeeded: progress.sent)
+        try await outgoingHead.wait(whileEqual: number &- UInt32(truncatingIfNeeded: outgoing.slotCount))
+        unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
+        progress.sent &+= 1
+        outgoingTail.publish(number &+ 1, wakes: sleeps)
+    }
+
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        let number = UInt32(truncatingIfNeeded: progress.received)
+        try await incomingTail.wait(whileEqual: number)
         let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
         progress.received &+= 1
         incomingHead.publish(number &+ 1, wakes: sleeps)

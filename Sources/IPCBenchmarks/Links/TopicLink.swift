@@ -44,4 +44,16 @@ struct TopicLink: Link, ~Copyable {
             payload.extracting(first: touched).index
         }
     }
+
+    @inline(__always)
+    nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
+        let touched = touched
+        try await publisher.publish(upTo: size) { (frame) throws(IPCError) in frame.fill(index, touched) }
+    }
+
+    @inline(__always)
+    nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
+        let touched = touched
+        return try await subscription.receive { (payload) throws(IPCError) in payload.extracting(first: touched).index }
+    }
 }

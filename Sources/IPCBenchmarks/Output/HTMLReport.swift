@@ -93,7 +93,7 @@ public enum HTMLReport {
         guard !result.ratios.isEmpty else { return "" }
         return "<h2>Beside the same loop in C</h2>"
             + rows(
-                ["mechanism", "size"] + BaselineRatio.heads,
+                ["mechanism", "size"] + result.options.ratioHeads,
                 result.ratios.map { [$0.mechanism.rawValue, Quantity.size($0.payloadBytes)] + $0.texts }, id: "ratios")
     }
 

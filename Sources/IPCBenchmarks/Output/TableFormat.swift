@@ -99,8 +99,12 @@ public enum TableFormat {
 
     private static func baseline(_ result: BenchmarkResult) -> String {
         let rows = result.ratios.map { [$0.mechanism.rawValue, Quantity.size($0.payloadBytes)] + $0.texts }
-        return "Beside the same loop in C, and a bare cache line, in turn (\(result.options.rounds) rounds)\n"
-            + aligned([["mechanism", "size"] + BaselineRatio.heads] + rows, numeric: [2, 3, 4, 5])
+        let title =
+            result.options.comparison == .async
+            ? "Asynchronous calls on an event loop beside the blocking ones"
+            : "Beside the same loop in C, and a bare cache line"
+        return title + ", in turn (\(result.options.rounds) rounds)\n"
+            + aligned([["mechanism", "size"] + result.options.ratioHeads] + rows, numeric: [2, 3, 4, 5])
     }
 
     /// Columns as wide as their widest cell.
@@ -116,10 +120,15 @@ public enum TableFormat {
     }
 }
 
-extension BaselineRatio {
-    static let heads = ["p50 Swift/C", "messages Swift/C", "p50/line", "p99/line"]
+extension BenchmarkOptions {
+    var ratioHeads: [String] {
+        let names = comparison == .async ? "async/blocking" : "Swift/C"
+        return ["p50 \(names)", "messages \(names)", "p50/line", "p99/line"]
+    }
+}
 
-    /// The ratios, in the order of ``heads``.
+extension BaselineRatio {
+    /// The ratios, in the order of ``BenchmarkOptions/ratioHeads``.
     var texts: [String] {
         [latency, throughput, lineLatency, lineTail].map { $0.map { Quantity.ratio($0) } ?? "-" }
     }

@@ -130,7 +130,7 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
         let readiness = readiness(since: round)
         while !tryWait() {
             if rounds.published != round { return }
-            guard try await readiness.wait(until: deadline, "wait") else { throw timedOut }
+            guard try await readiness.wait(until: deadline, spins: spins, "wait") else { throw timedOut }
         }
     }
 

@@ -73,7 +73,10 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
     private nonisolated(nonsending) mutating func lendNext<Result>(
         until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {
-        while try !update() { try await subscription.waitForMessage(until: deadline) }
+        while try !update() {
+            if subscription.reader.look(polls: subscription.spins == nil) { continue }
+            try await subscription.waitForMessage(until: deadline)
+        }
         return try lendHeld(body)
     }
 

@@ -163,6 +163,13 @@ struct LogReader: ~Copyable {
         return false
     }
 
+    /// Looks for the next frame for as long as a task may: a microsecond, or, where it is to poll, fifty.
+    @usableFromInline @inline(never)
+    mutating func look(polls: Bool) -> Bool {
+        for _ in 0..<(polls ? 32 : 1) where spin() { return true }
+        return false
+    }
+
     /// Waits until the next frame is there, whatever it is.
     ///
     /// - Parameter spins: How often to look before sleeping; nil to look until the deadline.
@@ -197,10 +204,12 @@ struct LogReader: ~Copyable {
         }
     }
 
-    /// As ``wait(until:spins:)``, suspended meanwhile.
+    /// The same, suspended meanwhile.
     @usableFromInline
-    nonisolated(nonsending) mutating func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
-        try await readiness().wait(until: deadline, "receive")
+    nonisolated(nonsending) mutating func wait(
+        until deadline: Deadline, spins: Int?
+    ) async throws(IPCError) -> Bool {
+        try await readiness().wait(until: deadline, spins: spins, "receive")
     }
 
     /// The next frame, whatever it is.

@@ -69,7 +69,7 @@ struct WorkTaker: ~Copyable {
         while true {
             if let work = try tryTake() { return work }
             // Others may be quicker each time.
-            guard try await readiness.wait(until: deadline, "take work") else { return try tryTake() }
+            guard try await readiness.wait(until: deadline, spins: spins, "take work") else { return try tryTake() }
         }
     }
 

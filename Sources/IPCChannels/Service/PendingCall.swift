@@ -94,7 +94,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
 
     /// The same, suspended meanwhile.
     fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
-        let isSettled = try await readiness().wait(until: deadline, "call")
+        let isSettled = try await readiness().wait(until: deadline, spins: spins, "call")
         let state = Work.State(word: word.published)
         guard isSettled else { throw timedOut(state) }
         return state

@@ -14,7 +14,7 @@ extension Publisher where Message: BitwiseCopyable {
     /// Publishes a value, suspended while subscribers are a log behind.
     ///
     /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``. Then the message was not published.
-    @inlinable
+    @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func publish(
         _ message: Message, until deadline: Deadline = .never
     ) async throws(IPCError) {
@@ -24,7 +24,7 @@ extension Publisher where Message: BitwiseCopyable {
 
 extension Publisher where Message == RawBytes {
     /// Publishes a copy of the bytes, suspended while subscribers are a log behind.
-    @inlinable
+    @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func publish(
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
@@ -32,7 +32,7 @@ extension Publisher where Message == RawBytes {
     }
 
     /// Publishes what `fill` writes into the log itself, suspended while subscribers are a log behind.
-    @inlinable
+    @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func publish(
         upTo byteCount: Int, until deadline: Deadline = .never,
         _ fill: (inout OutputRawSpan) throws(IPCError) -> Void

@@ -5,8 +5,7 @@ public import IPC
 extension Subscription {
     @usableFromInline
     nonisolated(nonsending) mutating func waitForMessage(until deadline: Deadline) async throws(IPCError) {
-        if reader.spin() { return }
-        guard try await reader.wait(until: deadline) else { try failTimedOut() }
+        guard try await reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
     }
 }
 
@@ -14,12 +13,13 @@ extension Subscription where Message: BitwiseCopyable {
     /// Receives the next message, suspended until there is one. If one is there, it neither suspends nor allocates.
     ///
     /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no message was taken.
-    @inlinable
+    @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func receive(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Message {
         while true {
             if let message = try tryReceive() { return message }
+            if reader.look(polls: spins == nil) { continue }
             try await waitForMessage(until: deadline)
         }
     }
@@ -35,12 +35,13 @@ extension Subscription where Message: BitwiseCopyable {
 
 extension Subscription where Message == RawBytes {
     /// Lends the next message, suspended until there is one.
-    @inlinable
+    @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func receive<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {
         while true {
             if let result = try tryReceive(body) { return result }
+            if reader.look(polls: spins == nil) { continue }
             try await waitForMessage(until: deadline)
         }
     }
@@ -63,6 +64,7 @@ extension Subscription {
             if let bytes = try take({ (_, payload) throws(IPCError) in payload.array }) {
                 return try decode(bytes, with: coder)
             }
+            if reader.look(polls: spins == nil) { continue }
             try await waitForMessage(until: deadline)
         }
     }

@@ -5,9 +5,9 @@ public enum RawBytes: Sendable {}
 
 /// How a call waits for something that another process does.
 public enum Waiting: Hashable, Sendable {
-    /// Look all the time: least latency, at a core for each waiter.
+    /// Look all the time: least latency, at a core for each waiter. A task gives way to others of its thread now and then.
     case polling
-    /// Look so often, and then sleep until woken.
+    /// Look so often, and then sleep until woken. A task looks a few times only, since others wait for its thread.
     case sleeping(spins: Int = 2000)
 
     var spins: Int? {

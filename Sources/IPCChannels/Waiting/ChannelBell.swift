@@ -1,3 +1,4 @@
+import CIPCShims
 public import IPC
 public import SystemPackage
 
@@ -60,11 +61,30 @@ public struct ChannelReadiness {
 
     /// Waits until there is something, suspended meanwhile.
     ///
+    /// - Parameter spins: Nil to look all the time instead, giving way to other tasks now and then. How often is not asked:
+    ///   others wait for the thread.
     /// - Returns: False if the deadline passed first.
     nonisolated(nonsending) func wait(
+        until deadline: Deadline, spins: Int? = 1, _ operation: String
+    ) async throws(IPCError) -> Bool {
+        if spins == nil { return try await poll(until: deadline, operation) }
+        return try await membership.wait(in: place, until: deadline, atMost: slice, operation, unless: check)
+    }
+
+    private nonisolated(nonsending) func poll(
         until deadline: Deadline, _ operation: String
     ) async throws(IPCError) -> Bool {
-        try await membership.wait(in: place, until: deadline, atMost: slice, operation, unless: check)
+        var count = 0
+        while !check() {
+            count += 1
+            ipc_pause()
+            guard count % 1024 == 0 else { continue }
+            if deadline.hasPassed { return false }
+            if Task.isCancelled { throw .cancelled(operation, membership.memory.name.description) }
+            if count % 65_536 == 0 { try Recovery.tryRun(membership.memory) }
+            await Task.yield()
+        }
+        return true
     }
 
     /// Asks to ring `bell` once, when there is something.
