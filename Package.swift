@@ -30,11 +30,22 @@ let package = Package(
         .library(name: "IPCChannels", targets: ["IPCChannels"]),
         .executable(name: "ipc", targets: ["IPCTool"]),
     ],
+    // What a program asks for that wants it; none is resolved or built for others.
+    traits: [
+        .trait(name: "Lifecycle", description: "Servers and workers as services of swift-service-lifecycle."),
+        .trait(name: "Logging", description: "Deaths, recoveries and dead letters told to swift-log."),
+        .trait(name: "Metrics", description: "Channels' figures told to swift-metrics."),
+        .trait(name: "Tracing", description: "The context of swift-distributed-tracing in messages."),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
     ],
     targets: [
         // Floor 1
@@ -52,7 +63,16 @@ let package = Package(
         // Floor 3
         .target(
             name: "IPCChannels",
-            dependencies: ["CIPCShims", "IPC", .product(name: "SystemPackage", package: "swift-system")],
+            dependencies: [
+                "CIPCShims", "IPC", .product(name: "SystemPackage", package: "swift-system"),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle",
+                    condition: .when(traits: ["Lifecycle"])),
+                .product(name: "Logging", package: "swift-log", condition: .when(traits: ["Logging"])),
+                .product(name: "Metrics", package: "swift-metrics", condition: .when(traits: ["Metrics"])),
+                .product(
+                    name: "Tracing", package: "swift-distributed-tracing", condition: .when(traits: ["Tracing"])),
+            ],
             swiftSettings: swiftSettings
         ),
         // Measurements
@@ -70,7 +90,7 @@ let package = Package(
         .executableTarget(
             name: "IPCTool",
             dependencies: [
-                "IPC", "IPCBenchmarks",
+                "IPC", "IPCBenchmarks", "IPCChannels",
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

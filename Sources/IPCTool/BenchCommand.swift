@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import IPC
 import IPCBenchmarks
+import IPCChannels
 import SystemPackage
 
 extension Placement: ExpressibleByArgument {}
@@ -117,7 +118,9 @@ struct BenchCommand: ParsableCommand {
                 ["bench-worker", isFirst ? "first" : "second", placement.rawValue]
             },
             interruption: interruption, progress: progress.show)
+        let folder = api == .async ? WorkersFolder() : nil
         let result = benchmark.run()
+        folder?.remove()
         progress.clear()
 
         switch format {
@@ -184,6 +187,22 @@ struct BenchWorkerCommand: ParsableCommand {
     @Argument var placement: Placement
 
     func run() throws { try Worker.run(isFirst: role == "first", placement: placement) }
+}
+
+/// Where workers that wait without a thread have their bells: they are ended, and take nothing away.
+private struct WorkersFolder {
+    private let path = "/dev/shm/ipc-bench-\(getpid())"
+
+    init() { unsafe setenv("IPC_ROOT", path, 1) }
+
+    func remove() {
+        unsafe unsetenv("IPC_ROOT")
+        let root = ChannelRoot(FilePath(path))
+        for _ in 0..<100 {
+            if (try? root.removeIfUnused()) != nil { return }
+            usleep(10_000)  // a worker has not quite ended
+        }
+    }
 }
 
 /// The file of the report, opened before the measurements, so that a bad path is told at once.

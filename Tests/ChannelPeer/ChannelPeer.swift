@@ -5,12 +5,26 @@ import IPCChannels
 
 @main
 struct ChannelPeer {
-    static func main() {
-        do { try run() } catch {
+    static func main() async {
+        do { if try await !runAsync() { try run() } } catch {
             var text = "\(error)\n"
             _ = text.withUTF8 { write(2, $0.baseAddress, $0.count) }
             exit(1)
         }
+    }
+
+    /// The roles that wait asynchronously; false for the others.
+    static func runAsync() async throws -> Bool {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        func number(_ index: Int) -> Int { Int(arguments[index])! }
+        switch arguments[0] {
+        case "idle": try await Waits.idle(arguments[1], count: number(2), seconds: number(3))
+        case "pool": try await Waits.pool(arguments[1])
+        case "storm": try await Waits.storm(arguments[1], count: number(2))
+        case "receive-waiting": try await Waits.receiveWaiting(arguments[1], count: UInt64(number(2)))
+        default: return false
+        }
+        return true
     }
 
     static func run() throws {

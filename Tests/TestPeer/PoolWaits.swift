@@ -29,6 +29,11 @@ enum PoolWaits {
         while try pipe.value.writer.tryWrite(block.span.bytes) != nil {}
         while try socket.value.tryWrite(block.span.bytes) != nil {}
         let empty = Held(try AnonymousPipe())
+        let memory = try AnonymousMemory(byteCount: 4096).map()
+        let semaphore = try SharedSemaphore.create(in: memory, at: 0, value: 0)
+        let mutex = try SharedMutex.create(in: memory, at: 64)
+        _ = try mutex.lock()
+        let futex = try Futex(in: memory, at: 1024)
         for _ in 0..<8 {
             Task { try await read { try await empty.value.reader.read(into: &$0) } }
             Task { try await pipe.value.writer.write(block.span.bytes) }
@@ -40,6 +45,9 @@ enum PoolWaits {
             Task { _ = try await queue.value.receive() }
             Task { _ = try await signals.value.next() }
             Task { _ = try await child.value.wait() }
+            Task { try await semaphore.wait() }
+            Task { try await mutex.withLock {} }
+            Task { _ = try await futex.wait(whileEqual: 0) }
         }
         Task.detached {
             try await Task.sleep(for: .milliseconds(50))

@@ -174,6 +174,7 @@ extension ChannelMemory {
     }
 
     var joins: SharedHalf { SharedHalf(self, LogLayout.joins) }
+    var recoveries: SharedHalf { SharedHalf(self, LogLayout.recoveries) }
     var tail: SharedWord { word(LogLayout.tail) }
     var synced: SharedWord { word(LogLayout.synced) }
     var frontier: SharedWord { word(LogLayout.frontier) }

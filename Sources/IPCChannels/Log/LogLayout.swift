@@ -58,6 +58,8 @@ enum LogLayout {
     static let usedWriterSlots = 1796
     /// UInt32: counts how often somebody joined. Under the gate.
     static let joins = 1800
+    /// UInt32: counts the slots that were recovered after a death, for people. Under the gate.
+    static let recoveries = 1804
     /// UInt64, of work (a queue's or a service's): all frames before it are done. By whoever finds the one at it done.
     static let workHead = 1920
     /// UInt64, of work: counts what was given back.

@@ -13,7 +13,7 @@ enum Recovery {
         for slot in 0..<memory.usedReaders where memory.state(.reader, slot).relaxed != 0 {
             guard try isDead(memory, .reader, slot) else { continue }
             try memory.giveUpWork(of: .reader, slot)
-            memory.clear(.reader, slot)
+            clear(memory, .reader, slot)
             found = true
         }
         for slot in 0..<memory.usedWriters where memory.state(.writer, slot).relaxed != 0 {
@@ -21,7 +21,7 @@ enum Recovery {
             guard try giveUpClaim(memory, slot) else { continue }
             try memory.giveUpWork(of: .writer, slot)
             KillPoint.reach(.recoverSlot)
-            memory.clear(.writer, slot)
+            clear(memory, .writer, slot)
             found = true
         }
         if found {
@@ -30,6 +30,13 @@ enum Recovery {
             memory.sleepingWriters.wake(memory)
         }
         return found
+    }
+
+    private static func clear(_ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int) {
+        let process = memory.process(role, slot).relaxed
+        memory.clear(role, slot)
+        memory.recoveries.relaxed &+= 1
+        ChannelLog.recovered(memory.name, role, process)
     }
 
     /// Whether no slot is left that is a dead one's.

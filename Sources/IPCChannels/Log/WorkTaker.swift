@@ -37,7 +37,7 @@ struct WorkTaker: ~Copyable {
         var count = 0
         while true {
             if let work = try tryTake() { return work }
-            let hasNews = readiness.check
+            let hasNews = readiness().check
             while !hasNews() {
                 count += 1
                 guard count % 64 == 0 else {
@@ -64,20 +64,26 @@ struct WorkTaker: ~Copyable {
 
     /// Takes the next, suspended until there is one.
     ///
-    /// - Returns: nil if there was none until the deadline.
-    nonisolated(nonsending) mutating func take(until deadline: Deadline) async throws(IPCError) -> TakenWork? {
-        while true {
+    /// - Returns: nil if there was none until the deadline, or it is to stop.
+    nonisolated(nonsending) mutating func take(
+        until deadline: Deadline, unless stopping: Stopping? = nil
+    ) async throws(IPCError) -> TakenWork? {
+        while stopping?.isAsked != true {
             if let work = try tryTake() { return work }
             // Others may be quicker each time.
-            guard try await readiness.wait(until: deadline, spins: spins, "take work") else { return try tryTake() }
+            guard try await readiness(stopping).wait(until: deadline, spins: spins, "take work") else {
+                return try tryTake()
+            }
         }
+        return nil
     }
 
     /// Whether there may be work since the last look.
-    var readiness: ChannelReadiness {
+    func readiness(_ stopping: Stopping? = nil) -> ChannelReadiness {
         let (memory, position, returns, head, returnCount) = (membership.memory, position, returns, head, returnCount)
         return ChannelReadiness(membership: membership, place: memory.sleepingReaders) {
             memory.isCommitted(position) || returnCount.published != returns || head.published > position
+                || stopping?.isAsked == true
         }
     }
 

@@ -19,6 +19,14 @@ public struct ChannelDescription: Sendable {
     public let options: ChannelOptions
     /// Bytes that were claimed in the log since the channel was made.
     public let position: UInt64
+    /// Messages that were published since the channel was made, with those that were given up.
+    public let publishedCount: UInt64
+    /// How often somebody who slept was woken.
+    public let wakeUpCount: UInt64
+    /// Of a work queue and a service: how often something was given back.
+    public let redeliveryCount: UInt64
+    /// How often what a dead participant had left was recovered.
+    public let recoveryCount: UInt64
     /// Messages that are in the log: of a topic and a latest value, those that are kept; of a queue and a service, those
     /// that are not done.
     public let messageCount: Int
@@ -53,8 +61,16 @@ public struct ChannelDescription: Sendable {
         pattern = memory.pattern
         messageType = memory.messageType.name
         options = memory.options
-        let end = try memory.hasSharedWriters ? memory.checkedTail() : LogPositions.end(memory).position
+        let last = memory.hasSharedWriters ? nil : try LogPositions.end(memory)
+        let end = if let last { last.position } else { try memory.checkedTail() }
         position = end
+        let slots = (0..<memory.usedWriters).map { memory.writer($0, LogLayout.WriterSlot.sequence).relaxed }
+        publishedCount = last?.sequence ?? slots.reduce(0, &+)
+        wakeUpCount = [LogLayout.readerWakes, LogLayout.writerWakes].reduce(0) {
+            $0 + UInt64(SharedHalf(memory, $1).relaxed)
+        }
+        redeliveryCount = memory.workReturns.relaxed
+        recoveryCount = UInt64(memory.recoveries.relaxed)
         let counts = Self.count(memory, upTo: end)
         messageCount = counts.messages
         takenCount = counts.taken

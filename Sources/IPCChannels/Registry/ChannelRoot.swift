@@ -23,6 +23,18 @@ public struct ChannelRoot: Hashable, Sendable {
         return ChannelRoot(FilePath("/dev/shm/swift-ipc.\(getuid())"))
     }
 
+    /// Removes the folder, with what the dead have left in it, if no channel is in it. Nobody may begin to use it meanwhile.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/system`` with `ENOTEMPTY` if there is one, or somebody waits there.
+    package func removeIfUnused() throws(IPCError) {
+        guard unsafe access(path, F_OK) == 0 else { return }
+        try withLock { () throws(IPCError) in
+            try Bell.removeDead(self)
+            unsafe unlink(path + "/.lock")
+            _ = try systemCall { unsafe rmdir(path) }.orThrow("rmdir", path)
+        }
+    }
+
     func folder(_ name: ChannelName) -> String { path + "/" + name.folder }
 
     /// The names of all channels, in alphabetical order.

@@ -30,6 +30,16 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         throw timedOut
     }
 
+    /// - Returns: nil if it is to stop.
+    nonisolated(nonsending) mutating func next(
+        unless stopping: Stopping?
+    ) async throws(IPCError) -> Call<Request, Reply, Failure>? {
+        while let work = try await taker.take(until: .never, unless: stopping) {
+            if let call = try call(work) { return call }
+        }
+        return nil
+    }
+
     private var timedOut: IPCError {
         IPCError(
             .timedOut, "next call", taker.membership.memory.name.description,

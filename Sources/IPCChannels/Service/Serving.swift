@@ -44,7 +44,14 @@ extension Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopya
         concurrency: Int = 16,
         _ handler: @escaping @Sendable (Request, CallContext) async throws(Failure) -> Reply
     ) async throws(IPCError) {
-        try await makeServer().run(concurrency) { (call) async in
+        try await serve(concurrency: concurrency, until: nil, handler)
+    }
+
+    nonisolated(nonsending) func serve(
+        concurrency: Int, until stopping: Stopping?,
+        _ handler: @escaping @Sendable (Request, CallContext) async throws(Failure) -> Reply
+    ) async throws(IPCError) {
+        try await makeServer().run(concurrency, until: stopping) { (call) async in
             // Where an answer is refused, the caller has been told.
             guard let request = try? call.request else { return }
             do throws(Failure) {
@@ -70,7 +77,7 @@ extension Service where Request == RawBytes, Reply == RawBytes {
         concurrency: Int = 16,
         _ handler: @escaping @Sendable ([UInt8], CallContext) async throws(Failure) -> [UInt8]
     ) async throws(IPCError) {
-        try await makeServer().run(concurrency) { (call) async in
+        try await makeServer().run(concurrency, until: nil) { (call) async in
             guard let request = try? call.withRequest({ $0.array }) else { return }
             do throws(Failure) {
                 let reply = try await handler(request, call.context)
@@ -83,28 +90,21 @@ extension Service where Request == RawBytes, Reply == RawBytes {
 }
 
 extension Server {
-    /// Answers each call in a task of its own, at most `limit` at a time, until its task is cancelled.
+    /// Answers each call in a task of its own, at most `limit` at a time, until its task is cancelled, or it is to stop.
     fileprivate nonisolated(nonsending) consuming func run(
-        _ limit: Int, _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>) async -> Void
+        _ limit: Int, until stopping: Stopping?,
+        _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>) async -> Void
     ) async throws(IPCError) {
+        stopping?.add(taker.membership)
         let server = Held(self)
-        let error = await withTaskGroup(of: Void.self, returning: IPCError?.self) { group in
-            var running = 0
-            while true {
-                if running >= max(limit, 1) {
-                    await group.next()
-                    running -= 1
-                }
-                let held: Held<Call<Request, Reply, Failure>?>
-                do throws(IPCError) {
-                    held = Held(try await server.participant.next())
-                } catch {
-                    return error.code == .cancelled ? nil : error
-                }
-                running += 1
-                group.addTask { if let call = held.participant.take() { await answer(call) } }
+        try await runConcurrently(
+            limit,
+            taking: { () async throws(IPCError) in
+                guard let call = try await server.participant.next(unless: stopping) else { return nil }
+                return Held(Optional(call))
             }
+        ) { (held: Held<Call<Request, Reply, Failure>?>) in
+            if let call = held.participant.take() { await answer(call) }
         }
-        if let error { throw error }
     }
 }

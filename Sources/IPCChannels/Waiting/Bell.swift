@@ -68,7 +68,7 @@ final class Bell: Sendable {
     }
 
     /// Under the root's lock.
-    private static func removeDead(_ root: ChannelRoot) throws(IPCError) {
+    static func removeDead(_ root: ChannelRoot) throws(IPCError) {
         for name in try root.entries() where name.hasPrefix(prefix) {
             let path = root.path + "/" + name
             let raw = unsafe ipc_open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)

@@ -116,11 +116,11 @@ extension LatestGetter: ChannelSource {
 }
 
 extension Worker: ChannelSource {
-    public mutating func readiness() -> ChannelReadiness { taker.readiness }
+    public mutating func readiness() -> ChannelReadiness { taker.readiness() }
 }
 
 extension Server: ChannelSource {
-    public mutating func readiness() -> ChannelReadiness { taker.readiness }
+    public mutating func readiness() -> ChannelReadiness { taker.readiness() }
 }
 
 extension EventParticipant: ChannelSource {

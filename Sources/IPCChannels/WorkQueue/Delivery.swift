@@ -72,3 +72,41 @@ extension Worker {
         return ChannelSequence { () async throws(IPCError) in Delivery(try await held.participant.next()) }
     }
 }
+
+extension WorkQueue {
+    /// Works until its task is cancelled: then no more jobs are taken, those under way see their own tasks cancelled, and are
+    /// waited for.
+    ///
+    /// - Parameters:
+    ///   - concurrency: How many jobs are worked at a time.
+    ///   - handler: Runs in a task of its own for each job, which is acknowledged when it returns, and rejected if it throws,
+    ///     unless it has done so itself.
+    /// - Throws: When the queue is corrupted, or no worker may join.
+    public nonisolated(nonsending) func work(
+        concurrency: Int = 1, _ handler: @escaping @Sendable (Delivery<Message>) async throws -> Void
+    ) async throws(IPCError) {
+        try await work(concurrency: concurrency, until: nil, handler)
+    }
+
+    nonisolated(nonsending) func work(
+        concurrency: Int, until stopping: Stopping?,
+        _ handler: @escaping @Sendable (Delivery<Message>) async throws -> Void
+    ) async throws(IPCError) {
+        let worker = Held(try makeWorker())
+        stopping?.add(worker.participant.taker.membership)
+        try await runConcurrently(
+            concurrency,
+            taking: { () async throws(IPCError) in
+                guard let job = try await worker.participant.next(unless: stopping) else { return nil }
+                return Delivery(job)
+            }
+        ) { (delivery: Delivery<Message>) in
+            do {
+                try await handler(delivery)
+                try? delivery.acknowledge()
+            } catch {
+                delivery.reject()
+            }
+        }
+    }
+}

@@ -33,6 +33,14 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         throw timedOut
     }
 
+    /// - Returns: nil if it is to stop.
+    nonisolated(nonsending) mutating func next(unless stopping: Stopping?) async throws(IPCError) -> Job<Message>? {
+        while let work = try await taker.take(until: .never, unless: stopping) {
+            if let job = try job(work) { return job }
+        }
+        return nil
+    }
+
     private var timedOut: IPCError {
         IPCError(
             .timedOut, "next job", queue.name.description,
@@ -60,6 +68,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
             unsafe target.copyMemory(from: job.payload, byteCount: job.byteCount)
         }
         guard isSent else { throw letters.timedOut }
+        ChannelLog.deadLetter(queue.name, attempts: job.attempt)
         try job.acknowledge()
         return nil
     }

@@ -1,0 +1,229 @@
+import Glibc
+import IPC
+import IPCChannels
+import Synchronization
+
+/// Many asynchronous waits in one process, to be measured and stormed.
+enum Waits {
+    final class Box<Value: ~Copyable>: @unchecked Sendable {
+        var value: Value
+        init(_ value: consuming Value) { self.value = value }
+    }
+
+    /// Waits for so many subscriptions at once, and says what that costs: processor time in microseconds, and kilobytes.
+    static func idle(_ prefix: String, count: Int, seconds: Int) async throws {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let before = residentKilobytes()
+        let perTopic = 500
+        var tasks: [Task<Void, any Error>] = []
+        for index in stride(from: 0, to: count, by: perTopic) {
+            let topic = try Topic<UInt64>.create(
+                "\(prefix)/\(index)", ChannelOptions(capacity: 65_536, maximumReaders: perTopic))
+            for _ in 0..<min(perTopic, count - index) {
+                let subscription = Box(try topic.subscribe())
+                tasks.append(Task { _ = try await subscription.value.receive() })
+            }
+        }
+        try await Task.sleep(for: .seconds(1))
+        let start = processorMicroseconds()
+        try await Task.sleep(for: .seconds(seconds))
+        let used = processorMicroseconds() - start
+        ChannelPeer.say("cpu \(used) memory \(residentKilobytes() - before)")
+        for task in tasks { task.cancel() }
+        for task in tasks { _ = await task.result }
+    }
+
+    private static func processorMicroseconds() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return time.tv_sec * 1_000_000 + time.tv_nsec / 1000
+    }
+
+    private static func residentKilobytes() -> Int {
+        guard let file = fopen("/proc/self/status", "r") else { return 0 }
+        defer { fclose(file) }
+        var line = [CChar](repeating: 0, count: 256)
+        while fgets(&line, 256, file) != nil {
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if text.hasPrefix("RssAnon:") { return Int(text.split(separator: " ").dropFirst().first ?? "0") ?? 0 }
+        }
+        return 0
+    }
+
+    /// Something that is waited for, and fed.
+    private struct Kind: Sendable {
+        let name: String
+        let feed: @Sendable () async throws -> Void
+        let take: @Sendable () async throws -> Void
+    }
+
+    private static func kinds(_ prefix: String) throws -> [Kind] {
+        let pipe = Box(try AnonymousPipe())
+        let memory = try AnonymousMemory(byteCount: 4096).map()
+        let semaphore = try SharedSemaphore.create(in: memory, at: 0, value: 0)
+        let counter = Box(try EventCounter(.one))
+        let queue = Box(
+            try MessageQueue.create("\(prefix.replacing("/", with: "-"))", maximumMessages: 10, messageSize: 8))
+        try MessageQueue.unlink(queue.value.name)
+        let topic = try Topic<UInt64>.create(prefix + "/topic")
+        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.subscribe()))
+        let jobs = try WorkQueue<UInt64>.create(prefix + "/queue", ChannelOptions(writers: .shared))
+        let (producer, worker) = (Box(try jobs.makeProducer()), Box(try jobs.makeWorker()))
+        let event = try Event.create(prefix + "/event")
+        let (notifier, waiter) = (Box(try event.join()), Box(try event.join()))
+        return [
+            Kind(
+                name: "pipe", feed: { try await pipe.value.writer.write(([1] as [UInt8]).span.bytes) },
+                take: {
+                    var bytes: [UInt8] = [0]
+                    try await readByte(pipe.value.reader, &bytes)
+                }),
+            Kind(name: "semaphore", feed: { try semaphore.post() }, take: { try await semaphore.wait() }),
+            Kind(name: "counter", feed: { try counter.value.add() }, take: { _ = try await counter.value.take() }),
+            Kind(
+                name: "message queue", feed: { try await queue.value.send(([1] as [UInt8]).span.bytes) },
+                take: { _ = try await queue.value.receive() }),
+            Kind(
+                name: "topic", feed: { try await publisher.value.publish(1) },
+                take: { _ = try await subscription.value.receive() }),
+            Kind(
+                name: "work queue", feed: { try await producer.value.send(1) },
+                take: { try await worker.value.next().acknowledge() }),
+            Kind(name: "event", feed: { notifier.value.notify() }, take: { try await waiter.value.wait() }),
+        ]
+    }
+
+    private static nonisolated(nonsending) func readByte(
+        _ reader: borrowing PipeReader, _ bytes: inout [UInt8]
+    ) async throws(IPCError) {
+        var elements = bytes.mutableSpan
+        var buffer = elements.mutableBytes
+        _ = try await reader.read(into: &buffer)
+    }
+
+    /// Waits are cancelled in random places, `count` times over all kinds; says what was lost, and what grew.
+    static func storm(_ prefix: String, count: Int) async throws {
+        let kinds = try kinds(prefix)
+        // Once in small, so that what is made once is there.
+        try await storm(kinds, 200)
+        let (descriptors, memory) = (openDescriptors(), residentKilobytes())
+        try await storm(kinds, count / kinds.count)
+        ChannelPeer.say("descriptors \(openDescriptors() - descriptors) memory \(residentKilobytes() - memory)")
+    }
+
+    private static func storm(_ kinds: [Kind], _ count: Int) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for kind in kinds { group.addTask { try await storm(kind, count) } }
+            try await group.waitForAll()
+        }
+    }
+
+    private static func storm(_ kind: Kind, _ count: Int) async throws {
+        var (fed, taken) = (0, 0)
+        for _ in 0..<count {
+            let task = Task { try await kind.take() }
+            let dice = UInt32.random(in: 0..<32)
+            if dice < 8 { await Task.yield() }
+            if dice == 9 { try await Task.sleep(for: .microseconds(20)) }
+            if dice >= 24 {
+                try await kind.feed()
+                fed += 1
+            }
+            task.cancel()
+            do {
+                try await task.value
+                taken += 1
+            } catch let error as IPCError where error.code == .cancelled {}
+            // What was fed and not taken is there for the next.
+            while taken < fed {
+                let deadline = Task { try await kind.take() }
+                try await deadline.value
+                taken += 1
+            }
+        }
+        if taken != fed { ChannelPeer.say("\(kind.name): \(fed) fed, \(taken) taken") }
+    }
+
+    private static func openDescriptors() -> Int {
+        guard let folder = opendir("/proc/self/fd") else { return -1 }
+        defer { closedir(folder) }
+        var count = 0
+        while readdir(folder) != nil { count += 1 }
+        return count
+    }
+
+    /// Publishes so many messages, and then receives them by asynchronous calls: says how many nanoseconds each took.
+    static func receiveWaiting(_ name: String, count: UInt64) async throws {
+        let topic = try Topic<UInt64>.create(name, ChannelOptions(capacity: 1 << 26))
+        let publisher = Box(try topic.makePublisher())
+        var subscription = try topic.subscribe()
+        var best = Duration.seconds(1)
+        for _ in 0..<5 {
+            publish(publisher, count)
+            var sum: UInt64 = 0
+            let start = ContinuousClock.now
+            for _ in 0..<count { sum &+= try await subscription.receive() }
+            best = min(best, ContinuousClock.now - start)
+            guard sum == count * (count - 1) / 2 else { fatalError("a message was lost") }
+        }
+        ChannelPeer.say("\(best / Int(count))")
+    }
+
+    private static func publish(_ publisher: Box<Publisher<UInt64>>, _ count: UInt64) {
+        for number in 0..<count { _ = try! publisher.value.tryPublish(number) }
+    }
+
+    private struct Refusal: Error, BitwiseCopyable {}
+
+    /// Says how many microseconds a task was kept from looking at the clock while calls of every kind wait.
+    static func pool(_ prefix: String) async throws {
+        let topic = try Topic<UInt64>.create(prefix + "/topic")
+        let full = try Topic<RawBytes>.create(prefix + "/full", ChannelOptions(writers: .shared, capacity: 65_536))
+        let slow = try full.subscribe()
+        let block = [UInt8](repeating: 0, count: 30_000)
+        let queue = try WorkQueue<UInt64>.create(
+            prefix + "/queue", ChannelOptions(writers: .shared, lifetime: .whileUsed))
+        let service = try Service<UInt64, UInt64, Refusal>.create(prefix + "/service")
+        let unserved = try Service<UInt64, UInt64, Refusal>.create(prefix + "/unserved")
+        let event = try Event.create(prefix + "/event")
+        let latest = try Latest<UInt64>.create(prefix + "/latest")
+        var tasks: [Task<Void, any Error>] = []
+        for _ in 0..<8 {
+            let subscription = Box(try topic.subscribe())
+            tasks.append(Task { _ = try await subscription.value.receive() })
+            let publisher = Box(try full.makePublisher())
+            tasks.append(Task { while true { try await publisher.value.publish(block.span.bytes) } })
+            let worker = Box(try queue.makeWorker())
+            tasks.append(Task { try await worker.value.next().acknowledge() })
+            tasks.append(Task { try await service.serve { $0 } })
+            let client = Box(try unserved.makeClient())
+            tasks.append(Task { _ = try await client.value.call(1) })
+            let waiter = Box(try event.join())
+            tasks.append(Task { try await waiter.value.wait() })
+            let getter = Box(try latest.makeGetter())
+            tasks.append(Task { _ = try await getter.value.next() })
+            let set = Box(try WaitSet())
+            let other = Box(try topic.subscribe())
+            tasks.append(
+                Task {
+                    _ = try await set.value.wait { (sources) throws(IPCError) in sources.add(&other.value) }
+                })
+        }
+        try await Task.sleep(for: .milliseconds(50))
+        var longest = Duration.zero
+        var last = ContinuousClock.now
+        for _ in 0..<300 {
+            try await Task.sleep(for: .milliseconds(1))
+            let now = ContinuousClock.now
+            longest = max(longest, now - last)
+            last = now
+        }
+        ChannelPeer.say("\(Int(longest / .microseconds(1)))")
+        for task in tasks { task.cancel() }
+        for task in tasks { _ = await task.result }
+        slow.close()
+    }
+}

@@ -1,0 +1,215 @@
+import Foundation
+import IPC
+import IPCChannels
+import InMemoryTracing
+import Logging
+import Metrics
+import MetricsTestKit
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+import Testing
+import Tracing
+
+/// The traits with the packages that they are for. Bootstrapped once, as programs do.
+@Suite(.serialized) struct EcosystemTests {
+    private static let metrics = TestMetrics()
+    private static let tracer = InMemoryTracer()
+    private static let lines = Lines()
+    private static let root: String = {
+        let path = "/dev/shm/ipc-test-\(getpid())"
+        setenv("IPC_ROOT", path, 1)
+        atexit {
+            unlink(EcosystemTests.root + "/.lock")
+            rmdir(EcosystemTests.root)
+        }
+        MetricsSystem.bootstrap(metrics)
+        InstrumentationSystem.bootstrap(tracer)
+        LoggingSystem.bootstrap { _ in lines.handler }
+        return path
+    }()
+
+    private func name() -> String {
+        _ = Self.root
+        return "test/\(UInt32.random(in: 0 ... .max))"
+    }
+
+    // MARK: Lifecycle
+
+    private struct Refusal: Error, BitwiseCopyable, Equatable {}
+
+    @Test func aServiceFinishesWhatItHasWhenItIsToStop() async throws {
+        let service = try IPCChannels.Service<UInt64, UInt64, Refusal>.create(name())
+        let started = Mark()
+        let served = service.service { (number, _) async throws(Refusal) in
+            started.set()
+            try? await Task.sleep(for: .milliseconds(200))
+            return number + 1
+        }
+        let group = ServiceGroup(
+            configuration: .init(services: [.init(service: served)], logger: Logger(label: "test")))
+        let running = Task { try await group.run() }
+        let call = Task {
+            var client = try service.makeClient()
+            return try await client.call(41, until: .after(.seconds(60)))
+        }
+        while !started.isSet { try await Task.sleep(for: .milliseconds(1)) }
+        await group.triggerGracefulShutdown()
+        #expect(try await call.value == .success(42))
+        try await running.value
+    }
+
+    @Test func aWorkerFinishesWhatItHasWhenItIsToStop() async throws {
+        let queue = try WorkQueue<UInt64>.create(name(), ChannelOptions(writers: .shared))
+        var producer = try queue.makeProducer()
+        for number in 0..<10 as Range<UInt64> { try await producer.send(number) }
+        let done = Counter()
+        let worker = queue.service(concurrency: 2) { delivery in
+            try await Task.sleep(for: .milliseconds(50))
+            done.add()
+        }
+        let group = ServiceGroup(
+            configuration: .init(services: [.init(service: worker)], logger: Logger(label: "test")))
+        let running = Task { try await group.run() }
+        while done.value < 2 { try await Task.sleep(for: .milliseconds(1)) }
+        await group.triggerGracefulShutdown()
+        try await running.value
+        // The rest is untouched, and another's.
+        var rest = try queue.makeWorker()
+        var left = 0
+        while let job = try rest.tryNext() {
+            #expect(job.attempt == 1)
+            try job.acknowledge()
+            left += 1
+        }
+        #expect(done.value + left == 10 && left > 0)
+    }
+
+    // MARK: Metrics, logging, tracing
+
+    @Test func figuresAreToldAndDeathsAreLogged() async throws {
+        let queue = try WorkQueue<UInt64>.create(name(), ChannelOptions(writers: .shared), maximumAttempts: 1)
+        var producer = try queue.makeProducer()
+        for number in 0..<3 as Range<UInt64> { try await producer.send(number) }
+        var worker = try queue.makeWorker()
+        try worker.tryNext()?.reject()
+        _ = try worker.tryNext()
+        try ChannelMetrics([queue.name]).record()
+        let dimensions = [("channel", queue.name.description)]
+        func value(_ label: String) throws -> Double? { try Self.metrics.expectMeter(label, dimensions).lastValue }
+        #expect(try value("ipc.messages") == 3)
+        #expect(try value("ipc.redeliveries") ?? 0 >= 1)
+        #expect(try value("ipc.participants") == 2)
+        #expect(Self.lines.all.contains { $0.contains("dead letters") && $0.contains(queue.name.description) })
+        try WorkQueue<UInt64>.remove(queue.name.description + "/dead-letters")
+    }
+
+    @Test func aTracesContextTravelsInAMessage() throws {
+        struct Order: BitwiseCopyable { var number: UInt32 }
+        _ = Self.root
+        let topic = try Topic<Traced<Order>>.create(name())
+        var subscription = try topic.subscribe()
+        var publisher = try topic.makePublisher()
+        let sent = try withSpan("send") { span in
+            try publisher.publish(Traced(Order(number: 7)))
+            return span.context.inMemorySpanContext?.traceID
+        }
+        try publisher.publish(Traced(Order(number: 8), context: nil))
+        let first = try subscription.receive()
+        #expect(first.message.number == 7)
+        #expect(sent != nil && first.context.inMemorySpanContext?.traceID == sent)
+        let inner = first.withContext { withSpan("handle") { $0.context.inMemorySpanContext?.traceID } }
+        #expect(inner == sent)
+        let second = try subscription.receive()
+        #expect(second.context.inMemorySpanContext == nil)
+    }
+
+    // MARK: SwiftNIO
+
+    /// A channel's messages, taken on NIO's own event loop when the bell's descriptor is readable.
+    private final class BellHandler: ChannelInboundHandler, @unchecked Sendable {
+        typealias InboundIn = ByteBuffer
+        private let bell: ChannelBell
+        private let held: Subscriber
+        private let done: EventLoopPromise<[UInt64]>
+        private var got: [UInt64] = []
+
+        init(_ bell: ChannelBell, _ held: Subscriber, _ done: EventLoopPromise<[UInt64]>) {
+            self.bell = bell
+            self.held = held
+            self.done = done
+        }
+
+        func channelActive(context: ChannelHandlerContext) { take() }
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) { take() }
+
+        private func take() {
+            do {
+                repeat {
+                    while let number = try held.subscription.tryReceive() { got.append(number) }
+                } while try !held.subscription.readiness().arm(bell)
+                if got.count >= 100 { done.succeed(got) }
+            } catch { done.fail(error) }
+        }
+    }
+
+    private final class Subscriber: @unchecked Sendable {
+        var subscription: Subscription<UInt64>
+        init(_ subscription: consuming Subscription<UInt64>) { self.subscription = subscription }
+    }
+
+    @Test func aChannelIsReadOnNIOsEventLoop() async throws {
+        let topic = try Topic<UInt64>.create(name())
+        let bell = try ChannelBell()
+        let held = Subscriber(try topic.subscribe())
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let done = loop.makePromise(of: [UInt64].self)
+        // NIO reads the bell itself, and closes what it was given.
+        let descriptor = dup(bell.descriptor.rawValue)
+        let channel = try await NIOPipeBootstrap(group: loop).channelInitializer { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHandler(BellHandler(bell, held, done))
+            }
+        }.takingOwnershipOfDescriptor(input: descriptor).get()
+        var publisher = try topic.makePublisher()
+        for number in 0..<100 as Range<UInt64> {
+            try await publisher.publish(number)
+            if number % 7 == 0 { try await Task.sleep(for: .milliseconds(1)) }
+        }
+        #expect(try await done.futureResult.get() == Array(0..<100))
+        try await channel.close()
+    }
+}
+
+private final class Mark: Sendable {
+    private let flag = Atomic(false)
+    func set() { flag.store(true, ordering: .releasing) }
+    var isSet: Bool { flag.load(ordering: .acquiring) }
+}
+
+private final class Counter: Sendable {
+    private let count = Atomic(0)
+    func add() { count.add(1, ordering: .relaxed) }
+    var value: Int { count.load(ordering: .relaxed) }
+}
+
+/// What was logged.
+private final class Lines: Sendable {
+    private let lines = Mutex<[String]>([])
+    var all: [String] { lines.withLock { $0 } }
+    func add(_ line: String) { lines.withLock { $0.append(line) } }
+    var handler: any LogHandler { Handler(lines: self) }
+
+    private struct Handler: LogHandler {
+        let lines: Lines
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.debug
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) { lines.add("\(event.message) \(event.metadata ?? [:])") }
+    }
+}
