@@ -48,6 +48,7 @@ run
 # A backtrace of a crash would wait for ever under the thread sanitizer.
 SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread \
     --filter '^(IPCTests|IPCChannelsTests)\.' --skip HostileTests # whose races are the point of it
+(cd Tests/Ecosystem && run --scratch-path ../../.build-ecosystem) # the traits, and SwiftNIO
 run --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.'
 
 left=$(comm -13 <(sort <<<"$before") <(leftovers | sort))

@@ -2,7 +2,7 @@
 ///
 /// ```swift
 /// let loop = try EventLoop()
-/// await withTaskExecutorPreference(loop) { await serve() }
+/// await withTaskExecutorPreference(loop) { print("on its thread") }
 /// ```
 ///
 /// Elsewhere, two threads have to wake when what a task waits for happens: the one that waits for all, and the one of
