@@ -121,6 +121,7 @@ struct BenchCommand: ParsableCommand {
         let folder = api == .async ? WorkersFolder() : nil
         let result = benchmark.run()
         folder?.remove()
+        BenchCache.keep(result)
         progress.clear()
 
         switch format {

@@ -1,11 +1,76 @@
 import ArgumentParser
+import Glibc
+import IPC
 
-@main
-struct IPCCommand: ParsableCommand {
+struct IPCCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ipc",
-        abstract: "Measure the ways in which processes exchange data.",
+        abstract: "See, try, measure and debug the ways in which processes exchange data.",
+        discussion: """
+            Examples:
+              ipc ls                                      all that exists here, and who uses it
+              ipc topic subscribe market/quotes           what is published from now on, a line each
+              seq 3 | ipc queue push orders               three jobs
+              ipc queue work orders -- ./ship             each to a command's standard input
+              ipc mq send /jobs hello --priority 3
+              ipc bench                                   every mechanism, measured on this machine
+
+            Exit codes: 0 done; 1 failed; 3 the time-out passed; 4 there is no such thing; 5 not permitted; 6 it exists
+            already; 64 bad arguments; 130 and 143 ended by Ctrl-C and by SIGTERM. What went wrong is one line on standard
+            error, with what to do about it.
+            """,
         version: "0.1.0",
-        subcommands: [BenchCommand.self, BenchWorkerCommand.self, BenchParticipantCommand.self]
+        subcommands: [
+            ListCommand.self, InfoCommand.self, RemoveCommand.self, CleanCommand.self,
+            TopicCommand.self, QueueCommand.self, ServiceCommand.self, LatestCommand.self, EventCommand.self,
+            TapCommand.self, TopCommand.self, RecordCommand.self, ReplayCommand.self,
+            PipeCommand.self, FIFOCommand.self, SharedMemoryCommand.self, MappedFileCommand.self,
+            MessageQueueCommand.self, SemaphoreCommand.self, SocketCommand.self, SignalCommand.self,
+            BenchCommand.self, ChooseCommand.self, DoctorCommand.self, BenchWorkerCommand.self, BenchParticipantCommand.self,
+        ]
     )
+}
+
+@main
+enum Entry {
+    static func main() {
+        // While this thread is the only one: signals are taken as values, by `Interruptible`.
+        SignalSet([.interrupt, .terminate]).blockInCallingThread()
+        if CommandLine.arguments.dropFirst().first == "signal" { SignalSet.all.blockInCallingThread() }
+        Task.detached {
+            await run()
+            exit(0)
+        }
+        while true { pause() }
+    }
+
+    private static func run() async {
+        do {
+            var command = try IPCCommand.parseAsRoot()
+            if var command = command as? any AsyncParsableCommand {
+                try await command.run()
+            } else {
+                try command.run()
+            }
+        } catch let error as IPCError {
+            printError("ipc: \(error)")
+            exit(error.exitCode)
+        } catch {
+            IPCCommand.exit(withError: error)
+        }
+    }
+}
+
+extension IPCError {
+    /// As `ipc --help` says.
+    var exitCode: Int32 {
+        switch code {
+        case .timedOut: 3
+        case .notFound: 4
+        case .permissionDenied: 5
+        case .alreadyExists, .addressInUse: 6
+        case .invalidArgument, .invalidName: 64
+        default: 1
+        }
+    }
 }

@@ -5,10 +5,11 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// The asynchronous calls of channels: they wait without a thread, are told of deaths, and lose nothing. Other tests block
-/// the threads that they run on; so they allow much time.
+/// The asynchronous calls of channels: they wait without a thread, are told of deaths, and lose nothing.
 @Suite struct AsyncChannelTests {
     private static let patience = Deadline.after(.seconds(120))
+    /// Other tests block the threads of Swift's pool for longer than peers have patience.
+    private static let loop = try! EventLoop()
 
     /// A participant for a task to use.
     private final class Box<Value: ~Copyable>: @unchecked Sendable {
@@ -29,7 +30,7 @@ import Testing
         let publisher = Box(try topic.makePublisher())
         let count: UInt64 = 20_000
         var subscription = try topic.subscribe()
-        let task = Task {
+        let task = Task(executorPreference: Self.loop) {
             for number in 0..<count { try await publisher.value.publish(number, until: Self.patience) }
         }
         for number in 0..<count {
@@ -45,7 +46,7 @@ import Testing
         let peers = try (1...5).map { number in
             Box(try Peer(product("ChannelPeer"), ["publish-number", topic.name.description, "\(number)"]))
         }
-        let task = Task {
+        let task = Task(executorPreference: Self.loop) {
             var sum: UInt64 = 0
             var count = 0
             for try await number in messages {
@@ -70,7 +71,7 @@ import Testing
         var publisher = try topic.makePublisher()
         let subscription = Box(try topic.subscribe())
         for number in 0..<200 as Range<UInt64> {
-            let task = Task { try await subscription.value.receive() }
+            let task = Task(executorPreference: Self.loop) { try await subscription.value.receive() }
             if number % 2 == 0 { await Task.yield() }
             try await publisher.publish(number)
             task.cancel()
@@ -85,7 +86,7 @@ import Testing
 
     @Test func aLoopEndsWithItsTask() async throws {
         let messages = try Topic<UInt64>.create(channelName()).subscribe().messages()
-        let task = Task {
+        let task = Task(executorPreference: Self.loop) {
             for try await _ in messages {}
             return true
         }
@@ -102,7 +103,7 @@ import Testing
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "7"],
                 environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=wake.flag"])
-            let task = Task { try await subscription.value.receive(until: Self.patience) }
+            let task = Task(executorPreference: Self.loop) { try await subscription.value.receive(until: Self.patience) }
             #expect(try await task.value == 7)
             if try peer.finish().status == .signaled(.kill) { return }
         }
@@ -116,7 +117,7 @@ import Testing
         #expect(try peer.said() == "claimed\n")
         var publisher = try topic.makePublisher()
         try await publisher.publish(([1, 2, 3] as [UInt8]).span.bytes)
-        let task = Task { try await subscription.value.receive(until: Self.patience) { $0.byteCount } }
+        let task = Task(executorPreference: Self.loop) { try await subscription.value.receive(until: Self.patience) { $0.byteCount } }
         try await Task.sleep(for: .milliseconds(50))
         try peer.kill()
         let count = try await task.value
@@ -130,7 +131,7 @@ import Testing
         let publisher = Box(try topic.makePublisher())
         let bytes = [UInt8](repeating: 1, count: 30_000)
         while try publisher.value.tryPublish(bytes.span.bytes) {}
-        let task = Task { try await publisher.value.publish(bytes.span.bytes, until: Self.patience) }
+        let task = Task(executorPreference: Self.loop) { try await publisher.value.publish(bytes.span.bytes, until: Self.patience) }
         try await Task.sleep(for: .milliseconds(50))
         try peer.kill()
         try await task.value
@@ -143,7 +144,7 @@ import Testing
         let peer = try Peer(product("ChannelPeer"), ["hold-job", queue.name.description])
         _ = try peer.said()
         let jobs = try queue.makeWorker().jobs()
-        let task = Task {
+        let task = Task(executorPreference: Self.loop) {
             var attempts: [UInt64: [Int]] = [:]
             for try await delivery in jobs {
                 attempts[delivery.message, default: []].append(delivery.attempt)
@@ -167,7 +168,7 @@ import Testing
 
     @Test func aServiceIsServedAndCalled() async throws {
         let service = try Doubling.create(channelName())
-        let server = Task {
+        let server = Task(executorPreference: Self.loop) {
             try await service.serve(concurrency: 4) { (request, call) async throws(Errno) in
                 guard request < 1000 else { throw .outOfRange }
                 await Task.yield()
@@ -200,14 +201,14 @@ import Testing
         let peer = try Peer(product("ChannelPeer"), ["hold-call", service.name.description])
         #expect(try peer.said() == "ready\n")
         let client = Box(try service.makeClient())
-        let task = Task { try await client.value.call(7, until: Self.patience) }
+        let task = Task(executorPreference: Self.loop) { try await client.value.call(7, until: Self.patience) }
         #expect(try peer.said() == "took 7\n")
         try await Task.sleep(for: .milliseconds(50))
         try peer.kill()
         #expect(await Self.code { _ = try await task.value } == .brokenPipe)
 
         var server = try service.makeServer()
-        let second = Task { try await client.value.call(8, until: Self.patience) }
+        let second = Task(executorPreference: Self.loop) { try await client.value.call(8, until: Self.patience) }
         let call = try await server.next(until: Self.patience)
         let wasCancelled = call.isCancelled
         #expect(!wasCancelled)
@@ -222,7 +223,7 @@ import Testing
         let latest = try Latest<UInt64>.create(channelName())
         let values = try latest.makeGetter().values()
         var setter = try latest.makeSetter()
-        let reader = Task {
+        let reader = Task(executorPreference: Self.loop) {
             for try await value in values where value == 9 { return true }
             return false
         }
@@ -234,7 +235,7 @@ import Testing
 
         let event = try Event.create(channelName())
         let waiter = Box(try event.join())
-        let waiting = Task { try await waiter.value.wait(until: Self.patience) }
+        let waiting = Task(executorPreference: Self.loop) { try await waiter.value.wait(until: Self.patience) }
         try await Task.sleep(for: .milliseconds(20))
         let notifier = try event.join()
         notifier.notify()

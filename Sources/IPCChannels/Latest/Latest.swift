@@ -24,7 +24,7 @@ public struct Latest<Value>: Sendable {
     public var name: ChannelName { channel.name }
     private let channel: Channel
 
-    private init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
+    init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
         throws(IPCError)
     {
         channel = try Channel(name, .latest, type, options, policy)

@@ -14,7 +14,7 @@ struct OverrunGuard: ~Copyable {
     private var copyCapacity: Int
     private var spare: UnsafeMutableRawBufferPointer
 
-    init(_ memory: ChannelMemory) {
+    init(_ memory: ChannelMemory, isAlwaysCopied: Bool = false) {
         frontier = memory.frontier
         logCapacity = UInt64(memory.capacity)
         var expected: [UInt64?] = (0..<(memory.overwrites ? memory.writerSlots : 0)).map {
@@ -22,7 +22,7 @@ struct OverrunGuard: ~Copyable {
         }
         if memory.overwrites, !memory.hasSharedWriters { expected[0] = nil }
         self.expected = expected
-        copyCapacity = memory.overwrites ? 256 : 0
+        copyCapacity = memory.overwrites || isAlwaysCopied ? 256 : 0
         unsafe copy = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
         unsafe spare = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
     }

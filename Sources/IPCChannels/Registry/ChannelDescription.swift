@@ -15,6 +15,8 @@ public struct ChannelDescription: Sendable {
     public let pattern: ChannelPattern
     /// The full name of the messages' type, such as `MarketData.Quote`, or `bytes`; of a service, all three of its types.
     public let messageType: String
+    /// Bytes of each message; nil if they vary.
+    public let messageSize: Int?
     /// What its creator chose, but for the permissions.
     public let options: ChannelOptions
     /// Bytes that were claimed in the log since the channel was made.
@@ -53,13 +55,17 @@ public struct ChannelDescription: Sendable {
 
     /// Looks at a channel.
     ///
+    /// - Parameter countsMessages: Whether to walk through the log to count what is in it; else those counts are 0.
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted``;
     ///   ``IPC/IPCError/Code/permissionDenied``.
-    public init(_ name: ChannelName, in root: ChannelRoot = .current) throws(IPCError) {
+    public init(
+        _ name: ChannelName, in root: ChannelRoot = .current, countsMessages: Bool = true
+    ) throws(IPCError) {
         let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
         self.name = name
         pattern = memory.pattern
         messageType = memory.messageType.name
+        messageSize = memory.messageType.size > 0 ? memory.messageType.size : nil
         options = memory.options
         let last = memory.hasSharedWriters ? nil : try LogPositions.end(memory)
         let end = if let last { last.position } else { try memory.checkedTail() }
@@ -71,7 +77,7 @@ public struct ChannelDescription: Sendable {
         }
         redeliveryCount = memory.workReturns.relaxed
         recoveryCount = UInt64(memory.recoveries.relaxed)
-        let counts = Self.count(memory, upTo: end)
+        let counts = countsMessages ? Self.count(memory, upTo: end) : (messages: 0, taken: 0)
         messageCount = counts.messages
         takenCount = counts.taken
         pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)

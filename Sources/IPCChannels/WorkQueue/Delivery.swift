@@ -18,7 +18,7 @@ public final class Delivery<Message>: @unchecked Sendable {
     /// How often it was handed out, this time included.
     public let attempt: Int
 
-    init(_ job: consuming Job<Message>) {
+    package init(_ job: consuming Job<Message>) {
         attempt = job.attempt
         self.job = consume job
     }

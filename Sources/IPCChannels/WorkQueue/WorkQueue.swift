@@ -33,7 +33,7 @@ public struct WorkQueue<Message>: Sendable {
     /// What a queue is created with where nothing is said.
     public static var defaultOptions: ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
 
-    private init(
+    init(
         _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?,
         _ maximumAttempts: Int, _ policy: CreationPolicy
     ) throws(IPCError) {

@@ -1,0 +1,8 @@
+/// The failure of a service that the `ipc` command serves or calls: the exit code of what answered.
+///
+/// A Swift program serves or calls it as `Service<RawBytes, RawBytes, CommandFailure>`.
+public struct CommandFailure: Error, BitwiseCopyable, Hashable {
+    public var code: Int32
+
+    public init(code: Int32) { self.code = code }
+}

@@ -1,0 +1,158 @@
+import ArgumentParser
+import IPC
+import IPCChannels
+
+/// `ipc queue`: each message to one worker.
+struct QueueCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "queue", abstract: "Share work out: each message goes to one worker, which acknowledges it.",
+        discussion: """
+            Examples:
+              find . -name '*.png' | ipc queue push thumbnails
+              ipc queue work thumbnails --concurrency 4 -- ./make-thumbnail
+              ipc queue peek thumbnails
+              ipc queue dead thumbnails --requeue
+            """,
+        subcommands: [Push.self, Work.self, Peek.self, Dead.self, InfoCommand.self])
+
+    struct Push: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Send messages: the arguments, or standard input.")
+
+        @OptionGroup var channel: ChannelArgument
+        @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var creation: CreationOptions
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
+            let check = try MessageCheck(channel.name)
+            var producer = try queue.makeProducer()
+            for message in messages {
+                let bytes = framing.framing == .hex ? try Hex.bytes(Array(message.utf8)) : Array(message.utf8)
+                try check.check(bytes)
+                try await unsafe producer.send(bytes.span.bytes, until: timeout.deadline)
+            }
+            guard messages.isEmpty else { return }
+            var input = MessageInput(framing.framing)
+            while let message = try await input.next() {
+                try check.check(message)
+                try await unsafe producer.send(message.span.bytes, until: timeout.deadline)
+            }
+        }
+    }
+
+    struct Work: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Take jobs. Each is printed and acknowledged; or given to a command's standard input.",
+            discussion: """
+                With a command, its exit code decides: 0 acknowledges the job, anything else gives it back, and it is tried
+                again, up to --attempts times. IPC_ATTEMPT tells the command which time it is.
+                """)
+
+        @OptionGroup var channel: ChannelArgument
+        @Option(name: .long, help: "End after so many jobs.") var count: Int?
+        @Option(name: .long, help: "How many commands run at a time.") var concurrency = 1
+        @Option(name: .long, help: "After so many, a job goes to the dead letters.") var attempts = 5
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var creation: CreationOptions
+        @OptionGroup var timeout: TimeoutOption
+        @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
+
+        func perform() async throws {
+            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, attempts: attempts)
+            var worker = try queue.makeWorker()
+            if command.isEmpty {
+                let output = MessageOutput(framing: framing.framing)
+                for _ in 0..<(count ?? .max) {
+                    let job = try await worker.next(until: timeout.deadline)
+                    try output.write(job.withBytes { $0.array })
+                    try job.acknowledge()
+                }
+            } else {
+                try await run(&worker, CommandRun(command))
+            }
+        }
+
+        private func run(_ worker: inout Worker<RawBytes>, _ command: CommandRun) async throws {
+            var running: [Task<Void, any Error>] = []
+            for _ in 0..<(count ?? .max) {
+                if running.count >= max(concurrency, 1) { try await running.removeFirst().value }
+                let delivery = Delivery(try await worker.next(until: timeout.deadline))
+                running.append(Task { try await Self.work(delivery, command) })
+            }
+            for task in running { try await task.value }
+        }
+
+        private static func work(_ delivery: Delivery<RawBytes>, _ command: CommandRun) async throws {
+            let input = try delivery.withBytes { $0.array }
+            let (status, _) = try await command(input, environment: ["IPC_ATTEMPT=\(delivery.attempt)"])
+            if status.isSuccess {
+                try delivery.acknowledge()
+            } else {
+                printError("ipc: \(command.words[0]): \(status) at attempt \(delivery.attempt); the job is given back")
+                delivery.reject()
+            }
+        }
+    }
+
+    struct Peek: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Print what is in a queue, without taking it.")
+
+        @OptionGroup var channel: ChannelArgument
+        @OptionGroup var format: FormatOption
+
+        func perform() async throws {
+            var tap = try ChannelTap(channel.name, from: .oldest)
+            while let message = try tap.next() {
+                guard let work = message.work, work.stage != .done else { continue }
+                if format.format == .json {
+                    let line = JSON.object([
+                        ("position", .integer(Int(message.position))), ("stage", .string(work.stage.rawValue)),
+                        ("attempts", .integer(work.attempts)), message.bytes.json,
+                    ])
+                    try MessageOutput.put(line: line.text)
+                } else {
+                    let stage = work.stage == .taken ? "taken" : work.attempts > 0 ? "back " : "     "
+                    try MessageOutput.put(line: "\(stage) \(Table.printable(message.bytes))")
+                }
+            }
+        }
+    }
+
+    struct Dead: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Print the dead letters: what was handed out too often.",
+            discussion: "They stay, unless --requeue sends them back to their queue.")
+
+        @OptionGroup var channel: ChannelArgument
+        @Flag(name: .long, help: "Send them back to the queue.") var requeue = false
+        @OptionGroup var framing: FramingOption
+
+        func perform() async throws {
+            let queue = try WorkQueue<RawBytes>.openAnyType(channel.name)
+            let output = MessageOutput(framing: framing.framing)
+            guard requeue else {
+                guard var tap = try Self.tap(channel.name + "/dead-letters") else { return }
+                while let letter = try tap.next() {
+                    if letter.work?.stage != .done { try output.write(letter.bytes) }
+                }
+                return
+            }
+            var producer = try queue.makeProducer()
+            var letters = try queue.deadLetters().makeWorker()
+            while let letter = try letters.tryNext() {
+                // Sent before it is acknowledged: killed between, it is in both, and not lost.
+                try letter.withBytes { (bytes) throws(IPCError) in try producer.send(bytes, until: .after(.seconds(5))) }
+                try output.write(letter.withBytes { $0.array })
+                try letter.acknowledge()
+            }
+        }
+
+        private static func tap(_ name: String) throws(IPCError) -> ChannelTap? {
+            do throws(IPCError) { return try ChannelTap(name, from: .oldest) } catch where error.code == .notFound {
+                return nil
+            }
+        }
+    }
+}

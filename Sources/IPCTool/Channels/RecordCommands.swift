@@ -1,0 +1,205 @@
+import ArgumentParser
+import Glibc
+import IPC
+import IPCChannels
+import SystemPackage
+
+/// A recording: a folder of durable channels, one of the same name and type for each channel that was recorded, and beside
+/// it, under `NAME/times`, when each of its messages came. So any program can subscribe to it, from the oldest on.
+enum Recording {
+    static func timesName(_ name: String) -> String { name + "/times" }
+
+    /// Nanoseconds of a day and more, on the monotonic clock.
+    static var now: UInt64 {
+        var time = timespec()
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+/// `ipc record`: what passes, into a folder.
+struct RecordCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "record", abstract: "Record what passes over channels, until interrupted.",
+        discussion: """
+            The recording is a folder of durable channels of the same names and types: any program can subscribe to them, with
+            IPC_ROOT set to the folder. It keeps the newest that fit into --capacity. Recording disturbs nobody.
+
+            Examples:
+              ipc record market/quotes orders -o today.ipc
+              ipc replay today.ipc --speed 10
+              IPC_ROOT=$PWD/today.ipc ipc topic subscribe market/quotes --from oldest
+            """)
+
+    @Argument(help: "Channels.") var names: [String]
+    @Option(name: [.customShort("o"), .long], help: "The folder; it must not exist.") var output: String
+    @Option(help: "Bytes of each channel's messages that are kept.") var capacity = 1 << 26
+    @Option(help: "The first message: next, oldest, or last:N.") var from = StartArgument(.next)
+    @Option(name: .long, help: "End after so many messages.") var count: Int?
+
+    /// One channel that is recorded.
+    private final class Track {
+        var tap: ChannelTap
+        var messages: Publisher<RawBytes>
+        var times: Publisher<RawBytes>
+
+        init(_ tap: consuming ChannelTap, _ messages: consuming Publisher<RawBytes>, _ times: consuming Publisher<RawBytes>) {
+            self.tap = tap
+            self.messages = messages
+            self.times = times
+        }
+    }
+
+    func perform() async throws {
+        guard !names.isEmpty else { throw ValidationError("name at least one channel.") }
+        guard ProcFiles.status(output) == nil else {
+            throw IPCError(.alreadyExists, "record", output, advice: "it exists already; choose another name, or remove it")
+        }
+        // All are opened before the folder is made.
+        for name in names { _ = try ChannelTap(name) }
+        let root = ChannelRoot(FilePath(output))
+        let options = ChannelOptions(
+            overflow: .overwrite, lifetime: .kept, durability: .syncedWhenAsked, capacity: capacity)
+        var small = options
+        small.capacity = max(capacity / 4, 65_536)
+        var tracks: [Track] = []
+        for name in names {
+            tracks.append(
+                Track(
+                    try ChannelTap(name, from: from.start),
+                    try Topic<RawBytes>.createLike(name, to: root, options).makePublisher(),
+                    try Topic<RawBytes>.create(Recording.timesName(name), in: root, small).makePublisher()))
+        }
+        var recorded = 0
+        defer { printError("ipc: \(recorded) messages in \(output)") }
+        while !Task.isCancelled {
+            var isIdle = true
+            for track in tracks {
+                while let message = try track.tap.next() {
+                    isIdle = false
+                    let now = Recording.now
+                    try track.messages.tryPublish(message.bytes)
+                    try track.times.tryPublish((0..<8).map { UInt8(truncatingIfNeeded: now >> (8 * $0)) })
+                    recorded += 1
+                    if recorded == count { return try finish(tracks) }
+                }
+            }
+            if isIdle { try? await Task.sleep(for: .milliseconds(1)) }
+        }
+        try finish(tracks)
+    }
+
+    private func finish(_ tracks: [Track]) throws(IPCError) {
+        for track in tracks {
+            try track.messages.sync()
+            try track.times.sync()
+        }
+    }
+}
+
+extension Publisher where Message == RawBytes {
+    /// Publishes where nobody is waited for.
+    fileprivate mutating func tryPublish(_ bytes: [UInt8]) throws(IPCError) { _ = try unsafe tryPublish(bytes.span.bytes) }
+}
+
+/// `ipc replay`: a recording, as it was.
+struct ReplayCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "replay", abstract: "Publish a recording again, with its timing, faster, slower, or step by step.",
+        discussion: """
+            Each message goes to the channel of its name, which is made if there is none; --prefix puts a word before the names.
+
+            Examples:
+              ipc replay today.ipc
+              ipc replay today.ipc market/quotes --speed 0 --prefix test
+            """)
+
+    @Argument(help: "The folder that ipc record made.") var recording: String
+    @Argument(help: "Only these channels.") var names: [String] = []
+    @Option(help: "How much faster than it was; 0 for as fast as it goes.") var speed = 1.0
+    @Flag(help: "One message for each line of standard input, as for each time that Enter is pressed.") var step = false
+    @Option(help: "A word before the channels' names.") var prefix: String?
+    @OptionGroup var timeout: TimeoutOption
+
+    func validate() throws {
+        guard speed >= 0, speed.isFinite else { throw ValidationError("--speed \(speed): 0 or more.") }
+    }
+
+    private final class Track {
+        let name: String
+        var messages: ChannelTap
+        var times: ChannelTap
+        var publisher: Publisher<RawBytes>
+        var next: (time: UInt64, bytes: [UInt8])?
+
+        init(_ name: String, _ messages: consuming ChannelTap, _ times: consuming ChannelTap, _ publisher: consuming Publisher<RawBytes>)
+        {
+            self.name = name
+            self.messages = messages
+            self.times = times
+            self.publisher = publisher
+        }
+
+        nonisolated(nonsending) func publish(_ bytes: [UInt8], until deadline: Deadline) async throws(IPCError) {
+            try await unsafe publisher.publish(bytes.span.bytes, until: deadline)
+        }
+
+        /// Takes the next message and its time: the two have the same number, whichever of them is kept for longer.
+        func advance() throws(IPCError) {
+            next = nil
+            guard var message = try messages.next(), var time = try times.next() else { return }
+            while message.sequence != time.sequence {
+                if message.sequence < time.sequence {
+                    guard let later = try messages.next() else { return }
+                    message = later
+                } else {
+                    guard let later = try times.next() else { return }
+                    time = later
+                }
+            }
+            next = (time.bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }, message.bytes)
+        }
+    }
+
+    func perform() async throws {
+        let root = ChannelRoot(FilePath(recording))
+        let recorded = try root.names().map(\.description)
+        let all = recorded.filter { !$0.hasSuffix("/times") && recorded.contains(Recording.timesName($0)) }
+        for name in names where !all.contains(name) {
+            throw IPCError(.notFound, "replay", name, advice: "it is not in this recording; that has: \(all.joined(separator: ", "))")
+        }
+        guard !all.isEmpty else {
+            throw IPCError(.notFound, "replay", recording, advice: "this is no recording; ipc record NAME -o FOLDER makes one")
+        }
+        var tracks: [Track] = []
+        for name in names.isEmpty ? all : names {
+            let target = (prefix.map { $0 + "/" } ?? "") + name
+            let topic = try Topic<RawBytes>.createLike(name, in: root, as: target, ChannelOptions(writers: .shared, lifetime: .kept))
+            let track = Track(
+                name, try ChannelTap(name, in: root, from: .oldest),
+                try ChannelTap(Recording.timesName(name), in: root, from: .oldest), try topic.makePublisher())
+            try track.advance()
+            tracks.append(track)
+        }
+        try await replay(tracks)
+    }
+
+    private func replay(_ tracks: [Track]) async throws {
+        var (first, start): (UInt64?, UInt64) = (nil, Recording.now)
+        var lines = MessageInput(.lines)
+        while let track = tracks.filter({ $0.next != nil }).min(by: { $0.next!.time < $1.next!.time }) {
+            let (time, bytes) = track.next!
+            if step {
+                printError("\(track.name)  \(Table.printable(bytes, limit: 60))")
+                guard try await lines.next() != nil else { return }
+            } else if speed > 0 {
+                if first == nil { (first, start) = (time, Recording.now) }
+                let due = start + UInt64(Double(time - first!) / speed)
+                let now = Recording.now
+                if due > now { try await Task.sleep(for: .nanoseconds(Int64(due - now))) }
+            }
+            try await track.publish(bytes, until: timeout.deadline)
+            try track.advance()
+        }
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Glibc
+import IPC
+import IPCChannels
+
+/// `ipc tap`: what passes over a channel, without taking part.
+struct TapCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "tap", abstract: "Print a channel's messages as they pass, without disturbing anyone.",
+        discussion: """
+            It takes no place in the channel, holds nobody back, and takes nothing. What passes too fast is missed, and counted.
+
+            Examples:
+              ipc tap market/quotes --as hex
+              ipc tap orders --from oldest --as json | jq .
+            """)
+
+    enum Decoding: String, CaseIterable, ExpressibleByArgument { case text, json, hex }
+
+    @OptionGroup var channel: ChannelArgument
+    @Option(name: .customLong("as"), help: "How to show a message.") var decoding = Decoding.text
+    @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
+    @Option(name: .long, help: "End after so many messages.") var count: Int?
+    @OptionGroup var timeout: TimeoutOption
+
+    func perform() async throws {
+        var tap = try ChannelTap(channel.name, from: from.start)
+        var (left, missed) = (count ?? .max, UInt64(0))
+        var deadline = timeout.deadline
+        while left > 0 {
+            guard let message = try tap.next() else {
+                if tap.isRemoved { return }
+                guard !deadline.hasPassed else {
+                    throw IPCError(.timedOut, "tap", channel.name, advice: "nothing passed before the time-out")
+                }
+                // Nobody wakes it, since nobody knows of it.
+                try await Task.sleep(for: .milliseconds(10))
+                continue
+            }
+            if tap.missedBytes != missed {
+                printError("ipc: \(tap.missedBytes - missed) bytes of the log were overwritten before they were read")
+                missed = tap.missedBytes
+            }
+            try MessageOutput.put(line: line(message))
+            left -= 1
+            deadline = timeout.deadline
+        }
+    }
+
+    private func line(_ message: ChannelTap.Message) -> String {
+        switch decoding {
+        case .text: return Table.printable(message.bytes)
+        case .hex: return Hex.text(message.bytes)
+        case .json:
+            var members: [(String, JSON)] = [
+                ("position", .integer(Int(message.position))), ("writer", .integer(message.writer)),
+                ("sequence", .integer(Int(message.sequence))),
+            ]
+            if let work = message.work {
+                members += [("stage", .string(work.stage.rawValue)), ("attempts", .integer(work.attempts))]
+            }
+            return JSON.object(members + [message.bytes.json]).text
+        }
+    }
+}

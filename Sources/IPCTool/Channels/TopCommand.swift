@@ -1,0 +1,181 @@
+import ArgumentParser
+import Glibc
+import IPC
+import IPCChannels
+
+/// `ipc top`: channels, live.
+struct TopCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "top", abstract: "Show channels live: rates, depths, the slowest reader, who takes part, who is dead.",
+        discussion: """
+            Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter look into a channel,
+            Escape comes back; q ends. Without a terminal, a table is printed every interval.
+            """)
+
+    @Option(help: "Seconds between looks.") var interval = 1.0
+    @Option(help: "End after so many looks.") var count: Int?
+
+    func validate() throws {
+        guard interval >= 0.1, interval <= 3600 else { throw ValidationError("--interval \(interval): from 0.1 to 3600 seconds.") }
+    }
+
+    func perform() async throws {
+        let isTerminal = isatty(STDOUT_FILENO) == 1 && isatty(STDIN_FILENO) == 1
+        let terminal = isTerminal ? Terminal() : nil
+        defer { terminal?.restore() }
+        var screen = TopScreen()
+        for look in 0..<(count ?? .max) {
+            screen.update()
+            if let terminal {
+                terminal.draw(screen.lines(width: terminal.size.columns), rows: terminal.size.rows)
+            } else {
+                try MessageOutput.put(line: (look > 0 ? "\n" : "") + screen.lines(width: .max).joined(separator: "\n"))
+            }
+            if look + 1 == count { return }
+            let next = Deadline.after(.nanoseconds(Int64(interval * 1e9)))
+            if let terminal {
+                while let key = try await terminal.key(until: next) {
+                    if screen.press(key) == .quit { return }
+                    terminal.draw(screen.lines(width: terminal.size.columns), rows: terminal.size.rows)
+                }
+            } else {
+                try await Task.sleep(for: .seconds(interval))
+            }
+        }
+    }
+}
+
+/// What `ipc top` shows, and how it answers to keys.
+struct TopScreen {
+    private struct Row {
+        var channel: ChannelDescription
+        var rate: Double
+
+        /// How many bytes the slowest reader is behind.
+        var backlog: Int { channel.participants.compactMap(\.backlog).max() ?? 0 }
+    }
+
+    enum Sort { case rate, depth, name }
+    enum Answer { case goOn, quit }
+
+    private var rows: [String: Row] = [:]
+    private var lastLook: ContinuousClock.Instant?
+    private var sort = Sort.rate
+    private var filter = ""
+    private var isFiltering = false
+    private var selected = 0
+    private var opened: String?
+    private var recent: [String] = []
+
+    mutating func update() {
+        let root = ChannelRoot.current
+        let now = ContinuousClock.now
+        let elapsed = lastLook.map { (now - $0) / .seconds(1) } ?? 0
+        var fresh: [String: Row] = [:]
+        for name in (try? root.names()) ?? [] {
+            // Messages are counted for the one that is looked into only: that walks through its log.
+            guard let channel = try? ChannelDescription(name, in: root, countsMessages: opened == name.description) else {
+                continue
+            }
+            let before = rows[name.description]?.channel.publishedCount
+            let published = before.map { channel.publishedCount >= $0 ? Double(channel.publishedCount - $0) : 0 } ?? 0
+            fresh[name.description] = Row(channel: channel, rate: elapsed > 0 ? published / elapsed : 0)
+        }
+        rows = fresh
+        lastLook = now
+        if let opened { look(into: opened) }
+    }
+
+    private mutating func look(into name: String) {
+        guard var tap = try? ChannelTap(name, from: .last(8)) else { return }
+        recent = []
+        while let message = try? tap.next(), recent.count < 8 {
+            recent.append(Table.printable(message.bytes, limit: 60))
+        }
+    }
+
+    private var shown: [Row] {
+        let all = rows.values.filter { filter.isEmpty || $0.channel.name.description.contains(filter) }
+        return all.sorted { left, right in
+            let names = left.channel.name.description < right.channel.name.description
+            switch sort {
+            case .rate: return left.rate == right.rate ? names : left.rate > right.rate
+            case .depth: return left.backlog == right.backlog ? names : left.backlog > right.backlog
+            case .name: return names
+            }
+        }
+    }
+
+    mutating func press(_ key: Terminal.Key) -> Answer {
+        if isFiltering {
+            switch key {
+            case .character(let character): filter.append(character)
+            case .backspace: _ = filter.popLast()
+            case .enter: isFiltering = false
+            case .escape: (isFiltering, filter) = (false, "")
+            default: break
+            }
+            return .goOn
+        }
+        switch key {
+        case .character("q"): return .quit
+        case .character("r"): sort = .rate
+        case .character("d"): sort = .depth
+        case .character("n"): sort = .name
+        case .character("/"): isFiltering = true
+        case .up: selected = max(selected - 1, 0)
+        case .down: selected = min(selected + 1, max(shown.count - 1, 0))
+        case .enter:
+            if selected < shown.count {
+                opened = shown[selected].channel.name.description
+                look(into: opened!)
+            }
+        case .escape: (opened, recent) = (nil, [])
+        default: break
+        }
+        return .goOn
+    }
+
+    func lines(width: Int) -> [String] {
+        let shown = shown
+        let rate = shown.reduce(0) { $0 + $1.rate }
+        var lines = ["\(shown.count) channels, \(Self.number(rate)) messages/s" + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")]
+        if let opened, let row = rows[opened] { return lines + detail(row) }
+        var table = [["name", "pattern", "messages/s", "published", "behind", "readers", "writers", "dead", "recovered"]]
+        for row in shown {
+            let participants = row.channel.participants
+            func count(_ role: ChannelDescription.Participant.Role) -> String {
+                "\(participants.count { $0.role == role && $0.isAlive })"
+            }
+            table.append([
+                row.channel.name.description, "\(row.channel.pattern)", Self.number(row.rate),
+                "\(row.channel.publishedCount)", row.backlog > 0 ? Table.size(row.backlog) : "-", count(.reader), count(.writer),
+                "\(participants.count { !$0.isAlive })", "\(row.channel.recoveryCount)",
+            ])
+        }
+        let text = Table.text(table, numeric: [2, 3, 4, 5, 6, 7, 8]).split(separator: "\n").map(String.init)
+        for (index, line) in text.enumerated() {
+            lines.append((width != .max && index == selected + 1 ? "> " : width == .max ? "" : "  ") + line)
+        }
+        return lines.map { String($0.prefix(width)) }
+    }
+
+    private func detail(_ row: Row) -> [String] {
+        let channel = row.channel
+        var lines = [
+            "", "\(channel.name)  \(channel.pattern)  \(channel.messageType)",
+            "\(Self.number(row.rate)) messages/s, \(channel.messageCount) in the log of \(Table.size(channel.options.capacity))", "",
+        ]
+        for participant in channel.participants {
+            let role = participant.role == .reader ? "reader" : "writer"
+            let behind = participant.backlog.map { "  \(Table.size($0)) behind" } ?? ""
+            lines.append(
+                "\(role)  \(participant.process)  \(ProcFiles.command(participant.process))\(behind)\(participant.isAlive ? "" : "  dead")")
+        }
+        return lines + ["", "newest:"] + recent.map { "  " + $0 }
+    }
+
+    private static func number(_ value: Double) -> String {
+        value >= 1e6 ? "\((value / 1e5).rounded() / 10) M" : value >= 1e3 ? "\((value / 100).rounded() / 10) k" : "\(Int(value.rounded()))"
+    }
+}

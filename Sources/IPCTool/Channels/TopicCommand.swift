@@ -1,0 +1,100 @@
+import ArgumentParser
+import IPC
+import IPCChannels
+
+/// `ipc topic`: every subscriber gets every message.
+struct TopicCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "topic", abstract: "Publish and subscribe: every subscriber gets every message.",
+        discussion: """
+            Examples:
+              ipc topic subscribe market/quotes --from oldest
+              ipc topic publish market/quotes 'ACME 12.5'
+              tail -f log | ipc topic publish logs/web
+            """,
+        subcommands: [Publish.self, Subscribe.self, InfoCommand.self])
+
+    struct Publish: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Publish messages: the arguments, or standard input.")
+
+        @OptionGroup var channel: ChannelArgument
+        @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var creation: CreationOptions
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
+            let check = try MessageCheck(channel.name)
+            var publisher = try topic.makePublisher()
+            let deadline = timeout.deadline
+            for message in messages {
+                let bytes = framing.framing == .hex ? try Hex.bytes(Array(message.utf8)) : Array(message.utf8)
+                try check.check(bytes)
+                try await unsafe publisher.publish(bytes.span.bytes, until: deadline)
+            }
+            guard messages.isEmpty else { return }
+            var input = MessageInput(framing.framing)
+            while let message = try await input.next() {
+                try check.check(message)
+                try await unsafe publisher.publish(message.span.bytes, until: timeout.deadline)
+            }
+        }
+    }
+
+    struct Subscribe: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Print messages as they come.")
+
+        @OptionGroup var channel: ChannelArgument
+        @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
+        @Option(name: .long, help: "End after so many messages.") var count: Int?
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var format: FormatOption
+        @OptionGroup var creation: CreationOptions
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
+            var subscription = try topic.subscribe(from: from.start)
+            let output = MessageOutput(framing: framing.framing)
+            var left = count ?? .max
+            while left > 0 {
+                let bytes = try await subscription.receive(until: timeout.deadline) { $0.array }
+                let missed = subscription.takeMissed()
+                if missed > 0 { printError("ipc: \(missed) messages were overwritten before they were received") }
+                if format.format == .json {
+                    try MessageOutput.put(line: JSON.object([bytes.json]).text)
+                } else {
+                    try output.write(bytes)
+                }
+                left -= 1
+            }
+        }
+    }
+}
+
+/// Where a subscription starts.
+struct StartArgument: ExpressibleByArgument, Sendable, CustomStringConvertible {
+    let start: SubscriptionStart
+    let description: String
+
+    init(_ start: SubscriptionStart) {
+        self.start = start
+        description = "next"
+    }
+
+    init?(argument: String) {
+        switch argument {
+        case "next": start = .next
+        case "oldest": start = .oldest
+        case _ where argument.hasPrefix("last:"):
+            guard let count = Int(argument.dropFirst(5)), count >= 0 else { return nil }
+            start = .last(count)
+        default:
+            guard let position = UInt64(argument) else { return nil }
+            start = .position(position)
+        }
+        description = argument
+    }
+}

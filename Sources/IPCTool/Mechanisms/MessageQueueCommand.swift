@@ -1,0 +1,164 @@
+import ArgumentParser
+import IPC
+
+/// `ipc mq`: POSIX message queues.
+struct MessageQueueCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mq", abstract: "Create, send to, receive from and remove POSIX message queues.",
+        discussion: """
+            Examples:
+              ipc mq create /jobs --max-messages 10 --message-size 256
+              ipc mq send /jobs urgent --priority 9
+              ipc mq receive /jobs --timeout 5
+              ipc mq info /jobs
+            """,
+        subcommands: [Create.self, Send.self, Receive.self, Info.self, Unlink.self])
+
+    struct NameArgument: ParsableArguments {
+        @Argument(help: "Its name, with its slash: /jobs.") var name: String
+    }
+
+    struct Create: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Make a queue.")
+        @OptionGroup var queue: NameArgument
+        @Option(name: .long, help: "How many messages it holds.") var maxMessages = 10
+        @Option(name: .long, help: "Bytes of the longest message.") var messageSize = 8192
+
+        func perform() async throws {
+            _ = try MessageQueue.create(queue.name, maximumMessages: maxMessages, messageSize: messageSize)
+        }
+    }
+
+    struct Send: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Send messages: the arguments, or standard input.")
+        @OptionGroup var queue: NameArgument
+        @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
+        @Option(help: "The highest is received first.") var priority: UInt32 = 0
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let open = Shared(try MessageQueue.open(queue.name, .writeOnly))
+            for message in messages {
+                let bytes = framing.framing == .hex ? try Hex.bytes(Array(message.utf8)) : Array(message.utf8)
+                try await unsafe open.value.send(bytes.span.bytes, priority: priority, until: timeout.deadline)
+            }
+            guard messages.isEmpty else { return }
+            var input = MessageInput(framing.framing)
+            while let message = try await input.next() {
+                try await unsafe open.value.send(message.span.bytes, priority: priority, until: timeout.deadline)
+            }
+        }
+    }
+
+    struct Receive: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Take messages, those of the highest priority first.")
+        @OptionGroup var queue: NameArgument
+        @Option(help: "End after so many messages.") var count = 1
+        @Flag(help: "Go on until interrupted.") var follow = false
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var format: FormatOption
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let open = Shared(try MessageQueue.open(queue.name, .readOnly))
+            let output = MessageOutput(framing: framing.framing)
+            for _ in 0..<(follow ? .max : count) {
+                let message = try await open.value.receive(until: timeout.deadline)
+                if format.format == .json {
+                    let line = JSON.object([("priority", .integer(Int(message.priority))), message.bytes.json])
+                    try MessageOutput.put(line: line.text)
+                } else {
+                    try output.write(message.bytes)
+                }
+            }
+        }
+    }
+
+    struct Info: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Tell what a queue is like, and how full.")
+        @OptionGroup var queue: NameArgument
+        @OptionGroup var format: FormatOption
+
+        func perform() async throws {
+            let open = try MessageQueue.open(queue.name, .readOnly)
+            let attributes = try open.attributes
+            let facts: [(String, Int)] = [
+                ("messages", attributes.currentMessages), ("maximum-messages", attributes.maximumMessages),
+                ("message-size", attributes.messageSize),
+            ]
+            let text =
+                format.format == .json
+                ? JSON.object(facts.map { ($0, .integer($1)) }).text
+                : facts.map { "\($0)  \($1)" }.joined(separator: "\n")
+            try MessageOutput.put(line: text)
+        }
+    }
+
+    struct Unlink: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it open goes on.")
+        @OptionGroup var queue: NameArgument
+
+        func perform() async throws { try MessageQueue.unlink(queue.name) }
+    }
+}
+
+/// `ipc sem`: POSIX named semaphores.
+struct SemaphoreCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sem", abstract: "Create, wait for, post and remove POSIX semaphores.",
+        discussion: """
+            Examples:
+              ipc sem create /slots --value 4
+              ipc sem wait /slots --timeout 10 && ./job; ipc sem post /slots
+              ipc sem value /slots
+            """,
+        subcommands: [Create.self, Wait.self, Post.self, Value.self, Unlink.self])
+
+    struct NameArgument: ParsableArguments {
+        @Argument(help: "Its name, with its slash: /slots.") var name: String
+    }
+
+    struct Create: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Make a semaphore.")
+        @OptionGroup var semaphore: NameArgument
+        @Option(help: "How many may go on before one has to wait.") var value: UInt32 = 0
+
+        func perform() async throws { _ = try NamedSemaphore.create(semaphore.name, value: value) }
+    }
+
+    struct Wait: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Take one, waiting while there is none.")
+        @OptionGroup var semaphore: NameArgument
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            try await NamedSemaphore.open(semaphore.name).wait(until: timeout.deadline)
+        }
+    }
+
+    struct Post: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Give one back.")
+        @OptionGroup var semaphore: NameArgument
+        @Option(help: "Give so many back.") var count = 1
+
+        func perform() async throws {
+            let open = try NamedSemaphore.open(semaphore.name)
+            for _ in 0..<count { try open.post() }
+        }
+    }
+
+    struct Value: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Print how many there are now.")
+        @OptionGroup var semaphore: NameArgument
+
+        func perform() async throws { try MessageOutput.put(line: "\(NamedSemaphore.open(semaphore.name).value)") }
+    }
+
+    struct Unlink: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it open goes on.")
+        @OptionGroup var semaphore: NameArgument
+
+        func perform() async throws { try NamedSemaphore.unlink(semaphore.name) }
+    }
+}

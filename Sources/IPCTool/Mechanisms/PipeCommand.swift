@@ -1,0 +1,120 @@
+import ArgumentParser
+import Glibc
+import IPC
+import SystemPackage
+
+/// `ipc pipe`: commands joined by pipes, as a shell joins them.
+struct PipeCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "pipe", abstract: "Run commands joined by pipes, and say what became of each.",
+        discussion: """
+            The exit code is that of the last command, or of the first that failed before it. With --status, each one's is
+            told on standard error.
+
+            Example:
+              ipc pipe -- 'ls -l' '|' 'grep .txt' '|' 'wc -l'
+            """)
+
+    @Flag(name: .long, help: "Tell each command's exit status on standard error.") var status = false
+    @Flag(name: .long, help: "Give the first command what standard input has.") var input = false
+    @Argument(parsing: .postTerminator, help: "Commands, with '|' between them.") var words: [String] = []
+
+    func perform() async throws {
+        let stages = words.split(separator: "|", omittingEmptySubsequences: false).map { stage in
+            // A stage is one word, as the shell would split it, or words.
+            stage.count == 1 ? stage.first!.split(separator: " ").map(String.init) : Array(stage)
+        }
+        guard !stages.isEmpty, !stages.contains(where: \.isEmpty) else {
+            throw ValidationError("a command is missing: ipc pipe -- 'ls -l' '|' 'wc -l'")
+        }
+        let pipeline = Pipeline(stages.map { Pipeline.Command($0[0], Array($0.dropFirst())) })
+        let result = try await pipeline.run(input: input ? StandardInput.readToEnd() : [])
+        try MessageOutput.put(result.output)
+        if status {
+            for stage in result.stages { printError("\(stage.command): \(stage.outcome)") }
+        }
+        guard let failure = result.failure else { return }
+        switch failure.outcome {
+        case .ended(.exited(let code)): throw ExitCode(code)
+        case .ended(.signaled(let signal)):
+            printError("ipc: \(failure.command): ended by \(signal)")
+            throw ExitCode(128 + signal.rawValue)
+        case .notStarted(let reason):
+            printError("ipc: \(failure.command): \(reason)")
+            throw ExitCode(127)
+        }
+    }
+}
+
+/// `ipc fifo`: named pipes.
+struct FIFOCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fifo", abstract: "Create, read and write named pipes, without waiting for ever.",
+        discussion: """
+            Examples:
+              ipc fifo create /tmp/requests
+              ipc fifo read /tmp/requests --timeout 5
+              echo hello | ipc fifo write /tmp/requests --timeout 5
+            """,
+        subcommands: [Create.self, Read.self, Write.self])
+
+    struct PathArgument: ParsableArguments {
+        @Argument(help: "The named pipe.") var path: String
+    }
+
+    struct Create: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Make a named pipe.")
+        @OptionGroup var fifo: PathArgument
+        @Option(help: "Who may open it, in octal.") var mode = "600"
+
+        func perform() async throws {
+            guard let bits = UInt32(mode, radix: 8), bits <= 0o777 else {
+                throw ValidationError("--mode \(mode): three octal digits, such as 600.")
+            }
+            _ = try NamedPipe.create(at: FilePath(fifo.path), permissions: FilePermissions(rawValue: bits))
+        }
+    }
+
+    struct Read: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Print what is written, until the last writer has closed it.")
+        @OptionGroup var fifo: PathArgument
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let reader = Shared(try await NamedPipe(FilePath(fifo.path)).openForReading(until: timeout.deadline))
+            while true {
+                let bytes = try await Self.read(reader.value, until: timeout.deadline)
+                if bytes.isEmpty { return }
+                try MessageOutput.put(bytes)
+            }
+        }
+
+        private static nonisolated(nonsending) func read(
+            _ reader: borrowing PipeReader, until deadline: Deadline
+        ) async throws(IPCError) -> [UInt8] {
+            var chunk = [UInt8](repeating: 0, count: 65_536)
+            var elements = chunk.mutableSpan
+            var buffer = unsafe elements.mutableBytes
+            let count = try await reader.read(into: &buffer, until: deadline)
+            return Array(chunk[..<count])
+        }
+    }
+
+    struct Write: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Write the text, or standard input.")
+        @OptionGroup var fifo: PathArgument
+        @Argument(help: "What to write. Without it, standard input.") var text: String?
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let writer = Shared(try await NamedPipe(FilePath(fifo.path)).openForWriting(until: timeout.deadline))
+            if let text { return try await unsafe writer.value.write(Array((text + "\n").utf8).span.bytes, until: timeout.deadline) }
+            while true {
+                let bytes = try await StandardInput.read()
+                if bytes.isEmpty { return }
+                try await unsafe writer.value.write(bytes.span.bytes, until: timeout.deadline)
+            }
+        }
+    }
+}

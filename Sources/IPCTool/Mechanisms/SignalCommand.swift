@@ -1,0 +1,86 @@
+import ArgumentParser
+import Glibc
+import IPC
+
+extension Signal: ExpressibleByArgument {
+    public init?(argument: String) { self.init(name: argument) }
+}
+
+/// `ipc signal`: signals, as values.
+struct SignalCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "signal", abstract: "List, send, wait for and trace signals.",
+        discussion: """
+            Examples:
+              ipc signal list
+              ipc signal send TERM 1234
+              ipc signal send RTMIN+1 1234 --value 42
+              ipc signal trace USR1 HUP
+            """,
+        subcommands: [List.self, Send.self, Wait.self, Trace.self])
+
+    struct List: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "All signals, and what a process does that says nothing.")
+
+        func perform() async throws {
+            let defaults: [Signal: String] = [
+                .child: "ignored", .windowChange: "ignored", .continue: "goes on", .stop: "stops, always",
+                .terminalStop: "stops", .kill: "ends, always", .quit: "ends with a core", .illegalInstruction: "ends with a core",
+                .trap: "ends with a core", .abort: "ends with a core", .busError: "ends with a core",
+                .floatingPointException: "ends with a core", .segmentationFault: "ends with a core",
+            ]
+            var rows = [["number", "name", "by default"]]
+            let last = Signal.realTime(Signal.realTimeNumbers.upperBound).rawValue
+            for number in 1...last {
+                let signal = Signal(rawValue: number)
+                guard !signal.description.hasPrefix("signal ") else { continue }
+                rows.append(["\(number)", signal.description, defaults[signal] ?? "ends"])
+            }
+            try MessageOutput.put(line: Table.text(rows, numeric: [0]))
+        }
+    }
+
+    struct Send: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Send a signal to processes.",
+            discussion: "Each is held by a pidfd, so that its number cannot come to mean another one in between.")
+        @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signal: Signal
+        @Argument(help: "Processes.") var processes: [Int32]
+        @Option(help: "A number to send along, as sigqueue does.") var value: Int?
+
+        func perform() async throws {
+            for process in processes {
+                let handle = try ProcessHandle(process)
+                if let value { try handle.queue(signal, value: value) } else { try handle.send(signal) }
+            }
+        }
+    }
+
+    struct Wait: Interruptible {
+        static let configuration = CommandConfiguration(abstract: "Wait for one of these signals, and print it.")
+        @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            let source = Shared(try SignalSource(signals))
+            try SignalCommand.show(try await source.value.next(until: timeout.deadline))
+        }
+    }
+
+    struct Trace: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Print each of these signals that this process gets, and who sent it.")
+        @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
+
+        func perform() async throws {
+            let source = Shared(try SignalSource(signals))
+            printError("ipc: send to process \(getpid())")
+            while true { try SignalCommand.show(try await source.value.next()) }
+        }
+    }
+
+    private static func show(_ received: SignalSource.Received) throws {
+        try MessageOutput.put(
+            line: "\(received.signal) from process \(received.sender) of user \(received.user), value \(received.value)")
+    }
+}

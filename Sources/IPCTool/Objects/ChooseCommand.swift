@@ -1,0 +1,228 @@
+import ArgumentParser
+import Glibc
+import IPC
+import IPCBenchmarks
+
+/// `ipc choose`: the guide's comparison, as an adviser.
+struct ChooseCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "choose", abstract: "Advise which mechanism suits, with reasons, figures of this machine, and code.",
+        discussion: """
+            On a terminal it asks; otherwise it takes what the flags say. Figures are those of the last `ipc bench` here.
+
+            Examples:
+              ipc choose
+              ipc choose --size 1000000 --rate 100 --survives-crash
+            """)
+
+    @Flag(inversion: .prefixedNo, help: "Is one process the parent of the other?") var related: Bool?
+    @Flag(inversion: .prefixedNo, help: "Are they on different machines?") var remote: Bool?
+    @Option(help: "Bytes of a message.") var size: Int?
+    @Option(help: "Messages per second.") var rate: Int?
+    @Option(help: "Who gets a message: all, one of several, or a reply comes back.") var receivers: Advice.Receivers?
+    @Flag(inversion: .prefixedNo, help: "Must the order be kept?") var ordering: Bool?
+    @Flag(inversion: .prefixedNo, help: "Must messages survive the death of a process?") var survivesCrash: Bool?
+    @OptionGroup var format: FormatOption
+
+    func perform() async throws {
+        var needs = Advice.Needs()
+        let isAsking = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1 && [related, remote, ordering, survivesCrash] == [nil, nil, nil, nil]
+            && size == nil && rate == nil && receivers == nil
+        needs.remote = try remote ?? (isAsking && ask("Are the processes on different machines?"))
+        if !needs.remote { needs.related = try related ?? (isAsking && ask("Is one the parent of the other?")) }
+        needs.size = try size ?? (isAsking ? askNumber("How many bytes has a message?", 64) : 64)
+        needs.rate = try rate ?? (isAsking ? askNumber("How many messages a second?", 1000) : 1000)
+        needs.receivers = try receivers ?? (isAsking ? askReceivers() : .one)
+        needs.ordering = try ordering ?? (isAsking && ask("Must the order be kept?"))
+        needs.survivesCrash = try survivesCrash ?? (isAsking && ask("Must messages survive the death of a process?"))
+
+        let advice = Advice(needs)
+        let figures = BenchCache.figures(advice.mechanism.rawValue)
+        if format.format == .json {
+            let json = JSON.object([
+                ("mechanism", .string(advice.mechanism.rawValue)), ("type", .string(advice.type)),
+                ("reasons", .array(advice.reasons.map { .string($0) })), ("measured", JSON(figures)),
+                ("code", .string(advice.code)),
+            ])
+            return try MessageOutput.put(line: json.text)
+        }
+        var lines = ["\(advice.type)  (\(advice.mechanism.facts.suits))", ""]
+        lines += advice.reasons.map { "- " + $0 }
+        lines.append("- " + (figures.map { "Measured here: " + $0 } ?? "Not measured here yet: ipc bench --mechanism \(advice.mechanism.rawValue)"))
+        lines += ["", advice.code]
+        try MessageOutput.put(line: lines.joined(separator: "\n"))
+    }
+
+    private func ask(_ question: String) throws -> Bool {
+        printError("\(question) [y/N] ", terminator: "")
+        guard let answer = readLine() else { throw ExitCode(1) }
+        return answer.lowercased().hasPrefix("y")
+    }
+
+    private func askNumber(_ question: String, _ byDefault: Int) throws -> Int {
+        printError("\(question) [\(byDefault)] ", terminator: "")
+        guard let answer = readLine() else { throw ExitCode(1) }
+        return Int(answer) ?? byDefault
+    }
+
+    private func askReceivers() throws -> Advice.Receivers {
+        printError("Who gets a message: one, all, one of several (any), or does a reply come back (reply)? [one] ", terminator: "")
+        guard let answer = readLine() else { throw ExitCode(1) }
+        return Advice.Receivers(rawValue: answer) ?? .one
+    }
+}
+
+/// What suits, and why.
+struct Advice {
+    enum Receivers: String, CaseIterable, ExpressibleByArgument { case one, all, any, reply }
+
+    struct Needs {
+        var related = false
+        var remote = false
+        var size = 64
+        var rate = 1000
+        var receivers = Receivers.one
+        var ordering = false
+        var survivesCrash = false
+    }
+
+    let mechanism: Mechanism
+    /// Of this library.
+    let type: String
+    let reasons: [String]
+    let code: String
+
+    init(_ needs: Needs) {
+        var reasons: [String] = []
+        if needs.remote {
+            reasons.append("Only the network reaches another machine.")
+            if needs.size <= 1400, !needs.ordering, !needs.survivesCrash, needs.receivers != .reply, needs.rate > 100_000 {
+                self.init(
+                    .udp, "DatagramSocket", reasons + ["Small messages at a high rate whose loss and order do not matter."], Self.udp)
+            } else {
+                self.init(
+                    .tcp, "StreamSocket", reasons + ["TCP keeps the order and tells of a loss; frames carry messages."], Self.tcp)
+            }
+            return
+        }
+        switch needs.receivers {
+        case .reply:
+            self.init(
+                .service, "Service",
+                ["A reply has to come back, with a deadline, and an error if the server dies in it.", "Several servers share the calls."],
+                Self.service)
+        case .any:
+            reasons.append("Each message goes to one of several workers; what a dead one had goes to another.")
+            if needs.survivesCrash { reasons.append("Made durable, it survives the machine's restart as well.") }
+            self.init(.workQueue, "WorkQueue", reasons, Self.workQueue)
+        case .all:
+            reasons.append("Every subscriber gets every message, without a copy or a system call for each.")
+            self.init(needs.survivesCrash ? .topicShared : .topic, "Topic", reasons, Self.topic)
+        case .one where needs.survivesCrash:
+            self.init(
+                .topic, "Topic",
+                ["What was published stays in shared memory, whoever dies; a durable topic stays on the disk.", "The order is that of publishing."],
+                Self.topic)
+        case .one where needs.related && needs.rate <= 100_000 && needs.size <= 65_536:
+            self.init(
+                .pipe, "AnonymousPipe",
+                ["A parent and its child need no name, and nothing is left when they end.", "At this rate, waking the other side costs more than copying."],
+                Self.pipe)
+        case .one where needs.rate <= 100_000 && needs.size <= 65_536:
+            self.init(
+                .unixStream, "StreamSocket",
+                ["Unrelated processes meet at a name; both ways; the other's identity is known, and its end is noticed.", "At this rate, waking the other side costs more than copying."],
+                Self.unix)
+        case .one:
+            self.init(
+                .topic, "Topic",
+                ["At \(needs.rate) messages a second of \(needs.size) B, copies and system calls are what costs: shared memory has neither."],
+                Self.topic)
+        }
+    }
+
+    private init(_ mechanism: Mechanism, _ type: String, _ reasons: [String], _ code: String) {
+        self.mechanism = mechanism
+        self.type = type
+        self.reasons = reasons
+        self.code = code
+    }
+
+    /// Each compiles: a test sees to that.
+    static let all = [udp, tcp, service, workQueue, topic, pipe, unix]
+
+    private static let udp = """
+        let socket = try DatagramSocket.connected(to: Endpoint("udp://127.0.0.1:9000"))
+        try socket.send("21.5".utf8.span.bytes)
+        """
+    private static let tcp = """
+        let socket = try await StreamSocket.connect(to: Endpoint("tcp://127.0.0.1:9000"), until: .after(.seconds(5)))
+        try await socket.write(frame: "hello".utf8.span.bytes)
+        for try await frame in try socket.frames() { print(frame.count) }
+        """
+    private static let service = """
+        enum Refusal: Error, BitwiseCopyable { case negative }
+        let roots = try Service<Double, Double, Refusal>.create("math/roots")
+        var client = try roots.makeClient()
+        let reply = try await client.call(2, until: .after(.seconds(1)))    // others: try await roots.serve { $0.squareRoot() }
+        print(reply)
+        """
+    private static let workQueue = """
+        let orders = try WorkQueue<UInt64>.create("orders")
+        var producer = try orders.makeProducer()
+        try await producer.send(4711)                                      // others: try await orders.work { print($0.message) }
+        """
+    private static let topic = """
+        struct Quote: BitwiseCopyable { var symbol: UInt32; var price: Double }
+        let quotes = try Topic<Quote>.create("market/quotes")
+        var publisher = try quotes.makePublisher()
+        try await publisher.publish(Quote(symbol: 7, price: 12.5))         // others: for try await quote in try quotes.subscribe().messages()
+        """
+    private static let pipe = """
+        let pipe = try AnonymousPipe()
+        let child = try ChildProcess("wc", ["-l"], descriptors: [0: pipe.reader.descriptor])
+        let writer = pipe.closingReader()
+        try await writer.write("hello\\n".utf8.span.bytes)
+        try writer.close()
+        _ = try await child.wait()
+        """
+    private static let unix = """
+        let listener = try StreamListener(Endpoint("unix:///tmp/app.sock"))
+        for try await connection in try listener.connections() {
+            try await connection.value.write("hello\\n".utf8.span.bytes)   // others: StreamSocket.connect(to:)
+        }
+        """
+}
+
+/// The figures of the last `ipc bench` of this user.
+enum BenchCache {
+    private static var path: String {
+        func variable(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
+        let folder = variable("XDG_CACHE_HOME") ?? (variable("HOME") ?? "/tmp") + "/.cache"
+        return folder + "/swift-ipc/bench"
+    }
+
+    /// Keeps what was measured, beside what other runs measured of other mechanisms. It is no matter if it cannot be kept.
+    static func keep(_ result: BenchmarkResult) {
+        guard result.options.rate == nil, let size = result.options.sizes.first else { return }
+        var lines: [String: String] = [:]
+        for line in ProcFiles.lines(path) {
+            if let name = line.split(separator: "\t").first { lines[String(name)] = String(line) }
+        }
+        for mechanism in result.options.mechanisms {
+            guard let latency = result.latency(mechanism, size)?.latency else { continue }
+            let rate = result.throughput(mechanism, size)?.messagesPerSecond.map { ", \(Int($0)) messages a second" } ?? ""
+            lines[mechanism.rawValue] =
+                "\(mechanism.rawValue)\t\(latency.p50) ns to and fro at \(size) B (median)\(rate)"
+        }
+        let folder = path.split(separator: "/").dropLast()
+        for depth in 1...folder.count { unsafe mkdir("/" + folder.prefix(depth).joined(separator: "/"), 0o700) }
+        guard let file = unsafe fopen(path, "w") else { return }
+        for line in lines.values.sorted() { unsafe fputs(line + "\n", file) }
+        unsafe fclose(file)
+    }
+
+    static func figures(_ mechanism: String) -> String? {
+        ProcFiles.lines(path).first { $0.hasPrefix(mechanism + "\t") }.map { String($0.split(separator: "\t")[1]) }
+    }
+}

@@ -1,0 +1,128 @@
+import ArgumentParser
+import CIPCShims
+import Glibc
+import IPC
+
+/// `ipc doctor`: limits and settings that IPC runs into.
+struct DoctorCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Tell the limits that IPC runs into here, what each means, and what to change.",
+        discussion: "The exit code is 1 if something is so low that programs are likely to fail.")
+
+    @OptionGroup var format: FormatOption
+
+    struct Finding {
+        let name: String
+        let value: String
+        /// What it means.
+        let meaning: String
+        /// What to change; nil if it is well.
+        let advice: String?
+    }
+
+    func perform() async throws {
+        let findings = Self.limits() + Self.memory() + Self.kernel()
+        if format.format == .json {
+            let all = findings.map { finding in
+                JSON.object([
+                    ("name", .string(finding.name)), ("value", .string(finding.value)),
+                    ("meaning", .string(finding.meaning)), ("ok", .bool(finding.advice == nil)),
+                    ("advice", JSON(finding.advice)),
+                ])
+            }
+            try MessageOutput.put(line: JSON.array(all).text)
+        } else {
+            try MessageOutput.put(line: Table.text(findings.map { finding in
+                [finding.advice == nil ? "ok " : "low", finding.name, finding.value, finding.meaning]
+            }))
+            for finding in findings {
+                if let advice = finding.advice { try MessageOutput.put(line: "\(finding.name): \(advice)") }
+            }
+        }
+        if findings.contains(where: { $0.advice != nil }) { throw ExitCode(1) }
+    }
+
+    private static func number(_ path: String) -> Int? {
+        ProcFiles.text(path).flatMap { Int($0.prefix { $0 != "\n" && $0 != "\t" }) }
+    }
+
+    private static func limits() -> [Finding] {
+        func setting(_ key: String, atLeast: Int, _ meaning: String) -> Finding? {
+            guard let value = number("/proc/sys/" + key.replacing(".", with: "/")) else { return nil }
+            return Finding(
+                name: key, value: "\(value)", meaning: meaning,
+                advice: value < atLeast ? "sysctl -w \(key)=\(atLeast) (in /etc/sysctl.d to keep it)" : nil)
+        }
+        func limit(_ name: String, _ resource: CInt, atLeast: UInt, _ meaning: String, _ flag: String) -> Finding {
+            var value = rlimit()
+            unsafe getrlimit(__rlimit_resource_t(UInt32(resource)), &value)
+            let isInfinite = value.rlim_cur == rlim_t.max
+            return Finding(
+                name: name, value: isInfinite ? "unlimited" : "\(value.rlim_cur)", meaning: meaning,
+                advice: value.rlim_cur < atLeast
+                    ? "ulimit \(flag) \(min(atLeast, UInt(value.rlim_max))) (the hard limit is \(value.rlim_max == rlim_t.max ? "unlimited" : "\(value.rlim_max)"))"
+                    : nil)
+        }
+        return [
+            setting("fs.mqueue.msg_max", atLeast: 10, "messages that a message queue may hold"),
+            setting("fs.mqueue.msgsize_max", atLeast: 8192, "bytes of a queue's longest message"),
+            setting("fs.mqueue.queues_max", atLeast: 64, "message queues in all"),
+            limit("RLIMIT_MSGQUEUE", 12, atLeast: 819_200, "bytes of all message queues of this user", "-q"),
+            limit("RLIMIT_NOFILE", CInt(RLIMIT_NOFILE.rawValue), atLeast: 1024, "descriptors of a process; a subscription takes one", "-n"),
+            limit("RLIMIT_SIGPENDING", 11, atLeast: 1024, "signals that may be queued for this user", "-i"),
+            setting("fs.pipe-max-size", atLeast: 1_048_576, "bytes that a pipe may be set to hold"),
+            setting("fs.pipe-user-pages-soft", atLeast: 16_384, "pages in pipes of a user, beyond which new pipes are small"),
+            setting("fs.inotify.max_user_instances", atLeast: 128, "openings of named pipes that wait at a time"),
+            setting("net.core.somaxconn", atLeast: 128, "connections that may wait to be accepted"),
+            setting("net.unix.max_dgram_qlen", atLeast: 10, "datagrams that may wait at a Unix socket"),
+            setting("net.core.wmem_max", atLeast: 212_992, "bytes that a socket's buffers may be set to"),
+            setting("vm.max_map_count", atLeast: 65_530, "mappings of a process; a subscription takes three"),
+            setting("kernel.pid_max", atLeast: 32_768, "processes"),
+        ].compactMap { $0 }
+    }
+
+    private static func memory() -> [Finding] {
+        var findings: [Finding] = []
+        var status = statvfs()
+        if unsafe statvfs("/dev/shm", &status) == 0 {
+            let (size, free) = (Int(status.f_blocks * status.f_frsize), Int(status.f_bavail * status.f_frsize))
+            findings.append(
+                Finding(
+                    name: "/dev/shm", value: "\(Table.size(free)) of \(Table.size(size)) free",
+                    meaning: "shared memory, named semaphores and channels",
+                    advice: free < 64 << 20
+                        ? "mount -o remount,size=50% /dev/shm; in a container: docker run --shm-size=1g" : nil))
+        } else {
+            findings.append(
+                Finding(
+                    name: "/dev/shm", value: "not there", meaning: "shared memory, named semaphores and channels",
+                    advice: "mount -t tmpfs tmpfs /dev/shm"))
+        }
+        let pages = ProcFiles.lines("/proc/meminfo").first { $0.hasPrefix("HugePages_Total") }?.split(separator: " ").last
+        findings.append(
+            Finding(name: "huge pages", value: String(pages ?? "0"), meaning: "for large logs; not needed", advice: nil))
+        let isMounted = ProcFiles.text("/proc/mounts")?.contains(" mqueue ") == true
+        findings.append(
+            Finding(
+                name: "/dev/mqueue", value: isMounted ? "mounted" : "not mounted",
+                meaning: "only for listing message queues; they work without", advice: nil))
+        return findings
+    }
+
+    private static func kernel() -> [Finding] {
+        let version = ProcFiles.text("/proc/sys/kernel/osrelease")?.prefix { $0 != "\n" } ?? "?"
+        let parts = version.split(separator: ".").prefix(2).compactMap { Int($0.prefix { $0.isNumber }) }
+        let isNew = parts.count == 2 && (parts[0], parts[1]) >= (5, 16)
+        let hasBarrier = ipc_barrier_register() == 0
+        return [
+            Finding(
+                name: "kernel", value: String(version),
+                meaning: isNew ? "has all that is used" : "before 5.16: asynchronous waits for semaphores look again and again",
+                advice: nil),
+            Finding(
+                name: "membarrier", value: hasBarrier ? "yes" : "no",
+                meaning: "lets a channel's writers go without a fence",
+                advice: hasBarrier ? nil : "allow the system call in this container's seccomp profile; channels work, slower"),
+        ]
+    }
+}

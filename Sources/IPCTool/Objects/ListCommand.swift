@@ -1,0 +1,111 @@
+import ArgumentParser
+import Glibc
+import IPC
+import IPCChannels
+
+extension SystemObject.Kind: ExpressibleByArgument {}
+
+/// `ipc ls`: all that exists here.
+struct ListCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "ls", abstract: "List all that exists here, and who uses it.",
+        discussion: """
+            Kinds: channel; shm, sem and mq (POSIX); sysv; fifo and pipe (those that are open); unix, tcp and udp (sockets).
+            Processes of others are seen by the superuser only. A star marks what only the dead have left: ipc clean.
+
+            Examples:
+              ipc ls
+              ipc ls channel mq
+              ipc ls --format json | jq '.[] | select(.stale)'
+            """)
+
+    @Argument(help: "Only these kinds.") var kinds: [SystemObject.Kind] = []
+    @OptionGroup var format: FormatOption
+
+    func perform() async throws {
+        let inventory = Inventory(kinds.isEmpty ? Set(SystemObject.Kind.allCases) : Set(kinds))
+        if format.format == .json {
+            try MessageOutput.put(line: JSON.array(inventory.objects.map(\.json)).text)
+        } else {
+            var rows = [["kind", "name", "size", "depth", "mode", "owner", "processes", "what"]]
+            for object in inventory.objects {
+                let holders = object.holders.prefix(4).map { "\($0)" } + (object.holders.count > 4 ? ["…"] : [])
+                rows.append([
+                    object.kind.rawValue + (object.staleness == nil ? "" : " *"), object.name, Table.size(object.size),
+                    object.depth ?? "-", object.mode ?? "-", object.owner ?? "-",
+                    holders.isEmpty ? "-" : holders.joined(separator: " "), object.staleness ?? object.detail ?? "",
+                ])
+            }
+            try MessageOutput.put(line: Table.text(rows, numeric: [2, 3]))
+        }
+        for note in inventory.notes where kinds.contains(.mq) { printError("ipc: \(note)") }
+    }
+}
+
+/// `ipc info`: one thing.
+struct InfoCommand: Interruptible {
+    static let configuration = CommandConfiguration(
+        commandName: "info", abstract: "Tell all about one thing: a channel, or what ipc ls lists under this name.")
+
+    @Argument(help: "Its name, as ipc ls prints it.") var name: String
+    @OptionGroup var format: FormatOption
+
+    func perform() async throws {
+        if let channelName = try? ChannelName(name), let channel = try? ChannelDescription(channelName) {
+            return try show(channel)
+        }
+        let found = Inventory(Set(SystemObject.Kind.allCases)).objects.filter { $0.name == name }
+        guard !found.isEmpty else {
+            throw IPCError(.notFound, "info", name, advice: "nothing of this name exists here; ipc ls lists what does")
+        }
+        for object in found {
+            if format.format == .json {
+                try MessageOutput.put(line: object.json.text)
+                continue
+            }
+            let facts: [(String, String?)] = [
+                ("kind", object.kind.rawValue), ("name", object.name), ("size", object.size.map { "\($0) B" }),
+                ("depth", object.depth), ("mode", object.mode), ("owner", object.owner),
+                ("what", object.staleness ?? object.detail),
+            ]
+            var rows = facts.compactMap { fact in fact.1.map { [fact.0, $0] } }
+            rows += object.holders.map { ["process", "\($0)  \(ProcFiles.command($0))"] }
+            try MessageOutput.put(line: Table.text(rows))
+        }
+    }
+
+    private func show(_ channel: ChannelDescription) throws {
+        let options = channel.options
+        let facts: [(String, JSON)] = [
+            ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
+            ("type", .string(channel.messageType)), ("message-size", JSON(channel.messageSize)),
+            ("writers", .string(options.writers == .shared ? "shared" : "exclusive")),
+            ("overflow", .string(options.overflow == .block ? "block" : "overwrite")),
+            ("kept", .bool(options.lifetime == .kept)), ("durable", .bool(options.durability != .none)),
+            ("capacity", .integer(options.capacity)), ("position", .integer(Int(clamping: channel.position))),
+            ("published", .integer(Int(clamping: channel.publishedCount))), ("messages", .integer(channel.messageCount)),
+            ("taken", .integer(channel.takenCount)), ("notices", .integer(channel.pendingNotices)),
+            ("redeliveries", .integer(Int(clamping: channel.redeliveryCount))),
+            ("recoveries", .integer(Int(clamping: channel.recoveryCount))),
+        ]
+        if format.format == .json {
+            let participants = channel.participants.map { participant in
+                JSON.object([
+                    ("role", .string(participant.role == .reader ? "reader" : "writer")),
+                    ("process", .integer(Int(participant.process))), ("alive", .bool(participant.isAlive)),
+                    ("backlog", JSON(participant.backlog)),
+                ])
+            }
+            return try MessageOutput.put(line: JSON.object(facts + [("participants", .array(participants))]).text)
+        }
+        func plain(_ value: JSON) -> String { if case .string(let text) = value { text } else { value.text } }
+        var rows = facts.filter { $0.1.text != "null" }.map { [$0.0, plain($0.1)] }
+        for participant in channel.participants {
+            let role = participant.role == .reader ? "reader" : "writer"
+            let backlog = participant.backlog.map { ", \(Table.size($0)) behind" } ?? ""
+            let state = participant.isAlive ? "" : ", dead: whoever meets what it left recovers it"
+            rows.append([role, "\(participant.process)  \(ProcFiles.command(participant.process))\(backlog)\(state)"])
+        }
+        try MessageOutput.put(line: Table.text(rows))
+    }
+}

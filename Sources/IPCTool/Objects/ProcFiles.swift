@@ -1,0 +1,98 @@
+import Glibc
+
+/// Files and folders of `/proc` and `/dev`, as text.
+enum ProcFiles {
+    static func names(in folder: String) -> [String] {
+        guard let open = unsafe opendir(folder) else { return [] }
+        defer { unsafe closedir(open) }
+        var names: [String] = []
+        while let entry = unsafe readdir(open) {
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    static func bytes(_ path: String) -> [UInt8]? {
+        let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = unsafe read(descriptor, &chunk, chunk.count)
+            if count <= 0 { return bytes }
+            bytes += chunk[..<count]
+        }
+    }
+
+    static func text(_ path: String) -> String? { bytes(path).map { String(decoding: $0, as: UTF8.self) } }
+
+    static func lines(_ path: String) -> [Substring] { text(path)?.split(separator: "\n") ?? [] }
+
+    static func link(_ path: String) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = unsafe buffer.withUnsafeMutableBytes { bytes in
+            unsafe readlink(path, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+        }
+        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
+    }
+
+    static func status(_ path: String) -> stat? {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 ? status : nil
+    }
+
+    /// The user's name, or number.
+    static func user(_ identifier: uid_t) -> String {
+        guard let entry = unsafe getpwuid(identifier), let name = unsafe entry.pointee.pw_name else { return "\(identifier)" }
+        return unsafe String(cString: name)
+    }
+
+    static func mode(_ bits: mode_t) -> String {
+        let digits = String(bits & 0o7777, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+
+    /// A process's command, as people know it.
+    static func command(_ process: Int32) -> String {
+        text("/proc/\(process)/comm").map { String($0.prefix { $0 != "\n" }) } ?? "?"
+    }
+}
+
+/// Who has what open: all processes that may be looked into, once.
+struct OpenFiles {
+    /// By what a descriptor's link says: `pipe:[123]`, `socket:[456]`, `/jobs`, `/tmp/fifo`.
+    private(set) var byLink: [String: Set<Int32>] = [:]
+    /// By the path of what is mapped.
+    private(set) var byMapping: [String: Set<Int32>] = [:]
+
+    init() {
+        for name in ProcFiles.names(in: "/proc") {
+            guard let process = Int32(name) else { continue }
+            for descriptor in ProcFiles.names(in: "/proc/\(name)/fd") {
+                guard let link = ProcFiles.link("/proc/\(name)/fd/\(descriptor)") else { continue }
+                if link.hasPrefix("/") || link.hasPrefix("pipe:") || link.hasPrefix("socket:") {
+                    byLink[link, default: []].insert(process)
+                }
+            }
+            addMappings(process)
+        }
+    }
+
+    /// Of `/dev/shm` only. By bytes: the files are long, and there are many.
+    private mutating func addMappings(_ process: Int32) {
+        guard let bytes = ProcFiles.bytes("/proc/\(process)/maps") else { return }
+        let wanted = Array("/dev/shm/".utf8)
+        for line in bytes.split(separator: UInt8(ascii: "\n")) {
+            guard let slash = line.firstIndex(of: UInt8(ascii: "/")), line[slash...].starts(with: wanted) else { continue }
+            let path = String(decoding: line[slash...], as: UTF8.self)
+            byMapping[path, default: []].insert(process)
+        }
+    }
+
+    /// Those that have a file open or mapped.
+    func holders(of path: String) -> [Int32] { (byLink[path] ?? []).union(byMapping[path] ?? []).sorted() }
+}

@@ -1,0 +1,51 @@
+import ArgumentParser
+import Glibc
+import IPC
+
+/// A command that ends in order when it is interrupted: its task is cancelled, so that what it has open is left as it
+/// should be.
+protocol Interruptible: AsyncParsableCommand, Sendable {
+    func perform() async throws
+}
+
+extension Interruptible {
+    func run() async throws {
+        let signals = Shared(try SignalSource([.interrupt, .terminate]))
+        let work = Task { try await perform() }
+        let watch = Task {
+            let received = try await signals.value.next()
+            work.cancel()
+            // A call that does not notice is not waited for.
+            try? await Task.sleep(for: .seconds(1))
+            if !Task.isCancelled { Glibc._exit(128 + received.signal.rawValue) }
+            return 128 + received.signal.rawValue
+        }
+        let outcome = await work.result
+        watch.cancel()
+        if let code = try? await watch.value { throw ExitCode(code) }
+        do { try outcome.get() } catch let error as IPCError where error.code == .cancelled { throw ExitCode(130) }
+    }
+}
+
+/// How long a command waits.
+struct TimeoutOption: ParsableArguments {
+    @Option(name: .long, help: "Give up after so many seconds.")
+    var timeout: Double?
+
+    func validate() throws {
+        if let timeout, !(timeout >= 0) { throw ValidationError("--timeout \(timeout): a number of seconds, 0 or more.") }
+    }
+
+    /// From now.
+    var deadline: Deadline { timeout.map { .after(.nanoseconds(Int64(min($0, 1e9) * 1e9))) } ?? .never }
+}
+
+/// How a command prints.
+enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
+    case text, json
+}
+
+struct FormatOption: ParsableArguments {
+    @Option(name: .long, help: "How to print.")
+    var format = OutputFormat.text
+}

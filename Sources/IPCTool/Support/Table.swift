@@ -1,0 +1,35 @@
+import Glibc
+
+/// Columns as wide as their widest cell.
+enum Table {
+    static func text(_ rows: [[String]], numeric: Set<Int> = []) -> String {
+        let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            let line = row.enumerated().map { column, cell in
+                let padding = String(repeating: " ", count: widths[column] - cell.count)
+                return numeric.contains(column) ? padding + cell : cell + padding
+            }.joined(separator: "  ")
+            return String(line.reversed().drop { $0 == " " }.reversed())
+        }.joined(separator: "\n")
+    }
+
+    /// 1.5 KiB, and so on.
+    static func size(_ bytes: Int?) -> String {
+        guard let bytes else { return "-" }
+        var (value, unit) = (Double(bytes), 0)
+        let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+        while value >= 1024, unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
+        let rounded = (value * 10).rounded() / 10
+        return (rounded == rounded.rounded() ? "\(Int(rounded))" : "\(rounded)") + " " + units[unit]
+    }
+
+    /// Text that is shown as it is only if a terminal can show it.
+    static func printable(_ bytes: [UInt8], limit: Int = .max) -> String {
+        var text = ""
+        for character in String(decoding: bytes.prefix(limit), as: UTF8.self) {
+            let isControl = character.unicodeScalars.contains { $0.value < 32 || $0.value == 127 || $0.value == 0xfffd }
+            text += isControl ? "·" : String(character)
+        }
+        return bytes.count > limit ? text + "…" : text
+    }
+}
