@@ -157,7 +157,7 @@ let package = Package(
             .testTarget(
                 name: "ToolTests",
                 dependencies: [
-                    "IPC", "IPCBenchmarks", "IPCTool", "TestSupport",
+                    "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

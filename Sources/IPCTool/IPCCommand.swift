@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import IPC
 
-struct IPCCommand: AsyncParsableCommand {
+struct IPCCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ipc",
         abstract: "See, try, measure and debug the ways in which processes exchange data.",
@@ -26,7 +26,8 @@ struct IPCCommand: AsyncParsableCommand {
             TapCommand.self, TopCommand.self, RecordCommand.self, ReplayCommand.self,
             PipeCommand.self, FIFOCommand.self, SharedMemoryCommand.self, MappedFileCommand.self,
             MessageQueueCommand.self, SemaphoreCommand.self, SocketCommand.self, SignalCommand.self,
-            BenchCommand.self, ChooseCommand.self, DoctorCommand.self, BenchWorkerCommand.self, BenchParticipantCommand.self,
+            BenchCommand.self, ChooseCommand.self, DoctorCommand.self, BenchWorkerCommand.self,
+            BenchParticipantCommand.self,
         ]
     )
 }
@@ -37,27 +38,29 @@ enum Entry {
         // While this thread is the only one: signals are taken as values, by `Interruptible`.
         SignalSet([.interrupt, .terminate]).blockInCallingThread()
         if CommandLine.arguments.dropFirst().first == "signal" { SignalSet.all.blockInCallingThread() }
-        Task.detached {
-            await run()
-            exit(0)
+        do {
+            var command = try IPCCommand.parseAsRoot()
+            guard let asynchronous = command as? any Interruptible else {
+                try command.run()
+                exit(0)
+            }
+            Task.detached { await run(asynchronous) }
+        } catch {
+            end(with: error)
         }
         while true { pause() }
     }
 
-    private static func run() async {
-        do {
-            var command = try IPCCommand.parseAsRoot()
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
-        } catch let error as IPCError {
-            printError("ipc: \(error)")
-            exit(error.exitCode)
-        } catch {
-            IPCCommand.exit(withError: error)
-        }
+    private static func run(_ command: any Interruptible) async {
+        var command = command
+        do { try await command.run() } catch { end(with: error) }
+        exit(0)
+    }
+
+    private static func end(with error: any Error) -> Never {
+        guard let error = error as? IPCError else { IPCCommand.exit(withError: error) }
+        printError("ipc: \(error)")
+        exit(error.exitCode)
     }
 }
 

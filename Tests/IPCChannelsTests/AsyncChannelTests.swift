@@ -103,7 +103,9 @@ import Testing
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "7"],
                 environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=wake.flag"])
-            let task = Task(executorPreference: Self.loop) { try await subscription.value.receive(until: Self.patience) }
+            let task = Task(executorPreference: Self.loop) {
+                try await subscription.value.receive(until: Self.patience)
+            }
             #expect(try await task.value == 7)
             if try peer.finish().status == .signaled(.kill) { return }
         }
@@ -117,7 +119,9 @@ import Testing
         #expect(try peer.said() == "claimed\n")
         var publisher = try topic.makePublisher()
         try await publisher.publish(([1, 2, 3] as [UInt8]).span.bytes)
-        let task = Task(executorPreference: Self.loop) { try await subscription.value.receive(until: Self.patience) { $0.byteCount } }
+        let task = Task(executorPreference: Self.loop) {
+            try await subscription.value.receive(until: Self.patience) { $0.byteCount }
+        }
         try await Task.sleep(for: .milliseconds(50))
         try peer.kill()
         let count = try await task.value
@@ -131,7 +135,9 @@ import Testing
         let publisher = Box(try topic.makePublisher())
         let bytes = [UInt8](repeating: 1, count: 30_000)
         while try publisher.value.tryPublish(bytes.span.bytes) {}
-        let task = Task(executorPreference: Self.loop) { try await publisher.value.publish(bytes.span.bytes, until: Self.patience) }
+        let task = Task(executorPreference: Self.loop) {
+            try await publisher.value.publish(bytes.span.bytes, until: Self.patience)
+        }
         try await Task.sleep(for: .milliseconds(50))
         try peer.kill()
         try await task.value

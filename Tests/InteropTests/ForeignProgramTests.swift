@@ -4,9 +4,6 @@ import SystemPackage
 import TestSupport
 import Testing
 
-/// Python with posix_ipc, as the test script installs it.
-let python = getenv("IPC_TEST_PYTHON").map { String(cString: $0) } ?? "python3"
-
 /// Runs a program to its end; returns what it printed.
 private func run(_ program: String, _ arguments: [String]) throws -> String {
     let peer = try Peer(program, arguments)

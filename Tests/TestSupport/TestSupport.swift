@@ -40,6 +40,9 @@ public func bytes(capacity: Int, _ receive: (inout MutableRawSpan) throws(IPCErr
     return bytes
 }
 
+/// Python with posix_ipc, as the test script installs it.
+public let python = getenv("IPC_TEST_PYTHON").map { String(cString: $0) } ?? "python3"
+
 /// A child whose standard output is read here.
 public struct Peer: ~Copyable {
     public let child: ChildProcess

@@ -24,15 +24,19 @@ struct CreationOptions: ParsableArguments {
 extension Topic where Message == RawBytes {
     /// A topic of whatever type, made now if there is none.
     static func openOrCreate(_ name: String, _ creation: CreationOptions) throws(IPCError) -> Topic {
-        do throws(IPCError) { return try openAnyType(name) } catch where error.code == .notFound {
+        do throws(IPCError) { return try openAnyType(name) } catch  where error.code == .notFound {
             return try create(name, creation.options())
         }
     }
 }
 
 extension WorkQueue where Message == RawBytes {
-    static func openOrCreate(_ name: String, _ creation: CreationOptions, attempts: Int = 5) throws(IPCError) -> WorkQueue {
-        do throws(IPCError) { return try openAnyType(name, maximumAttempts: attempts) } catch where error.code == .notFound {
+    static func openOrCreate(_ name: String, _ creation: CreationOptions, attempts: Int = 5) throws(IPCError)
+        -> WorkQueue
+    {
+        do throws(IPCError) { return try openAnyType(name, maximumAttempts: attempts) } catch
+            where error.code == .notFound
+        {
             return try create(name, creation.options(keeping: true), maximumAttempts: attempts)
         }
     }
@@ -40,7 +44,7 @@ extension WorkQueue where Message == RawBytes {
 
 extension Latest where Value == RawBytes {
     static func openOrCreate(_ name: String, keep: Bool) throws(IPCError) -> Latest {
-        do throws(IPCError) { return try openAnyType(name) } catch where error.code == .notFound {
+        do throws(IPCError) { return try openAnyType(name) } catch  where error.code == .notFound {
             var options = LatestOptions()
             options.writers = .shared
             options.lifetime = keep ? .kept : .whileUsed
@@ -66,7 +70,9 @@ struct MessageCheck {
         guard let size, size != message.count else { return }
         throw IPCError(
             .invalidArgument, "send", name,
-            advice: "its messages are of the type \(type), of \(size) bytes, and this one has \(message.count); use --hex or --whole")
+            advice:
+                "its messages are of the type \(type), of \(size) bytes, and this one has \(message.count); use --hex or --whole"
+        )
     }
 }
 

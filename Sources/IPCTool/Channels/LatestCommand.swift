@@ -3,7 +3,7 @@ import IPC
 import IPCChannels
 
 /// `ipc latest`: a value of which only the newest counts.
-struct LatestCommand: AsyncParsableCommand {
+struct LatestCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "latest", abstract: "Set, get and watch a value of which only the newest counts.",
         discussion: """
@@ -20,7 +20,8 @@ struct LatestCommand: AsyncParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "The value. Without one, values are read from standard input.") var value: String?
-        @Flag(name: .long, help: "If the value is made now, keep it when the last who uses it has gone.") var keep = false
+        @Flag(name: .long, help: "If the value is made now, keep it when the last who uses it has gone.") var keep =
+            false
         @OptionGroup var framing: FramingOption
 
         func perform() async throws {
@@ -42,7 +43,8 @@ struct LatestCommand: AsyncParsableCommand {
 
     struct Get: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print the value.", discussion: "Exit code 4 if none was set yet, unless --timeout waits for one.")
+            abstract: "Print the value.", discussion: "Exit code 4 if none was set yet, unless --timeout waits for one."
+        )
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var framing: FramingOption
@@ -53,7 +55,8 @@ struct LatestCommand: AsyncParsableCommand {
             let output = MessageOutput(framing: framing.framing)
             if let value = try getter.get({ $0.array }) { return try output.write(value) }
             guard timeout.timeout != nil else {
-                throw IPCError(.notFound, "get", channel.name, advice: "no value was set yet; set one, or wait with --timeout")
+                throw IPCError(
+                    .notFound, "get", channel.name, advice: "no value was set yet; set one, or wait with --timeout")
             }
             try output.write(try await getter.next(until: timeout.deadline) { $0.array })
         }
@@ -78,7 +81,7 @@ struct LatestCommand: AsyncParsableCommand {
 }
 
 /// `ipc event`: something has happened.
-struct EventCommand: AsyncParsableCommand {
+struct EventCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "event", abstract: "Notify and wait: something has happened.",
         discussion: """
@@ -90,12 +93,14 @@ struct EventCommand: AsyncParsableCommand {
 
     struct Notify: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "End a wait, now or later.", discussion: "A notice that nobody has taken is kept with --keep only.")
+            abstract: "End a wait, now or later.",
+            discussion: "A notice that nobody has taken is kept with --keep only.")
 
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "End so many waits.") var count = 1
         @Flag(name: .long, help: "End all waits that are under way, and none that comes later.") var all = false
-        @Flag(name: .long, help: "If the event is made now, keep it when the last who uses it has gone.") var keep = false
+        @Flag(name: .long, help: "If the event is made now, keep it when the last who uses it has gone.") var keep =
+            false
 
         func perform() async throws {
             let participant = try Event.create(channel.name, lifetime: keep ? .kept : .whileUsed).join()

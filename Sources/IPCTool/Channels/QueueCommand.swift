@@ -3,7 +3,7 @@ import IPC
 import IPCChannels
 
 /// `ipc queue`: each message to one worker.
-struct QueueCommand: AsyncParsableCommand {
+struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "queue", abstract: "Share work out: each message goes to one worker, which acknowledges it.",
         discussion: """
@@ -143,14 +143,15 @@ struct QueueCommand: AsyncParsableCommand {
             var letters = try queue.deadLetters().makeWorker()
             while let letter = try letters.tryNext() {
                 // Sent before it is acknowledged: killed between, it is in both, and not lost.
-                try letter.withBytes { (bytes) throws(IPCError) in try producer.send(bytes, until: .after(.seconds(5))) }
+                try letter.withBytes { (bytes) throws(IPCError) in try producer.send(bytes, until: .after(.seconds(5)))
+                }
                 try output.write(letter.withBytes { $0.array })
                 try letter.acknowledge()
             }
         }
 
         private static func tap(_ name: String) throws(IPCError) -> ChannelTap? {
-            do throws(IPCError) { return try ChannelTap(name, from: .oldest) } catch where error.code == .notFound {
+            do throws(IPCError) { return try ChannelTap(name, from: .oldest) } catch  where error.code == .notFound {
                 return nil
             }
         }

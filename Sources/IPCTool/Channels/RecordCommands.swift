@@ -43,7 +43,10 @@ struct RecordCommand: Interruptible {
         var messages: Publisher<RawBytes>
         var times: Publisher<RawBytes>
 
-        init(_ tap: consuming ChannelTap, _ messages: consuming Publisher<RawBytes>, _ times: consuming Publisher<RawBytes>) {
+        init(
+            _ tap: consuming ChannelTap, _ messages: consuming Publisher<RawBytes>,
+            _ times: consuming Publisher<RawBytes>
+        ) {
             self.tap = tap
             self.messages = messages
             self.times = times
@@ -53,7 +56,8 @@ struct RecordCommand: Interruptible {
     func perform() async throws {
         guard !names.isEmpty else { throw ValidationError("name at least one channel.") }
         guard ProcFiles.status(output) == nil else {
-            throw IPCError(.alreadyExists, "record", output, advice: "it exists already; choose another name, or remove it")
+            throw IPCError(
+                .alreadyExists, "record", output, advice: "it exists already; choose another name, or remove it")
         }
         // All are opened before the folder is made.
         for name in names { _ = try ChannelTap(name) }
@@ -99,7 +103,9 @@ struct RecordCommand: Interruptible {
 
 extension Publisher where Message == RawBytes {
     /// Publishes where nobody is waited for.
-    fileprivate mutating func tryPublish(_ bytes: [UInt8]) throws(IPCError) { _ = try unsafe tryPublish(bytes.span.bytes) }
+    fileprivate mutating func tryPublish(_ bytes: [UInt8]) throws(IPCError) {
+        _ = try unsafe tryPublish(bytes.span.bytes)
+    }
 }
 
 /// `ipc replay`: a recording, as it was.
@@ -132,8 +138,10 @@ struct ReplayCommand: Interruptible {
         var publisher: Publisher<RawBytes>
         var next: (time: UInt64, bytes: [UInt8])?
 
-        init(_ name: String, _ messages: consuming ChannelTap, _ times: consuming ChannelTap, _ publisher: consuming Publisher<RawBytes>)
-        {
+        init(
+            _ name: String, _ messages: consuming ChannelTap, _ times: consuming ChannelTap,
+            _ publisher: consuming Publisher<RawBytes>
+        ) {
             self.name = name
             self.messages = messages
             self.times = times
@@ -166,15 +174,19 @@ struct ReplayCommand: Interruptible {
         let recorded = try root.names().map(\.description)
         let all = recorded.filter { !$0.hasSuffix("/times") && recorded.contains(Recording.timesName($0)) }
         for name in names where !all.contains(name) {
-            throw IPCError(.notFound, "replay", name, advice: "it is not in this recording; that has: \(all.joined(separator: ", "))")
+            throw IPCError(
+                .notFound, "replay", name,
+                advice: "it is not in this recording; that has: \(all.joined(separator: ", "))")
         }
         guard !all.isEmpty else {
-            throw IPCError(.notFound, "replay", recording, advice: "this is no recording; ipc record NAME -o FOLDER makes one")
+            throw IPCError(
+                .notFound, "replay", recording, advice: "this is no recording; ipc record NAME -o FOLDER makes one")
         }
         var tracks: [Track] = []
         for name in names.isEmpty ? all : names {
             let target = (prefix.map { $0 + "/" } ?? "") + name
-            let topic = try Topic<RawBytes>.createLike(name, in: root, as: target, ChannelOptions(writers: .shared, lifetime: .kept))
+            let topic = try Topic<RawBytes>.createLike(
+                name, in: root, as: target, ChannelOptions(writers: .shared, lifetime: .kept))
             let track = Track(
                 name, try ChannelTap(name, in: root, from: .oldest),
                 try ChannelTap(Recording.timesName(name), in: root, from: .oldest), try topic.makePublisher())

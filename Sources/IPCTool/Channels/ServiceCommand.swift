@@ -3,7 +3,7 @@ import IPC
 import IPCChannels
 
 /// `ipc service`: requests, and replies from one of several servers.
-struct ServiceCommand: AsyncParsableCommand {
+struct ServiceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "service", abstract: "Serve and call: each request goes to one server, its reply to the caller.",
         discussion: """

@@ -6,7 +6,8 @@ import IPCChannels
 /// `ipc top`: channels, live.
 struct TopCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "top", abstract: "Show channels live: rates, depths, the slowest reader, who takes part, who is dead.",
+        commandName: "top",
+        abstract: "Show channels live: rates, depths, the slowest reader, who takes part, who is dead.",
         discussion: """
             Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter look into a channel,
             Escape comes back; q ends. Without a terminal, a table is printed every interval.
@@ -16,7 +17,9 @@ struct TopCommand: Interruptible {
     @Option(help: "End after so many looks.") var count: Int?
 
     func validate() throws {
-        guard interval >= 0.1, interval <= 3600 else { throw ValidationError("--interval \(interval): from 0.1 to 3600 seconds.") }
+        guard interval >= 0.1, interval <= 3600 else {
+            throw ValidationError("--interval \(interval): from 0.1 to 3600 seconds.")
+        }
     }
 
     func perform() async throws {
@@ -74,7 +77,8 @@ struct TopScreen {
         var fresh: [String: Row] = [:]
         for name in (try? root.names()) ?? [] {
             // Messages are counted for the one that is looked into only: that walks through its log.
-            guard let channel = try? ChannelDescription(name, in: root, countsMessages: opened == name.description) else {
+            guard let channel = try? ChannelDescription(name, in: root, countsMessages: opened == name.description)
+            else {
                 continue
             }
             let before = rows[name.description]?.channel.publishedCount
@@ -139,9 +143,14 @@ struct TopScreen {
     func lines(width: Int) -> [String] {
         let shown = shown
         let rate = shown.reduce(0) { $0 + $1.rate }
-        var lines = ["\(shown.count) channels, \(Self.number(rate)) messages/s" + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")]
+        var lines = [
+            "\(shown.count) channels, \(Self.number(rate)) messages/s"
+                + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")
+        ]
         if let opened, let row = rows[opened] { return lines + detail(row) }
-        var table = [["name", "pattern", "messages/s", "published", "behind", "readers", "writers", "dead", "recovered"]]
+        var table = [
+            ["name", "pattern", "messages/s", "published", "behind", "readers", "writers", "dead", "recovered"]
+        ]
         for row in shown {
             let participants = row.channel.participants
             func count(_ role: ChannelDescription.Participant.Role) -> String {
@@ -149,7 +158,8 @@ struct TopScreen {
             }
             table.append([
                 row.channel.name.description, "\(row.channel.pattern)", Self.number(row.rate),
-                "\(row.channel.publishedCount)", row.backlog > 0 ? Table.size(row.backlog) : "-", count(.reader), count(.writer),
+                "\(row.channel.publishedCount)", row.backlog > 0 ? Table.size(row.backlog) : "-", count(.reader),
+                count(.writer),
                 "\(participants.count { !$0.isAlive })", "\(row.channel.recoveryCount)",
             ])
         }
@@ -164,18 +174,22 @@ struct TopScreen {
         let channel = row.channel
         var lines = [
             "", "\(channel.name)  \(channel.pattern)  \(channel.messageType)",
-            "\(Self.number(row.rate)) messages/s, \(channel.messageCount) in the log of \(Table.size(channel.options.capacity))", "",
+            "\(Self.number(row.rate)) messages/s, \(channel.messageCount) in the log of \(Table.size(channel.options.capacity))",
+            "",
         ]
         for participant in channel.participants {
             let role = participant.role == .reader ? "reader" : "writer"
             let behind = participant.backlog.map { "  \(Table.size($0)) behind" } ?? ""
             lines.append(
-                "\(role)  \(participant.process)  \(ProcFiles.command(participant.process))\(behind)\(participant.isAlive ? "" : "  dead")")
+                "\(role)  \(participant.process)  \(ProcFiles.command(participant.process))\(behind)\(participant.isAlive ? "" : "  dead")"
+            )
         }
         return lines + ["", "newest:"] + recent.map { "  " + $0 }
     }
 
     private static func number(_ value: Double) -> String {
-        value >= 1e6 ? "\((value / 1e5).rounded() / 10) M" : value >= 1e3 ? "\((value / 100).rounded() / 10) k" : "\(Int(value.rounded()))"
+        value >= 1e6
+            ? "\((value / 1e5).rounded() / 10) M"
+            : value >= 1e3 ? "\((value / 100).rounded() / 10) k" : "\(Int(value.rounded()))"
     }
 }

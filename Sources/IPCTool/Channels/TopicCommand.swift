@@ -3,7 +3,7 @@ import IPC
 import IPCChannels
 
 /// `ipc topic`: every subscriber gets every message.
-struct TopicCommand: AsyncParsableCommand {
+struct TopicCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "topic", abstract: "Publish and subscribe: every subscriber gets every message.",
         discussion: """

@@ -3,7 +3,7 @@ import IPC
 import SystemPackage
 
 /// `ipc shm`: POSIX shared memory.
-struct SharedMemoryCommand: AsyncParsableCommand {
+struct SharedMemoryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "shm", abstract: "Create, write, read, enlarge and remove POSIX shared memory.",
         discussion: """
@@ -42,7 +42,8 @@ struct SharedMemoryCommand: AsyncParsableCommand {
     }
 
     struct Read: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Print its bytes as they are, or in hexadecimal digits.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print its bytes as they are, or in hexadecimal digits.")
         @OptionGroup var object: NameArgument
         @OptionGroup var range: MemoryBytes.RangeOptions
 
@@ -55,7 +56,8 @@ struct SharedMemoryCommand: AsyncParsableCommand {
     struct Resize: Interruptible {
         static let configuration = CommandConfiguration(
             abstract: "Enlarge it.",
-            discussion: "It is never made smaller: who has it mapped would be killed by SIGBUS. Make another one for that.")
+            discussion:
+                "It is never made smaller: who has it mapped would be killed by SIGBUS. Make another one for that.")
         @OptionGroup var object: NameArgument
         @Option(help: "Bytes.") var size: Int
 
@@ -71,7 +73,7 @@ struct SharedMemoryCommand: AsyncParsableCommand {
 }
 
 /// `ipc mmap`: files, by mappings.
-struct MappedFileCommand: AsyncParsableCommand {
+struct MappedFileCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mmap", abstract: "Read and write a file through a mapping.",
         discussion: """
@@ -86,7 +88,8 @@ struct MappedFileCommand: AsyncParsableCommand {
     }
 
     struct Read: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Print its bytes as they are, or in hexadecimal digits.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print its bytes as they are, or in hexadecimal digits.")
         @OptionGroup var file: FileArgument
         @OptionGroup var range: MemoryBytes.RangeOptions
 
@@ -97,7 +100,8 @@ struct MappedFileCommand: AsyncParsableCommand {
     }
 
     struct Write: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Write standard input into it, and wait for the disk.")
+        static let configuration = CommandConfiguration(
+            abstract: "Write standard input into it, and wait for the disk.")
         @OptionGroup var file: FileArgument
         @Option(help: "Where it begins.") var offset = 0
 
@@ -147,7 +151,9 @@ enum MemoryBytes {
         guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
             throw IPCError(
                 .invalidArgument, "access", name,
-                advice: "bytes \(offset) to \(offset &+ count) are not all in its \(size) bytes; enlarge it, or choose others")
+                advice:
+                    "bytes \(offset) to \(offset &+ count) are not all in its \(size) bytes; enlarge it, or choose others"
+            )
         }
     }
 }

@@ -2,7 +2,7 @@ import ArgumentParser
 import IPC
 
 /// `ipc mq`: POSIX message queues.
-struct MessageQueueCommand: AsyncParsableCommand {
+struct MessageQueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mq", abstract: "Create, send to, receive from and remove POSIX message queues.",
         discussion: """
@@ -104,7 +104,7 @@ struct MessageQueueCommand: AsyncParsableCommand {
 }
 
 /// `ipc sem`: POSIX named semaphores.
-struct SemaphoreCommand: AsyncParsableCommand {
+struct SemaphoreCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sem", abstract: "Create, wait for, post and remove POSIX semaphores.",
         discussion: """

@@ -47,7 +47,7 @@ struct PipeCommand: Interruptible {
 }
 
 /// `ipc fifo`: named pipes.
-struct FIFOCommand: AsyncParsableCommand {
+struct FIFOCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fifo", abstract: "Create, read and write named pipes, without waiting for ever.",
         discussion: """
@@ -109,7 +109,10 @@ struct FIFOCommand: AsyncParsableCommand {
 
         func perform() async throws {
             let writer = Shared(try await NamedPipe(FilePath(fifo.path)).openForWriting(until: timeout.deadline))
-            if let text { return try await unsafe writer.value.write(Array((text + "\n").utf8).span.bytes, until: timeout.deadline) }
+            if let text {
+                return try await unsafe writer.value.write(
+                    Array((text + "\n").utf8).span.bytes, until: timeout.deadline)
+            }
             while true {
                 let bytes = try await StandardInput.read()
                 if bytes.isEmpty { return }

@@ -7,7 +7,7 @@ extension Signal: ExpressibleByArgument {
 }
 
 /// `ipc signal`: signals, as values.
-struct SignalCommand: AsyncParsableCommand {
+struct SignalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "signal", abstract: "List, send, wait for and trace signals.",
         discussion: """
@@ -20,12 +20,14 @@ struct SignalCommand: AsyncParsableCommand {
         subcommands: [List.self, Send.self, Wait.self, Trace.self])
 
     struct List: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "All signals, and what a process does that says nothing.")
+        static let configuration = CommandConfiguration(
+            abstract: "All signals, and what a process does that says nothing.")
 
         func perform() async throws {
             let defaults: [Signal: String] = [
                 .child: "ignored", .windowChange: "ignored", .continue: "goes on", .stop: "stops, always",
-                .terminalStop: "stops", .kill: "ends, always", .quit: "ends with a core", .illegalInstruction: "ends with a core",
+                .terminalStop: "stops", .kill: "ends, always", .quit: "ends with a core",
+                .illegalInstruction: "ends with a core",
                 .trap: "ends with a core", .abort: "ends with a core", .busError: "ends with a core",
                 .floatingPointException: "ends with a core", .segmentationFault: "ends with a core",
             ]
@@ -81,6 +83,7 @@ struct SignalCommand: AsyncParsableCommand {
 
     private static func show(_ received: SignalSource.Received) throws {
         try MessageOutput.put(
-            line: "\(received.signal) from process \(received.sender) of user \(received.user), value \(received.value)")
+            line: "\(received.signal) from process \(received.sender) of user \(received.user), value \(received.value)"
+        )
     }
 }

@@ -11,7 +11,7 @@ extension Endpoint: ExpressibleByArgument {
 }
 
 /// `ipc socket`: stream sockets, TCP and Unix.
-struct SocketCommand: AsyncParsableCommand {
+struct SocketCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "socket", abstract: "Listen and connect: TCP and Unix sockets.",
         discussion: """

@@ -6,7 +6,8 @@ import IPCBenchmarks
 /// `ipc choose`: the guide's comparison, as an adviser.
 struct ChooseCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "choose", abstract: "Advise which mechanism suits, with reasons, figures of this machine, and code.",
+        commandName: "choose",
+        abstract: "Advise which mechanism suits, with reasons, figures of this machine, and code.",
         discussion: """
             On a terminal it asks; otherwise it takes what the flags say. Figures are those of the last `ipc bench` here.
 
@@ -26,7 +27,9 @@ struct ChooseCommand: Interruptible {
 
     func perform() async throws {
         var needs = Advice.Needs()
-        let isAsking = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1 && [related, remote, ordering, survivesCrash] == [nil, nil, nil, nil]
+        let isAsking =
+            isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1
+            && [related, remote, ordering, survivesCrash] == [nil, nil, nil, nil]
             && size == nil && rate == nil && receivers == nil
         needs.remote = try remote ?? (isAsking && ask("Are the processes on different machines?"))
         if !needs.remote { needs.related = try related ?? (isAsking && ask("Is one the parent of the other?")) }
@@ -48,7 +51,10 @@ struct ChooseCommand: Interruptible {
         }
         var lines = ["\(advice.type)  (\(advice.mechanism.facts.suits))", ""]
         lines += advice.reasons.map { "- " + $0 }
-        lines.append("- " + (figures.map { "Measured here: " + $0 } ?? "Not measured here yet: ipc bench --mechanism \(advice.mechanism.rawValue)"))
+        lines.append(
+            "- "
+                + (figures.map { "Measured here: " + $0 }
+                    ?? "Not measured here yet: ipc bench --mechanism \(advice.mechanism.rawValue)"))
         lines += ["", advice.code]
         try MessageOutput.put(line: lines.joined(separator: "\n"))
     }
@@ -66,7 +72,9 @@ struct ChooseCommand: Interruptible {
     }
 
     private func askReceivers() throws -> Advice.Receivers {
-        printError("Who gets a message: one, all, one of several (any), or does a reply come back (reply)? [one] ", terminator: "")
+        printError(
+            "Who gets a message: one, all, one of several (any), or does a reply come back (reply)? [one] ",
+            terminator: "")
         guard let answer = readLine() else { throw ExitCode(1) }
         return Advice.Receivers(rawValue: answer) ?? .one
     }
@@ -96,12 +104,16 @@ struct Advice {
         var reasons: [String] = []
         if needs.remote {
             reasons.append("Only the network reaches another machine.")
-            if needs.size <= 1400, !needs.ordering, !needs.survivesCrash, needs.receivers != .reply, needs.rate > 100_000 {
+            if needs.size <= 1400, !needs.ordering, !needs.survivesCrash, needs.receivers != .reply,
+                needs.rate > 100_000
+            {
                 self.init(
-                    .udp, "DatagramSocket", reasons + ["Small messages at a high rate whose loss and order do not matter."], Self.udp)
+                    .udp, "DatagramSocket",
+                    reasons + ["Small messages at a high rate whose loss and order do not matter."], Self.udp)
             } else {
                 self.init(
-                    .tcp, "StreamSocket", reasons + ["TCP keeps the order and tells of a loss; frames carry messages."], Self.tcp)
+                    .tcp, "StreamSocket", reasons + ["TCP keeps the order and tells of a loss; frames carry messages."],
+                    Self.tcp)
             }
             return
         }
@@ -109,7 +121,10 @@ struct Advice {
         case .reply:
             self.init(
                 .service, "Service",
-                ["A reply has to come back, with a deadline, and an error if the server dies in it.", "Several servers share the calls."],
+                [
+                    "A reply has to come back, with a deadline, and an error if the server dies in it.",
+                    "Several servers share the calls.",
+                ],
                 Self.service)
         case .any:
             reasons.append("Each message goes to one of several workers; what a dead one had goes to another.")
@@ -121,22 +136,33 @@ struct Advice {
         case .one where needs.survivesCrash:
             self.init(
                 .topic, "Topic",
-                ["What was published stays in shared memory, whoever dies; a durable topic stays on the disk.", "The order is that of publishing."],
+                [
+                    "What was published stays in shared memory, whoever dies; a durable topic stays on the disk.",
+                    "The order is that of publishing.",
+                ],
                 Self.topic)
         case .one where needs.related && needs.rate <= 100_000 && needs.size <= 65_536:
             self.init(
                 .pipe, "AnonymousPipe",
-                ["A parent and its child need no name, and nothing is left when they end.", "At this rate, waking the other side costs more than copying."],
+                [
+                    "A parent and its child need no name, and nothing is left when they end.",
+                    "At this rate, waking the other side costs more than copying.",
+                ],
                 Self.pipe)
         case .one where needs.rate <= 100_000 && needs.size <= 65_536:
             self.init(
                 .unixStream, "StreamSocket",
-                ["Unrelated processes meet at a name; both ways; the other's identity is known, and its end is noticed.", "At this rate, waking the other side costs more than copying."],
+                [
+                    "Unrelated processes meet at a name; both ways; the other's identity is known, and its end is noticed.",
+                    "At this rate, waking the other side costs more than copying.",
+                ],
                 Self.unix)
         case .one:
             self.init(
                 .topic, "Topic",
-                ["At \(needs.rate) messages a second of \(needs.size) B, copies and system calls are what costs: shared memory has neither."],
+                [
+                    "At \(needs.rate) messages a second of \(needs.size) B, copies and system calls are what costs: shared memory has neither."
+                ],
                 Self.topic)
         }
     }
@@ -211,7 +237,8 @@ enum BenchCache {
         }
         for mechanism in result.options.mechanisms {
             guard let latency = result.latency(mechanism, size)?.latency else { continue }
-            let rate = result.throughput(mechanism, size)?.messagesPerSecond.map { ", \(Int($0)) messages a second" } ?? ""
+            let rate =
+                result.throughput(mechanism, size)?.messagesPerSecond.map { ", \(Int($0)) messages a second" } ?? ""
             lines[mechanism.rawValue] =
                 "\(mechanism.rawValue)\t\(latency.p50) ns to and fro at \(size) B (median)\(rate)"
         }

@@ -6,7 +6,8 @@ import IPC
 /// `ipc doctor`: limits and settings that IPC runs into.
 struct DoctorCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Tell the limits that IPC runs into here, what each means, and what to change.",
+        commandName: "doctor",
+        abstract: "Tell the limits that IPC runs into here, what each means, and what to change.",
         discussion: "The exit code is 1 if something is so low that programs are likely to fail.")
 
     @OptionGroup var format: FormatOption
@@ -32,9 +33,11 @@ struct DoctorCommand: Interruptible {
             }
             try MessageOutput.put(line: JSON.array(all).text)
         } else {
-            try MessageOutput.put(line: Table.text(findings.map { finding in
-                [finding.advice == nil ? "ok " : "low", finding.name, finding.value, finding.meaning]
-            }))
+            try MessageOutput.put(
+                line: Table.text(
+                    findings.map { finding in
+                        [finding.advice == nil ? "ok " : "low", finding.name, finding.value, finding.meaning]
+                    }))
             for finding in findings {
                 if let advice = finding.advice { try MessageOutput.put(line: "\(finding.name): \(advice)") }
             }
@@ -68,10 +71,14 @@ struct DoctorCommand: Interruptible {
             setting("fs.mqueue.msgsize_max", atLeast: 8192, "bytes of a queue's longest message"),
             setting("fs.mqueue.queues_max", atLeast: 64, "message queues in all"),
             limit("RLIMIT_MSGQUEUE", 12, atLeast: 819_200, "bytes of all message queues of this user", "-q"),
-            limit("RLIMIT_NOFILE", CInt(RLIMIT_NOFILE.rawValue), atLeast: 1024, "descriptors of a process; a subscription takes one", "-n"),
+            limit(
+                "RLIMIT_NOFILE", CInt(RLIMIT_NOFILE.rawValue), atLeast: 1024,
+                "descriptors of a process; a subscription takes one", "-n"),
             limit("RLIMIT_SIGPENDING", 11, atLeast: 1024, "signals that may be queued for this user", "-i"),
             setting("fs.pipe-max-size", atLeast: 1_048_576, "bytes that a pipe may be set to hold"),
-            setting("fs.pipe-user-pages-soft", atLeast: 16_384, "pages in pipes of a user, beyond which new pipes are small"),
+            setting(
+                "fs.pipe-user-pages-soft", atLeast: 16_384, "pages in pipes of a user, beyond which new pipes are small"
+            ),
             setting("fs.inotify.max_user_instances", atLeast: 128, "openings of named pipes that wait at a time"),
             setting("net.core.somaxconn", atLeast: 128, "connections that may wait to be accepted"),
             setting("net.unix.max_dgram_qlen", atLeast: 10, "datagrams that may wait at a Unix socket"),
@@ -98,9 +105,11 @@ struct DoctorCommand: Interruptible {
                     name: "/dev/shm", value: "not there", meaning: "shared memory, named semaphores and channels",
                     advice: "mount -t tmpfs tmpfs /dev/shm"))
         }
-        let pages = ProcFiles.lines("/proc/meminfo").first { $0.hasPrefix("HugePages_Total") }?.split(separator: " ").last
+        let pages = ProcFiles.lines("/proc/meminfo").first { $0.hasPrefix("HugePages_Total") }?.split(separator: " ")
+            .last
         findings.append(
-            Finding(name: "huge pages", value: String(pages ?? "0"), meaning: "for large logs; not needed", advice: nil))
+            Finding(name: "huge pages", value: String(pages ?? "0"), meaning: "for large logs; not needed", advice: nil)
+        )
         let isMounted = ProcFiles.text("/proc/mounts")?.contains(" mqueue ") == true
         findings.append(
             Finding(
@@ -117,12 +126,14 @@ struct DoctorCommand: Interruptible {
         return [
             Finding(
                 name: "kernel", value: String(version),
-                meaning: isNew ? "has all that is used" : "before 5.16: asynchronous waits for semaphores look again and again",
+                meaning: isNew
+                    ? "has all that is used" : "before 5.16: asynchronous waits for semaphores look again and again",
                 advice: nil),
             Finding(
                 name: "membarrier", value: hasBarrier ? "yes" : "no",
                 meaning: "lets a channel's writers go without a fence",
-                advice: hasBarrier ? nil : "allow the system call in this container's seccomp profile; channels work, slower"),
+                advice: hasBarrier
+                    ? nil : "allow the system call in this container's seccomp profile; channels work, slower"),
         ]
     }
 }

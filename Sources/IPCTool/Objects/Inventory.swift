@@ -13,7 +13,9 @@ struct Inventory {
         let files = OpenFiles()
         var (objects, notes): ([SystemObject], [String]) = ([], [])
         if kinds.contains(.channel) { objects += Self.channels() }
-        if !kinds.isDisjoint(with: [.shm, .sem]) { objects += Self.sharedMemory(files).filter { kinds.contains($0.kind) } }
+        if !kinds.isDisjoint(with: [.shm, .sem]) {
+            objects += Self.sharedMemory(files).filter { kinds.contains($0.kind) }
+        }
         if kinds.contains(.mq) { objects += Self.messageQueues(files, &notes) }
         if kinds.contains(.sysv) { objects += Self.systemV() }
         if !kinds.isDisjoint(with: [.fifo, .pipe]) { objects += Self.pipes(files).filter { kinds.contains($0.kind) } }
@@ -44,7 +46,9 @@ struct Inventory {
         object.depth = channel.pattern == .event ? "\(channel.pendingNotices)" : "\(channel.messageCount)"
         object.holders = Set(living.map(\.process)).sorted()
         object.detail = "\(channel.pattern), \(channel.messageType)"
-        if let status = ProcFiles.status(ChannelRoot.current.path + "/" + channel.name.description.replacing("/", with: ":") + "/control") {
+        if let status = ProcFiles.status(
+            ChannelRoot.current.path + "/" + channel.name.description.replacing("/", with: ":") + "/control")
+        {
             object.mode = ProcFiles.mode(status.st_mode)
             object.owner = ProcFiles.user(status.st_uid)
         }
@@ -66,8 +70,10 @@ struct Inventory {
             object.size = Int(status.st_size)
             object.mode = ProcFiles.mode(status.st_mode)
             object.owner = ProcFiles.user(status.st_uid)
-            object.holders = files.holders(of: path)
-            if isSemaphore, let semaphore = try? NamedSemaphore.open(object.name) { object.depth = "\(semaphore.value)" }
+            object.holders = files.holders(of: path, inode: UInt64(status.st_ino))
+            if isSemaphore, let semaphore = try? NamedSemaphore.open(object.name) {
+                object.depth = "\(semaphore.value)"
+            }
             return object
         }
     }
@@ -89,7 +95,8 @@ struct Inventory {
                 object.depth = "\(attributes.currentMessages)/\(attributes.maximumMessages)"
                 object.size = attributes.maximumMessages * attributes.messageSize
             }
-            object.holders = Array(Set(files.holders(of: object.name) + files.holders(of: "/dev/mqueue/" + name))).sorted()
+            object.holders = Array(Set(files.holders(of: object.name) + files.holders(of: "/dev/mqueue/" + name)))
+                .sorted()
             return object
         }
     }

@@ -47,7 +47,9 @@ enum ProcFiles {
 
     /// The user's name, or number.
     static func user(_ identifier: uid_t) -> String {
-        guard let entry = unsafe getpwuid(identifier), let name = unsafe entry.pointee.pw_name else { return "\(identifier)" }
+        guard let entry = unsafe getpwuid(identifier), let name = unsafe entry.pointee.pw_name else {
+            return "\(identifier)"
+        }
         return unsafe String(cString: name)
     }
 
@@ -66,8 +68,8 @@ enum ProcFiles {
 struct OpenFiles {
     /// By what a descriptor's link says: `pipe:[123]`, `socket:[456]`, `/jobs`, `/tmp/fifo`.
     private(set) var byLink: [String: Set<Int32>] = [:]
-    /// By the path of what is mapped.
-    private(set) var byMapping: [String: Set<Int32>] = [:]
+    /// Of what is mapped from `/dev/shm`, by its inode: who makes a semaphore maps it under another name.
+    private var byInode: [UInt64: Set<Int32>] = [:]
 
     init() {
         for name in ProcFiles.names(in: "/proc") {
@@ -82,17 +84,23 @@ struct OpenFiles {
         }
     }
 
-    /// Of `/dev/shm` only. By bytes: the files are long, and there are many.
+    /// By bytes: the files are long, and there are many.
     private mutating func addMappings(_ process: Int32) {
         guard let bytes = ProcFiles.bytes("/proc/\(process)/maps") else { return }
         let wanted = Array("/dev/shm/".utf8)
         for line in bytes.split(separator: UInt8(ascii: "\n")) {
-            guard let slash = line.firstIndex(of: UInt8(ascii: "/")), line[slash...].starts(with: wanted) else { continue }
-            let path = String(decoding: line[slash...], as: UTF8.self)
-            byMapping[path, default: []].insert(process)
+            guard let slash = line.firstIndex(of: UInt8(ascii: "/")), line[slash...].starts(with: wanted) else {
+                continue
+            }
+            // Addresses, permissions, offset, device, inode.
+            let fields = line[..<slash].split(separator: UInt8(ascii: " "))
+            guard fields.count >= 5, let inode = UInt64(String(decoding: fields[4], as: UTF8.self)) else { continue }
+            byInode[inode, default: []].insert(process)
         }
     }
 
     /// Those that have a file open or mapped.
-    func holders(of path: String) -> [Int32] { (byLink[path] ?? []).union(byMapping[path] ?? []).sorted() }
+    func holders(of path: String, inode: UInt64? = nil) -> [Int32] {
+        (byLink[path] ?? []).union(inode.flatMap { byInode[$0] } ?? []).sorted()
+    }
 }

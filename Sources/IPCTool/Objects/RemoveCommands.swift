@@ -7,7 +7,8 @@ import SystemPackage
 /// `ipc rm`: names.
 struct RemoveCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "rm", abstract: "Remove channels, shared memory, semaphores, message queues, FIFOs and socket files by name.",
+        commandName: "rm",
+        abstract: "Remove channels, shared memory, semaphores, message queues, FIFOs and socket files by name.",
         discussion: """
             Who uses one goes on with it; new ones get a new one. A name that several kinds have needs --kind.
 
@@ -28,7 +29,7 @@ struct RemoveCommand: Interruptible {
     private func resolve(_ name: String) throws(IPCError) -> SystemObject.Kind {
         let all: [(SystemObject.Kind, Bool)] = [
             (.channel, ((try? ChannelRoot.current.names()) ?? []).contains { $0.description == name }),
-            (.shm, ProcFiles.status("/dev/shm" + name)?.st_mode ?? 0 & S_IFMT == S_IFREG && name.hasPrefix("/")),
+            (.shm, name.hasPrefix("/") && (ProcFiles.status("/dev/shm" + name)?.st_mode ?? 0) & S_IFMT == S_IFREG),
             (.sem, name.hasPrefix("/") && ProcFiles.status("/dev/shm/sem." + name.dropFirst()) != nil),
             (.mq, name.hasPrefix("/") && (try? MessageQueue.open(name, .readOnly)) != nil),
             (.fifo, (ProcFiles.status(name)?.st_mode ?? 0) & S_IFMT == S_IFIFO),
@@ -43,7 +44,9 @@ struct RemoveCommand: Interruptible {
         guard let only = found.first else {
             throw IPCError(
                 .notFound, "remove", name,
-                advice: "there is no \(kind?.rawValue ?? "channel, object, FIFO or socket file") of this name; ipc ls lists what there is")
+                advice:
+                    "there is no \(kind?.rawValue ?? "channel, object, FIFO or socket file") of this name; ipc ls lists what there is"
+            )
         }
         return only
     }

@@ -134,7 +134,8 @@ enum Hex {
         let digits = text.filter { !" \t\r".utf8.contains($0) }
         let values = digits.map { Character(UnicodeScalar($0)).hexDigitValue }
         guard digits.count % 2 == 0, !values.contains(nil) else {
-            throw ValidationError("'\(String(decoding: text, as: UTF8.self))' is no line of hexadecimal digits, two for each byte.")
+            throw ValidationError(
+                "'\(String(decoding: text, as: UTF8.self))' is no line of hexadecimal digits, two for each byte.")
         }
         return stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0]! << 4 | values[$0 + 1]!) }
     }

@@ -33,7 +33,9 @@ struct TimeoutOption: ParsableArguments {
     var timeout: Double?
 
     func validate() throws {
-        if let timeout, !(timeout >= 0) { throw ValidationError("--timeout \(timeout): a number of seconds, 0 or more.") }
+        if let timeout, !(timeout >= 0) {
+            throw ValidationError("--timeout \(timeout): a number of seconds, 0 or more.")
+        }
     }
 
     /// From now.
