@@ -103,6 +103,7 @@ import Testing
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "7"],
                 environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=wake.flag"])
+            #expect(try peer.said() == "ready\n")
             let task = Task(executorPreference: Self.loop) {
                 try await subscription.value.receive(until: Self.patience)
             }
@@ -110,6 +111,26 @@ import Testing
             if try peer.finish().status == .signaled(.kill) { return }
         }
         Issue.record("no publisher died where it should")
+    }
+
+    /// One that joins, and dies before those who sleep have heard of it, does not keep others from waking them.
+    @Test func whoDiesAsItJoinsTakesNobodysWakeUp() async throws {
+        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
+        let subscription = Box(try topic.subscribe())
+        var publisher = try topic.makePublisher()
+        for number in 0..<3 as Range<UInt64> {
+            let task = Task(executorPreference: Self.loop) {
+                try await subscription.value.receive(until: Self.patience)
+            }
+            try await Task.sleep(for: .milliseconds(50))
+            let peer = try Peer(
+                product("ChannelPeer"), ["publish-number", topic.name.description, "7"],
+                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=join.told"])
+            #expect(try peer.finish().status == .signaled(.kill))
+            try await publisher.publish(number)
+            let got = try await task.value
+            #expect(got == number)
+        }
     }
 
     @Test func aDeadPublishersClaimHoldsNobodyUp() async throws {

@@ -62,15 +62,12 @@ static void attach(const char *path_of_folder) {
             fail("mmap");
 }
 
-// Wakes the sleepers of a kind: threads by the futex, tasks by their bells.
-static void wake(int readers_sleep) {
-    int flag = readers_sleep ? READERS_SLEEP : WRITERS_SLEEP, wakes = readers_sleep ? READER_WAKES : WRITER_WAKES;
-    if (atomic_load(WORD(flag)) == 0 || atomic_exchange(WORD(flag), 0) == 0) return;
-    atomic_fetch_add(HALF(wakes), 1);
-    syscall(SYS_futex, HALF(wakes), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+// Wakes the tasks of a kind that sleep, by their bells.
+static void ring_bells(int readers_sleep, int takes_words) {
     for (uint32_t slot = 0; slot < atomic_load(HALF(readers_sleep ? USED_READERS : USED_WRITERS)); slot++) {
         int address = SLOTS + SLOT * (int)(readers_sleep ? slot : *(uint32_t *)(control + READERS) + slot);
-        uint64_t word = atomic_exchange(WORD(address + (readers_sleep ? 16 : 48)), 0);
+        _Atomic uint64_t *bell_word = WORD(address + (readers_sleep ? 16 : 48));
+        uint64_t word = takes_words ? atomic_exchange(bell_word, 0) : atomic_load(bell_word);
         if (word == 0) continue;
         char path[4096];
         snprintf(path, sizeof path, "%s/../.bell-%08x", folder, (uint32_t)(word >> 32));
@@ -79,6 +76,15 @@ static void wake(int readers_sleep) {
         if (write(bell, &word, 8) < 0) perror(path);  // full: it has been rung often enough
         close(bell);
     }
+}
+
+// Wakes all sleepers of a kind: threads by the futex.
+static void wake(int readers_sleep) {
+    int flag = readers_sleep ? READERS_SLEEP : WRITERS_SLEEP, wakes = readers_sleep ? READER_WAKES : WRITER_WAKES;
+    if (atomic_load(WORD(flag)) == 0 || atomic_exchange(WORD(flag), 0) == 0) return;
+    atomic_fetch_add(HALF(wakes), 1);
+    syscall(SYS_futex, HALF(wakes), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+    ring_bells(readers_sleep, 1);
 }
 
 // Takes a slot under the gate, which stays locked.
@@ -98,8 +104,9 @@ static char *join(int is_reader) {
         _Atomic uint32_t *used = HALF(is_reader ? USED_READERS : USED_WRITERS);
         if (atomic_load(used) <= slot) atomic_store(used, slot + 1);
         atomic_fetch_add(HALF(JOINS), 1);
-        wake(1);
-        wake(0);
+        // Words and flags stay: who sleeps does not know of us yet, and would not be told if we died halfway.
+        ring_bells(1, 0);
+        ring_bells(0, 0);
         return address;
     }
     fputs("no free slot\n", stderr);

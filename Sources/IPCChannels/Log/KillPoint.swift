@@ -5,6 +5,7 @@ import Glibc
 @usableFromInline
 enum KillPoint: String, CaseIterable {
     case joinSlot = "join.slot"
+    case joinTold = "join.told"
     case joinCursor = "join.cursor"
     case claimIntent = "claim.intent"
     case claimLength = "claim.length"

@@ -79,9 +79,9 @@ final class Membership: Sendable {
             }
             // Before the slot holds anybody back: who waits has to know whose death to look out for.
             memory.joins.relaxed &+= 1
-            for place in [memory.sleepingReaders, memory.sleepingWriters] where place.flag.ordered != 0 {
-                place.wake(memory)
-            }
+            KillPoint.reach(.joinTold)
+            memory.sleepingReaders.tellOfJoin(memory)
+            memory.sleepingWriters.tellOfJoin(memory)
             return slot
         }
         if isExclusive {

@@ -120,10 +120,10 @@ extension ChannelMemory {
     }
 
     /// Rings for the participant in a slot, if it has left its word.
-    func ring(_ role: Membership.Role, _ slot: Int) {
+    func ring(_ role: Membership.Role, _ slot: Int, taking take: (SharedWord) -> UInt64) {
         let bell = bell(role, slot)
         guard bell.relaxed != 0 else { return }
-        let word = bell.exchange(0)
+        let word = take(bell)
         if word != 0 { Bell.ring(word, in: bellRoot) }
     }
 }

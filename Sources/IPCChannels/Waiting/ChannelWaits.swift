@@ -92,7 +92,13 @@ final class ChannelWaits: @unchecked Sendable {
         _ = gone  // its bells end outside the lock
     }
 
-    func add(_ wait: Reactor.Wait, _ token: UInt32) { lock.withLock { sleepers[token]?.waits.append(wait) } }
+    /// - Returns: Whether there is a death that was not seen to.
+    func add(_ wait: Reactor.Wait, _ token: UInt32) -> Bool {
+        lock.withLock {
+            sleepers[token]?.waits.append(wait)
+            return sleepers[token]?.outlook.hasDeath ?? false
+        }
+    }
 
     func remove(_ wait: Reactor.Wait, _ token: UInt32) {
         lock.withLock {

@@ -29,18 +29,14 @@ extension Membership {
             var begun: Reactor.Wait?
             let outcome = try await Reactor.park(until: min(deadline, until)) { wait in
                 begun = wait
-                return beginWait(wait, bell, in: place) && !isReady() && memory.joins.relaxed == joins
+                let hasDeath = ChannelWaits.shared.add(wait, token)
+                leaveWord(of: bell, in: place)
+                // Last looks: at what is waited for, at who takes part, and for a death that was told before we could hear.
+                return !isReady() && memory.joins.relaxed == joins && (!hasDeath || longest <= Self.sliceAfterDeath)
             }
             if let begun { ChannelWaits.shared.remove(begun, token) }
             if case .cancelled = outcome { throw .cancelled(operation, memory.name.description) }
         }
-        return true
-    }
-
-    /// - Returns: True, for the last look that follows.
-    private func beginWait(_ wait: Reactor.Wait, _ bell: Bell, in place: SleepingPlace) -> Bool {
-        ChannelWaits.shared.add(wait, token)
-        leaveWord(of: bell, in: place)
         return true
     }
 

@@ -36,8 +36,9 @@ struct ProcessWatches {
                     try watch(process, for: membership.token)
                     // It may have died before, and its number be another's by now.
                     if try !memory.isAlive(role, slot) { outlook.hasDeath = true }
-                } catch  where error.code == .notFound {
-                    outlook.hasDeath = true
+                } catch {
+                    // Without a free descriptor, say, it is as if nobody told us of its death.
+                    if error.code == .notFound { outlook.hasDeath = true } else { outlook.hasStrangers = true }
                 }
             }
         }

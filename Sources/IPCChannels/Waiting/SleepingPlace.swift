@@ -43,10 +43,20 @@ struct SleepingPlace: @unchecked Sendable {
         KillPoint.reach(.wakeFlag)
         unsafe wakes.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), .max)
+        ring(memory) { $0.exchange(0) }
+    }
+
+    /// Tells tasks that somebody joins. Flag and words stay: they know nothing of the joining process yet, and would not be
+    /// told if it died halfway. Threads look up anyway.
+    func tellOfJoin(_ memory: ChannelMemory) {
+        if flag.ordered != 0 { ring(memory, taking: \.ordered) }
+    }
+
+    private func ring(_ memory: ChannelMemory, taking word: (SharedWord) -> UInt64) {
         switch sleepers {
-        case .readers: for slot in 0..<memory.usedReaders { memory.ring(.reader, slot) }
-        case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot) }
-        case .writer(let slot): memory.ring(.writer, slot)
+        case .readers: for slot in 0..<memory.usedReaders { memory.ring(.reader, slot, taking: word) }
+        case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot, taking: word) }
+        case .writer(let slot): memory.ring(.writer, slot, taking: word)
         }
     }
 

@@ -28,13 +28,8 @@ struct LatestCommand: ParsableCommand {
             let latest = try Latest<RawBytes>.openOrCreate(channel.name, keep: keep)
             let check = try MessageCheck(channel.name)
             var setter = try latest.makeSetter()
-            if let value {
-                let bytes = framing.framing == .hex ? try Hex.bytes(Array(value.utf8)) : Array(value.utf8)
-                try check.check(bytes)
-                return try unsafe setter.set(bytes.span.bytes)
-            }
-            var input = MessageInput(framing.framing)
-            while let message = try await input.next() {
+            var source = MessageSource(value.map { [$0] } ?? [], framing.framing)
+            while let message = try await source.next() {
                 try check.check(message)
                 try unsafe setter.set(message.span.bytes)
             }

@@ -28,14 +28,8 @@ struct QueueCommand: ParsableCommand {
             let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
             let check = try MessageCheck(channel.name)
             var producer = try queue.makeProducer()
-            for message in messages {
-                let bytes = framing.framing == .hex ? try Hex.bytes(Array(message.utf8)) : Array(message.utf8)
-                try check.check(bytes)
-                try await unsafe producer.send(bytes.span.bytes, until: timeout.deadline)
-            }
-            guard messages.isEmpty else { return }
-            var input = MessageInput(framing.framing)
-            while let message = try await input.next() {
+            var source = MessageSource(messages, framing.framing)
+            while let message = try await source.next() {
                 try check.check(message)
                 try await unsafe producer.send(message.span.bytes, until: timeout.deadline)
             }

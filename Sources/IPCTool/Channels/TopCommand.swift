@@ -50,7 +50,7 @@ struct TopCommand: Interruptible {
 
 /// What `ipc top` shows, and how it answers to keys.
 struct TopScreen {
-    private struct Row {
+    fileprivate struct Row {
         var channel: ChannelDescription
         var rate: Double
 
@@ -98,7 +98,7 @@ struct TopScreen {
         }
     }
 
-    private var shown: [Row] {
+    fileprivate var shown: [Row] {
         let all = rows.values.filter { filter.isEmpty || $0.channel.name.description.contains(filter) }
         return all.sorted { left, right in
             let names = left.channel.name.description < right.channel.name.description
@@ -191,5 +191,28 @@ struct TopScreen {
         value >= 1e6
             ? "\((value / 1e5).rounded() / 10) M"
             : value >= 1e3 ? "\((value / 100).rounded() / 10) k" : "\(Int(value.rounded()))"
+    }
+}
+
+extension TopScreen {
+    /// The same for a page.
+    var json: JSON {
+        .array(
+            shown.map { row in
+                let channel = row.channel
+                let participants = channel.participants.map { participant in
+                    JSON.object([
+                        ("role", .string(participant.role == .reader ? "reader" : "writer")),
+                        ("process", .integer(Int(participant.process))), ("alive", .bool(participant.isAlive)),
+                    ])
+                }
+                return .object([
+                    ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
+                    ("type", .string(channel.messageType)), ("rate", .number(row.rate)),
+                    ("published", .integer(Int(clamping: channel.publishedCount))),
+                    ("behind", row.backlog > 0 ? .string(Table.size(row.backlog)) : .null),
+                    ("participants", .array(participants)),
+                ])
+            })
     }
 }

@@ -28,15 +28,8 @@ struct TopicCommand: ParsableCommand {
             let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
             let check = try MessageCheck(channel.name)
             var publisher = try topic.makePublisher()
-            let deadline = timeout.deadline
-            for message in messages {
-                let bytes = framing.framing == .hex ? try Hex.bytes(Array(message.utf8)) : Array(message.utf8)
-                try check.check(bytes)
-                try await unsafe publisher.publish(bytes.span.bytes, until: deadline)
-            }
-            guard messages.isEmpty else { return }
-            var input = MessageInput(framing.framing)
-            while let message = try await input.next() {
+            var source = MessageSource(messages, framing.framing)
+            while let message = try await source.next() {
                 try check.check(message)
                 try await unsafe publisher.publish(message.span.bytes, until: timeout.deadline)
             }

@@ -39,13 +39,8 @@ struct MessageQueueCommand: ParsableCommand {
 
         func perform() async throws {
             let open = Shared(try MessageQueue.open(queue.name, .writeOnly))
-            for message in messages {
-                let bytes = framing.framing == .hex ? try Hex.bytes(Array(message.utf8)) : Array(message.utf8)
-                try await unsafe open.value.send(bytes.span.bytes, priority: priority, until: timeout.deadline)
-            }
-            guard messages.isEmpty else { return }
-            var input = MessageInput(framing.framing)
-            while let message = try await input.next() {
+            var source = MessageSource(messages, framing.framing)
+            while let message = try await source.next() {
                 try await unsafe open.value.send(message.span.bytes, priority: priority, until: timeout.deadline)
             }
         }

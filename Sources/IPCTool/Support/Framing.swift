@@ -21,6 +21,25 @@ struct FramingOption: ParsableArguments {
     @Flag var framing = Framing.lines
 }
 
+/// The messages that a command is given: its arguments, or, without any, standard input.
+struct MessageSource {
+    private let framing: Framing
+    private var arguments: [String].Iterator
+    private var input: MessageInput?
+
+    init(_ arguments: [String], _ framing: Framing) {
+        self.framing = framing
+        self.arguments = arguments.makeIterator()
+        input = arguments.isEmpty ? MessageInput(framing) : nil
+    }
+
+    mutating func next() async throws -> [UInt8]? {
+        guard input == nil else { return try await input?.next() }
+        guard let argument = arguments.next() else { return nil }
+        return framing == .hex ? try Hex.bytes(Array(argument.utf8)) : Array(argument.utf8)
+    }
+}
+
 /// Messages from standard input, whatever it is.
 struct MessageInput {
     private let framing: Framing
