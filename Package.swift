@@ -29,6 +29,7 @@ let package = Package(
         .library(name: "IPC", targets: ["IPC"]),
         .library(name: "IPCChannels", targets: ["IPCChannels"]),
         .executable(name: "ipc", targets: ["IPCTool"]),
+        .executable(name: "ipc-ui", targets: ["IPCViewer"]),
     ],
     // What a program asks for that wants it; none is resolved or built for others.
     traits: [
@@ -94,10 +95,18 @@ let package = Package(
                 "IPC", "IPCBenchmarks", "IPCChannels",
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        .executableTarget(
+            name: "IPCViewer",
+            dependencies: [
+                "IPC", "IPCChannels",
+                .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "FlyingFox", package: "FlyingFox"),
                 .product(name: "FlyingSocks", package: "FlyingFox"),
             ],
-            swiftSettings: swiftSettings
+            swiftSettings: plainSettings
         ),
     ]
         + examples.map { name in
@@ -160,7 +169,7 @@ let package = Package(
             .testTarget(
                 name: "ToolTests",
                 dependencies: [
-                    "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "TestSupport",
+                    "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "IPCViewer", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings
