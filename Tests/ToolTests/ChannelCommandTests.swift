@@ -183,6 +183,31 @@ import Testing
             rows.contains { ($0.split(separator: " ").dropFirst(2).first.flatMap { Double($0) } ?? 0) > 10 }, "\(rows)")
     }
 
+    @Test func topAnswersToKeysOnATerminal() throws {
+        let topic = try Topic<RawBytes>.create(channelName())
+        var publisher = try topic.makePublisher()
+        try publisher.publish("what is in it".utf8.span.bytes)
+        // Filter by the name, look into the only one left, come back, end.
+        let script = """
+            import os, pty, sys, time
+            child, terminal = pty.fork()
+            if child == 0: os.execv(sys.argv[1], [sys.argv[1], "top", "--interval", "0.2"])
+            for keys in [b"d", b"/", sys.argv[2].encode(), b"\\r", b"\\r", b"\\x1b", b"q"]:
+                time.sleep(0.4); os.write(terminal, keys)
+            text = b""
+            while True:
+                try: part = os.read(terminal, 65536)
+                except OSError: break
+                if not part: break
+                text += part
+            sys.stdout.write(text.decode()); sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            """
+        let (status, text) = try Peer("python3", ["-c", script, product("ipc"), topic.name.description]).finish()
+        #expect(status == .exited(0))
+        #expect(text.contains("\u{1B}[?1049h") && text.hasSuffix("\u{1B}[?1049l"), "the screen is given back")
+        #expect(text.contains("1 channels") && text.contains("newest:") && text.contains("what is in it"), "\(text)")
+    }
+
     @Test func anInterruptedCommandLeavesNothing() throws {
         let name = channelName()
         let subscriber = try Tool(["topic", "subscribe", name])

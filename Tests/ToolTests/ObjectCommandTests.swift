@@ -52,6 +52,30 @@ import Testing
         }
     }
 
+    @Test func systemVObjectsAreThoseOfIPCS() throws {
+        let made = try Peer("ipcmk", ["--shmem", "4096"]).finish().text
+        let identifier = try #require(
+            made.split(separator: " ").last.flatMap { Int($0.trimmingCharacters(in: .newlines)) })
+        defer { _ = try? Peer("ipcrm", ["--shmem-id", "\(identifier)"]).finish() }
+        let found = try #require(try listed("sysv").first { $0["name"] as? String == "shm:\(identifier)" })
+        #expect(found["size"] as? Int == 4096)
+        let theirs = try Peer("ipcs", ["--shmems", "--id", "\(identifier)"]).finish().text
+        #expect(theirs.contains("bytes=4096"))
+    }
+
+    @Test(.enabled(if: getuid() == 0)) func whatIsNotPermittedIsSaid() throws {
+        let name = "/" + uniqueName()
+        _ = try SharedMemory.create(name, byteCount: 4096)
+        defer { try? SharedMemory.unlink(name) }
+        // Where everybody may run it.
+        let copy = "/tmp/\(uniqueName())"
+        try FileManager.default.copyItem(atPath: product("ipc"), toPath: copy)
+        defer { unlink(copy) }
+        let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \(copy) shm read \(name) 2>&1"
+        let (status, text) = try Peer("bash", ["-c", script]).finish()
+        #expect(status == .exited(5) && text.split(separator: "\n").count == 1, "\(text)")
+    }
+
     @Test func namesAreTakenAway() throws {
         let name = "/" + uniqueName()
         _ = try SharedMemory.create(name, byteCount: 4096)

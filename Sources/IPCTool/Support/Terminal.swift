@@ -2,10 +2,12 @@ import Glibc
 import IPC
 
 /// A terminal that is drawn on as a whole, and whose keys come one by one.
-final class Terminal: Sendable {
+final class Terminal {
     enum Key: Equatable { case character(Character), enter, escape, backspace, up, down, other }
 
     private let before: termios
+    /// What was typed and not handed over yet: somebody types fast, or pastes.
+    private var typed: [UInt8] = []
 
     init() {
         var settings = termios()
@@ -35,23 +37,37 @@ final class Terminal: Sendable {
     }
 
     /// The next key; nil if there is none until then.
-    func key(until deadline: Deadline) async throws(IPCError) -> Key? {
+    nonisolated(nonsending) func key(until deadline: Deadline) async throws(IPCError) -> Key? {
+        if !typed.isEmpty { return takeKey() }
         do throws(IPCError) {
             try await Reactor.wait(for: .readable, of: STDIN_FILENO, until: deadline, "read", "terminal")
         } catch {
             guard error.code == .timedOut else { throw error }
             return nil
         }
-        var bytes = [UInt8](repeating: 0, count: 16)
+        var bytes = [UInt8](repeating: 0, count: 256)
         let count = unsafe read(STDIN_FILENO, &bytes, bytes.count)
         guard count > 0 else { return nil }
-        switch Array(bytes[..<count]) {
-        case [27]: return .escape
-        case [27, 91, 65]: return .up
-        case [27, 91, 66]: return .down
-        case [10], [13]: return .enter
-        case [127], [8]: return .backspace
-        case let one where one.count == 1 && one[0] >= 32: return .character(Character(UnicodeScalar(one[0])))
+        typed = Array(bytes[..<count])
+        return takeKey()
+    }
+
+    private func takeKey() -> Key {
+        // What begins with Escape comes as a whole.
+        if typed.first == 27 {
+            defer { typed = [] }
+            switch typed {
+            case [27]: return .escape
+            case [27, 91, 65]: return .up
+            case [27, 91, 66]: return .down
+            default: return .other
+            }
+        }
+        let byte = typed.removeFirst()
+        switch byte {
+        case 10, 13: return .enter
+        case 127, 8: return .backspace
+        case 32...: return .character(Character(UnicodeScalar(byte)))
         default: return .other
         }
     }

@@ -123,6 +123,33 @@ import Tracing
         #expect(inner == sent)
         let second = try subscription.receive()
         #expect(second.context.inMemorySpanContext == nil)
+
+        // The same over a queue, and to a service.
+        let queue = try WorkQueue<Traced<Order>>.create(name(), ChannelOptions(writers: .shared))
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        let service = try IPCChannels.Service<Traced<Order>, UInt32, Refusal>.create(name())
+        var server = try service.makeServer()
+        var client = try service.makeClient()
+        let (trace, call) = try withSpan("order") { span in
+            try producer.send(Traced(Order(number: 9)))
+            let call = try client.begin(Traced(Order(number: 10)), until: .after(.seconds(5)))
+            return (span.context.inMemorySpanContext?.traceID, Pending(call))
+        }
+        let job = try worker.next()
+        #expect(trace != nil && job.message.context.inMemorySpanContext?.traceID == trace)
+        try job.acknowledge()
+        let request = try server.next()
+        let order = try request.request
+        #expect(order.context.inMemorySpanContext?.traceID == trace && order.message.number == 10)
+        try request.reply(1)
+        #expect(try call.take().wait() == .success(1))
+    }
+
+    private final class Pending: @unchecked Sendable {
+        private var call: PendingCall<UInt32, Refusal>?
+        init(_ call: consuming PendingCall<UInt32, Refusal>) { self.call = consume call }
+        func take() -> PendingCall<UInt32, Refusal> { call.take()! }
     }
 
     // MARK: SwiftNIO
