@@ -177,7 +177,7 @@ let package = Package(
             .testTarget(
                 name: "InteropTests",
                 dependencies: [
-                    "IPC", "IPCChannels", "CPeer", "LogPeer", "TestSupport",
+                    "IPC", "IPCChannels", "IPCTool", "CPeer", "LogPeer", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ]
                     + examples.map { .target(name: $0) },

@@ -4,7 +4,10 @@ import IPC
 import TestSupport
 import Testing
 
-/// Every piece of Swift in the documentation compiles: those of the doc comments, and those of the README.
+@testable import IPCTool
+
+/// Every piece of Swift in the documentation compiles: those of the doc comments, those of the README, and those that
+/// `ipc choose` prints.
 @Suite struct DocumentationTests {
     /// What the examples use without saying where it comes from.
     private static let prelude = """
@@ -67,7 +70,10 @@ import Testing
             }
         }
         all.removeAll { $0.lines.contains { $0.contains(".package(path:") } }
-        #expect(all.count > 30)
+        all += Advice.all.enumerated().map { index, code in
+            Piece(place: "advice:\(index)", lines: code.components(separatedBy: "\n"))
+        }
+        #expect(all.count > 40)
 
         let source = "/tmp/\(uniqueName()).swift"
         defer { unlink(source) }

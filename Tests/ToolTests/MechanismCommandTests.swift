@@ -109,6 +109,19 @@ import Testing
         #expect(try ipc("socket", "connect", "http://x").status == .exited(64))
     }
 
+    @Test func datagramsAreLines() throws {
+        let server = try Tool(["socket", "listen", "udp://127.0.0.1:0", "--timeout", "20"])
+        let said = try server.complained()
+        let port = try #require(said.split(separator: ":").last).filter(\.isNumber)
+        #expect(try shell("printf hello | socat - UDP:127.0.0.1:\(port)").status == .exited(0))
+        #expect(try server.finish().output == "hello\n")
+        let receiver = try Peer("socat", ["-u", "UDP-RECV:\(port)", "-"])
+        usleep(200_000)
+        #expect(try ipc("socket", "connect", "udp://127.0.0.1:\(port)", input: "one\ntwo\n").status == .exited(0))
+        #expect(try receiver.said().hasPrefix("one"))
+        try receiver.kill()
+    }
+
     @Test func signalsAreSentAndTraced() throws {
         #expect(try ipc("signal", "list").output.contains("SIGTERM"))
         let trace = try Tool(["signal", "trace", "USR1", "RTMIN+2"])

@@ -13,28 +13,33 @@ extension Endpoint: ExpressibleByArgument {
 /// `ipc socket`: stream sockets, TCP and Unix.
 struct SocketCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "socket", abstract: "Listen and connect: TCP and Unix sockets.",
+        commandName: "socket", abstract: "Listen and connect: TCP, UDP and Unix sockets.",
         discussion: """
             Examples:
               ipc socket listen unix:///tmp/app.sock --keep --credentials
               ipc socket listen tcp://127.0.0.1:9000 --keep --exec cat
               echo hello | ipc socket connect tcp://127.0.0.1:9000
               ipc socket connect unix:///tmp/app.sock --pass-fd /etc/hostname
+              ipc socket listen udp://127.0.0.1:9000 --keep
             """,
         subcommands: [Listen.self, Connect.self])
 
     struct Listen: Interruptible {
         static let configuration = CommandConfiguration(
             abstract: "Accept a connection, and join it with standard input and output.",
-            discussion: "A descriptor that the other side passes is told on standard error, with what it is.")
+            discussion: """
+                A descriptor that the other side passes is told on standard error, and what can be read from it is printed. Of
+                UDP, one datagram is printed, a line each with --keep.
+                """)
 
-        @Argument(help: "tcp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
+        @Argument(help: "tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
         @Flag(help: "Go on with the next connection after the first.") var keep = false
         @Flag(help: "Tell who connected: process, user and group, on the kernel's word.") var credentials = false
         @Option(help: "Give each connection to this command, as its standard input and output.") var exec: String?
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
+            if case .udp = endpoint { return try await receiveDatagrams() }
             let listener = Shared(try StreamListener(endpoint))
             printError("ipc: listening on \(try listener.value.localEndpoint ?? endpoint)")
             repeat {
@@ -49,6 +54,25 @@ struct SocketCommand: ParsableCommand {
                     try await Conversation(connection).run()
                 }
             } while keep
+        }
+
+        private func receiveDatagrams() async throws {
+            let socket = Shared(try DatagramSocket(endpoint))
+            printError("ipc: listening on \(try socket.value.localEndpoint ?? endpoint)")
+            repeat {
+                let bytes = try await Self.receive(socket.value, until: timeout.deadline)
+                try MessageOutput(framing: .lines).write(bytes)
+            } while keep
+        }
+
+        private static nonisolated(nonsending) func receive(
+            _ socket: borrowing DatagramSocket, until deadline: Deadline
+        ) async throws(IPCError) -> [UInt8] {
+            var bytes = [UInt8](repeating: 0, count: 65_536)
+            var elements = bytes.mutableSpan
+            var buffer = unsafe elements.mutableBytes
+            let count = try await socket.receiveBytes(into: &buffer, until: deadline)
+            return Array(bytes[..<count])
         }
 
         private func run(_ command: String, _ connection: Shared<StreamSocket>) async throws {
@@ -66,15 +90,17 @@ struct SocketCommand: ParsableCommand {
 
     struct Connect: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Connect, and join the connection with standard input and output.")
+            abstract: "Connect, and join the connection with standard input and output.",
+            discussion: "To UDP, each line of standard input is sent as a datagram.")
 
-        @Argument(help: "tcp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
+        @Argument(help: "tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
         @Option(name: .customLong("pass-fd"), help: "Pass this file, open for reading, to the other side first.")
         var passed: String?
         @Flag(help: "Tell who listens: process, user and group, on the kernel's word.") var credentials = false
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
+            if case .udp = endpoint { return try await sendDatagrams() }
             let connection = Shared(try await StreamSocket.connect(to: endpoint, until: timeout.deadline))
             if credentials {
                 let peer = try connection.value.peerCredentials
@@ -88,6 +114,14 @@ struct SocketCommand: ParsableCommand {
                     unsafe ([0] as [UInt8]).span.bytes, descriptors: [file.descriptor], until: timeout.deadline)
             }
             try await Conversation(connection).run()
+        }
+
+        private func sendDatagrams() async throws {
+            let socket = Shared(try DatagramSocket.connect(to: endpoint, until: timeout.deadline))
+            var input = MessageInput(.lines)
+            while let message = try await input.next() {
+                try await unsafe socket.value.send(message.span.bytes, until: timeout.deadline)
+            }
         }
     }
 }

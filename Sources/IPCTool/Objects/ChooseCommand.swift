@@ -178,7 +178,7 @@ struct Advice {
     static let all = [udp, tcp, service, workQueue, topic, pipe, unix]
 
     private static let udp = """
-        let socket = try DatagramSocket.connected(to: Endpoint("udp://127.0.0.1:9000"))
+        let socket = try DatagramSocket.connect(to: Endpoint("udp://127.0.0.1:9000"))
         try socket.send("21.5".utf8.span.bytes)
         """
     private static let tcp = """

@@ -21,8 +21,8 @@ import Tracing
         let path = "/dev/shm/ipc-test-\(getpid())"
         setenv("IPC_ROOT", path, 1)
         atexit {
-            unlink(EcosystemTests.root + "/.lock")
-            rmdir(EcosystemTests.root)
+            // With the bells of those who waited to the end.
+            try? FileManager.default.removeItem(atPath: EcosystemTests.root)
         }
         MetricsSystem.bootstrap(metrics)
         InstrumentationSystem.bootstrap(tracer)
