@@ -41,3 +41,26 @@ extension Topic where Message == RawBytes {
         try Topic(newName ?? name, in: root, Channel.type(of: name, in: other), options, .openExisting)
     }
 }
+
+extension ChannelRoot {
+    /// Does for a channel what its last participant would have done if it had not died: takes it away, unless it is to be
+    /// kept, or somebody has joined meanwhile.
+    ///
+    /// - Returns: Whether it was taken away.
+    package func removeIfDead(_ name: ChannelName) throws(IPCError) -> Bool {
+        let memory = try ChannelMemory(name, in: .root(self), logAccess: .readOnly)
+        try memory.lockGate()
+        let isDead: Bool
+        do throws(IPCError) {
+            try Recovery.run(memory)
+            isDead = !memory.isKept && !memory.hasParticipants
+            if isDead { memory.isRemoved = true }
+        } catch {
+            memory.unlockGate()
+            throw error
+        }
+        memory.unlockGate()
+        if isDead { try Membership.remove(memory) }
+        return isDead
+    }
+}

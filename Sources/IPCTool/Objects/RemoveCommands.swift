@@ -85,7 +85,16 @@ struct CleanCommand: Interruptible {
             printError("Remove \(dead.count == 1 ? "it" : "these \(dead.count)")? [y/N] ", terminator: "")
             guard readLine()?.lowercased().hasPrefix("y") == true else { throw ExitCode(1) }
         }
-        for object in dead { try Removal.remove(object.name, object.kind) }
+        for object in dead {
+            if object.kind == .channel {
+                // Looked at once more, under its lock: somebody may have joined while we asked.
+                if try !ChannelRoot.current.removeIfDead(ChannelName(object.name)) {
+                    printError("ipc: \(object.name) is used again, and stays")
+                }
+            } else {
+                try Removal.remove(object.name, object.kind)
+            }
+        }
     }
 
     private static func isRefused(_ file: String) async throws(IPCError) -> Bool {
