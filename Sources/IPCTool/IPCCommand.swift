@@ -58,6 +58,11 @@ enum Entry {
     }
 
     private static func end(with error: any Error) -> Never {
+        // One line, and not the usage as well: the arguments were understood.
+        if let error = error as? ValidationError {
+            printError("ipc: \(error.message)")
+            exit(64)
+        }
         guard let error = error as? IPCError else { IPCCommand.exit(withError: error) }
         printError("ipc: \(error)")
         exit(error.exitCode)

@@ -153,7 +153,7 @@ import Testing
         for (arguments, code) in [
             (["topic", "publish", "a//b", "x"], 64), (["shm", "create", "no-slash/", "--size", "1"], 64),
             (["mq", "info", "/" + uniqueName()], 4), (["queue", "peek", channelName()], 4),
-            (["shm", "read", "/" + uniqueName()], 4),
+            (["shm", "read", "/" + uniqueName()], 4), (["pipe", "--", "echo x", "|"], 64),
         ] as [([String], Int32)] {
             let outcome = try Tool(arguments).finish()
             #expect(outcome.status == .exited(code), "\(arguments): \(outcome.errors)")
