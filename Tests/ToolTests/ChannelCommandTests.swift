@@ -192,7 +192,7 @@ import Testing
             import os, pty, sys, time
             child, terminal = pty.fork()
             if child == 0: os.execv(sys.argv[1], [sys.argv[1], "top", "--interval", "0.2"])
-            for keys in [b"d", b"/", sys.argv[2].encode(), b"\\r", b"\\r", b"\\x1b", b"q"]:
+            for keys in [b"d", b"/", sys.argv[2].encode(), b"\\r", b"\\r", b"\\x1b[A\\x1bq"]:
                 time.sleep(0.4); os.write(terminal, keys)
             text = b""
             while True:

@@ -53,15 +53,15 @@ final class Terminal {
     }
 
     private func takeKey() -> Key {
-        // What begins with Escape comes as a whole.
         if typed.first == 27 {
-            defer { typed = [] }
-            switch typed {
-            case [27]: return .escape
-            case [27, 91, 65]: return .up
-            case [27, 91, 66]: return .down
-            default: return .other
+            // An arrow is three bytes; Escape alone is one, whatever was typed after it.
+            guard typed.count >= 3, typed[1] == UInt8(ascii: "[") else {
+                typed.removeFirst()
+                return .escape
             }
+            let arrow = typed[2]
+            typed.removeFirst(3)
+            return arrow == UInt8(ascii: "A") ? .up : arrow == UInt8(ascii: "B") ? .down : .other
         }
         let byte = typed.removeFirst()
         switch byte {
