@@ -1,16 +1,9 @@
-import Glibc
-
 /// The signal masks of this process's threads, from `/proc/self/task`.
 enum ThreadMasks {
     /// A thread that would take one of these signals away from a signalfd; nil if there is none.
     static func threadNotBlocking(_ signals: [Signal]) -> Int? {
         let wanted = signals.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue - 1) }
-        guard let folder = unsafe opendir("/proc/self/task") else { return nil }
-        defer { unsafe closedir(folder) }
-        while let entry = unsafe readdir(folder) {
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+        for name in (try? namesInFolder("/proc/self/task")) ?? [] {
             guard let thread = Int(name), let mask = blockedMask(thread) else { continue }
             if mask & wanted != wanted { return thread }
         }

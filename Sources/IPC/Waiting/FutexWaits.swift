@@ -30,7 +30,9 @@ final class FutexWaits: @unchecked Sendable {
 
     /// One thread, and those that it sleeps for.
     @safe
-    private final class Lane {
+    private final class Lane: @unchecked Sendable {
+        // `@unchecked`: the lock of all waits guards it.
+
         static let capacity = 127
         /// Changes when the entries do, so that the thread does not sleep on what was.
         let changes: UnsafeMutablePointer<Atomic<UInt32>>
@@ -101,7 +103,7 @@ final class FutexWaits: @unchecked Sendable {
                 lane = free
             } else {
                 lane = Lane()
-                guard start(lane) else { return false }
+                guard startQuietThread({ self.run(lane) }) == nil else { return false }
                 lanes.append(lane)
             }
             lane.entries.append(entry)
@@ -121,23 +123,6 @@ final class FutexWaits: @unchecked Sendable {
             }
             return entry.isWoken
         }
-    }
-
-    private func start(_ lane: Lane) -> Bool {
-        var every = SignalSet.all.raw
-        var before = sigset_t()
-        unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
-        defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var thread = pthread_t()
-        let argument = unsafe Unmanaged.passRetained(lane)
-        let result = unsafe pthread_create(
-            &thread, nil,
-            { argument in
-                unsafe FutexWaits.shared.run(Unmanaged<Lane>.fromOpaque(argument!).takeRetainedValue())
-                return nil
-            }, argument.toOpaque())
-        if result == 0 { pthread_detach(thread) } else { unsafe argument.release() }
-        return result == 0
     }
 
     // On a lane's thread. All lanes but the first end when they have nothing to do.

@@ -64,7 +64,7 @@ extension Reactor {
 /// What ends a loop over a sequence when its task is cancelled: nil instead of the error.
 ///
 /// - Parameter take: Takes the next element.
-nonisolated(nonsending) func endingWhenCancelled<Element>(
+package nonisolated(nonsending) func endingWhenCancelled<Element>(
     _ take: nonisolated(nonsending) () async throws(IPCError) -> Element?
 ) async throws(IPCError) -> Element? {
     do throws(IPCError) {

@@ -11,22 +11,9 @@ extension Reactor {
             if epoll >= 0, alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
             guard epoll >= 0, alarm >= 0 else { return Errno(rawValue: Glibc.errno) }
             _ = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
-            // With all signals blocked: they are for the program's own threads.
-            var every = SignalSet.all.raw
-            var before = sigset_t()
-            unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
-            var thread = pthread_t()
-            let argument = unsafe Unmanaged.passRetained(self)
-            let result = unsafe pthread_create(
-                &thread, nil,
-                { argument in
-                    unsafe Unmanaged<Reactor>.fromOpaque(argument!).takeRetainedValue().run()
-                    return nil
-                }, argument.toOpaque())
-            unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
-            isRunning = result == 0
-            if isRunning { pthread_detach(thread) } else { unsafe argument.release() }
-            return isRunning ? nil : Errno(rawValue: result)
+            let errno = startQuietThread { self.run() }
+            isRunning = errno == nil
+            return errno
         }
         if let errno { throw IPCError("start", "asynchronous waits", errno) }
     }

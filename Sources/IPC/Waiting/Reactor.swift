@@ -250,19 +250,13 @@ package final class Reactor: @unchecked Sendable {
     }
 
     func endLateOnes() {
-        guard firstDeadlineHasPassed else { return }
-        let now = MonotonicClock.now
         while true {
             let late = lock.withLock { () -> CheckedContinuation<Outcome, Never>? in
-                guard let first = deadlines.first, first.deadline.nanoseconds <= now else { return nil }
+                guard let first = deadlines.first, first.deadline.hasPassed else { return nil }
                 return end(first)
             }
             guard let late else { return }
             late.resume(returning: .deadlinePassed)
         }
-    }
-
-    private var firstDeadlineHasPassed: Bool {
-        lock.withLock { firstDeadline }.hasPassed
     }
 }

@@ -108,7 +108,7 @@ public enum TableFormat {
     }
 
     /// Columns as wide as their widest cell.
-    static func aligned(_ rows: [[String]], numeric: Set<Int>) -> String {
+    package static func aligned(_ rows: [[String]], numeric: Set<Int> = []) -> String {
         let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         let lines = rows.map { row in
             row.enumerated().map { column, cell in

@@ -35,7 +35,8 @@ public struct ChannelRoot: Hashable, Sendable {
         }
     }
 
-    func folder(_ name: ChannelName) -> String { path + "/" + name.folder }
+    /// A channel's own folder.
+    package func folder(_ name: ChannelName) -> String { path + "/" + name.folder }
 
     /// The names of all channels, in alphabetical order.
     public func names() throws(IPCError) -> [ChannelName] {
@@ -43,18 +44,10 @@ public struct ChannelRoot: Hashable, Sendable {
     }
 
     func entries() throws(IPCError) -> [String] {
-        guard let folder = unsafe opendir(path) else {
-            guard errno != ENOENT else { return [] }
-            throw IPCError("opendir", path, Errno(rawValue: errno))
+        do throws(IPCError) { return try namesInFolder(path) } catch {
+            guard error.code == .notFound else { throw error }
+            return []
         }
-        defer { unsafe closedir(folder) }
-        var names: [String] = []
-        while let entry = unsafe readdir(folder) {
-            unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                unsafe names.append(String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
-            }
-        }
-        return names
     }
 
     /// Runs `body` while no other process makes or takes away a channel.

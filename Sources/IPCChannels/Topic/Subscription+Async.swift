@@ -72,5 +72,5 @@ extension Subscription {
 
 extension RawSpan {
     /// A copy.
-    var array: [UInt8] { unsafe withUnsafeBytes { unsafe Array($0) } }
+    package var array: [UInt8] { unsafe withUnsafeBytes { unsafe Array($0) } }
 }

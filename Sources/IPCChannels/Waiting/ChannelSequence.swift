@@ -14,12 +14,7 @@ public struct ChannelSequence<Element>: AsyncSequence {
         public mutating func next() async throws(IPCError) -> Element? { try await next(isolation: nil) }
 
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> Element? {
-            do throws(IPCError) {
-                return try await take()
-            } catch {
-                guard error.code == .cancelled else { throw error }
-                return nil
-            }
+            try await endingWhenCancelled(take)
         }
     }
 

@@ -20,10 +20,7 @@ extension Membership {
         while !isReady() {
             guard !deadline.hasPassed else { return false }
             let bell = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .current)
-            let joins = memory.joins.relaxed
-            let outlook = try ChannelWaits.shared.prepare(self, bell, joins: joins)
-            var longest = SleepingPlace.isRegistered ? slice : min(slice, SleepingPlace.sliceWithoutFence)
-            if outlook.hasStrangers || outlook.hasDeath { longest = min(longest, try seeToTheDead(outlook)) }
+            let (joins, longest) = try prepare(bell, atMost: slice)
             let until = Deadline(nanoseconds: longest == .max ? .max : MonotonicClock.now &+ longest)
 
             var begun: Reactor.Wait?
@@ -47,10 +44,7 @@ extension Membership {
         _ bell: Bell, in place: SleepingPlace, atMost slice: UInt64, unless isReady: () -> Bool
     ) throws(IPCError) -> Bool {
         while true {
-            let joins = memory.joins.relaxed
-            let outlook = try ChannelWaits.shared.prepare(self, bell, joins: joins)
-            var longest = SleepingPlace.isRegistered ? slice : min(slice, SleepingPlace.sliceWithoutFence)
-            if outlook.hasStrangers || outlook.hasDeath { longest = min(longest, try seeToTheDead(outlook)) }
+            let (joins, longest) = try prepare(bell, atMost: slice)
             leaveWord(of: bell, in: place)
             if isReady() { return false }
             guard memory.joins.relaxed == joins else { continue }
@@ -59,8 +53,19 @@ extension Membership {
         }
     }
 
+    /// Sees to it that a wake-up, or a death, would be told by a bell.
+    ///
+    /// - Returns: How many had joined until then, and how long to sleep at most, in nanoseconds.
+    private func prepare(_ bell: Bell, atMost slice: UInt64) throws(IPCError) -> (joins: UInt32, longest: UInt64) {
+        let joins = memory.joins.relaxed
+        let outlook = try ChannelWaits.shared.prepare(self, bell, joins: joins)
+        var longest = SleepingPlace.isRegistered ? slice : min(slice, SleepingPlace.sliceWithoutFence)
+        if outlook.hasStrangers || outlook.hasDeath { longest = min(longest, try seeToTheDead(outlook)) }
+        return (joins, longest)
+    }
+
     /// Asks to be woken by a bell. What follows is a last look.
-    func leaveWord(of bell: Bell, in place: SleepingPlace) {
+    private func leaveWord(of bell: Bell, in place: SleepingPlace) {
         memory.bell(role, slot).ordered = bell.word(token)
         place.announce()
     }
@@ -68,7 +73,7 @@ extension Membership {
     /// Recovers what the dead have left.
     ///
     /// - Returns: How long to sleep at most.
-    func seeToTheDead(_ outlook: ChannelWaits.Outlook) throws(IPCError) -> UInt64 {
+    private func seeToTheDead(_ outlook: ChannelWaits.Outlook) throws(IPCError) -> UInt64 {
         try Recovery.tryRun(memory)
         // One may have acknowledged, and died before it moved the head.
         if memory.carriesWork { try memory.advanceWorkHead() }

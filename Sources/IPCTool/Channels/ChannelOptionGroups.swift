@@ -76,11 +76,6 @@ struct MessageCheck {
     }
 }
 
-extension RawSpan {
-    /// A copy.
-    var array: [UInt8] { unsafe withUnsafeBytes { unsafe Array($0) } }
-}
-
 extension [UInt8] {
     /// As a string if it is text, in hexadecimal digits if not.
     var json: (String, JSON) {

@@ -8,13 +8,6 @@ import SystemPackage
 /// it, under `NAME/times`, when each of its messages came. So any program can subscribe to it, from the oldest on.
 enum Recording {
     static func timesName(_ name: String) -> String { name + "/times" }
-
-    /// Nanoseconds of a day and more, on the monotonic clock.
-    static var now: UInt64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
 }
 
 /// `ipc record`: what passes, into a folder.
@@ -81,7 +74,7 @@ struct RecordCommand: Interruptible {
             for track in tracks {
                 while let message = try track.tap.next() {
                     isIdle = false
-                    let now = Recording.now
+                    let now = MonotonicClock.now
                     try track.messages.tryPublish(message.bytes)
                     try track.times.tryPublish((0..<8).map { UInt8(truncatingIfNeeded: now >> (8 * $0)) })
                     recorded += 1
@@ -197,7 +190,7 @@ struct ReplayCommand: Interruptible {
     }
 
     private func replay(_ tracks: [Track]) async throws {
-        var (first, start): (UInt64?, UInt64) = (nil, Recording.now)
+        var (first, start): (UInt64?, UInt64) = (nil, MonotonicClock.now)
         var lines = MessageInput(.lines)
         while let track = tracks.filter({ $0.next != nil }).min(by: { $0.next!.time < $1.next!.time }) {
             let (time, bytes) = track.next!
@@ -205,9 +198,9 @@ struct ReplayCommand: Interruptible {
                 printError("\(track.name)  \(Table.printable(bytes, limit: 60))")
                 guard try await lines.next() != nil else { return }
             } else if speed > 0 {
-                if first == nil { (first, start) = (time, Recording.now) }
+                if first == nil { (first, start) = (time, MonotonicClock.now) }
                 let due = start + UInt64(Double(time - first!) / speed)
-                let now = Recording.now
+                let now = MonotonicClock.now
                 if due > now { try await Task.sleep(for: .nanoseconds(Int64(due - now))) }
             }
             try await track.publish(bytes, until: timeout.deadline)

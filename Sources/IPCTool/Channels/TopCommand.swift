@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import IPC
+import IPCBenchmarks
 import IPCChannels
 
 /// `ipc top`: channels, live.
@@ -163,7 +164,7 @@ struct TopScreen {
                 "\(participants.count { !$0.isAlive })", "\(row.channel.recoveryCount)",
             ])
         }
-        let text = Table.text(table, numeric: [2, 3, 4, 5, 6, 7, 8]).split(separator: "\n").map(String.init)
+        let text = TableFormat.aligned(table, numeric: [2, 3, 4, 5, 6, 7, 8]).split(separator: "\n").map(String.init)
         for (index, line) in text.enumerated() {
             lines.append((width != .max && index == selected + 1 ? "> " : width == .max ? "" : "  ") + line)
         }

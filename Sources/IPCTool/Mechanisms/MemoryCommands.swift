@@ -15,13 +15,9 @@ struct SharedMemoryCommand: ParsableCommand {
             """,
         subcommands: [Create.self, Write.self, Read.self, Resize.self, Unlink.self])
 
-    struct NameArgument: ParsableArguments {
-        @Argument(help: "Its name, with its slash: /frames.") var name: String
-    }
-
     struct Create: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Make an object of zeros.")
-        @OptionGroup var object: NameArgument
+        @OptionGroup var object: POSIXNameArgument
         @Option(help: "Bytes.") var size: Int
 
         func perform() async throws { _ = try SharedMemory.create(object.name, byteCount: size) }
@@ -29,7 +25,7 @@ struct SharedMemoryCommand: ParsableCommand {
 
     struct Write: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Write standard input into it.")
-        @OptionGroup var object: NameArgument
+        @OptionGroup var object: POSIXNameArgument
         @Option(help: "Where it begins.") var offset = 0
 
         func perform() async throws {
@@ -44,7 +40,7 @@ struct SharedMemoryCommand: ParsableCommand {
     struct Read: Interruptible {
         static let configuration = CommandConfiguration(
             abstract: "Print its bytes as they are, or in hexadecimal digits.")
-        @OptionGroup var object: NameArgument
+        @OptionGroup var object: POSIXNameArgument
         @OptionGroup var range: MemoryBytes.RangeOptions
 
         func perform() async throws {
@@ -58,7 +54,7 @@ struct SharedMemoryCommand: ParsableCommand {
             abstract: "Enlarge it.",
             discussion:
                 "It is never made smaller: who has it mapped would be killed by SIGBUS. Make another one for that.")
-        @OptionGroup var object: NameArgument
+        @OptionGroup var object: POSIXNameArgument
         @Option(help: "Bytes.") var size: Int
 
         func perform() async throws { try SharedMemory.open(object.name).grow(to: size) }
@@ -66,7 +62,7 @@ struct SharedMemoryCommand: ParsableCommand {
 
     struct Unlink: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it mapped goes on.")
-        @OptionGroup var object: NameArgument
+        @OptionGroup var object: POSIXNameArgument
 
         func perform() async throws { try SharedMemory.unlink(object.name) }
     }

@@ -14,13 +14,9 @@ struct MessageQueueCommand: ParsableCommand {
             """,
         subcommands: [Create.self, Send.self, Receive.self, Info.self, Unlink.self])
 
-    struct NameArgument: ParsableArguments {
-        @Argument(help: "Its name, with its slash: /jobs.") var name: String
-    }
-
     struct Create: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Make a queue.")
-        @OptionGroup var queue: NameArgument
+        @OptionGroup var queue: POSIXNameArgument
         @Option(name: .long, help: "How many messages it holds.") var maxMessages = 10
         @Option(name: .long, help: "Bytes of the longest message.") var messageSize = 8192
 
@@ -31,7 +27,7 @@ struct MessageQueueCommand: ParsableCommand {
 
     struct Send: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Send messages: the arguments, or standard input.")
-        @OptionGroup var queue: NameArgument
+        @OptionGroup var queue: POSIXNameArgument
         @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
         @Option(help: "The highest is received first.") var priority: UInt32 = 0
         @OptionGroup var framing: FramingOption
@@ -48,7 +44,7 @@ struct MessageQueueCommand: ParsableCommand {
 
     struct Receive: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Take messages, those of the highest priority first.")
-        @OptionGroup var queue: NameArgument
+        @OptionGroup var queue: POSIXNameArgument
         @Option(help: "End after so many messages.") var count = 1
         @Flag(help: "Go on until interrupted.") var follow = false
         @OptionGroup var framing: FramingOption
@@ -72,7 +68,7 @@ struct MessageQueueCommand: ParsableCommand {
 
     struct Info: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Tell what a queue is like, and how full.")
-        @OptionGroup var queue: NameArgument
+        @OptionGroup var queue: POSIXNameArgument
         @OptionGroup var format: FormatOption
 
         func perform() async throws {
@@ -92,7 +88,7 @@ struct MessageQueueCommand: ParsableCommand {
 
     struct Unlink: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it open goes on.")
-        @OptionGroup var queue: NameArgument
+        @OptionGroup var queue: POSIXNameArgument
 
         func perform() async throws { try MessageQueue.unlink(queue.name) }
     }
@@ -110,13 +106,9 @@ struct SemaphoreCommand: ParsableCommand {
             """,
         subcommands: [Create.self, Wait.self, Post.self, Value.self, Unlink.self])
 
-    struct NameArgument: ParsableArguments {
-        @Argument(help: "Its name, with its slash: /slots.") var name: String
-    }
-
     struct Create: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Make a semaphore.")
-        @OptionGroup var semaphore: NameArgument
+        @OptionGroup var semaphore: POSIXNameArgument
         @Option(help: "How many may go on before one has to wait.") var value: UInt32 = 0
 
         func perform() async throws { _ = try NamedSemaphore.create(semaphore.name, value: value) }
@@ -124,7 +116,7 @@ struct SemaphoreCommand: ParsableCommand {
 
     struct Wait: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Take one, waiting while there is none.")
-        @OptionGroup var semaphore: NameArgument
+        @OptionGroup var semaphore: POSIXNameArgument
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
@@ -134,7 +126,7 @@ struct SemaphoreCommand: ParsableCommand {
 
     struct Post: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Give one back.")
-        @OptionGroup var semaphore: NameArgument
+        @OptionGroup var semaphore: POSIXNameArgument
         @Option(help: "Give so many back.") var count = 1
 
         func perform() async throws {
@@ -145,14 +137,14 @@ struct SemaphoreCommand: ParsableCommand {
 
     struct Value: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Print how many there are now.")
-        @OptionGroup var semaphore: NameArgument
+        @OptionGroup var semaphore: POSIXNameArgument
 
         func perform() async throws { try MessageOutput.put(line: "\(NamedSemaphore.open(semaphore.name).value)") }
     }
 
     struct Unlink: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it open goes on.")
-        @OptionGroup var semaphore: NameArgument
+        @OptionGroup var semaphore: POSIXNameArgument
 
         func perform() async throws { try NamedSemaphore.unlink(semaphore.name) }
     }

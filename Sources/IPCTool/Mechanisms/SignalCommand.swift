@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import IPC
+import IPCBenchmarks
 
 extension Signal: ExpressibleByArgument {
     public init?(argument: String) { self.init(name: argument) }
@@ -38,7 +39,7 @@ struct SignalCommand: ParsableCommand {
                 guard !signal.description.hasPrefix("signal ") else { continue }
                 rows.append(["\(number)", signal.description, defaults[signal] ?? "ends"])
             }
-            try MessageOutput.put(line: Table.text(rows, numeric: [0]))
+            try MessageOutput.put(line: TableFormat.aligned(rows, numeric: [0]))
         }
     }
 

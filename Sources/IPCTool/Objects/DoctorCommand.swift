@@ -2,6 +2,7 @@ import ArgumentParser
 import CIPCShims
 import Glibc
 import IPC
+import IPCBenchmarks
 
 /// `ipc doctor`: limits and settings that IPC runs into.
 struct DoctorCommand: Interruptible {
@@ -34,7 +35,7 @@ struct DoctorCommand: Interruptible {
             try MessageOutput.put(line: JSON.array(all).text)
         } else {
             try MessageOutput.put(
-                line: Table.text(
+                line: TableFormat.aligned(
                     findings.map { finding in
                         [finding.advice == nil ? "ok " : "low", finding.name, finding.value, finding.meaning]
                     }))

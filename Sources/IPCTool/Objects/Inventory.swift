@@ -46,11 +46,9 @@ struct Inventory {
         object.depth = channel.pattern == .event ? "\(channel.pendingNotices)" : "\(channel.messageCount)"
         object.holders = Set(living.map(\.process)).sorted()
         object.detail = "\(channel.pattern), \(channel.messageType)"
-        if let status = ProcFiles.status(
-            ChannelRoot.current.path + "/" + channel.name.description.replacing("/", with: ":") + "/control")
-        {
-            object.mode = ProcFiles.mode(status.st_mode)
-            object.owner = ProcFiles.user(status.st_uid)
+        if let status = ProcFiles.status(ChannelRoot.current.folder(channel.name) + "/control") {
+            object.mode = ProcFiles.mode(status.mode)
+            object.owner = ProcFiles.user(status.owner)
         }
         if living.isEmpty, channel.options.lifetime == .whileUsed, channel.options.durability == .none {
             object.staleness = "all its participants are dead"
@@ -63,14 +61,14 @@ struct Inventory {
     private static func sharedMemory(_ files: OpenFiles) -> [SystemObject] {
         ProcFiles.names(in: "/dev/shm").compactMap { name in
             let path = "/dev/shm/" + name
-            guard let status = ProcFiles.status(path), status.st_mode & S_IFMT == S_IFREG else { return nil }
+            guard let status = ProcFiles.status(path), status.isRegularFile else { return nil }
             let isSemaphore = name.hasPrefix("sem.")
             var object = SystemObject(
                 kind: isSemaphore ? .sem : .shm, name: "/" + (isSemaphore ? String(name.dropFirst(4)) : name))
-            object.size = Int(status.st_size)
-            object.mode = ProcFiles.mode(status.st_mode)
-            object.owner = ProcFiles.user(status.st_uid)
-            object.holders = files.holders(of: path, inode: UInt64(status.st_ino))
+            object.size = status.size
+            object.mode = ProcFiles.mode(status.mode)
+            object.owner = ProcFiles.user(status.owner)
+            object.holders = files.holders(of: path, inode: status.identity[1])
             if isSemaphore, let semaphore = try? NamedSemaphore.open(object.name) {
                 object.depth = "\(semaphore.value)"
             }
@@ -88,8 +86,8 @@ struct Inventory {
         return ProcFiles.names(in: "/dev/mqueue").map { name in
             var object = SystemObject(kind: .mq, name: "/" + name)
             if let status = ProcFiles.status("/dev/mqueue/" + name) {
-                object.mode = ProcFiles.mode(status.st_mode)
-                object.owner = ProcFiles.user(status.st_uid)
+                object.mode = ProcFiles.mode(status.mode)
+                object.owner = ProcFiles.user(status.owner)
             }
             if let queue = try? MessageQueue.open(object.name, .readOnly), let attributes = try? queue.attributes {
                 object.depth = "\(attributes.currentMessages)/\(attributes.maximumMessages)"
@@ -133,12 +131,12 @@ struct Inventory {
                 object.holders = holders.sorted()
                 return object
             }
-            guard link.hasPrefix("/"), let status = ProcFiles.status(link), status.st_mode & S_IFMT == S_IFIFO else {
+            guard link.hasPrefix("/"), let status = ProcFiles.status(link), status.isFIFO else {
                 return nil
             }
             var object = SystemObject(kind: .fifo, name: link)
-            object.mode = ProcFiles.mode(status.st_mode)
-            object.owner = ProcFiles.user(status.st_uid)
+            object.mode = ProcFiles.mode(status.mode)
+            object.owner = ProcFiles.user(status.owner)
             object.holders = holders.sorted()
             return object
         }.sorted { $0.name < $1.name }
@@ -156,8 +154,8 @@ struct Inventory {
             var object = SystemObject(
                 kind: .unix, name: isAbstract ? "unix-abstract:" + path.dropFirst() : "unix://" + path)
             if !isAbstract, let status = ProcFiles.status(path) {
-                object.mode = ProcFiles.mode(status.st_mode)
-                object.owner = ProcFiles.user(status.st_uid)
+                object.mode = ProcFiles.mode(status.mode)
+                object.owner = ProcFiles.user(status.owner)
             }
             object.holders = (files.byLink["socket:[\(fields[6])]"] ?? []).sorted()
             let types = ["0001": "stream", "0002": "datagram", "0005": "seqpacket"]

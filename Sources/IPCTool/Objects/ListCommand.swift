@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import IPC
+import IPCBenchmarks
 import IPCChannels
 
 extension SystemObject.Kind: ExpressibleByArgument {}
@@ -36,7 +37,7 @@ struct ListCommand: Interruptible {
                     holders.isEmpty ? "-" : holders.joined(separator: " "), object.staleness ?? object.detail ?? "",
                 ])
             }
-            try MessageOutput.put(line: Table.text(rows, numeric: [2, 3]))
+            try MessageOutput.put(line: TableFormat.aligned(rows, numeric: [2, 3]))
         }
         for note in inventory.notes where kinds.contains(.mq) { printError("ipc: \(note)") }
     }
@@ -70,7 +71,7 @@ struct InfoCommand: Interruptible {
             ]
             var rows = facts.compactMap { fact in fact.1.map { [fact.0, $0] } }
             rows += object.holders.map { ["process", "\($0)  \(ProcFiles.command($0))"] }
-            try MessageOutput.put(line: Table.text(rows))
+            try MessageOutput.put(line: TableFormat.aligned(rows))
         }
     }
 
@@ -107,6 +108,6 @@ struct InfoCommand: Interruptible {
             let state = participant.isAlive ? "" : ", dead: whoever meets what it left recovers it"
             rows.append([role, "\(participant.process)  \(ProcFiles.command(participant.process))\(backlog)\(state)"])
         }
-        try MessageOutput.put(line: Table.text(rows))
+        try MessageOutput.put(line: TableFormat.aligned(rows))
     }
 }

@@ -1,19 +1,11 @@
 import Glibc
+import IPC
+import SystemPackage
 
 /// Files and folders of `/proc` and `/dev`, as text.
 enum ProcFiles {
-    static func names(in folder: String) -> [String] {
-        guard let open = unsafe opendir(folder) else { return [] }
-        defer { unsafe closedir(open) }
-        var names: [String] = []
-        while let entry = unsafe readdir(open) {
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names
-    }
+    /// None if it cannot be looked into.
+    static func names(in folder: String) -> [String] { (try? namesInFolder(folder)) ?? [] }
 
     static func bytes(_ path: String) -> [UInt8]? {
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
@@ -40,10 +32,8 @@ enum ProcFiles {
         return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
     }
 
-    static func status(_ path: String) -> stat? {
-        var status = stat()
-        return unsafe lstat(path, &status) == 0 ? status : nil
-    }
+    /// Not following a symbolic link; nil if there is nothing, or it may not be known.
+    static func status(_ path: String) -> FileStatus? { try? FileStatus(at: path, followingLinks: false) }
 
     /// The user's name, or number.
     static func user(_ identifier: uid_t) -> String {
@@ -53,8 +43,8 @@ enum ProcFiles {
         return unsafe String(cString: name)
     }
 
-    static func mode(_ bits: mode_t) -> String {
-        let digits = String(bits & 0o7777, radix: 8)
+    static func mode(_ permissions: FilePermissions) -> String {
+        let digits = String(permissions.rawValue, radix: 8)
         return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 

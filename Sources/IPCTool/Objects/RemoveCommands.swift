@@ -29,11 +29,11 @@ struct RemoveCommand: Interruptible {
     private func resolve(_ name: String) throws(IPCError) -> SystemObject.Kind {
         let all: [(SystemObject.Kind, Bool)] = [
             (.channel, ((try? ChannelRoot.current.names()) ?? []).contains { $0.description == name }),
-            (.shm, name.hasPrefix("/") && (ProcFiles.status("/dev/shm" + name)?.st_mode ?? 0) & S_IFMT == S_IFREG),
+            (.shm, name.hasPrefix("/") && ProcFiles.status("/dev/shm" + name)?.isRegularFile == true),
             (.sem, name.hasPrefix("/") && ProcFiles.status("/dev/shm/sem." + name.dropFirst()) != nil),
             (.mq, name.hasPrefix("/") && (try? MessageQueue.open(name, .readOnly)) != nil),
-            (.fifo, (ProcFiles.status(name)?.st_mode ?? 0) & S_IFMT == S_IFIFO),
-            (.unix, (ProcFiles.status(Removal.path(name))?.st_mode ?? 0) & S_IFMT == S_IFSOCK),
+            (.fifo, ProcFiles.status(name)?.isFIFO == true),
+            (.unix, ProcFiles.status(Removal.path(name))?.isSocket == true),
         ]
         let found = all.filter(\.1).map(\.0).filter { kind == nil || $0 == kind }
         guard found.count <= 1 else {
@@ -68,7 +68,7 @@ struct CleanCommand: Interruptible {
     func perform() async throws {
         var dead = Inventory([.channel]).objects.filter { $0.staleness != nil }
         for file in files {
-            guard (ProcFiles.status(file)?.st_mode ?? 0) & S_IFMT == S_IFSOCK else {
+            guard ProcFiles.status(file)?.isSocket == true else {
                 throw IPCError(.wrongType, "clean", file, advice: "this is no socket file; give the path of one")
             }
             guard try await Self.isRefused(file) else { continue }

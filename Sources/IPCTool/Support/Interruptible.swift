@@ -42,6 +42,11 @@ struct TimeoutOption: ParsableArguments {
     var deadline: Deadline { timeout.map { .after(.nanoseconds(Int64(min($0, 1e9) * 1e9))) } ?? .never }
 }
 
+/// The name of a POSIX object.
+struct POSIXNameArgument: ParsableArguments {
+    @Argument(help: "Its name, with its slash: /jobs.") var name: String
+}
+
 /// How a command prints.
 enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
     case text, json

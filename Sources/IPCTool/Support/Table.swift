@@ -1,18 +1,5 @@
-import Glibc
-
-/// Columns as wide as their widest cell.
+/// How figures and messages are shown in tables.
 enum Table {
-    static func text(_ rows: [[String]], numeric: Set<Int> = []) -> String {
-        let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-        return rows.map { row in
-            let line = row.enumerated().map { column, cell in
-                let padding = String(repeating: " ", count: widths[column] - cell.count)
-                return numeric.contains(column) ? padding + cell : cell + padding
-            }.joined(separator: "  ")
-            return String(line.reversed().drop { $0 == " " }.reversed())
-        }.joined(separator: "\n")
-    }
-
     /// 1.5 KiB, and so on.
     static func size(_ bytes: Int?) -> String {
         guard let bytes else { return "-" }
