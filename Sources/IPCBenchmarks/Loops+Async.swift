@@ -3,6 +3,51 @@ import IPC
 
 // The same loops by asynchronous calls.
 
+/// One round of a measurement, as a task runs it.
+struct AsyncRound: Sendable {
+    let command: WorkerCommand
+    let isLossy: Bool
+    /// What the link's own count of messages starts at, if that is what its indices are.
+    let base: UInt64
+    let samples: Lent<UInt64>
+
+    struct Outcome: Sendable {
+        var elapsed: UInt64 = 0
+        var received: UInt64 = 0
+    }
+}
+
+/// Memory of a thread that waits, lent to a task.
+@safe
+struct Lent<Value: ~Copyable>: @unchecked Sendable {
+    // `@unchecked`: the lender does nothing until the task has ended.
+    let pointer: UnsafeMutablePointer<Value>
+    init(_ pointer: UnsafeMutablePointer<Value>) { unsafe self.pointer = pointer }
+}
+
+extension Link where Self: ~Copyable {
+    nonisolated(nonsending) mutating func run(_ round: AsyncRound) async throws(IPCError) -> AsyncRound.Outcome {
+        let command = round.command
+        let count = command.count
+        var outcome = AsyncRound.Outcome()
+        switch command.action {
+        case .ping: unsafe try await Loops.ping(&self, count, round.samples.pointer)
+        case .echo: try await Loops.echo(&self, count)
+        case .produce: try await Loops.produce(&self, count)
+        case .producePaced:
+            try await Loops.produce(&self, count, start: command.start, interval: command.interval)
+        case .consume:
+            (outcome.elapsed, outcome.received) = try await Loops.consume(&self, count, isLossy: round.isLossy)
+        case .consumePaced:
+            outcome.received = unsafe try await Loops.consumePaced(
+                &self, count, isLossy: round.isLossy, start: command.start, interval: command.interval,
+                base: round.base, round.samples.pointer)
+        case .attach, .linePing, .lineEcho: break
+        }
+        return outcome
+    }
+}
+
 extension Loops {
     static nonisolated(nonsending) func ping<L: Link & ~Copyable>(
         _ link: inout L, _ count: UInt64, _ samples: UnsafeMutablePointer<UInt64>
@@ -51,7 +96,6 @@ extension Loops {
         return (last - first, received)
     }
 
-    /// - Parameter base: What the link's own count of messages starts at, if that is what its indices are.
     static nonisolated(nonsending) func consumePaced<L: Link & ~Copyable>(
         _ link: inout L, _ count: UInt64, isLossy: Bool, start: UInt64, interval: UInt64, base: UInt64,
         _ samples: UnsafeMutablePointer<UInt64>

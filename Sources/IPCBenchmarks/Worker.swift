@@ -123,32 +123,15 @@ private struct Session: LinkBody, ~Copyable {
     private borrowing func runAsync<L: Link & ~Copyable>(
         _ command: WorkerCommand, _ link: inout L, _ reply: inout WorkerReply
     ) throws(IPCError) {
-        let count = command.count
-        let (isLossy, polls) = (mechanism.isLossy, mechanism.isPolled)
-        let samples = unsafe Lent(samples(min(count, UInt64(Worker.sampleCapacity))))
-        let base = [.eventfd, .event].contains(mechanism) ? link.progress.received : 0
+        let round = unsafe AsyncRound(
+            command: command, isLossy: mechanism.isLossy,
+            base: [.eventfd, .event].contains(mechanism) ? link.progress.received : 0,
+            samples: Lent(samples(min(command.count, UInt64(Worker.sampleCapacity)))))
+        let polls = mechanism.isPolled
         let outcome = unsafe try withUnsafeMutablePointer(to: &link) { (pointer) throws(IPCError) in
             let link = unsafe Lent(pointer)
-            return try EventLoop.running(polls: polls) { () async throws(IPCError) -> AsyncOutcome in
-                switch command.action {
-                case .ping: unsafe try await Loops.ping(&link.pointer.pointee, count, samples.pointer)
-                case .echo: unsafe try await Loops.echo(&link.pointer.pointee, count)
-                case .produce: unsafe try await Loops.produce(&link.pointer.pointee, count)
-                case .producePaced:
-                    unsafe try await Loops.produce(
-                        &link.pointer.pointee, count, start: command.start, interval: command.interval)
-                case .consume:
-                    let (elapsed, received) = unsafe try await Loops.consume(
-                        &link.pointer.pointee, count, isLossy: isLossy)
-                    return AsyncOutcome(elapsed: elapsed, received: received)
-                case .consumePaced:
-                    let received = unsafe try await Loops.consumePaced(
-                        &link.pointer.pointee, count, isLossy: isLossy, start: command.start,
-                        interval: command.interval, base: base, samples.pointer)
-                    return AsyncOutcome(received: received)
-                case .attach, .linePing, .lineEcho: break
-                }
-                return AsyncOutcome()
+            return try EventLoop.running(polls: polls) { () async throws(IPCError) in
+                unsafe try await link.pointer.pointee.run(round)
             }
         }
         (reply.elapsed, reply.received) = (outcome.elapsed, outcome.received)
@@ -181,19 +164,6 @@ private struct Session: LinkBody, ~Copyable {
         unsafe clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
-}
-
-private struct AsyncOutcome: Sendable {
-    var elapsed: UInt64 = 0
-    var received: UInt64 = 0
-}
-
-/// Memory of a thread that waits, lent to a task.
-@safe
-private struct Lent<Value: ~Copyable>: @unchecked Sendable {
-    // `@unchecked`: the lender does nothing until the task has ended.
-    let pointer: UnsafeMutablePointer<Value>
-    init(_ pointer: UnsafeMutablePointer<Value>) { unsafe self.pointer = pointer }
 }
 
 extension EventLoop {

@@ -16,6 +16,8 @@ protocol Link: ~Copyable, SendableMetatype {
     /// The same, by the asynchronous calls.
     nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError)
     nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64?
+    /// Runs the loop of a round by them.
+    nonisolated(nonsending) mutating func run(_ round: AsyncRound) async throws(IPCError) -> AsyncRound.Outcome
 
     /// How many messages went each way since the link was made, for links whose position depends on that.
     var progress: LinkProgress { get set }
