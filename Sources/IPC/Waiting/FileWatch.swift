@@ -4,45 +4,67 @@ import SystemPackage
 
 /// A wait for something to happen to a file, by inotify: how an opener waits for the other side without polling.
 package struct FileWatch: ~Copyable {
-    private let queue: OwnedDescriptor
+    private let queue: CInt
+    private let watch: CInt
 
     /// Starts to watch. What happens from now on is not missed.
     package init(_ path: String, for events: Int32) throws(IPCError) {
-        let queue = OwnedDescriptor(
-            adopting: try systemCall { ipc_inotify_init() }.orThrow("inotify_init1", path) { errno in
-                errno == .tooManyOpenFiles
-                    ? "no more file watches for this user; raise fs.inotify.max_user_instances or ulimit -n" : nil
-            })
-        let raw = queue.rawValue
-        _ = try systemCall { unsafe inotify_add_watch(raw, path, UInt32(bitPattern: events)) }.orThrow(
-            "inotify_add_watch", path)
-        self.queue = queue
+        let queue = try SpareQueues.shared.take(path)
+        switch systemCall({ unsafe inotify_add_watch(queue, path, UInt32(bitPattern: events)) }) {
+        case .success(let watch): (self.queue, self.watch) = (queue, watch)
+        case .failure(let errno):
+            SpareQueues.shared.put(queue)
+            throw IPCError("inotify_add_watch", path, errno)
+        }
+    }
+
+    deinit {
+        inotify_rm_watch(queue, watch)
+        Self.takeEvents(queue)
+        SpareQueues.shared.put(queue)
     }
 
     /// Waits for the next event.
     ///
     /// - Returns: False if the deadline passed first.
     package func wait(until deadline: Deadline) throws(IPCError) -> Bool {
-        guard try Readiness.readable.wait(for: queue.rawValue, until: deadline) else { return false }
-        takeEvents()
+        guard try Readiness.readable.wait(for: queue, until: deadline) else { return false }
+        Self.takeEvents(queue)
         return true
     }
 
     /// The same, suspended meanwhile.
     nonisolated(nonsending) borrowing func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
         do throws(IPCError) {
-            try await Reactor.wait(for: .readable, of: queue.rawValue, until: deadline, "watch", "a file")
+            try await Reactor.wait(for: .readable, of: queue, until: deadline, "watch", "a file")
         } catch  where error.code == .timedOut {
             return false
         }
-        takeEvents()
+        Self.takeEvents(queue)
         return true
     }
 
-    private func takeEvents() {
-        let raw = queue.rawValue
+    private static func takeEvents(_ queue: CInt) {
         unsafe withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer in
-            while unsafe read(raw, buffer.baseAddress, buffer.count) > 0 {}
+            while unsafe read(queue, buffer.baseAddress, buffer.count) > 0 {}
         }
     }
+}
+
+/// Queues of events that nobody uses now. The kernel takes some 10 ms to close one, in which a task would block its thread.
+private final class SpareQueues: @unchecked Sendable {
+    // `@unchecked`: by its lock.
+    static let shared = SpareQueues()
+    private let lock = PrivateLock()
+    private var queues: [CInt] = []
+
+    func take(_ path: String) throws(IPCError) -> CInt {
+        if let queue = lock.withLock({ queues.popLast() }) { return queue }
+        return try systemCall { ipc_inotify_init() }.orThrow("inotify_init1", path) { errno in
+            errno == .tooManyOpenFiles
+                ? "no more file watches for this user; raise fs.inotify.max_user_instances or ulimit -n" : nil
+        }
+    }
+
+    func put(_ queue: CInt) { lock.withLock { queues.append(queue) } }
 }
