@@ -5,26 +5,38 @@ import IPCChannels
 
 @main
 struct ChannelPeer {
-    static func main() async {
-        do { if try await !runAsync() { try run() } } catch {
+    static func main() {
+        // Before any other thread runs, as ever.
+        SignalSet([Storm.stormSignal]).blockInCallingThread()
+        guard let task = asyncRole() else { return report { () throws in try run() } }
+        Task.detached {
+            do {
+                try await task()
+                exit(0)
+            } catch { report { () throws in throw error } }
+        }
+        while true { pause() }
+    }
+
+    private static func report(_ body: () throws -> Void) {
+        do { try body() } catch {
             var text = "\(error)\n"
             _ = text.withUTF8 { write(2, $0.baseAddress, $0.count) }
             exit(1)
         }
     }
 
-    /// The roles that wait asynchronously; false for the others.
-    static func runAsync() async throws -> Bool {
+    /// The roles that wait asynchronously; nil for the others.
+    private static func asyncRole() -> (@Sendable () async throws -> Void)? {
         let arguments = Array(CommandLine.arguments.dropFirst())
-        func number(_ index: Int) -> Int { Int(arguments[index])! }
+        @Sendable func number(_ index: Int) -> Int { Int(arguments[index])! }
         switch arguments[0] {
-        case "idle": try await Waits.idle(arguments[1], count: number(2), seconds: number(3))
-        case "pool": try await Waits.pool(arguments[1])
-        case "storm": try await Waits.storm(arguments[1], count: number(2))
-        case "receive-waiting": try await Waits.receiveWaiting(arguments[1], count: UInt64(number(2)))
-        default: return false
+        case "idle": return { try await Waits.idle(arguments[1], count: number(2), seconds: number(3)) }
+        case "pool": return { try await Waits.pool(arguments[1]) }
+        case "storm": return { try await Storm.run(arguments[1], count: number(2)) }
+        case "receive-waiting": return { try await Waits.receiveWaiting(arguments[1], count: UInt64(number(2))) }
+        default: return nil
         }
-        return true
     }
 
     static func run() throws {
@@ -90,6 +102,9 @@ struct ChannelPeer {
                 _ = try publisher.tryPublish([1].span.bytes)
             }
             say("done")
+        case "create-of-private-type":
+            _ = try Topic<Hidden>.create(arguments[1], ChannelOptions(lifetime: .kept))
+            say("created")
         case "create-at-once":
             let topic = try Topic<UInt64>.create(arguments[1], ChannelOptions(writers: .shared, lifetime: .kept))
             var publisher = try topic.makePublisher()
@@ -97,6 +112,8 @@ struct ChannelPeer {
         default: fatalError("unknown role")
         }
     }
+
+    private struct Hidden: BitwiseCopyable { struct Inner: BitwiseCopyable { var x: Int }; var inner: Inner }
 
     static func say(_ text: String) {
         print(text)

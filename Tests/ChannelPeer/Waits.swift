@@ -42,7 +42,7 @@ enum Waits {
         return time.tv_sec * 1_000_000 + time.tv_nsec / 1000
     }
 
-    private static func residentKilobytes() -> Int {
+    static func residentKilobytes() -> Int {
         guard let file = fopen("/proc/self/status", "r") else { return 0 }
         defer { fclose(file) }
         var line = [CChar](repeating: 0, count: 256)
@@ -51,108 +51,6 @@ enum Waits {
             if text.hasPrefix("RssAnon:") { return Int(text.split(separator: " ").dropFirst().first ?? "0") ?? 0 }
         }
         return 0
-    }
-
-    /// Something that is waited for, and fed.
-    private struct Kind: Sendable {
-        let name: String
-        let feed: @Sendable () async throws -> Void
-        let take: @Sendable () async throws -> Void
-    }
-
-    private static func kinds(_ prefix: String) throws -> [Kind] {
-        let pipe = Box(try AnonymousPipe())
-        let memory = try AnonymousMemory(byteCount: 4096).map()
-        let semaphore = try SharedSemaphore.create(in: memory, at: 0, value: 0)
-        let counter = Box(try EventCounter(.one))
-        let queue = Box(
-            try MessageQueue.create("\(prefix.replacing("/", with: "-"))", maximumMessages: 10, messageSize: 8))
-        try MessageQueue.unlink(queue.value.name)
-        let topic = try Topic<UInt64>.create(prefix + "/topic")
-        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.subscribe()))
-        let jobs = try WorkQueue<UInt64>.create(prefix + "/queue", ChannelOptions(writers: .shared))
-        let (producer, worker) = (Box(try jobs.makeProducer()), Box(try jobs.makeWorker()))
-        let event = try Event.create(prefix + "/event")
-        let (notifier, waiter) = (Box(try event.join()), Box(try event.join()))
-        return [
-            Kind(
-                name: "pipe", feed: { try await pipe.value.writer.write(([1] as [UInt8]).span.bytes) },
-                take: {
-                    var bytes: [UInt8] = [0]
-                    try await readByte(pipe.value.reader, &bytes)
-                }),
-            Kind(name: "semaphore", feed: { try semaphore.post() }, take: { try await semaphore.wait() }),
-            Kind(name: "counter", feed: { try counter.value.add() }, take: { _ = try await counter.value.take() }),
-            Kind(
-                name: "message queue", feed: { try await queue.value.send(([1] as [UInt8]).span.bytes) },
-                take: { _ = try await queue.value.receive() }),
-            Kind(
-                name: "topic", feed: { try await publisher.value.publish(1) },
-                take: { _ = try await subscription.value.receive() }),
-            Kind(
-                name: "work queue", feed: { try await producer.value.send(1) },
-                take: { try await worker.value.next().acknowledge() }),
-            Kind(name: "event", feed: { notifier.value.notify() }, take: { try await waiter.value.wait() }),
-        ]
-    }
-
-    private static nonisolated(nonsending) func readByte(
-        _ reader: borrowing PipeReader, _ bytes: inout [UInt8]
-    ) async throws(IPCError) {
-        var elements = bytes.mutableSpan
-        var buffer = elements.mutableBytes
-        _ = try await reader.read(into: &buffer)
-    }
-
-    /// Waits are cancelled in random places, `count` times over all kinds; says what was lost, and what grew.
-    static func storm(_ prefix: String, count: Int) async throws {
-        let kinds = try kinds(prefix)
-        // Once in small, so that what is made once is there.
-        try await storm(kinds, 200)
-        let (descriptors, memory) = (openDescriptors(), residentKilobytes())
-        try await storm(kinds, count / kinds.count)
-        ChannelPeer.say("descriptors \(openDescriptors() - descriptors) memory \(residentKilobytes() - memory)")
-    }
-
-    private static func storm(_ kinds: [Kind], _ count: Int) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for kind in kinds { group.addTask { try await storm(kind, count) } }
-            try await group.waitForAll()
-        }
-    }
-
-    private static func storm(_ kind: Kind, _ count: Int) async throws {
-        var (fed, taken) = (0, 0)
-        for _ in 0..<count {
-            let task = Task { try await kind.take() }
-            let dice = UInt32.random(in: 0..<32)
-            if dice < 8 { await Task.yield() }
-            if dice == 9 { try await Task.sleep(for: .microseconds(20)) }
-            if dice >= 24 {
-                try await kind.feed()
-                fed += 1
-            }
-            task.cancel()
-            do {
-                try await task.value
-                taken += 1
-            } catch let error as IPCError where error.code == .cancelled {}
-            // What was fed and not taken is there for the next.
-            while taken < fed {
-                let deadline = Task { try await kind.take() }
-                try await deadline.value
-                taken += 1
-            }
-        }
-        if taken != fed { ChannelPeer.say("\(kind.name): \(fed) fed, \(taken) taken") }
-    }
-
-    private static func openDescriptors() -> Int {
-        guard let folder = opendir("/proc/self/fd") else { return -1 }
-        defer { closedir(folder) }
-        var count = 0
-        while readdir(folder) != nil { count += 1 }
-        return count
     }
 
     /// Publishes so many messages, and then receives them by asynchronous calls: says how many nanoseconds each took.

@@ -55,6 +55,17 @@ import Testing
         _ = consume publisher
     }
 
+    @Test func aPrivateTypeIsTheSameInEveryProcess() throws {
+        let name = channelName()
+        for _ in 0..<2 {
+            let peer = try Peer(product("ChannelPeer"), ["create-of-private-type", name])
+            let (status, text) = try peer.finish()
+            #expect(status == .exited(0) && text == "created\n")
+        }
+        #expect(try ChannelDescription(ChannelName(name)).messageType == "ChannelPeer.ChannelPeer.Hidden")
+        try Channel.remove(name)
+    }
+
     @Test func theFingerprintSeesFieldsNotOnlySizes() throws {
         struct First: BitwiseCopyable { var a: Int32, b: Int32 }
         struct Second: BitwiseCopyable { var a: Int32, c: Int32 }

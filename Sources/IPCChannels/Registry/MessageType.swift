@@ -13,9 +13,17 @@ struct MessageType: Hashable, Sendable {
     /// Messages that are whatever bytes their writer chose.
     static let bytes = MessageType(name: "bytes", size: 0, stride: 0, alignment: 1, fingerprint: 0)
 
+    /// The type's name, the same in every process: where a type is private, reflection names an address in between.
+    static func name(of type: Any.Type) -> String {
+        let parts = String(reflecting: type).split(separator: "(unknown context at $", omittingEmptySubsequences: false)
+        return parts.dropFirst().reduce(into: String(parts[0])) { name, part in
+            name += part.drop { $0 != "." }.dropFirst()
+        }
+    }
+
     /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds a pointer or a reference, or is too long a name.
     static func of<Value: BitwiseCopyable>(_ type: Value.Type) throws(IPCError) -> MessageType {
-        let name = String(reflecting: type)
+        let name = name(of: type)
         var hash = Fingerprint()
         try describe(type, at: 0, path: name, &hash)
         try checkLength(name)
@@ -51,7 +59,7 @@ struct MessageType: Hashable, Sendable {
     private static func describe(
         _ type: Any.Type, at offset: Int, path: String, _ hash: inout Fingerprint
     ) throws(IPCError) {
-        let name = String(reflecting: type)
+        let name = name(of: type)
         guard !isAddress(type, name) else {
             throw IPCError(
                 .wrongType, "channel", path,

@@ -46,7 +46,7 @@ extension Topic {
 
 extension MessageType {
     static func coded<Value>(_ type: Value.Type) -> MessageType {
-        MessageType(name: "Codable \(String(reflecting: type))", size: 0, stride: 0, alignment: 1, fingerprint: 0)
+        MessageType(name: "Codable \(MessageType.name(of: type))", size: 0, stride: 0, alignment: 1, fingerprint: 0)
     }
 }
 
