@@ -125,8 +125,26 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     /// Waits for a notice and takes it, or for the next ``notifyAll()``, suspended meanwhile.
     ///
     /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no notice was taken.
+    @inlinable @inline(__always)
     public nonisolated(nonsending) func wait(until deadline: Deadline = .never) async throws(IPCError) {
+        if let round = look() { try await wait(since: round, until: deadline) }
+    }
+
+    /// Waits for as long as a task may: a microsecond, or, where it is to poll, fifty.
+    ///
+    /// - Returns: nil if the wait is over; otherwise the round at its beginning.
+    @usableFromInline
+    func look() -> UInt64? {
         let round = rounds.published
+        for _ in 0..<(spins == nil ? 2048 : 64) {
+            if tryWait() || rounds.published != round { return nil }
+            ipc_pause()
+        }
+        return round
+    }
+
+    @usableFromInline
+    nonisolated(nonsending) func wait(since round: UInt64, until deadline: Deadline) async throws(IPCError) {
         let readiness = readiness(since: round)
         while !tryWait() {
             if rounds.published != round { return }
