@@ -113,7 +113,9 @@ public struct Benchmark {
             && (size <= 64 || mechanism == .topicZeroCopy)
         var line: [UInt64] = []
         var lineRatios: [Double] = []
-        for _ in 0..<options.rounds {
+        var rounds = 0
+        while isToGoOn(ratios, rounds: rounds) {
+            rounds += 1
             var medians: [Implementation: UInt64] = [:]
             if hasLine { line += try pair.linePing(count) }
             for implementation in implementations(twin) {
@@ -129,8 +131,8 @@ public struct Benchmark {
         }
         append(.latency, mechanism, size, samples)
         var ratio = BaselineRatio(mechanism: mechanism, payloadBytes: size)
-        ratio.latency = ratios.median
-        ratio.lineLatency = lineRatios.median
+        ratio.latency = PairedRatio(ratios)
+        ratio.lineLatency = PairedRatio(lineRatios)
         if hasLine, let own = samples[.swift] {
             ratio.lineTail = Double(Measurement.Latency(own).p99) / Double(max(Measurement.Latency(line).p99, 1))
         }
@@ -139,22 +141,28 @@ public struct Benchmark {
 
     private mutating func measureThroughput(
         _ pair: borrowing WorkerPair, _ mechanism: Mechanism, _ size: Int
-    ) throws(IPCError) -> Double? {
+    ) throws(IPCError) -> PairedRatio? {
         let count = try roundCount(limit: 1 << 24) { (count) throws(IPCError) in
             try pair.stream(count, Implementation.swift).elapsed
         }
         let twin = options.twin(of: mechanism)
         if let twin { _ = try pair.stream(count, twin) }
         var totals: [Implementation: (elapsed: UInt64, received: UInt64)] = [:]
-        var rates: [Implementation: [Double]] = [:]
-        for _ in 0..<options.rounds {
+        var ratios: [Double] = []
+        var rounds = 0
+        while isToGoOn(ratios, rounds: rounds) {
+            rounds += 1
+            var rates: [Implementation: Double] = [:]
             for implementation in implementations(twin) {
                 let (elapsed, received) = try pair.stream(count, implementation)
                 // The first message starts the clock.
                 let counted = received > 0 ? received - 1 : 0
                 totals[implementation, default: (0, 0)].elapsed += elapsed
                 totals[implementation, default: (0, 0)].received += counted
-                rates[implementation, default: []].append(Double(counted) / Double(max(elapsed, 1)))
+                rates[implementation] = Double(max(counted, 1)) / Double(max(elapsed, 1))
+            }
+            if let swift = rates[.swift], let twin, let other = rates[twin] {
+                ratios.append(options.ratio(swift, other))
             }
         }
         for implementation in Implementation.allCases {
@@ -165,10 +173,14 @@ public struct Benchmark {
             measurement.messagesPerSecond = Double(total.received) * 1e9 / Double(total.elapsed)
             result.measurements.append(measurement)
         }
-        // A sleeping mechanism has two speeds, by who happens to sleep: the upper quartiles compare the same one.
-        func upperQuartile(_ rates: [Double]) -> Double { rates.sorted()[rates.count * 3 / 4] }
-        guard let swift = rates[.swift], let twin, let other = rates[twin] else { return nil }
-        return options.ratio(upperQuartile(swift), upperQuartile(other))
+        return PairedRatio(ratios)
+    }
+
+    /// Whether another round is needed: a mechanism that sleeps has several speeds, by which side happens to wait.
+    private func isToGoOn(_ ratios: [Double], rounds: Int) -> Bool {
+        if rounds < options.rounds { return true }
+        guard rounds < options.maximumRounds, let ratio = PairedRatio(ratios) else { return false }
+        return !ratio.isCertain
     }
 
     private mutating func measurePaced(

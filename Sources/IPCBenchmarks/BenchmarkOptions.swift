@@ -16,9 +16,11 @@ public struct BenchmarkOptions: Sendable {
 
     public init() {}
 
-    /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike. A ratio needs more, since
-    /// it compares quantiles of them.
+    /// In how many rounds a figure is taken, so that slow drifts of the machine hit all alike. A ratio needs more.
     var rounds: Int { comparison == nil ? 5 : 31 }
+
+    /// In how many at most, until a ratio is certain enough.
+    var maximumRounds: Int { comparison == nil || count != nil ? rounds : 12 * rounds }
 
     /// What is run beside a mechanism.
     func twin(of mechanism: Mechanism) -> Implementation? {

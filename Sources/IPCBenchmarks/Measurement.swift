@@ -48,23 +48,38 @@ public struct Measurement: Sendable {
     }
 }
 
-/// What the Swift wrapper costs beside its C twin, over interleaved rounds: the median ratio of the median round trips, and
-/// the ratio of the upper quartiles of messages per second.
+/// What the Swift wrapper costs beside its C twin, over interleaved rounds.
 public struct BaselineRatio: Sendable {
     public let mechanism: Mechanism
     public let payloadBytes: Int
     /// Of the median round trips; at most 1.05 is wanted.
-    public var latency: Double?
+    public var latency: PairedRatio?
     /// Of messages per second; at least 0.95 is wanted.
-    public var throughput: Double?
+    public var throughput: PairedRatio?
     /// The median round trip to that of a bare cache line, for what is polled.
-    public var lineLatency: Double?
-    /// The same of the 99th percentiles.
+    public var lineLatency: PairedRatio?
+    /// The same of the 99th percentiles of all.
     public var lineTail: Double?
 }
 
-extension [Double] {
-    var median: Double? { isEmpty ? nil : sorted()[count / 2] }
+/// The median of the ratios of so many pairs of rounds, and how far it may be from the one of endlessly many.
+public struct PairedRatio: Sendable {
+    public let value: Double
+    /// Half of the interval in which that lies with 95 %: between two of the sorted ratios, by the binomial distribution,
+    /// whatever theirs is.
+    public let margin: Double
+
+    /// - Returns: nil for no pairs.
+    init?(_ ratios: [Double]) {
+        guard !ratios.isEmpty else { return nil }
+        let sorted = ratios.sorted()
+        let reach = Int(0.98 * Double(sorted.count).squareRoot()) + 1
+        value = sorted[sorted.count / 2]
+        margin =
+            (sorted[min(sorted.count / 2 + reach, sorted.count - 1)] - sorted[max(sorted.count / 2 - reach, 0)]) / 2
+    }
+
+    var isCertain: Bool { margin <= 0.02 }
 }
 
 /// Why a mechanism, or one size of it, was not measured.

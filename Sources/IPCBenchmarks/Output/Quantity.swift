@@ -15,6 +15,7 @@ enum Quantity {
     }
 
     static func ratio(_ value: Double) -> String { fixed(value, 2) }
+    static func ratio(_ ratio: PairedRatio) -> String { "\(fixed(ratio.value, 2)) ±\(fixed(ratio.margin, 2))" }
 
     private static func scaled(_ value: Double, _ step: Double, _ units: [String]) -> String {
         var value = value

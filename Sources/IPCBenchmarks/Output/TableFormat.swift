@@ -103,7 +103,12 @@ public enum TableFormat {
             result.options.comparison == .async
             ? "Asynchronous calls on an event loop beside the blocking ones"
             : "Beside the same loop in C, and a bare cache line"
-        return title + ", in turn (\(result.options.rounds) rounds)\n"
+        let options = result.options
+        let rounds =
+            options.rounds == options.maximumRounds
+            ? "\(options.rounds) rounds"
+            : "\(options.rounds) to \(options.maximumRounds) rounds, until the interval of 95 % is within ±0.02"
+        return title + ", in turn (\(rounds))\n"
             + aligned([["mechanism", "size"] + result.options.ratioHeads] + rows, numeric: [2, 3, 4, 5])
     }
 
@@ -130,6 +135,7 @@ extension BenchmarkOptions {
 extension BaselineRatio {
     /// The ratios, in the order of ``BenchmarkOptions/ratioHeads``.
     var texts: [String] {
-        [latency, throughput, lineLatency, lineTail].map { $0.map { Quantity.ratio($0) } ?? "-" }
+        [latency, throughput, lineLatency].map { $0.map(Quantity.ratio) ?? "-" }
+            + [lineTail.map(Quantity.ratio) ?? "-"]
     }
 }
