@@ -8,7 +8,7 @@ import SystemPackage
 /// It starts with a word that is 0 in fresh memory, ``Kind`` when it is ready, and that with the highest bit set while
 /// one process initialises it. Nobody can use it half made, and nobody can take a semaphore for a mutex.
 @safe
-package struct PlacedObject: @unchecked Sendable {
+package final class PlacedObject: @unchecked Sendable {
     /// Distinct words that no plausible content of other memory equals.
     enum Kind: UInt32 {
         case semaphore = 0x4950_4301

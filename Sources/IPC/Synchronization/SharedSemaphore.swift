@@ -12,11 +12,20 @@ import SystemPackage
 /// A semaphore has no owner: a process that dies between ``wait(until:)`` and ``post()`` leaves it taken, for good.
 /// Guard state with a ``SharedMutex``, which tells; count things with a semaphore. Safe from any thread and process.
 /// The C functions are `sem_wait` and its kin.
-public struct SharedSemaphore: Sendable {
+@safe
+public struct SharedSemaphore: @unchecked Sendable {
+    // `@unchecked`: the pointer is into the object's memory, which is made for sharing.
     /// How many bytes it takes in the memory.
     public static let byteCount = 64
 
     private let object: PlacedObject
+    /// Into the object's memory.
+    @usableFromInline let raw: UnsafeMutablePointer<sem_t>
+
+    private init(_ object: PlacedObject) {
+        self.object = object
+        unsafe raw = object.body.assumingMemoryBound(to: sem_t.self)
+    }
 
     /// Makes a semaphore in memory that is still zero.
     ///
@@ -29,7 +38,7 @@ public struct SharedSemaphore: Sendable {
         in mapping: MemoryMapping, at offset: Int, value: UInt32, _ policy: CreationPolicy = .exclusive
     ) throws(IPCError) -> SharedSemaphore {
         unsafe SharedSemaphore(
-            object: try .create(
+            try .create(
                 .semaphore, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1))
             ) { memory in
                 unsafe sem_init(memory.assumingMemoryBound(to: sem_t.self), 1, value) == 0 ? 0 : errno
@@ -42,23 +51,23 @@ public struct SharedSemaphore: Sendable {
     public static func open(
         in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
     ) throws(IPCError) -> SharedSemaphore {
-        SharedSemaphore(object: try .open(.semaphore, in: mapping, at: offset, byteCount: byteCount, until: deadline))
+        SharedSemaphore(try .open(.semaphore, in: mapping, at: offset, byteCount: byteCount, until: deadline))
     }
 
     var name: String { object.name }
-    var raw: UnsafeMutablePointer<sem_t> { unsafe object.body.assumingMemoryBound(to: sem_t.self) }
 
     /// Takes one, waiting while there is none.
     ///
     /// - Throws: ``IPCError/Code/timedOut``.
+    @inlinable
     public func wait(until deadline: Deadline = .never) throws(IPCError) {
         // Nearly every wait ends here; what follows needs a larger stack frame.
         if deadline == .never, unsafe sem_wait(raw) == 0 { return }
         try waitAgain(until: deadline)
     }
 
-    @inline(never)
-    private func waitAgain(until deadline: Deadline) throws(IPCError) {
+    @usableFromInline @inline(never)
+    func waitAgain(until deadline: Deadline) throws(IPCError) {
         if let errno = unsafe SemaphoreCalls.wait(raw, until: deadline) {
             throw SemaphoreCalls.waitError(errno, object.name)
         }
@@ -70,8 +79,14 @@ public struct SharedSemaphore: Sendable {
     /// Gives one back, and wakes a waiter.
     ///
     /// - Throws: ``IPCError/Code/limitReached`` at `SEM_VALUE_MAX`.
+    @inlinable
     public func post() throws(IPCError) {
-        if let errno = unsafe SemaphoreCalls.post(raw) { throw SemaphoreCalls.postError(errno, object.name) }
+        if unsafe sem_post(raw) != 0 { try failToPost() }
+    }
+
+    @usableFromInline @inline(never)
+    func failToPost() throws(IPCError) {
+        throw SemaphoreCalls.postError(Errno(rawValue: errno), object.name)
     }
 
     /// How many there are now. It may have changed when the caller looks at it.

@@ -71,6 +71,7 @@ struct SemaphoreLink: Link, ~Copyable {
         (incomingFree, incomingUsed) = semaphores[1]
     }
 
+    @inline(__always)
     mutating func send(_ index: UInt64) throws(IPCError) {
         try outgoingFree.wait()
         unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
@@ -78,6 +79,7 @@ struct SemaphoreLink: Link, ~Copyable {
         try outgoingUsed.post()
     }
 
+    @inline(__always)
     mutating func receive() throws(IPCError) -> UInt64? {
         try incomingUsed.wait()
         let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
