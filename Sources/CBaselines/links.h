@@ -203,19 +203,23 @@ CB_INLINE void cb_publish(uint32_t *word, uint32_t value, uint32_t *waits, int w
         syscall(SYS_futex, word, FUTEX_WAKE, 1, 0, 0, 0);
 }
 
-// Waits until the other side's counter has moved on from `seen`.
-CB_INLINE void cb_await(uint32_t *word, uint32_t seen, uint32_t *waits, int sleeps) {
-    uint32_t spins = 0;
-    while (atomic_load_explicit(CB_ATOMIC(*word), memory_order_acquire) == seen) {
+// Waits until the other side's counter has moved on from `seen`; returns it.
+CB_INLINE uint32_t cb_await(uint32_t *word, uint32_t seen, uint32_t *waits, int sleeps) {
+    uint32_t spins = 0, now;
+    while ((now = atomic_load_explicit(CB_ATOMIC(*word), memory_order_acquire)) == seen) {
         if (sleeps) cb_futex_sleep(word, seen, waits);
         else cb_relax(&spins);
     }
+    return now;
 }
 
+// The other side's counter is looked at only when, as of the last look, there is nothing more to do: each look may cost
+// the line that it is in.
 CB_INLINE int cb_send_ring(struct cb_link *link, uint64_t index, int sleeps) {
     struct cb_ring *ring = link->send_ring;
     uint32_t number = (uint32_t)link->sent++;
-    cb_await(&ring->head, number - link->slot_count, &ring->producer_waits, sleeps);
+    if (number - link->seen_head == link->slot_count)
+        link->seen_head = cb_await(&ring->head, link->seen_head, &ring->producer_waits, sleeps);
     cb_fill(cb_slot(link, ring, number), link->size, index);
     cb_publish(&ring->tail, number + 1, &ring->consumer_waits, sleeps);
     return 0;
@@ -224,9 +228,12 @@ CB_INLINE int cb_send_ring(struct cb_link *link, uint64_t index, int sleeps) {
 CB_INLINE int cb_receive_ring(struct cb_link *link, uint64_t *index, int sleeps) {
     struct cb_ring *ring = link->receive_ring;
     uint32_t number = (uint32_t)link->received++;
-    cb_await(&ring->tail, number, &ring->consumer_waits, sleeps);
+    if (number == link->seen_tail)
+        link->seen_tail = cb_await(&ring->tail, number, &ring->consumer_waits, sleeps);
     *index = cb_check(cb_slot(link, ring, number), link->size);
-    cb_publish(&ring->head, number + 1, &ring->producer_waits, sleeps);
+    // A producer that waits for room is woken for half of it: else the two would wake each other for each message.
+    int wakes = sleeps && (number + 1) % (link->slot_count / 2) == 0;
+    cb_publish(&ring->head, number + 1, &ring->producer_waits, wakes);
     return 0;
 }
 

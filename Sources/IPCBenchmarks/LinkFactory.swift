@@ -80,14 +80,18 @@ enum LinkFactory {
         _ body: borrowing some LinkBody & ~Copyable
     ) throws(IPCError) {
         let rings = unsafe setRings(mapping, size: size, isFirst: isFirst, &c)
-        if mechanism == .shmSemaphore {
+        switch mechanism {
+        case .shmSemaphore:
             unsafe c.kind = CB_SEMAPHORE
             var link = try SemaphoreLink(outgoing: rings.outgoing, incoming: rings.incoming)
             try unsafe body.run(&link, &c)
-        } else {
-            unsafe c.kind = mechanism == .shmFutex ? CB_FUTEX : CB_SPIN
-            var link = try CounterLink(
-                outgoing: rings.outgoing, incoming: rings.incoming, sleeps: mechanism == .shmFutex)
+        case .shmFutex:
+            unsafe c.kind = CB_FUTEX
+            var link = try CounterLink<RingSleeping>(outgoing: rings.outgoing, incoming: rings.incoming)
+            try unsafe body.run(&link, &c)
+        default:
+            unsafe c.kind = CB_SPIN
+            var link = try CounterLink<RingPolling>(outgoing: rings.outgoing, incoming: rings.incoming)
             try unsafe body.run(&link, &c)
         }
     }

@@ -76,13 +76,15 @@ private struct Session: LinkBody, ~Copyable {
             } else if command.implementation == .c {
                 try unsafe runC(command, &c, &reply)
             } else {
-                link.progress = unsafe LinkProgress(sent: c.sent, received: c.received)
+                link.progress = unsafe LinkProgress(
+                    sent: c.sent, received: c.received, seenHead: c.seen_head, seenTail: c.seen_tail)
                 if command.implementation == .async {
                     try runAsync(command, &link, &reply)
                 } else {
                     try runSwift(command, &link, &reply)
                 }
                 unsafe (c.sent, c.received) = (link.progress.sent, link.progress.received)
+                unsafe (c.seen_head, c.seen_tail) = (link.progress.seenHead, link.progress.seenTail)
             }
             if [.produce, .producePaced].contains(command.action) { try link.endStream() }
             reply.processorTime = processorTime() - before

@@ -45,6 +45,7 @@ struct cb_link {
     struct cb_log send_log, receive_log;
     uint32_t slot_count;     // a power of two
     uint64_t sent, received;  // messages so far
+    uint32_t seen_head, seen_tail;  // of send_ring and of receive_ring, as of the last look
 };
 
 // Each returns 0, an errno, or CB_CORRUPTED if a payload was not what was sent.

@@ -19,7 +19,8 @@ protocol Link: ~Copyable, SendableMetatype {
     /// Runs the loop of a round by them.
     nonisolated(nonsending) mutating func run(_ round: AsyncRound) async throws(IPCError) -> AsyncRound.Outcome
 
-    /// How many messages went each way since the link was made, for links whose position depends on that.
+    /// How many messages went each way since the link was made, for links whose position depends on that, and what more
+    /// the implementations share.
     var progress: LinkProgress { get set }
 
     /// Called by the sender after a stream: sends the mark that ends a lossy one, often enough that one arrives.
@@ -29,9 +30,13 @@ protocol Link: ~Copyable, SendableMetatype {
     mutating func prepare(forStream: Bool) throws(IPCError)
 }
 
+/// Handed over between the implementations.
 struct LinkProgress {
     var sent: UInt64 = 0
     var received: UInt64 = 0
+    /// The other side's counters of a ring, as of the last look.
+    var seenHead: UInt32 = 0
+    var seenTail: UInt32 = 0
 }
 
 extension Link where Self: ~Copyable {

@@ -9,12 +9,14 @@ struct SignalLink: Link, ~Copyable {
     let signals: SignalSource
     var progress = LinkProgress()
 
+    @inline(__always)
     mutating func send(_ index: UInt64) throws(IPCError) {
         while try !peer.tryQueue(Self.signal, value: Int(bitPattern: UInt(index))) {
             sched_yield()  // the receiver's queue of signals is full
         }
     }
 
+    @inline(__always)
     mutating func receive() throws(IPCError) -> UInt64? { UInt64(UInt(bitPattern: try signals.next().value)) }
 
     nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {

@@ -17,7 +17,7 @@ enum RingLayout {
     /// Enough slots that neither side often waits, in memory that fits the caches where the messages do.
     static func slotCount(size: Int) -> Int {
         var count = 2
-        while count < 256, count * 2 * size <= 1 << 20 { count *= 2 }
+        while count < 512, count * 2 * size <= 1 << 20 { count *= 2 }
         return count
     }
 }
@@ -130,16 +130,19 @@ struct RingCounter {
         if unsafe waits.pointee.load(ordering: .sequentiallyConsistent) != 0 { futex.wake() }
     }
 
-    /// Waits until the value is no longer `seen`.
+    /// Waits until the value is no longer `seen`; returns it.
     @inline(__always)
-    func wait(whileEqual seen: UInt32, sleeps: Bool) throws(IPCError) {
-        guard unsafe value.pointee.load(ordering: .acquiring) == seen else { return }
-        if sleeps { try sleep(whileEqual: seen) } else { poll(whileEqual: seen) }
+    func wait(whileEqual seen: UInt32, sleeps: Bool) throws(IPCError) -> UInt32 {
+        let now = unsafe value.pointee.load(ordering: .acquiring)
+        if now != seen { return now }
+        return sleeps ? try sleep(whileEqual: seen) : poll(whileEqual: seen)
     }
 
     /// The same, suspended meanwhile.
-    nonisolated(nonsending) func wait(whileEqual seen: UInt32) async throws(IPCError) {
-        while unsafe value.pointee.load(ordering: .acquiring) == seen {
+    nonisolated(nonsending) func wait(whileEqual seen: UInt32) async throws(IPCError) -> UInt32 {
+        while true {
+            let now = unsafe value.pointee.load(ordering: .acquiring)
+            if now != seen { return now }
             unsafe waits.pointee.store(1, ordering: .sequentiallyConsistent)
             if unsafe value.pointee.load(ordering: .sequentiallyConsistent) == seen {
                 _ = try await futex.wait(whileEqual: seen)
@@ -148,13 +151,21 @@ struct RingCounter {
         }
     }
 
-    private func poll(whileEqual seen: UInt32) {
+    @inline(__always)
+    private func poll(whileEqual seen: UInt32) -> UInt32 {
         var spins: UInt32 = 0
-        while unsafe value.pointee.load(ordering: .acquiring) == seen { unsafe cb_relax(&spins) }
+        while true {
+            let now = unsafe value.pointee.load(ordering: .acquiring)
+            if now != seen { return now }
+            unsafe cb_relax(&spins)
+        }
     }
 
-    private func sleep(whileEqual seen: UInt32) throws(IPCError) {
-        while unsafe value.pointee.load(ordering: .acquiring) == seen {
+    @inline(never)
+    private func sleep(whileEqual seen: UInt32) throws(IPCError) -> UInt32 {
+        while true {
+            let now = unsafe value.pointee.load(ordering: .acquiring)
+            if now != seen { return now }
             // Only the sleeper writes its flag: a waker that took it down late would hide the next sleep.
             unsafe waits.pointee.store(1, ordering: .sequentiallyConsistent)
             if unsafe value.pointee.load(ordering: .sequentiallyConsistent) == seen {
@@ -165,18 +176,25 @@ struct RingCounter {
     }
 }
 
+/// How the counters of a ring are waited for: known to the compiler, as it is in C.
+protocol RingWaiting { static var sleeps: Bool { get } }
+enum RingSleeping: RingWaiting { static var sleeps: Bool { true } }
+enum RingPolling: RingWaiting { static var sleeps: Bool { false } }
+
 /// Shared memory with two counters for each direction, waited for by a futex or by polling.
-struct CounterLink: Link, ~Copyable {
+///
+/// The other side's counter is looked at only when, as of the last look, there is nothing more to do: each look may cost
+/// the line that it is in.
+struct CounterLink<Waiting: RingWaiting>: Link, ~Copyable {
     private let outgoing: Ring
     private let incoming: Ring
     private let outgoingTail: RingCounter
     private let outgoingHead: RingCounter
     private let incomingTail: RingCounter
     private let incomingHead: RingCounter
-    private let sleeps: Bool
     var progress = LinkProgress()
 
-    init(outgoing: Ring, incoming: Ring, sleeps: Bool) throws(IPCError) {
+    init(outgoing: Ring, incoming: Ring) throws(IPCError) {
         let counters = try [outgoing, incoming].map { (ring) throws(IPCError) in
             (
                 tail: try RingCounter(ring, value: RingLayout.tail, waits: RingLayout.consumerWaits),
@@ -185,44 +203,56 @@ struct CounterLink: Link, ~Copyable {
         }
         self.outgoing = outgoing
         self.incoming = incoming
-        self.sleeps = sleeps
         (outgoingTail, outgoingHead) = counters[0]
         (incomingTail, incomingHead) = counters[1]
+    }
+
+    /// A producer that waits for room is woken for half of it: else the two would wake each other for each message.
+    private func isHalf(_ number: UInt32) -> Bool { number % UInt32(truncatingIfNeeded: incoming.slotCount / 2) == 0 }
+
+    private func isFull(_ number: UInt32) -> Bool {
+        number &- progress.seenHead == UInt32(truncatingIfNeeded: outgoing.slotCount)
     }
 
     @inline(__always)
     mutating func send(_ index: UInt64) throws(IPCError) {
         let number = UInt32(truncatingIfNeeded: progress.sent)
-        try outgoingHead.wait(whileEqual: number &- UInt32(truncatingIfNeeded: outgoing.slotCount), sleeps: sleeps)
+        if isFull(number) {
+            progress.seenHead = try outgoingHead.wait(whileEqual: progress.seenHead, sleeps: Waiting.sleeps)
+        }
         unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
         progress.sent &+= 1
-        outgoingTail.publish(number &+ 1, wakes: sleeps)
+        outgoingTail.publish(number &+ 1, wakes: Waiting.sleeps)
     }
 
     @inline(__always)
     mutating func receive() throws(IPCError) -> UInt64? {
         let number = UInt32(truncatingIfNeeded: progress.received)
-        try incomingTail.wait(whileEqual: number, sleeps: sleeps)
+        if number == progress.seenTail {
+            progress.seenTail = try incomingTail.wait(whileEqual: number, sleeps: Waiting.sleeps)
+        }
         let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
         progress.received &+= 1
-        incomingHead.publish(number &+ 1, wakes: sleeps)
+        incomingHead.publish(number &+ 1, wakes: Waiting.sleeps && isHalf(number &+ 1))
         return index
     }
 
     nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
         let number = UInt32(truncatingIfNeeded: progress.sent)
-        try await outgoingHead.wait(whileEqual: number &- UInt32(truncatingIfNeeded: outgoing.slotCount))
+        if isFull(number) {
+            progress.seenHead = try await outgoingHead.wait(whileEqual: progress.seenHead)
+        }
         unsafe cb_fill(outgoing.slot(progress.sent), outgoing.size, index)
         progress.sent &+= 1
-        outgoingTail.publish(number &+ 1, wakes: sleeps)
+        outgoingTail.publish(number &+ 1, wakes: Waiting.sleeps)
     }
 
     nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
         let number = UInt32(truncatingIfNeeded: progress.received)
-        try await incomingTail.wait(whileEqual: number)
+        if number == progress.seenTail { progress.seenTail = try await incomingTail.wait(whileEqual: number) }
         let index = unsafe cb_check(incoming.slot(progress.received), incoming.size)
         progress.received &+= 1
-        incomingHead.publish(number &+ 1, wakes: sleeps)
+        incomingHead.publish(number &+ 1, wakes: Waiting.sleeps && isHalf(number &+ 1))
         return index
     }
 }
