@@ -121,11 +121,13 @@ int ipc_bytes_are_locked(int fd, off_t offset, off_t count) {
 
 int ipc_memfd_create(const char *name, unsigned flags) { return memfd_create(name, flags); }
 void *ipc_map_failed(void) { return MAP_FAILED; }
-void *ipc_map_twice(int fd, size_t length, int protection) {
+void *ipc_map_twice(int fd, size_t length, int protection, int is_prefaulted) {
     char *base = mmap(0, 2 * length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return MAP_FAILED;
     for (int half = 0; half < 2; half++) {
-        if (mmap(base + half * length, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        // The second half is only used by what runs over the end of the first.
+        int flags = MAP_SHARED | MAP_FIXED | (is_prefaulted && half == 0 ? MAP_POPULATE : 0);
+        if (mmap(base + half * length, length, protection, flags, fd, 0) == MAP_FAILED) {
             int error = errno;
             munmap(base, 2 * length);
             errno = error;

@@ -108,7 +108,7 @@ uint32_t ipc_crc32c_by_table(uint32_t crc, const void *bytes, size_t count);
 
 int ipc_memfd_create(const char *name, unsigned flags);
 void *ipc_map_failed(void);
-void *ipc_map_twice(int fd, size_t length, int protection);
+void *ipc_map_twice(int fd, size_t length, int protection, int is_prefaulted);
 
 // Makes a fence in every process that registered: 0, or -1 where the kernel cannot.
 

@@ -12,13 +12,16 @@ package final class MirroredMapping: @unchecked Sendable {
     /// The size of the file, and so of each half: a whole number of pages.
     package let byteCount: Int
 
-    package init(_ descriptor: CInt, _ name: String, byteCount: Int, access: MemoryAccess) throws(IPCError) {
+    /// - Parameter prefaulting: Map its pages now, so that the first use of each is no page fault.
+    package init(
+        _ descriptor: CInt, _ name: String, byteCount: Int, access: MemoryAccess, prefaulting: Bool = false
+    ) throws(IPCError) {
         guard byteCount > 0, byteCount % Page.size == 0, byteCount <= Int.max / 2 else {
             throw IPCError(
                 .invalidArgument, "mmap", name, advice: "a ring is a whole number of pages of \(Page.size) bytes")
         }
         let protection = access == .readOnly ? PROT_READ : PROT_READ | PROT_WRITE
-        let address = unsafe ipc_map_twice(descriptor, byteCount, protection)
+        let address = unsafe ipc_map_twice(descriptor, byteCount, protection, prefaulting ? 1 : 0)
         guard let address = unsafe address, unsafe address != ipc_map_failed() else {
             throw IPCError("mmap", name, Errno(rawValue: errno))
         }

@@ -13,7 +13,7 @@ struct TopicLink: Link, ~Copyable {
     /// those that are not, so that the writer seldom has to look for room, and for calls, which have room for the reply.
     static func capacity(_ size: Int, _ mechanism: Mechanism) -> Int {
         var capacity = 1 << 20
-        while capacity < ([.topicZeroCopy, .service].contains(mechanism) ? 16 : 4) * size { capacity *= 2 }
+        while capacity < ([.topicZeroCopy, .service].contains(mechanism) ? 32 : 4) * size { capacity *= 2 }
         return capacity
     }
 

@@ -104,13 +104,16 @@ final class ChannelMemory: @unchecked Sendable {
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
         controlMapping = control
         unsafe self.control = control.pointer(at: 0, byteCount: size)
-        logMapping = try Self.mapLog(place.log(name), Int(capacity), logAccess)
+        logMapping = try Self.mapLog(place.log(name), Int(capacity), logAccess, isDurable: isDurable)
         unsafe log = logMapping.base
     }
 
-    private static func mapLog(_ path: String, _ capacity: Int, _ access: MemoryAccess) throws(IPCError)
-        -> MirroredMapping
-    {
+    /// The largest log whose pages are mapped at once: a participant that joins takes some milliseconds for it then.
+    private static let prefaultedCapacity = 64 << 20
+
+    private static func mapLog(
+        _ path: String, _ capacity: Int, _ access: MemoryAccess, isDurable: Bool
+    ) throws(IPCError) -> MirroredMapping {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
         let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }.orThrow("open", path)
         let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
@@ -120,13 +123,18 @@ final class ChannelMemory: @unchecked Sendable {
                 .corrupted, "open channel", path,
                 advice: "the log has \(size) bytes instead of \(capacity); remove the channel, and create it again")
         }
-        let mapping = try MirroredMapping(raw, path, byteCount: capacity, access: access)
+        // Not of a file on a disk: that would read all of it in, or write all of it back.
+        let mapping = try MirroredMapping(
+            raw, path, byteCount: capacity, access: access,
+            prefaulting: !isDurable && capacity <= prefaultedCapacity)
         try file.close()
         return mapping
     }
 
     /// The log once more, to be written to: a reader that recovers needs it.
-    func writableLog() throws(IPCError) -> MirroredMapping { try Self.mapLog(place.log(name), capacity, .readWrite) }
+    func writableLog() throws(IPCError) -> MirroredMapping {
+        try Self.mapLog(place.log(name), capacity, .readWrite, isDurable: isDurable)
+    }
 
     /// What its creator chose, but for the permissions.
     var options: ChannelOptions {

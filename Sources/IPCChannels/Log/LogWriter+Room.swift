@@ -38,7 +38,7 @@ extension LogWriter {
         guard room.end() >= end else { return false }
         // What is taken ahead is lost to those who join later.
         let capacity = UInt64(memory.capacity)
-        let wanted = min(room.end(), end &+ max(capacity / 16, min(4 &* size, capacity / 4)))
+        let wanted = min(room.end(), end &+ max(capacity / 16, min(8 &* size, capacity / 4)))
         // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
         // frontier and then look at the cursors: one of us sees the other.
         memory.frontier.raise(to: wanted)
