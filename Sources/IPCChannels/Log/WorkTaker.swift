@@ -12,6 +12,7 @@ struct TakenWork: Sendable {
 /// Takes work from a log for one worker or server: each message is taken by one of them.
 struct WorkTaker: ~Copyable {
     let membership: Membership
+    private let memory: ChannelMemory
     private let spins: Int?
     private let head: SharedWord
     private let returnCount: SharedWord
@@ -24,6 +25,7 @@ struct WorkTaker: ~Copyable {
         head = memory.workHead
         returnCount = memory.workReturns
         spins = waiting.spins
+        self.memory = memory
         self.membership = membership
         membership.finishJoining()
     }
@@ -32,7 +34,12 @@ struct WorkTaker: ~Copyable {
     ///
     /// - Returns: nil if there was none until the deadline.
     mutating func take(until deadline: Deadline) throws(IPCError) -> TakenWork? {
-        let memory = membership.memory
+        if let work = try tryTake() { return work }
+        return try takeLater(until: deadline)
+    }
+
+    @inline(never)
+    private mutating func takeLater(until deadline: Deadline) throws(IPCError) -> TakenWork? {
         let readers = memory.sleepingReaders
         var count = 0
         while true {
@@ -80,7 +87,7 @@ struct WorkTaker: ~Copyable {
 
     /// Whether there may be work since the last look.
     func readiness(_ stopping: Stopping? = nil) -> ChannelReadiness {
-        let (memory, position, returns, head, returnCount) = (membership.memory, position, returns, head, returnCount)
+        let (memory, position, returns, head, returnCount) = (memory, position, returns, head, returnCount)
         return ChannelReadiness(membership: membership, place: memory.sleepingReaders) {
             memory.isCommitted(position) || returnCount.published != returns || head.published > position
                 || stopping?.isAsked == true
@@ -89,7 +96,6 @@ struct WorkTaker: ~Copyable {
 
     /// Takes the first that nobody has; nil if there is none.
     mutating func tryTake() throws(IPCError) -> TakenWork? {
-        let memory = membership.memory
         let seen = returnCount.published
         if seen != returns {
             returns = seen

@@ -61,7 +61,14 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         if let size = queue.messageSize, job.byteCount != size {
             throw taker.membership.memory.corrupted("a message has \(job.byteCount) bytes instead of \(size)")
         }
-        guard job.attempt > queue.maximumAttempts else { return job }
+        if job.attempt <= queue.maximumAttempts { return job }
+        try bury(job)
+        return nil
+    }
+
+    /// Sends a job that failed too often to the dead letters.
+    @inline(never)
+    private func bury(_ job: consuming Job<Message>) throws(IPCError) {
         // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
         var letters = try queue.deadLetters().makeProducer()
         let isSent = try unsafe letters.put(job.byteCount, until: .after(.seconds(1))) { target in
@@ -70,7 +77,6 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         guard isSent else { throw letters.timedOut }
         ChannelLog.deadLetter(queue.name, attempts: job.attempt)
         try job.acknowledge()
-        return nil
     }
 
     /// Leaves the queue, once its jobs are finished.
