@@ -208,4 +208,37 @@ import Testing
         let perMessage = Double(calls) / Double(3 * count)
         #expect(abs(perMessage - stated) < 0.15, "\(calls) calls")
     }
+
+    /// The column "copies" of the table, by somebody else: the kernel copies what a system call hands over, once each time.
+    @Test(arguments: [
+        ("pipe", 2.0), ("fifo", 2.0), ("unix-stream", 2.0), ("unix-datagram", 2.0), ("unix-seqpacket", 2.0),
+        ("tcp", 2.0),
+        ("udp", 2.0), ("message-queue", 2.0), ("shm-semaphore", 0.0), ("shm-futex", 0.0), ("mapped-file", 0.0),
+        ("topic", 0.0),
+    ])
+    func copiesPerMessageAreAsStated(mechanism: String, stated: Double) throws {
+        let (count, size) = (500, 4096)
+        let log = "/tmp/" + uniqueName()
+        defer { unlink(log) }
+        let peer = try Peer(
+            "strace",
+            [
+                "-f", "-e", "trace=read,write,sendto,recvfrom,mq_timedsend,mq_timedreceive", "-s", "0", "-o", log,
+                product("ipc"), "bench", "--mechanism", mechanism, "--size", "\(size)", "--count", "\(count)",
+            ])
+        let status = try peer.finish(within: .seconds(60)).status
+        #expect(status == .exited(0))
+        var bytes = 0
+        for line in try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n") {
+            if line.contains("mq_timedsend(") {
+                // Says only that it was sent; its third argument is how much.
+                bytes += line.contains(", \(size), ") ? size : 0
+            } else if let result = line.split(separator: "=").last, let carried = Int(result.drop { $0 == " " }) {
+                bytes += max(carried, 0)
+            }
+        }
+        // The coordinator's own talk, and what it reads at its start, is less than a tenth of one.
+        let copies = Double(bytes) / Double(3 * count * size)
+        #expect(abs(copies - stated) < 0.1, "\(bytes) bytes")
+    }
 }
