@@ -81,16 +81,22 @@ public struct SignalSource: ~Copyable, Sendable {
     }
 
     private borrowing func read() throws(IPCError) -> Received? {
-        var information = signalfd_siginfo()
         let raw = owned.rawValue
-        let size = MemoryLayout<signalfd_siginfo>.size
-        let count = try retryingInterrupts { unsafe Glibc.read(raw, &information, size) }.orThrow("read", "signalfd")
-        guard count == size else {
-            throw IPCError(.corrupted, "read", "signalfd", advice: "the kernel sent a part of a signal")
+        // Not zeroed first: the kernel writes all of it.
+        return try unsafe withUnsafeTemporaryAllocation(of: signalfd_siginfo.self, capacity: 1) {
+            (memory) throws(IPCError) in
+            let size = MemoryLayout<signalfd_siginfo>.size
+            let count = try retryingInterrupts { unsafe Glibc.read(raw, memory.baseAddress, size) }
+                .orThrow("read", "signalfd")
+            guard count == size else {
+                throw IPCError(.corrupted, "read", "signalfd", advice: "the kernel sent a part of a signal")
+            }
+            let information = memory.baseAddress!
+            return unsafe Received(
+                signal: Signal(rawValue: CInt(information.pointee.ssi_signo)),
+                sender: pid_t(information.pointee.ssi_pid), user: information.pointee.ssi_uid,
+                value: Int(bitPattern: UInt(information.pointee.ssi_ptr)))
         }
-        return Received(
-            signal: Signal(rawValue: CInt(information.ssi_signo)), sender: pid_t(information.ssi_pid),
-            user: information.ssi_uid, value: Int(bitPattern: UInt(information.ssi_ptr)))
     }
 
     /// Closes the descriptor. The signals stay blocked in the calling thread.
