@@ -43,10 +43,9 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     }
 
     private func size(_ request: Int, _ replyLimit: Int, _ retries: Int) throws(IPCError) -> Size {
-        let name = writer.memory.name.description
         guard (0...127).contains(retries), (0...Int(Int32.max)).contains(replyLimit) else {
             throw IPCError(
-                .invalidArgument, "call", name,
+                .invalidArgument, "call", writer.memory.name.description,
                 advice:
                     "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB")
         }
