@@ -25,20 +25,25 @@ extension Storm {
         let full = try fullKinds(name)
         return full + [
             Kind(name: "pipe", feed: { try await pipe.value.writer.write(byte.span.bytes) }) {
-                try await pipe.value.reader.readByte()
+                try await readByte { (bytes) async throws(IPCError) in try await pipe.value.reader.read(into: &bytes) }
             },
             Kind(name: "counter", feed: { try counter.value.add() }) { _ = try await counter.value.take() },
             Kind(name: "message queue", feed: { try await queue.value.send(byte.span.bytes) }) {
                 _ = try await queue.value.receive()
             },
             Kind(name: "stream socket", feed: { try await stream.value.first.write(byte.span.bytes) }) {
-                try await stream.value.second.readByte()
+                try await readByte { (bytes) async throws(IPCError) in try await stream.value.second.read(into: &bytes)
+                }
             },
             Kind(name: "datagrams", feed: { try await datagrams.value.first.send(byte.span.bytes) }) {
-                try await datagrams.value.second.receiveByte()
+                try await readByte { (bytes) async throws(IPCError) in
+                    try await datagrams.value.second.receiveBytes(into: &bytes)
+                }
             },
             Kind(name: "packets", feed: { try await packets.value.first.send(byte.span.bytes) }) {
-                try await packets.value.second.receiveByte()
+                try await readByte { (bytes) async throws(IPCError) in
+                    try await packets.value.second.receive(into: &bytes)
+                }
             },
             Kind(name: "accept", feed: { _ = try await StreamSocket.connect(to: endpoint) }) {
                 _ = try await listener.value.accept()
@@ -72,19 +77,13 @@ extension Storm {
         try MessageQueue.unlink(queue.value.name)
         return [
             full("full pipe", wordCount: 64, send: { try await pipe.value.writer.write($0.span.bytes) }) {
-                var bytes = [UInt64](repeating: 0, count: 512)
-                let count = try pipe.value.reader.tryRead(&bytes)
-                return Array(bytes.prefix(count / 8))
+                try words(512) { (bytes) throws(IPCError) in try pipe.value.reader.tryRead(into: &bytes) }
             },
             full("full stream", wordCount: 64, send: { try await stream.value.first.write($0.span.bytes) }) {
-                var bytes = [UInt64](repeating: 0, count: 512)
-                let count = try stream.value.second.tryRead(&bytes)
-                return Array(bytes.prefix(count / 8))
+                try words(512) { (bytes) throws(IPCError) in try stream.value.second.tryRead(into: &bytes) }
             },
             full("full message queue", wordCount: 1, send: { try await queue.value.send($0.span.bytes) }) {
-                var words: [UInt64] = []
-                while let word = try queue.value.tryReceiveWord() { words.append(word) }
-                return words
+                try words(1) { (bytes) throws(IPCError) in try queue.value.tryReceive(into: &bytes)?.byteCount }
             },
         ]
     }
@@ -149,60 +148,30 @@ extension Storm {
     }
 }
 
-extension PipeReader {
-    fileprivate nonisolated(nonsending) borrowing func readByte() async throws(IPCError) {
+extension Storm {
+    fileprivate static nonisolated(nonsending) func readByte(
+        _ read: nonisolated(nonsending) (inout MutableRawSpan) async throws(IPCError) -> Int
+    ) async throws(IPCError) {
         var bytes: [UInt8] = [0]
         var elements = bytes.mutableSpan
         var buffer = elements.mutableBytes
-        _ = try await read(into: &buffer)
+        _ = try await read(&buffer)
     }
 
-    fileprivate borrowing func tryRead(_ words: inout [UInt64]) throws(IPCError) -> Int {
+    /// What there is of so many words.
+    fileprivate static func words(
+        _ count: Int, _ read: (inout MutableRawSpan) throws(IPCError) -> Int?
+    ) throws(IPCError) -> [UInt64] {
+        var words = [UInt64](repeating: 0, count: count)
+        let byteCount = try fill(&words, read) ?? 0
+        return Array(words.prefix(byteCount / 8))
+    }
+
+    private static func fill(
+        _ words: inout [UInt64], _ read: (inout MutableRawSpan) throws(IPCError) -> Int?
+    ) throws(IPCError) -> Int? {
         var elements = words.mutableSpan
         var buffer = elements.mutableBytes
-        return try tryRead(into: &buffer) ?? 0
-    }
-}
-
-extension StreamSocket {
-    fileprivate nonisolated(nonsending) borrowing func readByte() async throws(IPCError) {
-        var bytes: [UInt8] = [0]
-        var elements = bytes.mutableSpan
-        var buffer = elements.mutableBytes
-        _ = try await read(into: &buffer)
-    }
-
-    fileprivate borrowing func tryRead(_ words: inout [UInt64]) throws(IPCError) -> Int {
-        var elements = words.mutableSpan
-        var buffer = elements.mutableBytes
-        return try tryRead(into: &buffer) ?? 0
-    }
-}
-
-extension MessageQueue {
-    fileprivate borrowing func tryReceiveWord() throws(IPCError) -> UInt64? {
-        var words: [UInt64] = [0]
-        var elements = words.mutableSpan
-        var buffer = elements.mutableBytes
-        guard try tryReceive(into: &buffer) != nil else { return nil }
-        return words[0]
-    }
-}
-
-extension DatagramSocket {
-    fileprivate nonisolated(nonsending) borrowing func receiveByte() async throws(IPCError) {
-        var bytes: [UInt8] = [0]
-        var elements = bytes.mutableSpan
-        var buffer = elements.mutableBytes
-        _ = try await receiveBytes(into: &buffer)
-    }
-}
-
-extension PacketSocket {
-    fileprivate nonisolated(nonsending) borrowing func receiveByte() async throws(IPCError) {
-        var bytes: [UInt8] = [0]
-        var elements = bytes.mutableSpan
-        var buffer = elements.mutableBytes
-        _ = try await receive(into: &buffer)
+        return try read(&buffer)
     }
 }

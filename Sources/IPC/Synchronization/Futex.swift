@@ -39,7 +39,10 @@ public struct Futex: @unchecked Sendable {
 
     /// Lends the word itself.
     @inlinable
-    public func withValue<Result>(_ body: (borrowing Atomic<UInt32>) -> Result) -> Result { unsafe body(word.pointee) }
+    public func withValue<Result>(_ body: (borrowing Atomic<UInt32>) -> Result) -> Result {
+        // The memory stays mapped meanwhile, even if nobody else needs us any more.
+        withExtendedLifetime(self) { unsafe body(word.pointee) }
+    }
 
     /// Sleeps while the word has the value `expected`.
     ///

@@ -62,7 +62,12 @@ public struct SharedSemaphore: @unchecked Sendable {
     @inlinable
     public func wait(until deadline: Deadline = .never) throws(IPCError) {
         // Nearly every wait ends here; what follows needs a larger stack frame.
-        if deadline == .never, unsafe sem_wait(raw) == 0 { return }
+        if deadline == .never {
+            // The memory stays mapped for the call, even if nobody else needs us any more.
+            let result = unsafe sem_wait(raw)
+            withExtendedLifetime(self) {}
+            if result == 0 { return }
+        }
         try waitAgain(until: deadline)
     }
 
@@ -81,7 +86,9 @@ public struct SharedSemaphore: @unchecked Sendable {
     /// - Throws: ``IPCError/Code/limitReached`` at `SEM_VALUE_MAX`.
     @inlinable
     public func post() throws(IPCError) {
-        if unsafe sem_post(raw) != 0 { try failToPost() }
+        let result = unsafe sem_post(raw)
+        withExtendedLifetime(self) {}
+        if result != 0 { try failToPost() }
     }
 
     @usableFromInline @inline(never)
