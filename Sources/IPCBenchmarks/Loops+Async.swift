@@ -27,28 +27,32 @@ struct Lent<Value: ~Copyable>: @unchecked Sendable {
 
 extension Link where Self: ~Copyable {
     nonisolated(nonsending) mutating func run(_ round: AsyncRound) async throws(IPCError) -> AsyncRound.Outcome {
+        try await Loops.run(&self, round)
+    }
+}
+
+extension Loops {
+    static nonisolated(nonsending) func run<L: Link & ~Copyable>(
+        _ link: inout L, _ round: AsyncRound
+    ) async throws(IPCError) -> AsyncRound.Outcome {
         let command = round.command
         let count = command.count
         var outcome = AsyncRound.Outcome()
         switch command.action {
-        case .ping: unsafe try await Loops.ping(&self, count, round.samples.pointer)
-        case .echo: try await Loops.echo(&self, count)
-        case .produce: try await Loops.produce(&self, count)
-        case .producePaced:
-            try await Loops.produce(&self, count, start: command.start, interval: command.interval)
-        case .consume:
-            (outcome.elapsed, outcome.received) = try await Loops.consume(&self, count, isLossy: round.isLossy)
+        case .ping: unsafe try await ping(&link, count, round.samples.pointer)
+        case .echo: try await echo(&link, count)
+        case .produce: try await produce(&link, count)
+        case .producePaced: try await produce(&link, count, start: command.start, interval: command.interval)
+        case .consume: (outcome.elapsed, outcome.received) = try await consume(&link, count, isLossy: round.isLossy)
         case .consumePaced:
-            outcome.received = unsafe try await Loops.consumePaced(
-                &self, count, isLossy: round.isLossy, start: command.start, interval: command.interval,
+            outcome.received = unsafe try await consumePaced(
+                &link, count, isLossy: round.isLossy, start: command.start, interval: command.interval,
                 base: round.base, round.samples.pointer)
         case .attach, .linePing, .lineEcho: break
         }
         return outcome
     }
-}
 
-extension Loops {
     static nonisolated(nonsending) func ping<L: Link & ~Copyable>(
         _ link: inout L, _ count: UInt64, _ samples: UnsafeMutablePointer<UInt64>
     ) async throws(IPCError) {

@@ -58,8 +58,8 @@ struct TopicLink: Link, ~Copyable {
         return try await subscription.receive { (payload) throws(IPCError) in payload.extracting(first: touched).index }
     }
 
-    /// The loops once more: through a protocol, Swift 6.3 takes some 15 ns for an asynchronous call, which are not the
-    /// topic's. A program that calls it directly, as these do, has the call inlined.
+    /// The loops that are compared, once more: through a protocol, Swift 6.3 takes some 15 ns for an asynchronous call, which
+    /// are not the topic's. A program that calls it directly, as these do, has the call inlined.
     nonisolated(nonsending) mutating func run(_ round: AsyncRound) async throws(IPCError) -> AsyncRound.Outcome {
         var outcome = AsyncRound.Outcome()
         let command = round.command
@@ -84,18 +84,9 @@ struct TopicLink: Link, ~Copyable {
             }
             outcome.elapsed = cb_now() - first
             outcome.received = command.count
-        case .consumePaced:
-            for i in 0..<command.count {
-                let intended = command.start + (try await Loops.checked(receive())) * command.interval
-                unsafe round.samples.pointer[Int(i)] = cb_now() - intended
-            }
-            outcome.received = command.count
-        case .produce, .producePaced:
-            for i in 0..<command.count {
-                if command.interval > 0 { cb_wait_until(command.start + i * command.interval) }
-                try await send(i)
-            }
-        case .attach, .linePing, .lineEcho: break
+        case .produce:
+            for i in 0..<command.count { try await send(i) }
+        default: return try await Loops.run(&self, round)
         }
         return outcome
     }
