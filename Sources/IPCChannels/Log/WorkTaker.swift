@@ -43,7 +43,6 @@ struct WorkTaker: ~Copyable {
         let readers = memory.sleepingReaders
         var count = 0
         while true {
-            if let work = try tryTake() { return work }
             let hasNews = readiness().check
             while !hasNews() {
                 count += 1
@@ -64,8 +63,9 @@ struct WorkTaker: ~Copyable {
                 if try Recovery.tryRun(memory) { continue }
                 readers.sleep(until: deadline, unless: hasNews)
             }
+            if let work = try tryTake() { return work }
             // Others may be quicker each time.
-            if deadline.hasPassed { return try tryTake() }
+            if deadline.hasPassed { return nil }
         }
     }
 
@@ -77,12 +77,26 @@ struct WorkTaker: ~Copyable {
     ) async throws(IPCError) -> TakenWork? {
         while stopping?.isAsked != true {
             if let work = try tryTake() { return work }
+            if look() { continue }
             // Others may be quicker each time.
             guard try await readiness(stopping).wait(until: deadline, spins: spins, "take work") else {
                 return try tryTake()
             }
         }
         return nil
+    }
+
+    /// Looks for work for as long as a task may: a microsecond, or, where it is to poll, fifty.
+    private func look() -> Bool {
+        for _ in 0..<(spins == nil ? 2048 : 64) {
+            if memory.isCommitted(position) || returnCount.published != returns || head.published > position {
+                return true
+            }
+            // The message comes together with its frame's beginning then, not after it.
+            memory.prefetchWork(at: position)
+            ipc_pause()
+        }
+        return false
     }
 
     /// Whether there may be work since the last look.
