@@ -46,6 +46,10 @@ struct Quote: BitwiseCopyable, Equatable {
             try publisher.publish([UInt8](repeating: 0, count: largest + 1).span.bytes)
         }
         #expect(large?.code == .messageTooLarge && large?.advice.contains("\(largest)") == true)
+        let negative = failure { () throws(IPCError) in
+            try publisher.publish(upTo: -1) { (_) throws(IPCError) in Issue.record("there is nothing to fill") }
+        }
+        #expect(negative?.code == .messageTooLarge && negative?.advice.contains("0 to \(largest)") == true)
     }
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])

@@ -44,7 +44,7 @@ enum DurableRecovery {
                 if state.stage == Work.Stage.taken { word.relaxed = state.returned.word }
                 if head == nil, state.stage != Work.Stage.done { head = position }
             }
-            position += UInt64(header.units) * 32
+            position += header.size
         }
         cut(memory, log, from: position, to: frontier)
         KillPoint.reach(.durableCut)
@@ -64,7 +64,7 @@ enum DurableRecovery {
         guard position < frontier, memory.isCommitted(position) else { return nil }
         let frame = unsafe log.base + Int(truncatingIfNeeded: position & memory.mask)
         let header = unsafe FrameHeader(frame)
-        let size = UInt64(header.units) * 32
+        let size = header.size
         guard header.isValid(capacity: memory.capacity), size <= frontier - position,
             UInt64(header.length) + UInt64(LogLayout.Frame.headerSize + memory.trailerSize) <= size,
             header.writer < UInt32(memory.writerSlots), unsafe Checksum.matches(frame, header, at: position, memory)

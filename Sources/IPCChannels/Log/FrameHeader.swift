@@ -35,10 +35,19 @@ struct FrameHeader: Sendable {
         unsafe SharedWord(frame + LogLayout.Frame.writer).relaxed = UInt64(writer) | UInt64(units) << 32
     }
 
+    /// Bytes of the frame.
+    @inlinable @inline(__always)
+    var size: UInt64 { UInt64(units) &* UInt64(LogLayout.Frame.alignment) }
+
     /// Whether a reader may use it: nothing leads outside of the half of the log that a frame may take.
     @inlinable @inline(__always)
     func isValid(capacity: Int) -> Bool {
-        let size = Int(units) &* LogLayout.Frame.alignment
-        return Int(length) &+ LogLayout.Frame.headerSize <= size && size <= capacity / 2
+        UInt64(length) &+ UInt64(LogLayout.Frame.headerSize) <= size
+            && size <= UInt64(truncatingIfNeeded: capacity) &>> 1
+    }
+
+    /// The header of a copy of the message.
+    var withoutFrame: FrameHeader {
+        FrameHeader(length: length, kind: kind, sequence: sequence, writer: writer, units: 0)
     }
 }

@@ -10,7 +10,7 @@ enum LogPositions {
         var position = try memory.checkedTail()
         var sequence: UInt64?
         while let header = try frame(memory, at: position) {
-            position &+= UInt64(header.units) * 32
+            position &+= header.size
             sequence = header.sequence &+ 1
         }
         return (position, sequence)

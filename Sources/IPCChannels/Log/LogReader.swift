@@ -10,9 +10,11 @@ struct LogReader: ~Copyable {
     @usableFromInline let log: UnsafeMutableRawPointer
     @usableFromInline let mask: UInt64
     @usableFromInline let key: UInt64
+    /// The same where nothing is overwritten; else one that fits no stamp, which has the key's highest bit.
+    @usableFromInline let plainKey: UInt64
     @usableFromInline let capacity: Int
-    @usableFromInline let overwrites: Bool
-    @usableFromInline let cursor: SharedWord
+    private let overwrites: Bool
+    private let cursor: SharedWord
     private let isShared: Bool
     private let tail: SharedWord
     let readers: SleepingPlace
@@ -33,9 +35,10 @@ struct LogReader: ~Copyable {
         unsafe log = memory.log
         mask = memory.mask
         key = memory.key
+        plainKey = memory.overwrites ? memory.key ^ 1 << 63 : memory.key
         capacity = memory.capacity
         overwrites = memory.overwrites
-        stride = UInt64(memory.capacity / 8)
+        stride = memory.overwrites ? .max : UInt64(memory.capacity / 8)
         isShared = memory.hasSharedWriters
         tail = memory.tail
         readers = memory.sleepingReaders
@@ -52,14 +55,27 @@ struct LogReader: ~Copyable {
         self.membership = membership
     }
 
-    /// The header of the next message and where it lies; nil if there is none yet.
+    /// The header of the next message, and where its payload lies for as long as the caller likes: in the log, or, where it
+    /// may be overwritten, in a copy. Nil if there is none yet.
     ///
     /// The caller uses it, and then calls ``advance(past:)``.
     @inlinable @inline(__always)
     mutating func next() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        // Acquiring: pairs with the writer's releasing store of the stamp.
+        if unsafe SharedWord(frame).published == position ^ plainKey {
+            let header = unsafe FrameHeader(frame)
+            if header.kind == LogLayout.Kind.message, header.isValid(capacity: capacity) {
+                return unsafe (header, frame + LogLayout.Frame.headerSize)
+            }
+        }
+        return try unsafe nextSlowly()
+    }
+
+    @usableFromInline @inline(never)
+    mutating func nextSlowly() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
         while true {
             let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-            // Acquiring: pairs with the writer's releasing store of the stamp.
             guard unsafe SharedWord(frame).published == position ^ key else {
                 guard try isBehind() else { return nil }
                 continue
@@ -69,33 +85,22 @@ struct LogReader: ~Copyable {
                 if try isBehind() { continue }
                 try failCorrupted()
             }
-            if header.kind == LogLayout.Kind.message {
-                return unsafe (header, frame + LogLayout.Frame.headerSize)
+            let payload = unsafe frame + LogLayout.Frame.headerSize
+            switch (header.kind == LogLayout.Kind.message, overwrites) {
+            case (true, false): return unsafe (header, payload)
+            case (true, true):
+                guard unsafe overrun.take(payload, header, at: position) else {
+                    _ = try isBehind()
+                    continue
+                }
+                advance(past: header)
+                // Nobody waits for us, so it counts as read already: then it takes no more of the log.
+                return unsafe (header.withoutFrame, overrun.copy)
+            case (false, _):
+                if overwrites { overrun.see(header) }
+                advance(past: header)
             }
-            if overwrites { overrun.see(header) }
-            advance(past: header)
         }
-    }
-
-    /// As ``next()``, with a payload that stays: a copy where it may be overwritten. Then it counts as read already, since
-    /// nobody waits for us. The caller calls ``finish(_:)`` when it is through.
-    @inlinable @inline(__always)
-    mutating func nextStable() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
-        guard overwrites else { return try unsafe next() }
-        return try unsafe nextCopied()
-    }
-
-    @usableFromInline @inline(never)
-    mutating func nextCopied() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
-        while let (header, payload) = try unsafe next() {
-            guard unsafe overrun.take(payload, header, at: position) else {
-                _ = try isBehind()
-                continue
-            }
-            advance(past: header)
-            return unsafe (header, overrun.copy)
-        }
-        return nil
     }
 
     /// Passes over all messages before `end` but the newest, by their headers alone.
@@ -106,20 +111,15 @@ struct LogReader: ~Copyable {
             let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: next & mask))
             guard header.isValid(capacity: capacity) else { return }  // overwritten, or the next look says so
             if header.kind == LogLayout.Kind.message { position = next }
-            next &+= UInt64(header.units) &* UInt64(LogLayout.Frame.alignment)
+            next &+= header.size
         }
-    }
-
-    @inlinable @inline(__always)
-    mutating func finish(_ header: FrameHeader) {
-        if !overwrites { advance(past: header) }
     }
 
     /// Counts a frame as read.
     @inlinable @inline(__always)
     mutating func advance(past header: FrameHeader) {
         KillPoint.reach(.readFrame)
-        position &+= UInt64(header.units) &* UInt64(LogLayout.Frame.alignment)
+        position &+= header.size
         if position &- toldPosition >= stride { tell() }
     }
 

@@ -4,12 +4,6 @@ import IPC
 import SystemPackage
 
 extension LogWriter {
-    /// Syncs if as much was committed since the last time as the channel allows.
-    @usableFromInline @inline(never)
-    mutating func syncIfDue() throws(IPCError) {
-        if position &- memory.synced.relaxed >= memory.syncBytes { try sync() }
-    }
-
     /// Waits until all that was committed until now, by whomever, is on the disk.
     mutating func sync() throws(IPCError) {
         guard memory.isDurable else {

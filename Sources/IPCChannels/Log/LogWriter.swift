@@ -23,7 +23,7 @@ struct LogWriter: ~Copyable {
     @usableFromInline let blockShift: UInt64
     @usableFromInline let maximumPayload: Int
     /// More than 0 in a durable log.
-    @usableFromInline let trailerSize: Int
+    let trailerSize: Int
     @usableFromInline let tail: SharedWord
     @usableFromInline let intentPosition: SharedWord
     @usableFromInline let intentLength: SharedWord
@@ -93,10 +93,12 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func claim(_ count: Int, until deadline: Deadline) throws(IPCError) -> UnsafeMutableRawPointer? {
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
+        // As unsigned numbers, so that one comparison finds the negative ones too.
+        let isPossible = UInt(bitPattern: count) <= UInt(bitPattern: maximumPayload)
         // `plainLimit` is 0 for those who have more to do.
-        if count <= maximumPayload, position &+ size <= plainLimit {
+        if isPossible, position &+ size <= plainLimit {
             claimed = size
-        } else if !isPlainShared || count > maximumPayload || !claimAtOnce(size) {
+        } else if !isPossible || !isPlainShared || !claimAtOnce(size) {
             guard try claimSlowly(count, until: deadline) else { return nil }
         }
         return unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
@@ -104,7 +106,7 @@ struct LogWriter: ~Copyable {
 
     @usableFromInline @inline(never)
     mutating func claimSlowly(_ count: Int, until deadline: Deadline) throws(IPCError) -> Bool {
-        guard count <= maximumPayload else { try failTooLarge(count) }
+        guard (0...maximumPayload).contains(count) else { try failTooLarge(count) }
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
         if isShared { return try claimShared(size, until: deadline) }
         if position &+ size > limit {
@@ -114,26 +116,53 @@ struct LogWriter: ~Copyable {
         return true
     }
 
-    /// Makes what was claimed visible, and, where the channel says so, durable.
+    /// Makes what was claimed visible: a message of `count` bytes, at most as many as were claimed; and, where the channel
+    /// says so, durable.
     @inlinable @inline(__always)
     mutating func deliver(_ count: Int) throws(IPCError) {
-        commit(count)
-        if trailerSize != 0 { try syncIfDue() }
+        if isPlain {
+            publish(count)
+            goOn()
+        } else if isPlainShared {
+            publish(count)
+            giveUpIntent()
+            goOn()
+        } else {
+            try deliverSlowly(count)
+        }
     }
 
-    /// Makes what was claimed visible: a message of `count` bytes, at most as many as were claimed.
+    @usableFromInline @inline(never)
+    mutating func deliverSlowly(_ count: Int) throws(IPCError) {
+        commit(count, LogLayout.Kind.message)
+        if trailerSize != 0, position &- memory.synced.relaxed >= memory.syncBytes { try sync() }
+    }
+
     @inlinable @inline(__always)
-    mutating func commit(_ count: Int) {
-        guard isPlain || isPlainShared else { return commitSlowly(count, LogLayout.Kind.message) }
+    func publish(_ count: Int) {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let header = header(count, LogLayout.Kind.message)
+        unsafe header(count, LogLayout.Kind.message).store(at: frame)
+        unsafe stamp(frame)
+    }
+
+    /// Makes what was claimed visible, whatever kind of writer we are.
+    mutating func commit(_ count: Int, _ kind: UInt32) {
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        let header = header(count, kind)
         unsafe header.store(at: frame)
+        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
+        unsafe stamp(frame)
+        if isShared { giveUpIntent() }
+        if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        goOn()
+    }
+
+    @inlinable @inline(__always)
+    func stamp(_ frame: UnsafeMutableRawPointer) {
         KillPoint.reach(.fillHeader)
         // Releasing: payload and header are seen by whoever sees the stamp.
         unsafe SharedWord(frame).published = position ^ key
         KillPoint.reach(.commitStamp)
-        if isPlainShared { giveUpIntent() }
-        goOn()
     }
 
     /// What a shared writer does after the stamp, in this order: the recovery of its slot tells by it how far it came.
@@ -142,21 +171,6 @@ struct LogWriter: ~Copyable {
         slotSequence.published = sequence &+ 1
         KillPoint.reach(.commitSequence)
         intentPosition.published = LogLayout.unclaimed
-    }
-
-    /// The same for durable logs, for kernels that do not fence for the sleeper, and for what is given up.
-    @usableFromInline @inline(never)
-    mutating func commitSlowly(_ count: Int, _ kind: UInt32) {
-        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let header = header(count, kind)
-        unsafe header.store(at: frame)
-        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
-        KillPoint.reach(.fillHeader)
-        unsafe SharedWord(frame).published = position ^ key
-        KillPoint.reach(.commitStamp)
-        if isShared { giveUpIntent() }
-        if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
-        goOn()
     }
 
     @inlinable @inline(__always)
@@ -171,20 +185,21 @@ struct LogWriter: ~Copyable {
     mutating func goOn() {
         sequence &+= 1
         let end = position &+ claimed
-        if (position ^ end) >> blockShift != 0 { enterBlock(at: end) }
+        if (position ^ end) &>> blockShift != 0 { enterBlock(at: end) }
         position = end
         KillPoint.reach(.commitWake)
         if readers.flag.relaxed != 0 { wakeReaders() }
     }
 
+    // Mutating, since it is lent without a copy then.
     @usableFromInline @inline(never)
-    func wakeReaders() { readers.wake(memory) }
+    mutating func wakeReaders() { readers.wake(memory) }
 
     /// Gives up what was claimed: readers pass over it.
-    @usableFromInline
+    @usableFromInline @inline(never)
     mutating func abandon() {
         guard isShared else { return }
-        commitSlowly(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
+        commit(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
     }
 
     private mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
@@ -237,8 +252,9 @@ struct LogWriter: ~Copyable {
     func failTooLarge(_ count: Int) throws(IPCError) -> Never {
         throw IPCError(
             .messageTooLarge, "publish", memory.name.description,
-            advice:
-                "a message of \(count) bytes is over this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"
+            advice: count < 0
+                ? "a message of \(count) bytes cannot be; from 0 to \(maximumPayload) are possible"
+                : "a message of \(count) bytes is over this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"
         )
     }
 }

@@ -118,7 +118,7 @@ extension ChannelMemory {
             if header.kind == LogLayout.Kind.message {
                 guard Work.State(word: workState(at: position).published).stage == Work.Stage.done else { break }
             }
-            let (isOurs, found) = workHead.exchange(position, for: position &+ UInt64(header.units) * 32)
+            let (isOurs, found) = workHead.exchange(position, for: position &+ header.size)
             if isOurs { hasMoved = true } else { position = found }
         }
         return hasMoved
@@ -192,7 +192,7 @@ extension ChannelMemory {
                 let offset = Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
                 try body(header, unsafe SharedWord(memory.base + offset))
             }
-            position &+= UInt64(header.units) * 32
+            position &+= header.size
         }
     }
 }

@@ -128,12 +128,12 @@ struct WorkTaker: ~Copyable {
                     }
                     let taken = state.taken(by: membership.slot)
                     guard word.exchange(state.word, for: taken.word).exchanged else { continue }
-                    position = here &+ UInt64(header.units) * 32
+                    position = here &+ header.size
                     KillPoint.reach(.workTaken)
                     return TakenWork(position: here, header: header, state: taken)
                 }
             }
-            position = here &+ UInt64(header.units) * 32
+            position = here &+ header.size
         }
         return nil
     }

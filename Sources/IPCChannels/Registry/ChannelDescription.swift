@@ -118,7 +118,7 @@ public struct ChannelDescription: Sendable {
                 messages += 1
                 if memory.carriesWork, stage == Work.Stage.taken { taken += 1 }
             }
-            position &+= UInt64(header.units) * 32
+            position &+= header.size
         }
         return (messages, taken)
     }

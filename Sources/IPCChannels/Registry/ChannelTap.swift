@@ -70,7 +70,7 @@ public struct ChannelTap: ~Copyable {
                 if skipOverwritten() { continue }
                 throw memory.corrupted("the frame at \(here) is larger than the log allows")
             }
-            position &+= UInt64(header.units) &* UInt64(LogLayout.Frame.alignment)
+            position &+= header.size
             if header.kind == LogLayout.Kind.message { return message(header, at: here) }
         }
     }

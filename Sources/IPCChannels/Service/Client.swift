@@ -68,7 +68,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         let frame = unsafe CallFrame(
             writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
-        writer.commit(size.total)
+        writer.commit(size.total, LogLayout.Kind.message)
         return PendingCall(writer.membership, frame, at: position, until: deadline, spins)
     }
 

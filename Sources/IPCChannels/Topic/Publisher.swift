@@ -108,7 +108,7 @@ extension Publisher where Message == RawBytes {
     mutating func put(
         upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) -> Bool {
-        guard let payload = try unsafe writer.claim(max(byteCount, 0), until: deadline) else { return false }
+        guard let payload = try unsafe writer.claim(byteCount, until: deadline) else { return false }
         let buffer = unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
         var span = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
         do throws(IPCError) {

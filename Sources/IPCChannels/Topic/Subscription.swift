@@ -31,10 +31,10 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     /// Lends the next payload; nil if there is none.
     @inlinable @inline(__always)
     mutating func take<Result>(_ body: (FrameHeader, RawSpan) throws(IPCError) -> Result) throws(IPCError) -> Result? {
-        guard let (header, payload) = try unsafe reader.nextStable() else { return nil }
+        guard let (header, payload) = try unsafe reader.next() else { return nil }
         // The payload stays until we advance; its length was checked against the log.
         let result = try unsafe body(header, RawSpan(_unsafeStart: payload, byteCount: Int(header.length)))
-        reader.finish(header)
+        reader.advance(past: header)
         return result
     }
 

@@ -30,7 +30,7 @@ public enum SubscriptionStart: Hashable, Sendable {
             var position = LogPositions.first(memory, from: memory.oldestSafe)
             while position < end, let header = try LogPositions.frame(memory, at: position) {
                 if header.kind == LogLayout.Kind.message { recent.append(position) }
-                position &+= UInt64(header.units) * 32
+                position &+= header.size
             }
             return recent.count <= count ? recent.first ?? end : recent[recent.count - count]
         }
