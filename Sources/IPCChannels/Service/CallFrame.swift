@@ -25,14 +25,14 @@ struct CallFrame {
         unsafe self.payload = payload
         requestCount = request
         replyLimit = reply
-        unsafe SharedWord(payload).relaxed = state.word
+        word.relaxed = state.word
         unsafe payload.storeBytes(of: deadline.nanoseconds, toByteOffset: Self.deadline, as: UInt64.self)
         unsafe payload.storeBytes(of: UInt32(request), toByteOffset: Self.requestCount, as: UInt32.self)
         unsafe payload.storeBytes(of: UInt32(reply), toByteOffset: Self.replyLimit, as: UInt32.self)
     }
 
-    /// Of one that was taken; its sizes are loaded once, and checked.
-    init(_ memory: ChannelMemory, _ work: TakenWork) throws(IPCError) {
+    /// Of one that was taken; its sizes are loaded once, and checked. Borrows the memory, which an initializer would retain.
+    init(_ memory: borrowing ChannelMemory, _ work: TakenWork) throws(IPCError) {
         let offset = Int(truncatingIfNeeded: work.position & memory.mask) + LogLayout.Frame.headerSize
         unsafe payload = memory.log + offset
         requestCount = Int(unsafe payload.load(fromByteOffset: Self.requestCount, as: UInt32.self))
@@ -45,6 +45,8 @@ struct CallFrame {
     static func byteCount(request: Int, reply: Int) -> Int { aligned(request) + reply }
     private static func aligned(_ request: Int) -> Int { (Self.request + request + 31) & ~31 }
 
+    /// Of `Work.State`.
+    var word: SharedWord { unsafe SharedWord(payload) }
     var request: UnsafeMutableRawPointer { unsafe payload + Self.request }
     var reply: UnsafeMutableRawPointer { unsafe payload + Self.aligned(requestCount) }
     var deadline: Deadline {

@@ -63,13 +63,12 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ payload: UnsafeMutableRawPointer, _ size: Size, until deadline: Deadline, retries: Int,
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) -> PendingCall<Reply, Failure> {
-        let position = writer.position
-        let state = Work.State(lap: writer.memory.workLap(at: position), retries: retries)
+        let state = Work.State(lap: writer.memory.workLap(at: writer.position), retries: retries)
         let frame = unsafe CallFrame(
             writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
         writer.commit(size.total, LogLayout.Kind.message)
-        return PendingCall(writer.membership, frame, at: position, until: deadline, spins)
+        return PendingCall(writer.membership, frame, until: deadline, spins)
     }
 
     /// Leaves the service, once its calls are finished.

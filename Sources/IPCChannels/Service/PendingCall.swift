@@ -9,29 +9,27 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     // `@unchecked`: the frame's reply is this caller's alone once the state tells of it.
     private let membership: Membership
     private let frame: CallFrame
-    private let word: SharedWord
     private let deadline: Deadline
     private let spins: Int?
 
     /// How long a sleep lasts at most while a server has the call, in nanoseconds: it may have died.
     private static var slice: UInt64 { 10_000_000 }
 
-    init(_ membership: Membership, _ frame: CallFrame, at position: UInt64, until deadline: Deadline, _ spins: Int?) {
+    init(_ membership: Membership, _ frame: CallFrame, until deadline: Deadline, _ spins: Int?) {
         self.membership = membership
         self.frame = frame
-        word = membership.memory.workState(at: position)
         self.deadline = deadline
         self.spins = spins
     }
 
     // The frame is not done until this, so it stays where it is.
     deinit {
-        membership.memory.withdrawCall(word)
-        try? membership.memory.tellOfDone()
+        membership.withdrawCall(frame.word)
+        try? membership.tellOfDone()
     }
 
     /// Whether there is an outcome: then waiting does not wait.
-    public var isFinished: Bool { !Self.isUnderWay(Work.State(word: word.published)) }
+    public var isFinished: Bool { !Self.isUnderWay(Work.State(word: frame.word.published)) }
 
     /// Gives the call up. A server that has it can see so.
     public consuming func cancel() {}
@@ -67,7 +65,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     }
 
     fileprivate borrowing func waitForOutcome() throws(IPCError) -> Work.State {
-        let (memory, word) = (membership.memory, word)
+        let (memory, word) = (membership.memory, frame.word)
         let place = try memory.sleepingCaller(UInt32(membership.slot))
         var count = 0
         while true {
@@ -95,7 +93,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     /// The same, suspended meanwhile.
     fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
         let isSettled = try await readiness().wait(until: deadline, spins: spins, "call")
-        let state = Work.State(word: word.published)
+        let state = Work.State(word: frame.word.published)
         guard isSettled else { throw timedOut(state) }
         return state
     }
@@ -104,7 +102,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     ///
     /// - Throws: ``IPC/IPCError/Code/corrupted``.
     public func readiness() throws(IPCError) -> ChannelReadiness {
-        let word = word
+        let word = frame.word
         let place = try membership.memory.sleepingCaller(UInt32(membership.slot))
         return ChannelReadiness(membership: membership, place: place) {
             !Self.isUnderWay(Work.State(word: word.published))

@@ -96,11 +96,9 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
 
     /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died. Costs one load and a look
     /// at the clock, so that a long call can ask often.
-    public var isCancelled: Bool { Work.State(word: word.published).isCancelled || deadline.hasPassed }
+    public var isCancelled: Bool { Work.State(word: frame.word.published).isCancelled || deadline.hasPassed }
 
     var context: CallContext { CallContext(membership, work, deadline) }
-
-    private var word: SharedWord { membership.memory.workState(at: work.position) }
 
     fileprivate consuming func answer(
         _ stage: UInt8, _ count: Int, _ fill: (UnsafeMutableRawPointer) -> Void
@@ -123,7 +121,7 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
         var state = work.state
         var next = settled(state)
         while true {
-            let (isOurs, found) = word.exchange(state.word, for: next.word)
+            let (isOurs, found) = frame.word.exchange(state.word, for: next.word)
             if isOurs { break }
             state = Work.State(word: found)
             // Its caller may have cancelled it; nobody else may do anything.

@@ -110,7 +110,7 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
     }
 
     deinit {
-        if !isFinished, finish(work.state.returned) { membership.memory.tellOfReturns() }
+        if !isFinished, finish(work.state.returned) { membership.tellOfReturns() }
     }
 
     /// Reports that the work is done: nobody gets it again.
@@ -118,7 +118,7 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
         isFinished = true
         _ = finish(work.state.at(Work.Stage.done))
         KillPoint.reach(.workDone)
-        try membership.memory.tellOfDone()
+        try membership.tellOfDone()
     }
 
     /// Gives the work back: it goes to another worker, or to this one again, with its attempt counted.
