@@ -9,6 +9,14 @@ extension LogWriter {
     ///
     /// - Returns: False if there was none until the deadline.
     mutating func makeRoom(_ size: UInt64, from start: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        if try takeRoom(upTo: start &+ size, size) { return true }
+        return try waitForRoom(size, from: start, until: deadline)
+    }
+
+    @inline(never)
+    private mutating func waitForRoom(
+        _ size: UInt64, from start: UInt64, until deadline: Deadline
+    ) throws(IPCError) -> Bool {
         let end = start &+ size
         let (place, room) = (memory.sleepingWriters, room)
         var spins = 0

@@ -241,6 +241,13 @@ struct LogWriter: ~Copyable {
         memory.word(LogLayout.blockStarts + block * 8).published = end
         KillPoint.reach(.blockStart)
         if !isShared { publishEnd(end) }
+        if claimed >= 4096 {
+            // The next frame begins in a page, and in lines, that this processor has not used for long: fetched now, and not
+            // only when it is written. (Small frames are close to the last one, and a fetch would be in the way there.)
+            let next = unsafe log + Int(truncatingIfNeeded: end & mask)
+            unsafe ipc_prefetch(next)
+            unsafe ipc_prefetch(next + 64)
+        }
     }
 
     private func publishEnd(_ end: UInt64) {
