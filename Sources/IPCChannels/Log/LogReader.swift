@@ -177,7 +177,7 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
         tell()
-        var count = 0
+        var count = 64  // looks of `spin` before
         while true {
             if isReady { return true }
             // The end of a small frame comes together with its beginning then, not after it.
