@@ -176,14 +176,32 @@ struct Quote: BitwiseCopyable, Equatable {
         }
     }
 
-    @Test func aBodyThatThrowsDoesNotLoseTheMessage() throws {
-        let topic = try Topic<RawBytes>.create(channelName())
+    @Test func aMessageThatWasGivenUpIsNotMissed() throws {
+        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: .shared, overflow: .overwrite))
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        let own = IPCError(.childFailed, "test", "body", advice: "thrown")
+        for _ in 0..<3 {
+            try publisher.publish("hello".utf8.span.bytes)
+            _ = failure { () throws(IPCError) in try publisher.publish(upTo: 8) { (_) throws(IPCError) in throw own } }
+        }
+        var count = 0
+        while try subscription.tryReceive({ (payload) throws(IPCError) in payload.byteCount }) == 5 { count += 1 }
+        #expect(count == 3 && subscription.takeMissed() == 0)
+    }
+
+    /// Where messages are overwritten, nothing can be held back for a subscriber.
+    @Test(arguments: [(ChannelOptions.Overflow.block, Int?.some(5)), (.overwrite, nil)])
+    func aBodyThatThrowsLosesTheMessageOnlyWhereItMayBeOverwritten(
+        overflow: ChannelOptions.Overflow, next: Int?
+    ) throws {
+        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(overflow: overflow))
         var publisher = try topic.makePublisher()
         var subscription = try topic.subscribe()
         try publisher.publish("hello".utf8.span.bytes)
         let own = IPCError(.childFailed, "test", "body", advice: "thrown")
         let error = failure { () throws(IPCError) in try subscription.receive { (_) throws(IPCError) in throw own } }
         #expect(error == own)
-        #expect(try subscription.tryReceive { (payload) throws(IPCError) in payload.byteCount } == 5)
+        #expect(try subscription.tryReceive { (payload) throws(IPCError) in payload.byteCount } == next)
     }
 }
