@@ -250,6 +250,14 @@ enum {
     CB_LOG_BLOCKS = 1024,
 };
 
+CB_INLINE void cb_prefetch_to_write(const void *address) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
+#else
+    __builtin_prefetch(address, 1, 3);
+#endif
+}
+
 #define CB_LOG_WORD(log, offset) ((_Atomic uint64_t *)((log)->words + (offset)))
 #define CB_LOG_FRAME(log) ((log)->ring + ((log)->position & ((log)->capacity - 1)))
 
@@ -289,6 +297,9 @@ CB_INLINE int cb_send_any_log(struct cb_link *link, uint64_t index, int is_share
         cb_log_room(log, log->position + size);
     }
     unsigned char *frame = CB_LOG_FRAME(log);
+    cb_prefetch_to_write(frame);
+    cb_prefetch_to_write(frame + 64);
+    cb_prefetch_to_write(frame + (is_shared ? 192 : 1024));
     cb_fill(frame + 32, link->size, index);
     uint64_t *header = (uint64_t *)frame;
     header[1] = link->size | (uint64_t)1 << 32;

@@ -119,6 +119,16 @@ int ipc_barrier_everywhere(void);
 
 static inline void ipc_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
+// The same to write to it: no other core has it then.
+
+static inline void ipc_prefetch_to_write(const void *address) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));  // which the builtin is only for newer processors
+#else
+    __builtin_prefetch(address, 1, 3);
+#endif
+}
+
 // The processor's hint that this loop waits for another core.
 
 static inline void ipc_pause(void) {

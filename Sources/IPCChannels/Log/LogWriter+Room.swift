@@ -18,7 +18,8 @@ extension LogWriter {
         _ size: UInt64, from start: UInt64, until deadline: Deadline
     ) throws(IPCError) -> Bool {
         let end = start &+ size
-        let (place, room) = (memory.sleepingWriters, room)
+        let (memory, slot) = (memory, ownSlot)
+        let place = memory.sleepingWriters
         var spins = 0
         var slice = MonotonicClock.now &+ SleepingPlace.slice
         while true {
@@ -38,39 +39,40 @@ extension LogWriter {
                 if memory.carriesWork, try memory.advanceWorkHead() { continue }
             }
             if deadline.hasPassed { return false }
-            place.sleep(until: deadline) { room.end() >= end }
+            place.sleep(until: deadline) { memory.roomEnd(besides: slot) >= end }
         }
     }
 
     private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
-        guard room.end() >= end else { return false }
+        let room = memory.roomEnd(besides: ownSlot)
+        guard room >= end else { return false }
         // What is taken ahead is lost to those who join later.
         let capacity = UInt64(memory.capacity)
-        let wanted = min(room.end(), end &+ max(capacity / 16, min(8 &* size, capacity / 4)))
+        let wanted = min(room, end &+ max(capacity / 16, min(8 &* size, capacity / 4)))
         // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
         // frontier and then look at the cursors: one of us sees the other.
         memory.frontier.raise(to: wanted)
         if memory.isDurable { try memory.syncControl() }
         // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        limit = min(wanted, room.end())
+        limit = min(wanted, memory.roomEnd(besides: ownSlot))
         plainLimit = isPlain ? limit : 0
         return limit >= end
     }
 
-    /// How far writers may go.
-    private var room: LogRoom { LogRoom(memory: memory, ownSlot: isShared ? Int(slot) : nil) }
+    /// Our slot, if there may be other writers.
+    private var ownSlot: Int? { isShared ? Int(slot) : nil }
 
     /// Room for a payload of `count` bytes.
     func readiness(forRoom count: Int) -> ChannelReadiness {
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
-        let (room, start) = (room, isShared ? nil : position)
+        let (memory, slot, start) = (memory, ownSlot, isShared ? nil : position)
         // Readers tell when they have read; a claim that is committed is not told to writers.
-        let isByClaim = isShared && room.endByReaders() > room.end()
+        let isByClaim = isShared && memory.roomEndByReaders > memory.roomEnd(besides: slot)
         return ChannelReadiness(
             membership: membership, place: memory.sleepingWriters, atMost: isByClaim ? Self.claimSlice : .max
         ) {
-            room.end() >= (start ?? room.memory.tail.published) &+ size
+            memory.roomEnd(besides: slot) >= (start ?? memory.tail.published) &+ size
         }
     }
 
@@ -88,22 +90,19 @@ extension LogWriter {
     private static var claimSlice: UInt64 { 5_000_000 }
 }
 
-/// How far the writers of a log may go.
-struct LogRoom {
-    let memory: ChannelMemory
-    /// The writer's, if there may be others.
-    let ownSlot: Int?
-
-    /// The log's size beyond the slowest reader, and beyond the oldest claim under way.
-    func end() -> UInt64 {
-        let capacity = UInt64(memory.capacity)
-        var lowest = endByReaders() &- capacity
-        if let ownSlot {
-            let tail = memory.tail.published
-            for other in 0..<memory.usedWriters where other != ownSlot {
-                let intent = memory.writer(other, LogLayout.WriterSlot.intentPosition).ordered
+extension ChannelMemory {
+    /// How far writers may go: the log's size beyond the slowest reader, and beyond the oldest claim under way.
+    ///
+    /// - Parameter slot: The writer's that asks, if there may be others.
+    func roomEnd(besides slot: Int?) -> UInt64 {
+        let capacity = UInt64(capacity)
+        var lowest = roomEndByReaders &- capacity
+        if let slot {
+            let tail = tail.published
+            for other in 0..<usedWriters where other != slot {
+                let intent = writer(other, LogLayout.WriterSlot.intentPosition).ordered
                 // An attempt that lost holds nobody back: its place is another's, and committed, or long overwritten.
-                guard intent < lowest, intent < tail, tail - intent <= capacity, !memory.isCommitted(intent) else {
+                guard intent < lowest, intent < tail, tail - intent <= capacity, !isCommitted(intent) else {
                     continue
                 }
                 lowest = intent
@@ -113,14 +112,14 @@ struct LogRoom {
     }
 
     /// The log's size beyond the slowest reader.
-    func endByReaders() -> UInt64 {
-        let capacity = UInt64(memory.capacity)
+    var roomEndByReaders: UInt64 {
+        let capacity = UInt64(capacity)
         var lowest = UInt64.max - capacity
-        if memory.carriesWork {
-            lowest = min(lowest, memory.workHead.ordered)
-        } else if !memory.overwrites {
-            for slot in 0..<memory.usedReaders {
-                lowest = min(lowest, memory.reader(slot, LogLayout.ReaderSlot.cursor).ordered)
+        if carriesWork {
+            lowest = min(lowest, workHead.ordered)
+        } else if !overwrites {
+            for slot in 0..<usedReaders {
+                lowest = min(lowest, reader(slot, LogLayout.ReaderSlot.cursor).ordered)
             }
         }
         return lowest &+ capacity
