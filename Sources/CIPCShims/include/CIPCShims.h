@@ -119,11 +119,12 @@ int ipc_barrier_everywhere(void);
 
 static inline void ipc_prefetch(const void *address) { __builtin_prefetch(address, 0, 3); }
 
-// The same to write to it: no other core has it then.
+// The same to write to it: no other core has it then. Not by the builtin, which is that only for newer processors; older ones
+// pass over the instruction.
 
 static inline void ipc_prefetch_to_write(const void *address) {
 #if defined(__x86_64__)
-    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));  // which the builtin is only for newer processors
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
 #else
     __builtin_prefetch(address, 1, 3);
 #endif

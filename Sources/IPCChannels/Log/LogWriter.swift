@@ -67,7 +67,8 @@ struct LogWriter: ~Copyable {
         intentLength = memory.writer(slot, LogLayout.WriterSlot.intentLength)
         slotSequence = memory.writer(slot, LogLayout.WriterSlot.sequence)
         readers = memory.sleepingReaders
-        reach = isShared ? 192 : 1024
+        // Of work, what comes next is still being finished by others.
+        reach = memory.carriesWork ? 64 : isShared ? 192 : 1024
         limit = 0
         plainLimit = 0
         sequence = slotSequence.relaxed
