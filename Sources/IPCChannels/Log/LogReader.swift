@@ -72,6 +72,7 @@ struct LogReader: ~Copyable {
         return try unsafe nextSlowly()
     }
 
+    /// The same when it is not there yet, may be overwritten, is skipped, or cannot be a message.
     @usableFromInline @inline(never)
     mutating func nextSlowly() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
         while true {

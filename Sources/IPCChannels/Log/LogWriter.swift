@@ -147,6 +147,7 @@ struct LogWriter: ~Copyable {
         if trailerSize != 0, position &- memory.synced.relaxed >= memory.syncBytes { try sync() }
     }
 
+    /// The part of it that plain writers, exclusive and shared, have in common.
     @inlinable @inline(__always)
     func publish(_ count: Int) {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
