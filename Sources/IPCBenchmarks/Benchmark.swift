@@ -121,13 +121,16 @@ public struct Benchmark {
             for implementation in implementations(twin) {
                 let round = try pair.ping(count, implementation)
                 samples[implementation, default: []] += round
-                medians[implementation] = round.sorted()[round.count / 2]
+                medians[implementation] = Measurement.Latency(round).p50
             }
             guard let swift = medians[.swift] else { continue }
             if let twin, let other = medians[twin] {
                 ratios.append(options.ratio(Double(swift), Double(max(other, 1))))
             }
-            if hasLine { lineRatios.append(Double(swift) / Double(line.suffix(count).sorted()[count / 2])) }
+            if hasLine {
+                let bare = Measurement.Latency(Array(line.suffix(count))).p50
+                lineRatios.append(Double(swift) / Double(max(bare, 1)))
+            }
         }
         append(.latency, mechanism, size, samples)
         var ratio = BaselineRatio(mechanism: mechanism, payloadBytes: size)
