@@ -96,15 +96,32 @@ struct LogWriter: ~Copyable {
     /// - Precondition: Nothing is claimed.
     @inlinable @inline(__always)
     mutating func claim(_ count: Int, until deadline: Deadline) throws(IPCError) -> UnsafeMutableRawPointer? {
-        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
+        if let payload = unsafe claimAtOnce(count) { return unsafe payload }
+        return try claimSlowly(count, until: deadline) ? unsafe claimedPayload : nil
+    }
+
+    /// The same where it takes no call: by a plain writer that knows of room. A function that does this, fills, and calls
+    /// ``deliverAtOnce(_:)`` has no registers to save, and each store to a stack would be one more of the few dozen that the
+    /// processor lets wait for the log's lines.
+    ///
+    /// - Returns: nil if it takes one.
+    @inlinable @inline(__always)
+    mutating func claimAtOnce(_ count: Int) -> UnsafeMutableRawPointer? {
         // As unsigned numbers, so that one comparison finds the negative ones too.
-        let isPossible = UInt(bitPattern: count) <= UInt(bitPattern: maximumPayload)
+        guard UInt(bitPattern: count) <= UInt(bitPattern: maximumPayload) else { return nil }
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
         // `plainLimit` is 0 for those who have more to do.
-        if isPossible, position &+ size <= plainLimit {
+        if position &+ size <= plainLimit {
             claimed = size
-        } else if !isPossible || !isPlainShared || !claimAtOnce(size) {
-            guard try claimSlowly(count, until: deadline) else { return nil }
+        } else {
+            guard isPlainShared, claimTail(size) else { return nil }
         }
+        return unsafe claimedPayload
+    }
+
+    /// Where the claimed payload goes; its lines are fetched.
+    @inlinable @inline(__always)
+    var claimedPayload: UnsafeMutableRawPointer {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
         // Both lines of a small frame at once, and one of those that come next.
         unsafe ipc_prefetch_to_write(frame)
@@ -129,30 +146,23 @@ struct LogWriter: ~Copyable {
     /// says so, durable.
     @inlinable @inline(__always)
     mutating func deliver(_ count: Int) throws(IPCError) {
-        if isPlain {
-            publish(count)
-            goOn()
-        } else if isPlainShared {
-            publish(count)
-            giveUpIntent()
-            goOn()
-        } else {
-            try deliverSlowly(count)
-        }
+        if isPlain || isPlainShared { deliverAtOnce(count) } else { try deliverSlowly(count) }
+    }
+
+    /// The same by a plain writer.
+    @inlinable @inline(__always)
+    mutating func deliverAtOnce(_ count: Int) {
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        unsafe header(count, LogLayout.Kind.message).store(at: frame)
+        unsafe stamp(frame)
+        if isPlainShared { giveUpIntent() }
+        goOn()
     }
 
     @usableFromInline @inline(never)
     mutating func deliverSlowly(_ count: Int) throws(IPCError) {
         commit(count, LogLayout.Kind.message)
         if trailerSize != 0, position &- memory.synced.relaxed >= memory.syncBytes { try sync() }
-    }
-
-    /// The part of it that plain writers, exclusive and shared, have in common.
-    @inlinable @inline(__always)
-    func publish(_ count: Int) {
-        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        unsafe header(count, LogLayout.Kind.message).store(at: frame)
-        unsafe stamp(frame)
     }
 
     /// Makes what was claimed visible, whatever kind of writer we are.
@@ -194,16 +204,18 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func goOn() {
         sequence &+= 1
-        let end = position &+ claimed
-        if (position ^ end) &>> blockShift != 0 { enterBlock(at: end) }
-        position = end
+        let start = position
+        position = start &+ claimed
         KillPoint.reach(.commitWake)
-        if readers.flag.relaxed != 0 { wakeReaders() }
+        // One comparison for two things, each of which seldom is so. The call is the last thing done here.
+        if (start ^ position) &>> blockShift | readers.flag.relaxed != 0 { goOnSlowly() }
     }
 
-    // Mutating, since it is lent without a copy then.
     @usableFromInline @inline(never)
-    mutating func wakeReaders() { readers.wake(memory) }
+    mutating func goOnSlowly() {
+        if ((position &- claimed) ^ position) &>> blockShift != 0 { enterBlock() }
+        if readers.flag.relaxed != 0 { readers.wake(memory) }
+    }
 
     /// Gives up what was claimed: readers pass over it.
     @usableFromInline @inline(never)
@@ -213,7 +225,7 @@ struct LogWriter: ~Copyable {
     }
 
     private mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
-        while !claimAtOnce(size) {
+        while !claimTail(size) {
             let start = try memory.checkedTail()
             if start &+ size > limit {
                 guard try makeRoom(size, from: start, until: deadline) else { return false }
@@ -226,7 +238,7 @@ struct LogWriter: ~Copyable {
 
     /// Claims at the tail, if there is room that is known of, and nobody else is quicker.
     @inlinable @inline(__always)
-    mutating func claimAtOnce(_ size: UInt64) -> Bool {
+    mutating func claimTail(_ size: UInt64) -> Bool {
         let start = tail.published
         guard start &+ size <= limit, start % UInt64(LogLayout.Frame.alignment) == 0 else { return false }
         // The length before the position, and both before the tail moves: a claim is never without its owner.
@@ -245,16 +257,15 @@ struct LogWriter: ~Copyable {
     }
 
     /// Once in every 64th of the log: tells where a frame begins, for those who come later.
-    @usableFromInline @inline(never)
-    mutating func enterBlock(at end: UInt64) {
-        let block = Int(truncatingIfNeeded: end >> blockShift) % LogLayout.blockCount
-        memory.word(LogLayout.blockStarts + block * 8).published = end
+    private mutating func enterBlock() {
+        let block = Int(truncatingIfNeeded: position >> blockShift) % LogLayout.blockCount
+        memory.word(LogLayout.blockStarts + block * 8).published = position
         KillPoint.reach(.blockStart)
-        if !isShared { publishEnd(end) }
+        if !isShared { publishEnd(position) }
         if claimed >= 4096 {
             // The next frame begins in a page, and in lines, that this processor has not used for long: fetched now, and not
             // only when it is written. (Small frames are close to the last one, and a fetch would be in the way there.)
-            let next = unsafe log + Int(truncatingIfNeeded: end & mask)
+            let next = unsafe log + Int(truncatingIfNeeded: position & mask)
             unsafe ipc_prefetch(next)
             unsafe ipc_prefetch(next + 64)
         }

@@ -47,6 +47,16 @@ extension Publisher where Message: BitwiseCopyable {
 
     @inlinable @inline(__always)
     mutating func put(_ message: Message, until deadline: Deadline) throws(IPCError) -> Bool {
+        guard let payload = unsafe writer.claimAtOnce(MemoryLayout<Message>.size) else {
+            return try putSlowly(message, until: deadline)
+        }
+        unsafe payload.storeBytes(of: message, as: Message.self)
+        writer.deliverAtOnce(MemoryLayout<Message>.size)
+        return true
+    }
+
+    @inlinable @inline(never)
+    mutating func putSlowly(_ message: Message, until deadline: Deadline) throws(IPCError) -> Bool {
         guard let payload = try unsafe writer.claim(MemoryLayout<Message>.size, until: deadline) else { return false }
         unsafe payload.storeBytes(of: message, as: Message.self)
         try writer.deliver(MemoryLayout<Message>.size)
@@ -69,6 +79,16 @@ extension Publisher where Message == RawBytes {
 
     @inlinable @inline(__always)
     mutating func put(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
+        guard let payload = unsafe writer.claimAtOnce(bytes.byteCount) else {
+            return try putSlowly(bytes, until: deadline)
+        }
+        unsafe payload.copyBytes(of: bytes)
+        writer.deliverAtOnce(bytes.byteCount)
+        return true
+    }
+
+    @usableFromInline @inline(never)
+    mutating func putSlowly(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
         guard let payload = try unsafe writer.claim(bytes.byteCount, until: deadline) else { return false }
         unsafe payload.copyBytes(of: bytes)
         try writer.deliver(bytes.byteCount)
@@ -108,7 +128,30 @@ extension Publisher where Message == RawBytes {
     mutating func put(
         upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) -> Bool {
+        guard let payload = unsafe writer.claimAtOnce(byteCount) else {
+            return try putSlowly(upTo: byteCount, until: deadline, fill)
+        }
+        let count = try unsafe filled(payload, byteCount, fill)
+        writer.deliverAtOnce(count)
+        return true
+    }
+
+    @inlinable @inline(never)
+    mutating func putSlowly(
+        upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    ) throws(IPCError) -> Bool {
         guard let payload = try unsafe writer.claim(byteCount, until: deadline) else { return false }
+        let count = try unsafe filled(payload, byteCount, fill)
+        try writer.deliver(count)
+        return true
+    }
+
+    /// Lets `fill` write to what was claimed, which is abandoned if it throws.
+    @inlinable @inline(__always)
+    mutating func filled(
+        _ payload: UnsafeMutableRawPointer, _ byteCount: Int,
+        _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    ) throws(IPCError) -> Int {
         let buffer = unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
         var span = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
         do throws(IPCError) {
@@ -117,8 +160,7 @@ extension Publisher where Message == RawBytes {
             writer.abandon()
             throw error
         }
-        try writer.deliver(unsafe span.finalize(for: buffer))
-        return true
+        return unsafe span.finalize(for: buffer)
     }
 }
 
