@@ -38,7 +38,7 @@ extension LinkFactory {
             try unsafe body.run(&link, &c)
         default:
             let topics = (try Topic(bytesOn: incoming), try Topic(bytesOn: outgoing))
-            let waiting = mechanism == .topicWake ? Waiting.sleeping(spins: 1) : .polling
+            let waiting = mechanism == .topicWake ? Waiting.sleeping(spins: 0) : .polling
             var link = TopicLink(
                 publisher: try topics.1.makePublisher(),
                 subscription: try topics.0.subscribe(from: .oldest, waiting: waiting), size: size,
@@ -93,7 +93,8 @@ extension LinkFactory {
             unsafe c = cb_log(
                 ring: ring.base.assumingMemoryBound(to: UInt8.self),
                 words: words.pointer(at: 0, byteCount: 4096).assumingMemoryBound(to: UInt8.self),
-                capacity: UInt64(capacity), key: 0xa5a5_5a5a_c3c3_3c3c, position: 0, limit: 0, told: 0, sequence: 0)
+                capacity: UInt64(capacity), key: 0xa5a5_5a5a_c3c3_3c3c, position: 0, limit: 0, told: 0, sequence: 0,
+                caught_up: 0, streamed: 0)
         }
     }
 }

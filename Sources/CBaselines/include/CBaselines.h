@@ -31,6 +31,8 @@ struct cb_log {
     uint64_t position;       // of the next frame
     uint64_t limit;          // the writer's: nothing is written above it without a look at the cursor
     uint64_t told, sequence;
+    uint64_t caught_up;      // where the reader found nothing more the last time
+    uint64_t streamed;       // about how many bytes it read by several messages at a time since
 };
 
 struct cb_link {

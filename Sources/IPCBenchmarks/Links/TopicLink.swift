@@ -9,11 +9,11 @@ struct TopicLink: Link, ~Copyable {
     let size: Int
     /// How many bytes of each payload are written and read.
     let touched: Int
-    /// Bytes of a log for messages of this size: with room for some payloads that are moved, so that neither side waits for
-    /// the other, and few enough for the caches; with more for those that are not moved, so that the writer seldom has to
-    /// look for room, and for calls, which have room for the reply.
+    /// Bytes of a log for messages of this size: more than a core's own cache holds, and few enough for the one that cores
+    /// share; with room for some payloads that are moved, so that neither side waits for the other; with more for those that
+    /// are not moved, so that the writer seldom has to look for room, and for calls, which have room for the reply.
     static func capacity(_ size: Int, _ mechanism: Mechanism) -> Int {
-        var capacity = 1 << 20
+        var capacity = 1 << 22
         while capacity < ([.topicZeroCopy, .service].contains(mechanism) ? 32 : 8) * size { capacity *= 2 }
         return capacity
     }

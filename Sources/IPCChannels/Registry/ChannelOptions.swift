@@ -45,7 +45,9 @@ public struct ChannelOptions: Hashable, Sendable {
     public var overflow: Overflow
     public var lifetime: Lifetime
     public var durability: Durability
-    /// Bytes of the log, rounded up to a power of two of at least 64 KiB. A message may take up to half of it.
+    /// Bytes of the log, rounded up to a power of two of at least 64 KiB. A message may take up to half of it. Where more
+    /// memory can be spared, four times a core's own cache may double the messages per second: a writer gets lines that the
+    /// reader's core still holds more slowly than those that it has let go of.
     public var capacity: Int
     /// How many readers and writers there may be at once; at most 1024 of each.
     public var maximumReaders: Int
