@@ -1,7 +1,7 @@
 import Foundation
 import Glibc
 import IPC
-import IPCBenchmarks
+@testable import IPCBenchmarks
 import SystemPackage
 import TestSupport
 import Testing
@@ -179,6 +179,18 @@ import Testing
         #expect(dom.contains("shm-futex"))
     }
 
+    /// A clock in steps of 10 ns: a median between two of them is where their counts say.
+    @Test(arguments: [(0, 160), (25, 162), (50, 165), (75, 168), (100, 170)])
+    func percentilesLieBetweenTheStepsOfTheClock(late: Int, median: UInt64) {
+        // What takes 160 ns and a part of a step more is seen as 160 or 170, as often as the part says.
+        let samples =
+            [UInt64](repeating: 160, count: 1000 - 10 * late) + [UInt64](repeating: 170, count: 10 * late)
+            + [150, 160, 170, 180]
+        let latency = Measurement.Latency(samples)
+        #expect(abs(Int(latency.p50) - Int(median)) <= 1 && latency.max == 180)
+        #expect(Measurement.Latency([7]).p50 == 7 && Measurement.Latency([]).p99 == 0)
+    }
+
     /// The column "calls" of the table, counted by somebody else.
     @Test(arguments: [
         ("pipe", 2.0), ("unix-stream", 2.0), ("message-queue", 2.0), ("eventfd", 2.0), ("shm-spin", 0.0),
@@ -186,6 +198,21 @@ import Testing
     ])
     func systemCallsPerMessageAreAsStated(mechanism: String, stated: Double) throws {
         let count = 2000
+        let calls = try transferringCalls(mechanism, count)
+        // Two messages for each round trip, and one for each of the stream.
+        let perMessage = Double(calls) / Double(3 * count)
+        #expect(abs(perMessage - stated) < 0.15, "\(calls) calls")
+    }
+
+    /// A topic's readers that are to look 0 times sleep, and are woken, for nearly every message of a round trip.
+    @Test func aWakeUpIsMeasuredByReadersThatSleep() throws {
+        let count = 500
+        let calls = try transferringCalls("topic-wake", count)
+        #expect(calls > 2 * count, "\(calls) calls")
+    }
+
+    /// How many system calls that transfer or wake `ipc bench` makes for `count` round trips, and `count` messages after.
+    private func transferringCalls(_ mechanism: String, _ count: Int) throws -> Int {
         let summary = "/tmp/" + uniqueName()
         defer { unlink(summary) }
         let peer = try Peer(
@@ -204,9 +231,7 @@ import Testing
                 calls += Int(fields[3]) ?? 0
             }
         }
-        // Two messages for each round trip, and one for each of the stream.
-        let perMessage = Double(calls) / Double(3 * count)
-        #expect(abs(perMessage - stated) < 0.15, "\(calls) calls")
+        return calls
     }
 
     /// The column "copies" of the table, by somebody else: the kernel copies what a system call hands over, once each time.

@@ -41,7 +41,7 @@ struct WorkTaker: ~Copyable {
     @inline(never)
     private mutating func takeLater(until deadline: Deadline) throws(IPCError) -> TakenWork? {
         let readers = memory.sleepingReaders
-        var count = 0
+        var count = spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
         while true {
             let hasNews = readiness().check
             while !hasNews() {

@@ -67,7 +67,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     fileprivate borrowing func waitForOutcome() throws(IPCError) -> Work.State {
         let (memory, word) = (membership.memory, frame.word)
         let place = try memory.sleepingCaller(UInt32(membership.slot))
-        var count = 0
+        var count = spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
         while true {
             let state = Work.State(word: word.published)
             guard Self.isUnderWay(state) else { return state }

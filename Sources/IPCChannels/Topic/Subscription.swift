@@ -44,7 +44,7 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     ) throws(IPCError) -> Result {
         while true {
             if let result = try take(body) { return result }
-            if reader.spin() { continue }
+            if spins != 0, reader.spin() { continue }
             guard try reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
         }
     }

@@ -7,13 +7,14 @@ public enum RawBytes: Sendable {}
 public enum Waiting: Hashable, Sendable {
     /// Look all the time: least latency, at a core for each waiter. A task gives way to others of its thread now and then.
     case polling
-    /// Look so often, and then sleep until woken. A task looks a few times only, since others wait for its thread.
+    /// Look so often, some 64 at a time, and then sleep until woken; with 0, sleep at once. A task looks a few times only,
+    /// since others wait for its thread.
     case sleeping(spins: Int = 2000)
 
     var spins: Int? {
         switch self {
         case .polling: nil
-        case .sleeping(let spins): max(spins, 1)
+        case .sleeping(let spins): max(spins, 0)
         }
     }
 }
