@@ -13,24 +13,39 @@ enum Work {
         let records = try SharedMemory.open(records).map()
         var worker = try WorkQueue<UInt64>.open(name, maximumAttempts: 1000).makeWorker()
         ChannelPeer.say("ready")
-        while try workOnce(&worker, records) {}
+        var isLent = false
+        while try workOnce(&worker, records, isLent: isLent) { isLent.toggle() }
     }
 
-    private static func workOnce(_ worker: inout Worker<UInt64>, _ records: MemoryMapping) throws(IPCError) -> Bool {
-        let job = try worker.next(until: .after(.seconds(60)))
-        let message = job.message
-        if message == end {
+    /// By a job of its own, or by one that is lent.
+    private static func workOnce(
+        _ worker: inout Worker<UInt64>, _ records: MemoryMapping, isLent: Bool
+    ) throws(IPCError) -> Bool {
+        let deadline = Deadline.after(.seconds(60))
+        let message: UInt64
+        if isLent {
+            message = try worker.workNext(until: deadline) { message in
+                begin(message, records)
+                return message
+            }.get()
+        } else {
+            let job = try worker.next(until: deadline)
+            message = job.message
+            begin(message, records)
             try job.acknowledge()
-            return false
         }
+        guard message != end else { return false }
+        records.withAtomic(UInt64.self, at: Int(message) * 16 + 8) { _ = $0.add(1, ordering: .sequentiallyConsistent) }
+        return true
+    }
+
+    private static func begin(_ message: UInt64, _ records: MemoryMapping) {
+        guard message != end else { return }
         let offset = Int(message) * 16
         records.withAtomic(UInt64.self, at: offset) { _ = $0.add(1, ordering: .sequentiallyConsistent) }
         if records.withAtomic(UInt64.self, at: offset + 8, { $0.load(ordering: .acquiring) }) != 0 {
             ChannelPeer.say("job \(message) came again")
         }
-        try job.acknowledge()
-        records.withAtomic(UInt64.self, at: offset + 8) { _ = $0.add(1, ordering: .sequentiallyConsistent) }
-        return true
     }
 
     /// Takes a job, says so, and never finishes it.

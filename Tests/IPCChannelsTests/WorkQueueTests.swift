@@ -50,6 +50,44 @@ import Testing
         #expect(none)
     }
 
+    @Test func workIsAcknowledgedWhenItsBodyReturnsAndComesAgainWhenItThrows() throws {
+        struct Broken: Error {}
+        let queue = try queue(2)
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        for number in 1...3 as ClosedRange<UInt64> { try producer.send(number) }
+        let failed = try worker.workNext { (number) throws(Broken) -> UInt64 in throw Broken() }
+        #expect(throws: Broken.self) { try failed.get() }
+        for number in 1...2 as ClosedRange<UInt64> {
+            let done = try worker.workNext { number in number }
+            #expect(done.get() == number)
+        }
+        for _ in 0..<2 {
+            try worker.workNext { (number) throws(Broken) in throw Broken() }
+        }
+        // The third has had its two attempts.
+        let late = failure { () throws(IPCError) in
+            try worker.workNext(until: .after(.milliseconds(20))) { _ in Issue.record("nothing is left") }
+        }
+        #expect(late?.code == .timedOut)
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        var reader = try letters.makeWorker()
+        let letter = try reader.workNext(until: .immediate) { number in number }
+        #expect(letter.get() == 3)
+    }
+
+    @Test func bytesOfWorkAreLentWhereTheyLie() throws {
+        let queue = try WorkQueue<RawBytes>.create(channelName(), ChannelOptions(writers: .shared))
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        for count in [0, 1, 4096] {
+            try producer.send([UInt8](repeating: 7, count: count).span.bytes)
+            let found = try worker.workNext(until: .immediate) { bytes in bytes.array }
+            #expect(found.get() == [UInt8](repeating: 7, count: count))
+        }
+    }
+
     @Test func whatFailsTooOftenGoesToTheDeadLetters() throws {
         let queue = try queue(3)
         var producer = try queue.makeProducer()

@@ -24,7 +24,9 @@ enum References {
         try latest()
         try event()
         try workQueue()
+        try lentWork()
         try service()
+        try lentService()
     }
 
     private static func topic(_ name: String, _ options: ChannelOptions) throws(IPCError) {
@@ -97,6 +99,21 @@ enum References {
         precondition(sum == 499_500)
     }
 
+    /// By the call that lends the message instead of handing out a job.
+    private static func lentWork() throws(IPCError) {
+        let queue = try WorkQueue<UInt64>.create("test/lent-queue-\(getpid())", ChannelOptions(writers: .shared))
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            try producer.send(number)
+            try worker.workNext { sum &+= $0 }
+        }
+        report("work-queue-lent", since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
     private static func service() throws(IPCError) {
         let service = try Service<UInt64, UInt64, Refusal>.create("test/service-\(getpid())")
         var client = try service.makeClient()
@@ -111,6 +128,36 @@ enum References {
             if case .success(let reply) = try pending.wait() { sum &+= reply }
         }
         report("service", since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
+    // One thread's, while it runs.
+    nonisolated(unsafe) private static var server: Server<UInt64, UInt64, Refusal>?
+
+    /// By the calls that wait for the reply, and that answer, at once. Both sides are counted.
+    private static func lentService() throws(IPCError) {
+        let service = try Service<UInt64, UInt64, Refusal>.create("test/lent-service-\(getpid())")
+        var client = try service.makeClient()
+        server = try service.makeServer()
+        var thread = pthread_t()
+        let error = pthread_create(
+            &thread, nil,
+            { _ in
+                for _ in 0...References.rounds {
+                    try! References.server!.serveNext { (number) throws(Refusal) in number }
+                }
+                return nil
+            }, nil)
+        precondition(error == 0)
+        _ = try client.call(0)  // the thread has begun
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            if case .success(let reply) = try client.call(number) { sum &+= reply }
+        }
+        report("service-lent", since: before, allocations)
+        pthread_join(thread, nil)
+        server = nil
         precondition(sum == 499_500)
     }
 }

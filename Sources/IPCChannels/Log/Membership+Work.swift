@@ -1,9 +1,27 @@
 import IPC
 
-// What a job or a call does when it ends. Asked of the membership that it holds: the memory behind it would be retained for
-// the time, since the job lets go of its membership meanwhile.
+// What is done with a message that was taken, and with a call. Asked of the membership: a job or a call that keeps it lets go
+// of it meanwhile, and the memory behind it would be retained for the time.
 extension Membership {
-    func tellOfDone() throws(IPCError) { try memory.tellOfDone() }
-    func tellOfReturns() { memory.tellOfReturns() }
-    func withdrawCall(_ word: SharedWord) { memory.withdrawCall(word) }
+    /// Where the message lies. The length was checked, and the frame is not overwritten while it is not done.
+    func payload(of work: TakenWork) -> UnsafeMutableRawPointer {
+        let offset = LogLayout.Frame.headerSize + Work.prefixSize
+        return unsafe memory.log + Int(truncatingIfNeeded: work.position & memory.mask) + offset
+    }
+
+    /// Nobody gets it again.
+    func acknowledge(_ work: TakenWork) throws(IPCError) {
+        _ = exchange(work, work.state.at(Work.Stage.done))
+        KillPoint.reach(.workDone)
+        try memory.tellOfDone()
+    }
+
+    /// Another gets it, or this one again.
+    func giveBack(_ work: TakenWork) {
+        if exchange(work, work.state.returned) { memory.tellOfReturns() }
+    }
+
+    private func exchange(_ work: TakenWork, _ state: Work.State) -> Bool {
+        memory.workState(at: work.position).exchange(work.state.word, for: state.word).exchanged
+    }
 }

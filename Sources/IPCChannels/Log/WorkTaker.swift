@@ -7,6 +7,9 @@ struct TakenWork: Sendable {
     let position: UInt64
     let header: FrameHeader
     let state: Work.State
+
+    /// Bytes of the message.
+    var byteCount: Int { Int(header.length) - Work.prefixSize }
 }
 
 /// Takes work from a log for one worker or server: each message is taken by one of them.
@@ -40,11 +43,9 @@ struct WorkTaker: ~Copyable {
 
     @inline(never)
     private mutating func takeLater(until deadline: Deadline) throws(IPCError) -> TakenWork? {
-        let readers = memory.sleepingReaders
         var count = spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
         while true {
-            let hasNews = readiness().check
-            while !hasNews() {
+            while !hasNews {
                 count += 1
                 guard count % 64 == 0 else {
                     // The message comes together with its frame's beginning then, not after it.
@@ -61,12 +62,22 @@ struct WorkTaker: ~Copyable {
                 }
                 // What a dead worker had is work for us, too.
                 if try Recovery.tryRun(memory) { continue }
-                readers.sleep(until: deadline, unless: hasNews)
+                sleep(until: deadline)
             }
             if let work = try tryTake() { return work }
             // Others may be quicker each time.
             if deadline.hasPassed { return nil }
         }
+    }
+
+    /// Whether there may be work since the last look.
+    private var hasNews: Bool {
+        memory.isCommitted(position) || returnCount.published != returns || head.published > position
+    }
+
+    @inline(never)
+    private func sleep(until deadline: Deadline) {
+        memory.sleepingReaders.sleep(until: deadline, unless: readiness().check)
     }
 
     /// Takes the next, suspended until there is one.
@@ -89,9 +100,7 @@ struct WorkTaker: ~Copyable {
     /// Looks for work for as long as a task may: a microsecond, or, where it is to poll, fifty.
     private func look() -> Bool {
         for _ in 0..<(spins == nil ? 2048 : 64) {
-            if memory.isCommitted(position) || returnCount.published != returns || head.published > position {
-                return true
-            }
+            if hasNews { return true }
             // The message comes together with its frame's beginning then, not after it.
             memory.prefetchWork(at: position)
             ipc_pause()
@@ -99,7 +108,7 @@ struct WorkTaker: ~Copyable {
         return false
     }
 
-    /// Whether there may be work since the last look.
+    /// The same as a condition to wait for.
     func readiness(_ stopping: Stopping? = nil) -> ChannelReadiness {
         let (memory, position, returns, head, returnCount) = (memory, position, returns, head, returnCount)
         return ChannelReadiness(membership: membership, place: memory.sleepingReaders) {

@@ -12,24 +12,24 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     }
 
     /// Sends a request that `fill` writes.
-    fileprivate mutating func begin(
+    fileprivate mutating func send(
         _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
         _ fill: (UnsafeMutableRawPointer) -> Void
-    ) throws(IPCError) -> PendingCall<Reply, Failure> {
+    ) throws(IPCError) -> SentCall {
         let size = try size(request, replyLimit, retries)
         guard let payload = try unsafe writer.claim(size.total, until: deadline) else { throw full }
-        return unsafe begin(payload, size, until: deadline, retries: retries, fill)
+        return unsafe send(payload, size, until: deadline, retries: retries, fill)
     }
 
     /// The same, suspended while the log is full.
-    fileprivate nonisolated(nonsending) mutating func begin(
+    fileprivate nonisolated(nonsending) mutating func send(
         _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
         _ fill: (UnsafeMutableRawPointer) -> Void
-    ) async throws(IPCError) -> PendingCall<Reply, Failure> {
+    ) async throws(IPCError) -> SentCall {
         let size = try size(request, replyLimit, retries)
         while true {
             if let payload = try unsafe writer.claim(size.total, until: .immediate) {
-                return unsafe begin(payload, size, until: deadline, retries: retries, fill)
+                return unsafe send(payload, size, until: deadline, retries: retries, fill)
             }
             guard try await writer.waitForRoom(size.total, until: deadline) else { throw full }
         }
@@ -59,16 +59,16 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
             advice: "the log is full of calls that are not finished; add servers, allow more time, or enlarge it")
     }
 
-    private mutating func begin(
+    private mutating func send(
         _ payload: UnsafeMutableRawPointer, _ size: Size, until deadline: Deadline, retries: Int,
         _ fill: (UnsafeMutableRawPointer) -> Void
-    ) -> PendingCall<Reply, Failure> {
+    ) -> SentCall {
         let state = Work.State(lap: writer.memory.workLap(at: writer.position), retries: retries)
         let frame = unsafe CallFrame(
             writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
         writer.commit(size.total, LogLayout.Kind.message)
-        return PendingCall(writer.membership, frame, until: deadline, spins)
+        return SentCall(frame: frame, deadline: deadline, spins: spins)
     }
 
     /// Leaves the service, once its calls are finished.
@@ -76,7 +76,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 }
 
 extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
-    /// Calls, and waits for the reply.
+    /// Calls, and waits for the reply. Unlike a call that was begun it counts no references: it cannot outlive the client.
     ///
     /// - Parameters:
     ///   - deadline: When the caller gives up. The server is told of it.
@@ -87,14 +87,20 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     public mutating func call(
         _ request: Request, until deadline: Deadline = .never, retries: Int = 0
     ) throws(IPCError) -> Result<Reply, Failure> {
-        try begin(request, until: deadline, retries: retries).wait()
+        let call = try send(request, until: deadline, retries: retries)
+        return try writer.membership.finish(call)
     }
 
     /// Begins a call. Blocks only while the log is full.
     public mutating func begin(
         _ request: Request, until deadline: Deadline = .never, retries: Int = 0
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
-        try unsafe begin(
+        PendingCall(writer.membership, try send(request, until: deadline, retries: retries))
+    }
+
+    private mutating func send(_ request: Request, until deadline: Deadline, retries: Int) throws(IPCError) -> SentCall
+    {
+        try unsafe send(
             MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, until: deadline, retries: retries
         ) { target in
             unsafe target.storeBytes(of: request, as: Request.self)
@@ -109,9 +115,12 @@ extension Client where Request == RawBytes, Reply == RawBytes {
     public mutating func begin(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
-        try unsafe begin(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
+        let call = try unsafe send(
+            request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries
+        ) { target in
             unsafe target.copyBytes(of: request)
         }
+        return PendingCall(writer.membership, call)
     }
 }
 
@@ -132,11 +141,12 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     public nonisolated(nonsending) mutating func begin(
         _ request: Request, until deadline: Deadline = .never, retries: Int = 0
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
-        try unsafe await begin(
+        let call = try unsafe await send(
             MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, until: deadline, retries: retries
         ) { target in
             unsafe target.storeBytes(of: request, as: Request.self)
         }
+        return PendingCall(writer.membership, call)
     }
 }
 
@@ -145,8 +155,11 @@ extension Client where Request == RawBytes, Reply == RawBytes {
     public nonisolated(nonsending) mutating func begin(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
-        try unsafe await begin(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
+        let call = try unsafe await send(
+            request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries
+        ) { target in
             unsafe target.copyBytes(of: request)
         }
+        return PendingCall(writer.membership, call)
     }
 }

@@ -1,5 +1,4 @@
 public import IPC
-import Synchronization
 
 /// One server of a ``Service``. One thread at a time may use it; its calls may be answered on any.
 public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
@@ -12,6 +11,10 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut``.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Call<Request, Reply, Failure> {
+        Call(taker.membership, try take(until: deadline))
+    }
+
+    fileprivate mutating func take(until deadline: Deadline) throws(IPCError) -> TakenCall {
         while let work = try taker.take(until: deadline) {
             if let call = try call(work) { return call }
         }
@@ -25,7 +28,7 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Call<Request, Reply, Failure> {
         while let work = try await taker.take(until: deadline) {
-            if let call = try call(work) { return call }
+            if let call = try call(work) { return Call(taker.membership, call) }
         }
         throw timedOut
     }
@@ -35,7 +38,7 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         unless stopping: Stopping?
     ) async throws(IPCError) -> Call<Request, Reply, Failure>? {
         while let work = try await taker.take(until: .never, unless: stopping) {
-            if let call = try call(work) { return call }
+            if let call = try call(work) { return Call(taker.membership, call) }
         }
         return nil
     }
@@ -49,17 +52,17 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     /// Takes the next call if there is one.
     public mutating func tryNext() throws(IPCError) -> Call<Request, Reply, Failure>? {
         while let work = try taker.tryTake() {
-            if let call = try call(work) { return call }
+            if let call = try call(work) { return Call(taker.membership, call) }
         }
         return nil
     }
 
     /// - Returns: nil if its caller has given it up already.
-    private func call(_ work: TakenWork) throws(IPCError) -> Call<Request, Reply, Failure>? {
-        let call = Call<Request, Reply, Failure>(
-            taker.membership, work, try CallFrame(taker.membership.memory, work))
-        if call.isCancelled { return nil }
-        return call
+    private func call(_ work: TakenWork) throws(IPCError) -> TakenCall? {
+        let call = try taker.membership.call(work)
+        guard call.isCancelled else { return call }
+        try? taker.membership.giveBack(call)
+        return nil
     }
 
     /// Leaves the service, once its calls are answered.
@@ -73,80 +76,33 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame is this server's alone until it is answered, but for its state, which is atomic.
     private let membership: Membership
-    private let work: TakenWork
-    private let frame: CallFrame
+    private let call: TakenCall
     private var isAnswered = false
 
-    /// When its caller gives up.
-    public let deadline: Deadline
-
-    init(_ membership: Membership, _ work: TakenWork, _ frame: CallFrame) {
+    init(_ membership: Membership, _ call: TakenCall) {
         self.membership = membership
-        self.work = work
-        self.frame = frame
-        deadline = frame.deadline
+        self.call = call
     }
 
     deinit {
-        if !isAnswered { _ = try? settle { $0.unanswered } }
+        if !isAnswered { try? membership.giveBack(call) }
     }
 
+    /// When its caller gives up.
+    public var deadline: Deadline { call.deadline }
     /// How often it was handed out, this time included: more than 1 if a server died in it.
-    public var attempt: Int { work.state.attempts }
+    public var attempt: Int { call.work.state.attempts }
 
     /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died. Costs one load and a look
     /// at the clock, so that a long call can ask often.
-    public var isCancelled: Bool { Work.State(word: frame.word.published).isCancelled || deadline.hasPassed }
+    public var isCancelled: Bool { call.isCancelled }
 
-    var context: CallContext { CallContext(membership, work, deadline) }
-
-    fileprivate consuming func answer(
-        _ stage: UInt8, _ count: Int, _ fill: (UnsafeMutableRawPointer) -> Void
-    ) throws(IPCError) {
-        isAnswered = true
-        let isTooLarge = count > frame.replyLimit
-        if !isTooLarge { unsafe fill(frame.reply) }
-        frame.replyCount = count
-        KillPoint.reach(.callAnswered)
-        try settle { $0.at($0.isCancelled ? Work.Stage.done : isTooLarge ? Work.Stage.refused : stage) }
-        if isTooLarge {
-            throw IPCError(
-                .messageTooLarge, "reply", membership.memory.name.description,
-                advice: "the reply has \(count) bytes, and its caller allows \(frame.replyLimit); it was told so")
-        }
-    }
-
-    private borrowing func settle(_ settled: (Work.State) -> Work.State) throws(IPCError) {
-        let memory = membership.memory
-        var state = work.state
-        var next = settled(state)
-        while true {
-            let (isOurs, found) = frame.word.exchange(state.word, for: next.word)
-            if isOurs { break }
-            state = Work.State(word: found)
-            // Its caller may have cancelled it; nobody else may do anything.
-            guard state.stage == Work.Stage.taken, state.slot == membership.slot else {
-                throw memory.corrupted("somebody else has changed the state of a call")
-            }
-            next = settled(state)
-        }
-        KillPoint.reach(.callReplied)
-        switch next.stage {
-        case Work.Stage.done: try memory.tellOfDone()
-        case Work.Stage.available: memory.tellOfReturns()
-        default:
-            let caller = try memory.sleepingCaller(work.header.writer)
-            // A fence of our own, since this process may not be registered for the sleeper's.
-            atomicMemoryFence(ordering: .sequentiallyConsistent)
-            if caller.flag.relaxed != 0 { caller.wake(memory) }
-        }
-    }
+    var context: CallContext { CallContext(membership, call.work, deadline) }
 
     /// Ends the call with an error of the service.
     public consuming func fail(_ failure: Failure) throws(IPCError) {
-        try unsafe answer(Work.Stage.failed, MemoryLayout<Failure>.size) { target in
-            unsafe target.storeBytes(of: failure, as: Failure.self)
-        }
+        isAnswered = true
+        try membership.answer(call, Work.Stage.failed, failure)
     }
 }
 
@@ -155,35 +111,35 @@ extension Call where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     ///
     /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called.
     public var request: Request {
-        get throws(IPCError) {
-            guard frame.requestCount == MemoryLayout<Request>.size else {
-                throw membership.memory.corrupted(
-                    "a request has \(frame.requestCount) bytes instead of \(MemoryLayout<Request>.size)")
-            }
-            return unsafe frame.request.loadUnaligned(as: Request.self)
-        }
+        get throws(IPCError) { try membership.request(of: call) }
     }
 
     /// Ends the call with a reply. Never blocks.
     public consuming func reply(_ reply: Reply) throws(IPCError) {
-        try unsafe answer(Work.Stage.replied, MemoryLayout<Reply>.size) { target in
-            unsafe target.storeBytes(of: reply, as: Reply.self)
-        }
+        isAnswered = true
+        try membership.answer(call, Work.Stage.replied, reply)
     }
 }
 
 extension Server where Request: BitwiseCopyable, Reply: BitwiseCopyable {
-    /// Takes the next call, waiting for it, and answers with what `body` returns or throws.
+    /// Takes the next call, waiting for it, and answers with what `body` returns or throws. Unlike ``next(until:)`` it counts
+    /// no references: the call cannot outlive the server.
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut`` if nobody called until the deadline.
     public mutating func serveNext(
         until deadline: Deadline = .never, _ body: (Request) throws(Failure) -> Reply
     ) throws(IPCError) {
-        let call = try next(until: deadline)
-        let outcome = Self.outcome(try call.request, body)
-        switch outcome {
-        case .success(let reply): try call.reply(reply)
-        case .failure(let failure): try call.fail(failure)
+        let call = try take(until: deadline)
+        switch Self.outcome(try request(of: call), body) {
+        case .success(let reply): try taker.membership.answer(call, Work.Stage.replied, reply)
+        case .failure(let failure): try taker.membership.answer(call, Work.Stage.failed, failure)
+        }
+    }
+
+    private func request(of call: TakenCall) throws(IPCError) -> Request {
+        do throws(IPCError) { return try taker.membership.request(of: call) } catch {
+            try? taker.membership.giveBack(call)
+            throw error
         }
     }
 
@@ -199,13 +155,16 @@ extension Call where Request == RawBytes, Reply == RawBytes {
     public borrowing func withRequest<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        try unsafe body(RawSpan(_unsafeStart: frame.request, byteCount: frame.requestCount))
+        try unsafe body(RawSpan(_unsafeStart: call.frame.request, byteCount: call.frame.requestCount))
     }
 
     /// Ends the call with a copy of the bytes. Never blocks.
     ///
     /// - Throws: ``IPC/IPCError/Code/messageTooLarge`` if they are more than its caller allows; it is told so.
     public consuming func reply(_ bytes: RawSpan) throws(IPCError) {
-        try unsafe answer(Work.Stage.replied, bytes.byteCount) { target in unsafe target.copyBytes(of: bytes) }
+        isAnswered = true
+        try unsafe membership.answer(call, Work.Stage.replied, bytes.byteCount) { target in
+            unsafe target.copyBytes(of: bytes)
+        }
     }
 }

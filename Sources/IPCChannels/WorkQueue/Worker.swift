@@ -15,8 +15,12 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut``.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
+        Job(taker.membership, try take(until: deadline))
+    }
+
+    private mutating func take(until deadline: Deadline) throws(IPCError) -> TakenWork {
         while let work = try taker.take(until: deadline) {
-            if let job = try job(work) { return job }
+            if try isDue(work) { return work }
         }
         throw timedOut
     }
@@ -28,7 +32,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Job<Message> {
         while let work = try await taker.take(until: deadline) {
-            if let job = try job(work) { return job }
+            if try isDue(work) { return Job(taker.membership, work) }
         }
         throw timedOut
     }
@@ -36,7 +40,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     /// - Returns: nil if it is to stop.
     nonisolated(nonsending) mutating func next(unless stopping: Stopping?) async throws(IPCError) -> Job<Message>? {
         while let work = try await taker.take(until: .never, unless: stopping) {
-            if let job = try job(work) { return job }
+            if try isDue(work) { return Job(taker.membership, work) }
         }
         return nil
     }
@@ -50,20 +54,20 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     /// Takes the next job if there is one.
     public mutating func tryNext() throws(IPCError) -> Job<Message>? {
         while let work = try taker.tryTake() {
-            if let job = try job(work) { return job }
+            if try isDue(work) { return Job(taker.membership, work) }
         }
         return nil
     }
 
-    /// - Returns: nil if it went to the dead letters instead.
-    private func job(_ work: TakenWork) throws(IPCError) -> Job<Message>? {
-        let job = Job<Message>(taker.membership, work)
-        if let size = queue.messageSize, job.byteCount != size {
-            throw taker.membership.memory.corrupted("a message has \(job.byteCount) bytes instead of \(size)")
+    /// - Returns: False if it went to the dead letters instead.
+    private func isDue(_ work: TakenWork) throws(IPCError) -> Bool {
+        if let size = queue.messageSize, work.byteCount != size {
+            taker.membership.giveBack(work)
+            throw taker.membership.memory.corrupted("a message has \(work.byteCount) bytes instead of \(size)")
         }
-        if job.attempt <= queue.maximumAttempts { return job }
-        try bury(job)
-        return nil
+        if work.state.attempts <= queue.maximumAttempts { return true }
+        try bury(Job(taker.membership, work))
+        return false
     }
 
     /// Sends a job that failed too often to the dead letters.
@@ -77,6 +81,21 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         guard isSent else { throw letters.timedOut }
         ChannelLog.deadLetter(queue.name, attempts: job.attempt)
         try job.acknowledge()
+    }
+
+    /// Takes the next job, lends its message to `body`, and acknowledges it if that returns, or rejects it if it throws.
+    private mutating func workNext<Value, Failure>(
+        until deadline: Deadline, _ body: (UnsafeMutableRawPointer, Int) throws(Failure) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let work = try take(until: deadline)
+        let outcome = Result { () throws(Failure) in
+            try unsafe body(taker.membership.payload(of: work), work.byteCount)
+        }
+        switch outcome {
+        case .success: try taker.membership.acknowledge(work)
+        case .failure: taker.membership.giveBack(work)
+        }
+        return outcome
     }
 
     /// Leaves the queue, once its jobs are finished.
@@ -100,32 +119,56 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
     /// How often it was handed out, this time included.
     public var attempt: Int { work.state.attempts }
     /// Bytes of the message.
-    public var byteCount: Int { Int(work.header.length) - Work.prefixSize }
+    public var byteCount: Int { work.byteCount }
 
-    // The length was checked, and the frame is not overwritten while it is not done.
-    fileprivate var payload: UnsafeMutableRawPointer {
-        let memory = membership.memory
-        let offset = LogLayout.Frame.headerSize + Work.prefixSize
-        return unsafe memory.log + Int(truncatingIfNeeded: work.position & memory.mask) + offset
-    }
+    fileprivate var payload: UnsafeMutableRawPointer { unsafe membership.payload(of: work) }
 
     deinit {
-        if !isFinished, finish(work.state.returned) { membership.tellOfReturns() }
+        if !isFinished { membership.giveBack(work) }
     }
 
     /// Reports that the work is done: nobody gets it again.
     public consuming func acknowledge() throws(IPCError) {
         isFinished = true
-        _ = finish(work.state.at(Work.Stage.done))
-        KillPoint.reach(.workDone)
-        try membership.tellOfDone()
+        try membership.acknowledge(work)
     }
 
     /// Gives the work back: it goes to another worker, or to this one again, with its attempt counted.
     public consuming func reject() {}
+}
 
-    private borrowing func finish(_ state: Work.State) -> Bool {
-        membership.memory.workState(at: work.position).exchange(work.state.word, for: state.word).exchanged
+extension Worker where Message: BitwiseCopyable {
+    /// Takes the next job, waiting for it, and acknowledges it when `body` returns, or rejects it if `body` throws. Unlike
+    /// ``next(until:)`` it counts no references: the job cannot outlive the worker.
+    ///
+    /// ```swift
+    /// struct Order: BitwiseCopyable { var number: UInt32 }
+    /// var worker = try WorkQueue<Order>.create("orders").makeWorker()
+    /// try worker.workNext(until: .after(.seconds(1))) { order in print(order.number) }
+    /// ```
+    ///
+    /// - Returns: What `body` returned or threw.
+    /// - Throws: ``IPC/IPCError/Code/timedOut`` if no work came until the deadline.
+    @discardableResult
+    public mutating func workNext<Value, Failure>(
+        until deadline: Deadline = .never, _ body: (Message) throws(Failure) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        try unsafe workNext(until: deadline) { (payload, _) throws(Failure) in
+            try unsafe body(payload.loadUnaligned(as: Message.self))
+        }
+    }
+}
+
+extension Worker where Message == RawBytes {
+    /// Takes the next job, waiting for it, lends its message where it lies in the log, and acknowledges it when `body` returns,
+    /// or rejects it if `body` throws.
+    @discardableResult
+    public mutating func workNext<Value, Failure>(
+        until deadline: Deadline = .never, _ body: (RawSpan) throws(Failure) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        try unsafe workNext(until: deadline) { (payload, count) throws(Failure) in
+            try unsafe body(RawSpan(_unsafeStart: payload, byteCount: count))
+        }
     }
 }
 

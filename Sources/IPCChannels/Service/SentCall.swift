@@ -1,0 +1,121 @@
+import CIPCShims
+import Glibc
+import IPC
+
+/// A call that a client has sent, and not ended yet. Its frame stays where it is until then.
+struct SentCall {
+    let frame: CallFrame
+    let deadline: Deadline
+    let spins: Int?
+
+    var state: Work.State { Work.State(word: frame.word.published) }
+
+    /// Whether there is an outcome.
+    var isFinished: Bool { !Self.isUnderWay(state) }
+
+    static func isUnderWay(_ state: Work.State) -> Bool {
+        state.stage == Work.Stage.available || state.stage == Work.Stage.taken
+    }
+
+    /// How long a sleep lasts at most while a server has the call, in nanoseconds: it may have died.
+    fileprivate static var slice: UInt64 { 10_000_000 }
+}
+
+// What a client does with one.
+extension Membership {
+    /// Ends it: its server is told, if it has it still, and its reply is dropped.
+    func end(_ call: SentCall) {
+        memory.withdrawCall(call.frame.word)
+        try? memory.tellOfDone()
+    }
+
+    /// Waits for the outcome, if that is a value, and ends it.
+    func finish<Reply: BitwiseCopyable, Failure: Error & BitwiseCopyable>(
+        _ call: SentCall
+    ) throws(IPCError) -> Result<Reply, Failure> {
+        defer { end(call) }
+        return try outcome(of: call, waitForOutcome(of: call))
+    }
+
+    func waitForOutcome(of call: SentCall) throws(IPCError) -> Work.State {
+        let word = call.frame.word
+        let place = try memory.sleepingCaller(UInt32(slot))
+        var count = call.spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
+        while true {
+            let state = Work.State(word: word.published)
+            guard SentCall.isUnderWay(state) else { return state }
+            count += 1
+            guard count % 64 == 0 else {
+                ipc_pause()
+                continue
+            }
+            if call.deadline.hasPassed { throw timedOut(state) }
+            let mayBeLost = state.stage == Work.Stage.taken
+            guard let spins = call.spins, count >= spins else {
+                if count % 1024 == 0 { sched_yield() }
+                if mayBeLost, count % 65_536 == 0 { try recoverIfDead(state.slot) }
+                continue
+            }
+            if mayBeLost { try recoverIfDead(state.slot) }
+            place.sleep(until: call.deadline, atMost: mayBeLost ? SentCall.slice : SleepingPlace.slice) {
+                word.published != state.word
+            }
+        }
+    }
+
+    /// What came of it, if that is a value.
+    func outcome<Reply: BitwiseCopyable, Failure: Error & BitwiseCopyable>(
+        of call: SentCall, _ state: Work.State
+    ) throws(IPCError) -> Result<Reply, Failure> {
+        try outcome(of: call, state) { (bytes) throws(IPCError) in
+            guard bytes.byteCount == MemoryLayout<Reply>.size else {
+                throw memory.corrupted("a reply has \(bytes.byteCount) bytes instead of \(MemoryLayout<Reply>.size)")
+            }
+            return unsafe bytes.unsafeLoadUnaligned(as: Reply.self)
+        }
+    }
+
+    /// What came of it.
+    func outcome<Value, Failure: Error & BitwiseCopyable>(
+        of call: SentCall, _ state: Work.State, _ read: (RawSpan) throws(IPCError) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let frame = call.frame
+        let count = frame.replyCount
+        switch state.stage {
+        case Work.Stage.replied where count <= frame.replyLimit:
+            return try .success(unsafe read(RawSpan(_unsafeStart: frame.reply, byteCount: count)))
+        case Work.Stage.failed where count == MemoryLayout<Failure>.size:
+            return .failure(unsafe frame.reply.loadUnaligned(as: Failure.self))
+        case Work.Stage.refused:
+            throw IPCError(
+                .messageTooLarge, "call", memory.name.description,
+                advice: "the reply has \(count) bytes, and \(frame.replyLimit) were allowed; allow more")
+        case Work.Stage.lost:
+            if call.deadline.hasPassed { throw timedOut(state) }
+            throw IPCError(
+                .brokenPipe, "call", memory.name.description,
+                advice:
+                    "its server died in the call, or let go of it; call again, or allow retries if the call may be done twice"
+            )
+        default: throw memory.corrupted("a call is at stage \(state.stage) with a reply of \(count) bytes")
+        }
+    }
+
+    private func recoverIfDead(_ server: Int) throws(IPCError) {
+        guard server < memory.readerSlots else { return }
+        if try !memory.isAlive(.reader, server) { try Recovery.tryRun(memory) }
+    }
+
+    func timedOut(_ state: Work.State) -> IPCError {
+        let servers = (0..<memory.usedReaders).count { memory.state(.reader, $0).relaxed != 0 }
+        let advice =
+            if state.stage != Work.Stage.available, state.slot < memory.readerSlots {
+                "process \(memory.process(.reader, state.slot).relaxed) has taken the call and not answered; allow more time"
+            } else if servers == 0 {
+                "no server has joined; start one"
+            } else {
+                "all \(servers) servers are busy with other calls; add servers, or allow more time"
+            }
+        return IPCError(.timedOut, "call", memory.name.description, advice: advice)
+    }
+}

@@ -1,0 +1,84 @@
+import IPC
+import Synchronization
+
+/// A call that a server has taken: nobody else answers it.
+struct TakenCall {
+    let work: TakenWork
+    let frame: CallFrame
+    /// When its caller gives up.
+    let deadline: Deadline
+
+    /// Whether its caller wants no reply any more.
+    var isCancelled: Bool { Work.State(word: frame.word.published).isCancelled || deadline.hasPassed }
+}
+
+// What a server does with one.
+extension Membership {
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` if its sizes do not fit.
+    func call(_ work: TakenWork) throws(IPCError) -> TakenCall {
+        let frame = try CallFrame(memory, work)
+        return TakenCall(work: work, frame: frame, deadline: frame.deadline)
+    }
+
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called.
+    func request<Request: BitwiseCopyable>(of call: TakenCall) throws(IPCError) -> Request {
+        guard call.frame.requestCount == MemoryLayout<Request>.size else {
+            throw memory.corrupted(
+                "a request has \(call.frame.requestCount) bytes instead of \(MemoryLayout<Request>.size)")
+        }
+        return unsafe call.frame.request.loadUnaligned(as: Request.self)
+    }
+
+    /// Ends it with a value.
+    func answer<Value: BitwiseCopyable>(_ call: TakenCall, _ stage: UInt8, _ value: Value) throws(IPCError) {
+        try unsafe answer(call, stage, MemoryLayout<Value>.size) { target in
+            unsafe target.storeBytes(of: value, as: Value.self)
+        }
+    }
+
+    /// Ends it with `count` bytes that `fill` writes.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/messageTooLarge`` if its caller allows fewer; it is told so.
+    func answer(
+        _ call: TakenCall, _ stage: UInt8, _ count: Int, _ fill: (UnsafeMutableRawPointer) -> Void
+    ) throws(IPCError) {
+        let isTooLarge = count > call.frame.replyLimit
+        if !isTooLarge { unsafe fill(call.frame.reply) }
+        call.frame.replyCount = count
+        KillPoint.reach(.callAnswered)
+        try settle(call) { $0.at($0.isCancelled ? Work.Stage.done : isTooLarge ? Work.Stage.refused : stage) }
+        if isTooLarge {
+            throw IPCError(
+                .messageTooLarge, "reply", memory.name.description,
+                advice: "the reply has \(count) bytes, and its caller allows \(call.frame.replyLimit); it was told so")
+        }
+    }
+
+    /// Lets go of it without an answer.
+    func giveBack(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.unanswered } }
+
+    private func settle(_ call: TakenCall, _ settled: (Work.State) -> Work.State) throws(IPCError) {
+        var state = call.work.state
+        var next = settled(state)
+        while true {
+            let (isOurs, found) = call.frame.word.exchange(state.word, for: next.word)
+            if isOurs { break }
+            state = Work.State(word: found)
+            // Its caller may have cancelled it; nobody else may do anything.
+            guard state.stage == Work.Stage.taken, state.slot == slot else {
+                throw memory.corrupted("somebody else has changed the state of a call")
+            }
+            next = settled(state)
+        }
+        KillPoint.reach(.callReplied)
+        switch next.stage {
+        case Work.Stage.done: try memory.tellOfDone()
+        case Work.Stage.available: memory.tellOfReturns()
+        default:
+            let caller = try memory.sleepingCaller(call.work.header.writer)
+            // A fence of our own, since this process may not be registered for the sleeper's.
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            if caller.flag.relaxed != 0 { caller.wake(memory) }
+        }
+    }
+}
