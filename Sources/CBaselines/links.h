@@ -331,10 +331,17 @@ CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
         uint64_t burst = log->position - log->caught_up;
         unsigned char *first = log->ring + (log->caught_up & (log->capacity - 1));
         log->caught_up = log->position;
-        if ((((uint64_t *)first)[3] >> 32) * 32 >= burst) log->streamed -= log->streamed < 256 ? log->streamed : 256;
-        else if ((log->streamed += burst) > 4096) {
+        if ((((uint64_t *)first)[3] >> 32) * 32 >= burst) {
+            log->streamed -= log->streamed < 256 ? log->streamed : 256;
+        } else if ((log->streamed += burst) > 4096) {
             log->streamed = 0;
-            for (uint64_t end = cb_now() + 1000; cb_now() < end;) cb_relax(&spins);
+            uint64_t now = cb_now();
+            int is_fast = log->position - log->stayed_at > now - log->stayed_when &&
+                          burst < log->capacity / 8 && burst < 256 << 10;
+            log->stay = !is_fast ? 1000 : log->stay < 8000 ? 2 * log->stay : 8000;
+            log->stayed_at = log->position;
+            log->stayed_when = now;
+            while (cb_now() - now < log->stay) cb_relax(&spins);
         }
         while (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) {
             __builtin_prefetch(frame + 64, 0, 3);

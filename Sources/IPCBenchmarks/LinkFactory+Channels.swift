@@ -94,7 +94,7 @@ extension LinkFactory {
                 ring: ring.base.assumingMemoryBound(to: UInt8.self),
                 words: words.pointer(at: 0, byteCount: 4096).assumingMemoryBound(to: UInt8.self),
                 capacity: UInt64(capacity), key: 0xa5a5_5a5a_c3c3_3c3c, position: 0, limit: 0, told: 0, sequence: 0,
-                caught_up: 0, streamed: 0)
+                caught_up: 0, streamed: 0, stay: 1000, stayed_at: 0, stayed_when: 0)
         }
     }
 }

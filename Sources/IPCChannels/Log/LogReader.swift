@@ -24,10 +24,7 @@ struct LogReader: ~Copyable {
 
     @usableFromInline var position: UInt64
     @usableFromInline var toldPosition: UInt64
-    /// Where there was nothing more to read the last time.
-    private var caughtUpPosition: UInt64
-    /// About how many bytes were read by several messages at a time since.
-    private var streamed: UInt64 = 0
+    private var pace: ReaderPace
     /// Where a log overwrites: what was missed, and a copy of the message that is lent.
     @usableFromInline var overrun: OverrunGuard
 
@@ -54,7 +51,7 @@ struct LogReader: ~Copyable {
         position = try start.position(in: memory)
         if !memory.overwrites { cursor.ordered = position }
         toldPosition = position
-        caughtUpPosition = position
+        pace = ReaderPace(position)
         overrun = OverrunGuard(memory)
         membership.finishJoining()
         self.membership = membership
@@ -169,23 +166,15 @@ struct LogReader: ~Copyable {
         return false
     }
 
-    /// There is nothing more to read now. If that is so again and again in the middle of a stream, looks at nothing for a
-    /// microsecond: a reader at the writer's heels takes the lines that are being written away from it, and those ahead,
-    /// which the processor fetches unasked. Both go at a third of their speed then.
+    /// There is nothing more to read now: tells writers so, and, in the middle of a stream, gives them a start.
     @usableFromInline @inline(never)
     mutating func catchUp() {
-        let burst = position &- caughtUpPosition
-        guard burst > 0 else { return }
-        let first = unsafe FrameHeader(log + Int(truncatingIfNeeded: caughtUpPosition & mask))
-        caughtUpPosition = position
+        guard position != pace.position else { return }
+        let first = unsafe FrameHeader(log + Int(truncatingIfNeeded: pace.position & mask))
         tell()
-        // One message is no stream: its reply may be waited for, and the answer to that comes soon.
-        if first.size >= burst { return streamed = max(streamed, 256) &- 256 }
-        streamed &+= burst
-        guard streamed > 4096, !overwrites else { return }
-        streamed = 0
-        let end = MonotonicClock.now &+ 1000
-        while MonotonicClock.now < end { ipc_pause() }
+        // Where nobody waits for us, we had better not be late.
+        guard !overwrites else { return }
+        pace.catchUp(at: position, isOneMessage: first.size >= position &- pace.position, capacity: capacity)
     }
 
     /// Looks for the next frame for as long as a task may: a microsecond, or, where it is to poll, fifty.
