@@ -130,13 +130,13 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
         if let round = look() { try await wait(since: round, until: deadline) }
     }
 
-    /// Waits for as long as a task may: a microsecond, or, where it is to poll, fifty.
+    /// Waits for as long as a task may.
     ///
     /// - Returns: nil if the wait is over; otherwise the round at its beginning.
     @usableFromInline
     func look() -> UInt64? {
         let round = rounds.published
-        for _ in 0..<(spins == nil ? 2048 : 64) {
+        for _ in 0..<Waiting.looksOfTask(spins) {
             if tryWait() || rounds.published != round { return nil }
             ipc_pause()
         }

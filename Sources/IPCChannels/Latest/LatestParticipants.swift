@@ -74,7 +74,7 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {
         while try !update() {
-            if subscription.reader.look(polls: subscription.spins == nil) { continue }
+            if subscription.reader.look(subscription.spins) { continue }
             try await subscription.waitForMessage(until: deadline)
         }
         return try lendHeld(body)

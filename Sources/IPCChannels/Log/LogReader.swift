@@ -177,10 +177,10 @@ struct LogReader: ~Copyable {
         pace.catchUp(at: position, isOneMessage: first.size >= position &- pace.position, capacity: capacity)
     }
 
-    /// Looks for the next frame for as long as a task may: a microsecond, or, where it is to poll, fifty.
+    /// Looks for the next frame for as long as a task may.
     @usableFromInline @inline(never)
-    mutating func look(polls: Bool) -> Bool {
-        for _ in 0..<(polls ? 32 : 1) where spin() { return true }
+    mutating func look(_ spins: Int?) -> Bool {
+        for _ in 0..<Waiting.looksOfTask(spins) / 64 where spin() { return true }
         return false
     }
 

@@ -97,9 +97,9 @@ struct WorkTaker: ~Copyable {
         return nil
     }
 
-    /// Looks for work for as long as a task may: a microsecond, or, where it is to poll, fifty.
+    /// Looks for work for as long as a task may.
     private func look() -> Bool {
-        for _ in 0..<(spins == nil ? 2048 : 64) {
+        for _ in 0..<Waiting.looksOfTask(spins) {
             if hasNews { return true }
             // The message comes together with its frame's beginning then, not after it.
             memory.prefetchWork(at: position)

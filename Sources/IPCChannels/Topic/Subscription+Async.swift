@@ -19,7 +19,7 @@ extension Subscription where Message: BitwiseCopyable {
     ) async throws(IPCError) -> Message {
         while true {
             if let message = try tryReceive() { return message }
-            if reader.look(polls: spins == nil) { continue }
+            if reader.look(spins) { continue }
             try await waitForMessage(until: deadline)
         }
     }
@@ -41,7 +41,7 @@ extension Subscription where Message == RawBytes {
     ) async throws(IPCError) -> Result {
         while true {
             if let result = try tryReceive(body) { return result }
-            if reader.look(polls: spins == nil) { continue }
+            if reader.look(spins) { continue }
             try await waitForMessage(until: deadline)
         }
     }
@@ -64,7 +64,7 @@ extension Subscription {
             if let bytes = try take({ (_, payload) throws(IPCError) in payload.array }) {
                 return try decode(bytes, with: coder)
             }
-            if reader.look(polls: spins == nil) { continue }
+            if reader.look(spins) { continue }
             try await waitForMessage(until: deadline)
         }
     }

@@ -17,6 +17,11 @@ public enum Waiting: Hashable, Sendable {
         case .sleeping(let spins): max(spins, 0)
         }
     }
+
+    /// How often a task looks before others get its thread: for a microsecond or so, or, where it is to poll, for fifty.
+    ///
+    /// - Parameter spins: Nil to poll.
+    static func looksOfTask(_ spins: Int?) -> Int { spins.map { $0 == 0 ? 0 : 64 } ?? 2048 }
 }
 
 /// A channel on which every subscriber gets every message.
