@@ -117,7 +117,12 @@ public struct Benchmark {
         while isToGoOn(ratios, rounds: rounds) {
             rounds += 1
             var medians: [Implementation: UInt64] = [:]
-            if hasLine { line += try pair.linePing(count) }
+            var bare: UInt64?
+            if hasLine {
+                let round = try pair.linePing(count)
+                line += round
+                bare = Measurement.Latency(round).p50
+            }
             for implementation in implementations(twin) {
                 let round = try pair.ping(count, implementation)
                 samples[implementation, default: []] += round
@@ -127,10 +132,7 @@ public struct Benchmark {
             if let twin, let other = medians[twin] {
                 ratios.append(options.ratio(Double(swift), Double(max(other, 1))))
             }
-            if hasLine {
-                let bare = Measurement.Latency(Array(line.suffix(count))).p50
-                lineRatios.append(Double(swift) / Double(max(bare, 1)))
-            }
+            if let bare { lineRatios.append(Double(swift) / Double(max(bare, 1))) }
         }
         append(.latency, mechanism, size, samples)
         var ratio = BaselineRatio(mechanism: mechanism, payloadBytes: size)

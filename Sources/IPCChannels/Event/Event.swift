@@ -104,7 +104,7 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     /// - Throws: ``IPC/IPCError/Code/timedOut``.
     public func wait(until deadline: Deadline = .never) throws(IPCError) {
         let round = rounds.published
-        var count = spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
+        var count = Waiting.firstLook(spins)
         while !tryWait() {
             if rounds.published != round { return }
             count += 1

@@ -191,7 +191,7 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
         tell()
-        var count = spins == 0 ? -1 : 64  // looks of `spin` before
+        var count = Waiting.firstLook(spins, after: 64)  // looks of `spin`
         while true {
             if isReady { return true }
             // The end of a small frame comes together with its beginning then, not after it.

@@ -97,7 +97,7 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func claim(_ count: Int, until deadline: Deadline) throws(IPCError) -> UnsafeMutableRawPointer? {
         if let payload = unsafe claimAtOnce(count) { return unsafe payload }
-        return try claimSlowly(count, until: deadline) ? unsafe claimedPayload : nil
+        return try unsafe claimSlowly(count, until: deadline)
     }
 
     /// The same where it takes no call: by a plain writer that knows of room. A function that does this, fills, and calls
@@ -130,11 +130,18 @@ struct LogWriter: ~Copyable {
         return unsafe frame + LogLayout.Frame.headerSize
     }
 
+    /// The same for those that have more to do, or have to look for room.
     @usableFromInline @inline(never)
-    mutating func claimSlowly(_ count: Int, until deadline: Deadline) throws(IPCError) -> Bool {
+    mutating func claimSlowly(
+        _ count: Int, until deadline: Deadline
+    ) throws(IPCError) -> UnsafeMutableRawPointer? {
         guard (0...maximumPayload).contains(count) else { try failTooLarge(count) }
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
-        if isShared { return try claimShared(size, until: deadline) }
+        let isClaimed = try isShared ? claimShared(size, until: deadline) : claimAlone(size, until: deadline)
+        return isClaimed ? unsafe claimedPayload : nil
+    }
+
+    private mutating func claimAlone(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
         if position &+ size > limit {
             guard try makeRoom(size, from: position, until: deadline) else { return false }
         }

@@ -43,7 +43,7 @@ struct WorkTaker: ~Copyable {
 
     @inline(never)
     private mutating func takeLater(until deadline: Deadline) throws(IPCError) -> TakenWork? {
-        var count = spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
+        var count = Waiting.firstLook(spins)
         while true {
             while !hasNews {
                 count += 1

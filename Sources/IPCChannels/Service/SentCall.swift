@@ -40,7 +40,7 @@ extension Membership {
     func waitForOutcome(of call: SentCall) throws(IPCError) -> Work.State {
         let word = call.frame.word
         let place = try memory.sleepingCaller(UInt32(slot))
-        var count = call.spins == 0 ? -1 : 0  // so that the first look is one of those after which it may sleep
+        var count = Waiting.firstLook(call.spins)
         while true {
             let state = Work.State(word: word.published)
             guard SentCall.isUnderWay(state) else { return state }

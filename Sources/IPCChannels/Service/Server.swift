@@ -130,7 +130,8 @@ extension Server where Request: BitwiseCopyable, Reply: BitwiseCopyable {
         until deadline: Deadline = .never, _ body: (Request) throws(Failure) -> Reply
     ) throws(IPCError) {
         let call = try take(until: deadline)
-        switch Self.outcome(try request(of: call), body) {
+        let request = try request(of: call)
+        switch Result(catching: { () throws(Failure) in try body(request) }) {
         case .success(let reply): try taker.membership.answer(call, Work.Stage.replied, reply)
         case .failure(let failure): try taker.membership.answer(call, Work.Stage.failed, failure)
         }
@@ -141,12 +142,6 @@ extension Server where Request: BitwiseCopyable, Reply: BitwiseCopyable {
             try? taker.membership.giveBack(call)
             throw error
         }
-    }
-
-    private static func outcome(
-        _ request: Request, _ body: (Request) throws(Failure) -> Reply
-    ) -> Result<Reply, Failure> {
-        do throws(Failure) { return .success(try body(request)) } catch { return .failure(error) }
     }
 }
 

@@ -57,7 +57,9 @@ extension Publisher where Message: BitwiseCopyable {
 
     @inlinable @inline(never)
     mutating func putSlowly(_ message: Message, until deadline: Deadline) throws(IPCError) -> Bool {
-        guard let payload = try unsafe writer.claim(MemoryLayout<Message>.size, until: deadline) else { return false }
+        guard let payload = try unsafe writer.claimSlowly(MemoryLayout<Message>.size, until: deadline) else {
+            return false
+        }
         unsafe payload.storeBytes(of: message, as: Message.self)
         try writer.deliver(MemoryLayout<Message>.size)
         return true
@@ -89,7 +91,7 @@ extension Publisher where Message == RawBytes {
 
     @usableFromInline @inline(never)
     mutating func putSlowly(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
-        guard let payload = try unsafe writer.claim(bytes.byteCount, until: deadline) else { return false }
+        guard let payload = try unsafe writer.claimSlowly(bytes.byteCount, until: deadline) else { return false }
         unsafe payload.copyBytes(of: bytes)
         try writer.deliver(bytes.byteCount)
         return true
@@ -140,7 +142,7 @@ extension Publisher where Message == RawBytes {
     mutating func putSlowly(
         upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) -> Bool {
-        guard let payload = try unsafe writer.claim(byteCount, until: deadline) else { return false }
+        guard let payload = try unsafe writer.claimSlowly(byteCount, until: deadline) else { return false }
         let count = try unsafe filled(payload, byteCount, fill)
         try writer.deliver(count)
         return true

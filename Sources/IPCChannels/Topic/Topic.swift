@@ -18,6 +18,11 @@ public enum Waiting: Hashable, Sendable {
         }
     }
 
+    /// Where the count of a thread's looks begins. It may sleep after each 64th, and after the first if it is to look 0 times.
+    ///
+    /// - Parameter before: Those that were made.
+    static func firstLook(_ spins: Int?, after before: Int = 0) -> Int { spins == 0 ? -1 : before }
+
     /// How often a task looks before others get its thread: for a microsecond or so, or, where it is to poll, for fifty.
     ///
     /// - Parameter spins: Nil to poll.
