@@ -1,7 +1,7 @@
 /*
  * Shared writers of one log, any of which may die at any step, and a recovery that may die as well. Every interleaving of
  * a small case is tried by SPIN; Scripts/models.sh runs it. The steps are those of LogWriter.claimShared and commit, and of
- * Recovery.giveUpClaim, one memory access each. Positions count units of 32 bytes; nothing is overwritten.
+ * Recovery.giveUpClaim, one memory access each. Positions count units of 64 bytes; nothing is overwritten.
  *
  *   No two claims overlap, and none is both committed and skipped.   (the assertions of writer and recovery)
  *   A committed frame is read exactly once, in order, whole.        (the assertions of the reader)

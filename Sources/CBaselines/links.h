@@ -280,7 +280,7 @@ CB_INLINE void cb_log_room(struct cb_log *log, uint64_t end) {
 
 CB_INLINE int cb_send_any_log(struct cb_link *link, uint64_t index, int is_shared) {
     struct cb_log *log = &link->send_log;
-    uint64_t size = (link->size + 63) & ~(uint64_t)31;
+    uint64_t size = (link->size + 95) & ~(uint64_t)63;
     if (size > log->capacity / 2) return EMSGSIZE;
     if (is_shared) {
         uint64_t start = atomic_load_explicit(CB_LOG_WORD(log, CB_LOG_TAIL), memory_order_acquire);
@@ -304,7 +304,7 @@ CB_INLINE int cb_send_any_log(struct cb_link *link, uint64_t index, int is_share
     uint64_t *header = (uint64_t *)frame;
     header[1] = link->size | (uint64_t)1 << 32;
     header[2] = log->sequence++;
-    header[3] = (size / 32) << 32;
+    header[3] = (size / 64) << 32;
     atomic_store_explicit((_Atomic uint64_t *)frame, log->position ^ log->key, memory_order_release);
     if (is_shared) {
         atomic_store_explicit(CB_LOG_WORD(log, CB_LOG_INTENT + 16), log->sequence, memory_order_release);
@@ -331,7 +331,7 @@ CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
         uint64_t burst = log->position - log->caught_up;
         unsigned char *first = log->ring + (log->caught_up & (log->capacity - 1));
         log->caught_up = log->position;
-        if ((((uint64_t *)first)[3] >> 32) * 32 >= burst) {
+        if ((((uint64_t *)first)[3] >> 32) * 64 >= burst) {
             log->streamed -= log->streamed < 256 ? log->streamed : 256;
         } else if ((log->streamed += burst) > 4096) {
             log->streamed = 0;
@@ -349,7 +349,7 @@ CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
         }
     }
     // Loaded once, and checked, since the other side may write rubbish.
-    uint64_t first = ((uint64_t *)frame)[1], size = (((uint64_t *)frame)[3] >> 32) * 32;
+    uint64_t first = ((uint64_t *)frame)[1], size = (((uint64_t *)frame)[3] >> 32) * 64;
     uint32_t length = (uint32_t)first;
     if (length + 32ull > size || size > log->capacity / 2 || first >> 32 != 1) return CB_CORRUPTED;
     *index = cb_check(frame + 32, length);

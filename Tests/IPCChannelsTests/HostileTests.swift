@@ -49,7 +49,7 @@ import Testing
             let log = try MappedFile.open(FilePath(folder + "/log"), access: .readWrite).map()
             let frontier = control.load(UInt64.self, at: LogLayout.frontier)
             let values: [UInt64] = [
-                0, .max, .random(in: 0 ... .max), frontier &+ 64, frontier &- 64, UInt64.max - 31, 1 << 40, 1 << 63,
+                0, .max, .random(in: 0 ... .max), frontier &+ 64, frontier &- 64, UInt64.max - 63, 1 << 40, 1 << 63,
             ]
             for _ in 0..<Int.random(in: 1...5) {
                 let words = [
@@ -157,8 +157,8 @@ import Testing
             for round in 0..<rounds {
                 let position = control.load(UInt64.self, at: LogLayout.tail)
                 let values: [UInt64] = [
-                    0, .max, .random(in: 0 ... .max, using: &generator), position, position ^ key, position &+ 32,
-                    position &- 65_536, 1 << 63, UInt64.max - 31, 0xffff_ffff, 1 << 32 | 65_536,
+                    0, .max, .random(in: 0 ... .max, using: &generator), position, position ^ key, position &+ 64,
+                    position &- 65_536, 1 << 63, UInt64.max - 63, 0xffff_ffff, 1 << 32 | 65_536,
                 ]
                 let value = values.randomElement(using: &generator)!
                 switch round % 3 {
@@ -176,9 +176,9 @@ import Testing
                         value,
                         at: words.randomElement(using: &generator)! + 8 * Int.random(in: 0..<4, using: &generator))
                 default:
-                    let frame = Int(truncatingIfNeeded: position) & 65_535 & ~31
+                    let frame = Int(truncatingIfNeeded: position) & 65_535 & ~63
                     log.store(value, at: frame + 8 * Int.random(in: 0..<4, using: &generator))
-                    let head = Int(truncatingIfNeeded: control.load(UInt64.self, at: LogLayout.workHead)) & 65_535 & ~31
+                    let head = Int(truncatingIfNeeded: control.load(UInt64.self, at: LogLayout.workHead)) & 65_535 & ~63
                     log.store(value, at: (head + 8 * Int.random(in: 0..<8, using: &generator)) & 65_535)
                     log.store(value, at: Int.random(in: 0..<8192, using: &generator) * 8)
                 }

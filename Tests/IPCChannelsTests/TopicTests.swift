@@ -60,7 +60,7 @@ struct Quote: BitwiseCopyable, Equatable {
         let message = [UInt8](repeating: 1, count: 1000)
         var published = 0
         while try publisher.tryPublish(message.span.bytes) { published += 1 }
-        #expect(published == 65_536 / 1056)
+        #expect(published == 65_536 / 1088)
         let late = failure { () throws(IPCError) in
             try publisher.publish(message.span.bytes, until: .after(.milliseconds(30)))
         }

@@ -119,7 +119,7 @@ import Testing
             try quick.next(until: .immediate).acknowledge()
             sent += 1
         }
-        #expect(sent == 65_536 / 96)
+        #expect(sent == 65_536 / 128)
         let full = failure { () throws(IPCError) in try producer.send(sent, until: .after(.milliseconds(20))) }
         #expect(full?.code == .timedOut)
         try held.acknowledge()

@@ -108,12 +108,12 @@ class Channel:
         while self.stamp(position).value == position ^ self.key:
             length, kind, _, _, units = struct.unpack("=IIQII", self.copy(position + 8, 24))
             yield position, length, kind, units
-            position += units * 32
+            position += units * 64
 
     def end(self):
         position, sequence = self.word(TAIL), None
         for start, _, _, units in self.frames(position):
-            position = start + units * 32
+            position = start + units * 64
             sequence = struct.unpack("=Q", self.copy(start + 16, 8))[0] + 1
         return position, sequence
 
@@ -127,12 +127,12 @@ def read(channel, count):
     print("ready", flush=True)
     while count > 0:
         for start, length, kind, units in channel.frames(position):
-            if length + 32 > units * 32 or units * 32 > channel.capacity // 2:
+            if length + 32 > units * 64 or units * 64 > channel.capacity // 2:
                 sys.exit("corrupted")
             if kind == 1 and count > 0:
                 print(channel.copy(start + 32, length).decode(), flush=True)
                 count -= 1
-            position = start + units * 32
+            position = start + units * 64
             channel.set_word(slot, position)
             channel.wake(False)
         time.sleep(0.0001)
@@ -147,8 +147,8 @@ def write(channel, texts):
     channel.leave_gate()
     for text in texts:
         data = text.encode()
-        units = (len(data) + 63) // 32
-        end = position + units * 32
+        units = (len(data) + 95) // 64
+        end = position + units * 64
         channel.set_word(FRONTIER, max(channel.word(FRONTIER), end))
         while min(channel.word(SLOTS + SLOT * i) for i in range(channel.half(READERS))) + channel.capacity < end:
             time.sleep(0.0001)

@@ -120,7 +120,7 @@ static void read_messages(uint64_t count) {
     atomic_store(cursor, 0);
     uint64_t position = atomic_load(WORD(TAIL));
     // An exclusive writer's tail lags behind.
-    while (atomic_load(STAMP(position)) == (position ^ key)) position += 32ull * *(uint32_t *)(FRAME(position) + 28);
+    while (atomic_load(STAMP(position)) == (position ^ key)) position += 64ull * *(uint32_t *)(FRAME(position) + 28);
     atomic_store(cursor, position);
     leave_gate();
     puts("ready");
@@ -129,9 +129,9 @@ static void read_messages(uint64_t count) {
         if (atomic_load_explicit(STAMP(position), memory_order_acquire) != (position ^ key)) { usleep(100); continue; }
         char *frame = FRAME(position);
         uint32_t length = *(uint32_t *)(frame + 8), kind = *(uint32_t *)(frame + 12), units = *(uint32_t *)(frame + 28);
-        if (length + 32ull > units * 32ull || units * 32ull > capacity / 2) { fputs("corrupted\n", stderr); exit(1); }
+        if (length + 32ull > units * 64ull || units * 64ull > capacity / 2) { fputs("corrupted\n", stderr); exit(1); }
         if (kind == 1) { printf("%.*s\n", (int)length, frame + 32); count--; }
-        position += units * 32ull;
+        position += units * 64ull;
         atomic_store(cursor, position);
         wake(0);
     }
@@ -161,7 +161,7 @@ static void write_messages(char **texts) {
     leave_gate();
     int is_registered = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
     for (; *texts; texts++) {
-        uint64_t bytes = strlen(*texts), size = (bytes + 32 + 31) & ~31ull;
+        uint64_t bytes = strlen(*texts), size = (bytes + 32 + 63) & ~63ull;
         uint64_t position = atomic_load(WORD(TAIL));
         for (;;) {
             uint64_t end = position + size, old = atomic_load(WORD(FRONTIER));
@@ -178,7 +178,7 @@ static void write_messages(char **texts) {
         *(uint32_t *)(frame + 12) = 1;
         *(uint64_t *)(frame + 16) = atomic_load(sequence);
         *(uint32_t *)(frame + 24) = (uint32_t)((slot - control - SLOTS) / SLOT) - *(uint32_t *)(control + READERS);
-        *(uint32_t *)(frame + 28) = (uint32_t)(size / 32);
+        *(uint32_t *)(frame + 28) = (uint32_t)(size / 64);
         atomic_store_explicit(STAMP(position), position ^ key, memory_order_release);
         atomic_fetch_add(sequence, 1);
         atomic_store(intent, NONE);

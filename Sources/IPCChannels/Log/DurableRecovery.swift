@@ -20,11 +20,13 @@ enum DurableRecovery {
 
     private static func run(_ memory: ChannelMemory, _ log: MirroredMapping) throws(IPCError) {
         let frontier = memory.frontier.relaxed
-        guard frontier % 32 == 0 else { throw memory.corrupted("its frontier is not aligned") }
+        guard LogLayout.Frame.isAligned(frontier) else { throw memory.corrupted("its frontier is not aligned") }
         let oldest = memory.oldestSafe
         var position = oldest
         // Where the oldest frame begins is known of a log in its first lap only.
-        while oldest > 0, position < frontier, frame(memory, log, at: position, frontier) == nil { position += 32 }
+        while oldest > 0, position < frontier, frame(memory, log, at: position, frontier) == nil {
+            position += UInt64(LogLayout.Frame.alignment)
+        }
 
         for block in 0..<LogLayout.blockCount { memory.word(LogLayout.blockStarts + block * 8).relaxed = 0 }
         var sequences = [Int: UInt64]()
@@ -78,7 +80,7 @@ enum DurableRecovery {
         while position < frontier {
             let stamp = unsafe SharedWord(log.base + Int(truncatingIfNeeded: position & memory.mask))
             if stamp.relaxed == position ^ memory.key { stamp.relaxed = 0 }
-            position += 32
+            position += UInt64(LogLayout.Frame.alignment)
         }
     }
 

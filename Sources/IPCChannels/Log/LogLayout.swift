@@ -107,7 +107,8 @@ enum LogLayout {
         (slots + (readerSlots + writerSlots) * slotSize + 4095) & ~4095
     }
 
-    /// A frame in the log: this header, then the payload, then unused bytes up to the next multiple of 32.
+    /// A frame in the log: this header, then the payload, then unused bytes up to the end of the cache line. A line that two
+    /// frames shared would go to and fro once more, between who reads the one and who writes the other.
     @usableFromInline
     enum Frame {
         @usableFromInline static let stamp = 0  // UInt64: the frame's position xor the key, once it is committed
@@ -115,15 +116,21 @@ enum LogLayout {
         @usableFromInline static let kind = 12  // UInt32
         @usableFromInline static let sequence = 16  // UInt64, counted for each slot of a writer
         @usableFromInline static let writer = 24  // UInt32: the slot
-        @usableFromInline static let units = 28  // UInt32: the size of the frame in units of 32 bytes
+        @usableFromInline static let units = 28  // UInt32: the size of the frame in lines
         @usableFromInline static let headerSize = 32
-        @usableFromInline static let alignment = 32
+        @usableFromInline static let alignment = 64
         /// In a durable log, each frame's last bytes: a checksum of the rest.
         static let checksumSize = 8
 
         @inlinable static func size(payload: Int) -> Int {
             (payload &+ headerSize &+ alignment &- 1) & ~(alignment &- 1)
         }
+
+        /// Whether a frame may begin there.
+        @inlinable static func isAligned(_ position: UInt64) -> Bool { position % UInt64(alignment) == 0 }
+
+        /// The last such place that is not after it.
+        static func aligned(_ position: UInt64) -> UInt64 { position & ~(UInt64(alignment) - 1) }
     }
 
     /// What a frame is.

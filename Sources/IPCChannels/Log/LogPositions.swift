@@ -28,14 +28,14 @@ enum LogPositions {
 
     /// The first frame at or after `bound` that is known to begin a frame; at the latest the tail.
     static func first(_ memory: ChannelMemory, from bound: UInt64) -> UInt64 {
-        let tail = memory.tail.published & ~31
+        let tail = LogLayout.Frame.aligned(memory.tail.published)
         guard bound > 0 else { return 0 }
         let shift = memory.blockShift
         var best = tail
         for block in 0..<LogLayout.blockCount {
             let start = memory.word(LogLayout.blockStarts + block * 8).published
             let isPlausible =
-                start >= bound && start < best && start % 32 == 0
+                start >= bound && start < best && LogLayout.Frame.isAligned(start)
                 && Int(truncatingIfNeeded: start >> shift) % LogLayout.blockCount == block
             if isPlausible, memory.isCommitted(start) { best = start }
         }
@@ -44,8 +44,8 @@ enum LogPositions {
 
     /// What lies before this may have been overwritten.
     static func oldestSafe(frontier: UInt64, capacity: UInt64) -> UInt64 {
-        // A frame begins at a multiple of 32, whatever a peer stored: else no reader could ever come to be past it.
-        frontier > capacity ? (frontier - capacity) & ~31 : 0
+        // A frame begins with a line, whatever a peer stored: else no reader could ever come to be past it.
+        frontier > capacity ? LogLayout.Frame.aligned(frontier - capacity) : 0
     }
 
     /// All that was committed until now begins before this; it is not far from the end.
@@ -65,7 +65,9 @@ enum LogPositions {
             guard block >= back else { break }
             let index = Int(truncatingIfNeeded: (block - back) % UInt64(LogLayout.blockCount))
             let start = memory.word(LogLayout.blockStarts + index * 8).published
-            guard start % 32 == 0, start >> memory.blockShift == block - back, memory.isCommitted(start) else {
+            guard LogLayout.Frame.isAligned(start), start >> memory.blockShift == block - back,
+                memory.isCommitted(start)
+            else {
                 continue
             }
             if newest > 0 {
@@ -85,7 +87,7 @@ extension ChannelMemory {
     /// The tail, at which a frame can begin, whatever a peer stored.
     func checkedTail() throws(IPCError) -> UInt64 {
         let tail = tail.published
-        guard tail % UInt64(LogLayout.Frame.alignment) == 0 else { throw corrupted("its tail is not aligned") }
+        guard LogLayout.Frame.isAligned(tail) else { throw corrupted("its tail is not aligned") }
         return tail
     }
 

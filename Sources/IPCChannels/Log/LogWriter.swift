@@ -247,7 +247,7 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func claimTail(_ size: UInt64) -> Bool {
         let start = tail.published
-        guard start &+ size <= limit, start % UInt64(LogLayout.Frame.alignment) == 0 else { return false }
+        guard start &+ size <= limit, LogLayout.Frame.isAligned(start) else { return false }
         // The length before the position, and both before the tail moves: a claim is never without its owner.
         intentLength.relaxed = size
         KillPoint.reach(.claimLength)

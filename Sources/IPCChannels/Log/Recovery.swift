@@ -76,7 +76,7 @@ enum Recovery {
         let sequence = memory.writer(slot, Slot.sequence)
         guard intent != LogLayout.unclaimed else { return true }
         let tail = memory.tail.published
-        guard intent % UInt64(LogLayout.Frame.alignment) == 0 else { throw memory.corrupted("a claim is not aligned") }
+        guard LogLayout.Frame.isAligned(intent) else { throw memory.corrupted("a claim is not aligned") }
         // Behind by more than the log, it cannot be a claim: those hold all writers back.
         guard intent < tail, tail - intent <= UInt64(memory.capacity), intent >= memory.oldestSafe else { return true }
 
@@ -99,7 +99,7 @@ enum Recovery {
             return true
         }
         let winner = rivals.sorted().first { length in
-            length >= 32 && length % 32 == 0 && length <= UInt64(memory.capacity / 2)
+            length > 0 && LogLayout.Frame.isAligned(length) && length <= UInt64(memory.capacity / 2)
                 && (boundaries.contains(intent &+ length) || memory.isCommitted(intent &+ length))
         }
         guard let winner else { throw memory.corrupted("a dead writer's claim at \(intent) has no end") }
@@ -107,8 +107,9 @@ enum Recovery {
         let log = try memory.writableLog()
         let frame = unsafe log.base + Int(truncatingIfNeeded: intent & memory.mask)
         let header = FrameHeader(
-            length: UInt32(winner) - 32 - UInt32(memory.trailerSize), kind: LogLayout.Kind.skipped,
-            sequence: sequence.relaxed, writer: UInt32(slot), units: UInt32(winner / 32))
+            length: UInt32(winner) - UInt32(LogLayout.Frame.headerSize + memory.trailerSize),
+            kind: LogLayout.Kind.skipped,
+            sequence: sequence.relaxed, writer: UInt32(slot), units: UInt32(winner / UInt64(LogLayout.Frame.alignment)))
         unsafe header.store(at: frame)
         if memory.isDurable { unsafe Checksum.seal(frame, header, at: intent, memory) }
         KillPoint.reach(.recoverHeader)

@@ -90,7 +90,7 @@ extension ChannelMemory {
     func workFrame(at position: inout UInt64) throws(IPCError) -> FrameHeader? {
         while true {
             position = max(position, workHead.published)
-            guard position % UInt64(LogLayout.Frame.alignment) == 0 else {
+            guard LogLayout.Frame.isAligned(position) else {
                 throw corrupted("a position is not aligned")
             }
             guard isCommitted(position) else { return nil }

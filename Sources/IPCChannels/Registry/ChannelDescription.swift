@@ -110,7 +110,7 @@ public struct ChannelDescription: Sendable {
         var position =
             memory.carriesWork ? memory.workHead.published : LogPositions.first(memory, from: memory.oldestSafe)
         var (messages, taken) = (0, 0)
-        while position < end, position % 32 == 0, memory.isCommitted(position) {
+        while position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) {
             let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
             guard header.isValid(capacity: memory.capacity) else { break }
             let stage = memory.carriesWork ? Work.State(word: memory.workState(at: position).published).stage : 0

@@ -27,10 +27,10 @@ struct MessageType: Hashable, Sendable {
         var hash = Fingerprint()
         try describe(type, at: 0, path: name, &hash)
         try checkLength(name)
-        guard MemoryLayout<Value>.alignment <= LogLayout.Frame.alignment else {
+        guard MemoryLayout<Value>.alignment <= LogLayout.Frame.headerSize else {
             throw IPCError(
                 .wrongType, "channel", name,
-                advice: "a message is aligned to at most \(LogLayout.Frame.alignment) bytes")
+                advice: "a message is aligned to at most \(LogLayout.Frame.headerSize) bytes")
         }
         return MessageType(
             name: name, size: MemoryLayout<Value>.size, stride: MemoryLayout<Value>.stride,

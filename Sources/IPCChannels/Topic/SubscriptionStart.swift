@@ -18,7 +18,9 @@ public enum SubscriptionStart: Hashable, Sendable {
         case .oldest: return LogPositions.first(memory, from: memory.oldestSafe)
         case .position(let wanted):
             let oldest = memory.oldestSafe
-            guard wanted % 32 == 0, wanted >= oldest, wanted <= end, wanted == end || memory.isCommitted(wanted) else {
+            guard LogLayout.Frame.isAligned(wanted), wanted >= oldest, wanted <= end,
+                wanted == end || memory.isCommitted(wanted)
+            else {
                 throw IPCError(
                     .invalidArgument, "subscribe", memory.name.description,
                     advice: "position \(wanted) is not kept any more, or no message begins there; start at .oldest")
