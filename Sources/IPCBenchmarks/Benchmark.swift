@@ -57,7 +57,8 @@ public struct Benchmark {
     private mutating func measure(_ mechanism: Mechanism, _ size: Int) throws(IPCError) {
         do throws(IPCError) {
             let pair = try WorkerPair.start(
-                mechanism, size: size, placement: options.placement, executable: executable, interruption)
+                mechanism, size: size, log: options.log, placement: options.placement, executable: executable,
+                interruption)
             if let rate = options.rate {
                 try measurePaced(pair, mechanism, size, rate)
             } else {
@@ -223,7 +224,7 @@ public struct Benchmark {
         if Placement.processors.count > 1 {
             do throws(IPCError) {
                 let pair = try WorkerPair.start(
-                    .shmSpin, size: 64, placement: .crossCore, executable: executable, interruption)
+                    .shmSpin, size: 64, log: 0, placement: .crossCore, executable: executable, interruption)
                 _ = try pair.linePing(10_000)
                 line = Measurement.Latency(try pair.linePing(200_000))
             } catch  where error.operation == Interruption.operation {

@@ -9,6 +9,8 @@ public struct BenchmarkOptions: Sendable {
     public var count: Int?
     /// Messages per second for one-way latency, instead of round trips.
     public var rate: Int?
+    /// Bytes of each channel's log at least; 0 for as many as its messages need.
+    public var log = 0
     /// What to run beside each: its twin in C, or its asynchronous calls.
     public var comparison: Implementation?
     /// Decides the order of mechanisms and of the two implementations; nil for the order of the table.

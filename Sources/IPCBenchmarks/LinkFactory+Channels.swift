@@ -57,7 +57,7 @@ extension LinkFactory {
         switch mechanism {
         case .topic, .topicShared:
             unsafe c.kind = mechanism == .topic ? CB_LOG : CB_SHARED_LOG
-            let twins = (try TwinLog(&received, size: size), try TwinLog(&received, size: size))
+            let twins = (try TwinLog(&received), try TwinLog(&received))
             unsafe c.receive_log = twins.0.c
             unsafe c.send_log = twins.1.c
             try unsafe body(&c)
@@ -85,10 +85,10 @@ extension LinkFactory {
         private let words: MemoryMapping
         private let ring: MirroredMapping
 
-        init(_ received: inout ReceivedDescriptors, size: Int) throws(IPCError) {
+        init(_ received: inout ReceivedDescriptors) throws(IPCError) {
             words = try SharedMemory(adopting: take(&received)).map()
-            let file = try take(&received)
-            let capacity = TopicLink.capacity(size, .topic)
+            let file = try SharedMemory(adopting: take(&received))
+            let capacity = try file.byteCount
             ring = try MirroredMapping(file.descriptor.rawValue, "twin", byteCount: capacity, access: .readWrite)
             unsafe c = cb_log(
                 ring: ring.base.assumingMemoryBound(to: UInt8.self),

@@ -19,8 +19,9 @@ struct LinkResources: ~Copyable {
 
     deinit { for descriptor in Set((first + second).map(\.rawValue)) { close(descriptor) } }
 
+    /// - Parameter log: Bytes of each channel's log at least.
     /// - Throws: What the system says if it forbids this mechanism, or has no room for this size.
-    static func make(_ mechanism: Mechanism, size: Int) throws(IPCError) -> LinkResources {
+    static func make(_ mechanism: Mechanism, size: Int, log: Int) throws(IPCError) -> LinkResources {
         switch mechanism {
         case .pipe:
             let there = try AnonymousPipe()
@@ -83,13 +84,14 @@ struct LinkResources: ~Copyable {
             let descriptor = file.release()
             return LinkResources(first: [descriptor], second: [descriptor])
         case .topic, .topicShared, .topicWake, .topicZeroCopy, .workQueue, .service, .latest, .event:
-            return try makeChannels(mechanism, size)
+            return try makeChannels(mechanism, size, log)
         }
     }
 
     /// A channel for each direction, and what the C twin has instead.
-    private static func makeChannels(_ mechanism: Mechanism, _ size: Int) throws(IPCError) -> LinkResources {
-        var options = ChannelOptions(capacity: TopicLink.capacity(size, mechanism))
+    private static func makeChannels(_ mechanism: Mechanism, _ size: Int, _ log: Int) throws(IPCError) -> LinkResources
+    {
+        var options = ChannelOptions(capacity: TopicLink.capacity(size, mechanism, log: log))
         if [.topicShared, .workQueue, .service].contains(mechanism) { options.writers = .shared }
         if mechanism == .latest { options.overflow = .overwrite }
         let there = try descriptors(of: ChannelDescriptors.makeUnnamed(mechanism.pattern ?? .topic, options))

@@ -14,10 +14,10 @@ struct WorkerPair: ~Copyable {
     ///
     /// - Parameter executable: The program that runs ``Worker/run(isFirst:placement:)`` when it is given these arguments.
     static func start(
-        _ mechanism: Mechanism, size: Int, placement: Placement, executable: WorkerExecutable,
+        _ mechanism: Mechanism, size: Int, log: Int, placement: Placement, executable: WorkerExecutable,
         _ interruption: Interruption
     ) throws(IPCError) -> WorkerPair {
-        let resources = try LinkResources.make(mechanism, size: size)
+        let resources = try LinkResources.make(mechanism, size: size, log: log)
         let memory = try AnonymousMemory(byteCount: Worker.sampleCapacity * 8 + (1 << 20) + 4096)
         let results = try memory.map()
         let firstPair = try PacketSocket.makePair()

@@ -21,7 +21,6 @@ struct WorkerCommand: BitwiseCopyable {
     var count: UInt64 = 0
     var start: UInt64 = 0
     var interval: UInt64 = 0
-    var slotCount: UInt64 = 0
 }
 
 /// What a worker answers. A failure's text follows in the same packet.

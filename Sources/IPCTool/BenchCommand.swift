@@ -56,6 +56,10 @@ struct BenchCommand: ParsableCommand {
     @Option(name: .long, help: "Measure one-way latency at this many messages per second, instead of round trips.")
     var rate: Int?
 
+    @Option(
+        name: .long, help: "Bytes of each channel's log at least. (default: by size, see Documentation/benchmark.md)")
+    var log: Int?
+
     @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
     var baseline = false
 
@@ -85,6 +89,7 @@ struct BenchCommand: ParsableCommand {
         if let rate, rate < 1 || rate > 10_000_000 {
             throw ValidationError("--rate \(rate): from 1 to 10000000 messages per second.")
         }
+        if let log, log < 1 || log > 1 << 34 { throw ValidationError("--log \(log): from 1 to 17179869184 bytes.") }
         if placement == .crossCore, Placement.processors.count < 2 {
             throw ValidationError(
                 "--placement cross-core: this process may use one processor only; choose same-core or free.")
@@ -108,6 +113,7 @@ struct BenchCommand: ParsableCommand {
         options.count = count
         options.duration = duration
         options.rate = rate
+        options.log = log ?? 0
         options.comparison = api == .async ? .async : baseline ? .c : nil
         options.seed = seed
 

@@ -85,7 +85,7 @@ import Testing
 
     @Test(arguments: [
         ["--mechanism", "telepathy"], ["--size", "7"], ["--size", "-8"], ["--count", "0"], ["--duration", "0"],
-        ["--rate", "-1"],
+        ["--rate", "-1"], ["--log", "0"],
         ["--placement", "moon"], ["--report", "/no/such/folder/x.html"],
     ])
     func badArgumentsAreRefusedInALine(arguments: [String]) throws {
@@ -209,6 +209,21 @@ import Testing
         let count = 500
         let calls = try transferringCalls("topic-wake", count)
         #expect(calls > 2 * count, "\(calls) calls")
+    }
+
+    /// The logs of both directions, and those of the twin, have room for what was asked.
+    @Test func logsAreAsLargeAsIsAsked() throws {
+        let log = "/tmp/" + uniqueName()
+        defer { unlink(log) }
+        let peer = try Peer(
+            "strace",
+            [
+                "-f", "-e", "trace=fallocate,ftruncate", "-o", log, product("ipc"), "bench", "--mechanism", "topic",
+                "--baseline", "--size", "64", "--count", "20", "--log", "20000000",
+            ])
+        #expect(try peer.finish(within: .seconds(60)).status == .exited(0))
+        let calls = try String(contentsOfFile: log, encoding: .utf8).split(separator: "\n")
+        #expect(calls.count { $0.contains(", 33554432)") } == 4, "\(calls)")
     }
 
     /// How many system calls that transfer or wake `ipc bench` makes for `count` round trips, and `count` messages after.

@@ -12,9 +12,12 @@ struct TopicLink: Link, ~Copyable {
     /// Bytes of a log for messages of this size: more than a core's own cache holds, and few enough for the one that cores
     /// share; with room for some payloads that are moved, so that neither side waits for the other; with more for those that
     /// are not moved, so that the writer seldom has to look for room, and for calls, which have room for the reply.
-    static func capacity(_ size: Int, _ mechanism: Mechanism) -> Int {
+    ///
+    /// - Parameter log: As many at least.
+    static func capacity(_ size: Int, _ mechanism: Mechanism, log: Int = 0) -> Int {
+        let needed = max(log, ([.topicZeroCopy, .service].contains(mechanism) ? 32 : 8) * size)
         var capacity = 1 << 22
-        while capacity < ([.topicZeroCopy, .service].contains(mechanism) ? 32 : 8) * size { capacity *= 2 }
+        while capacity < needed { capacity *= 2 }
         return capacity
     }
 

@@ -47,7 +47,9 @@ public struct ChannelOptions: Hashable, Sendable {
     public var durability: Durability
     /// Bytes of the log, rounded up to a power of two of at least 64 KiB. A message may take up to half of it. Where more
     /// memory can be spared, four times a core's own cache may double the messages per second: a writer gets lines that the
-    /// reader's core still holds more slowly than those that it has let go of.
+    /// reader's core still holds more slowly than those that it has let go of. Between cores that share no cache, large messages go
+    /// several times as fast through a log of twice their caches: the reader gets them from memory then, and not line by line from
+    /// the writer's cache.
     public var capacity: Int
     /// How many readers and writers there may be at once; at most 1024 of each.
     public var maximumReaders: Int
