@@ -20,19 +20,27 @@ extension LogWriter {
         let end = start &+ size
         let (memory, slot) = (memory, ownSlot)
         let place = memory.sleepingWriters
-        var spins = 0
+        var looked = 0  // in pauses
+        var hasAsked = false
         var slice = MonotonicClock.now &+ SleepingPlace.slice
         while true {
             // Another writer may have gone on from `end` meanwhile: then the caller looks at the tail again.
-            if try takeRoom(upTo: end, size) { return true }
-            if spins < 200 {
-                spins += 1
-                if spins % 50 == 0 { sched_yield() } else { ipc_pause() }
+            if try takeRoom(upTo: end, size) {
+                // Who makes room little by little had better be left alone: each look takes a line away, and what is written
+                // right behind takes more.
+                let isLittle = limit &- start < UInt64(memory.capacity / 64)
+                stay = isLittle ? min(2 * stay, Self.longestStay) : Self.shortestStay
+                return true
+            }
+            if looked < 2 * Self.longestStay, !deadline.hasPassed {
+                for _ in 0..<stay { ipc_pause() }
+                looked += stay
+                if looked % 256 == 0 { sched_yield() }
                 continue
             }
             // Who holds us back may be dead.
-            if spins == 200 || MonotonicClock.now >= slice {
-                spins = 201
+            if !hasAsked || MonotonicClock.now >= slice {
+                hasAsked = true
                 slice = MonotonicClock.now &+ SleepingPlace.slice
                 if try Recovery.tryRun(memory) { continue }
                 // Or it acknowledged, and died before it moved the head.
@@ -42,6 +50,10 @@ extension LogWriter {
             place.sleep(until: deadline) { memory.roomEnd(besides: slot) >= end }
         }
     }
+
+    /// How many pauses there are between two looks: some 0.3 and 9 µs.
+    static var shortestStay: Int { 16 }
+    private static var longestStay: Int { 512 }
 
     private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
         let room = memory.roomEnd(besides: ownSlot)

@@ -39,6 +39,8 @@ struct LogWriter: ~Copyable {
     /// The same for a plain writer, and 0 for others.
     @usableFromInline var plainLimit: UInt64
     @usableFromInline var sequence: UInt64
+    /// How many pauses there are between two looks for room.
+    var stay = shortestStay
     /// Bytes of the frame that is claimed.
     @usableFromInline var claimed: UInt64 = 0
 

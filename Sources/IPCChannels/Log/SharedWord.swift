@@ -33,11 +33,11 @@ struct SharedWord: @unchecked Sendable {
         nonmutating set { unsafe pointer.pointee.store(newValue, ordering: .sequentiallyConsistent) }
     }
 
-    /// Acquiring, to see what the last one who moved the word wrote; releasing, so that the next one sees what we did.
+    /// Sees what the last one who moved the word wrote, and lets the next one see what we did. A store as ``ordered``, too.
     @inlinable @inline(__always)
     func exchange(_ expected: UInt64, for desired: UInt64) -> (exchanged: Bool, original: UInt64) {
         unsafe pointer.pointee.compareExchange(
-            expected: expected, desired: desired, successOrdering: .acquiringAndReleasing, failureOrdering: .acquiring)
+            expected: expected, desired: desired, successOrdering: .sequentiallyConsistent, failureOrdering: .acquiring)
     }
 
     /// Makes it at least `value`.

@@ -78,7 +78,9 @@ extension ChannelMemory {
 
     /// What the word of work at `position` has in its upper 24 bits: another in each lap, until it has come round
     /// 16 million times.
-    func workLap(at position: UInt64) -> UInt64 { (position / UInt64(capacity) ^ key) & 0xff_ffff }
+    func workLap(at position: UInt64) -> UInt64 {
+        (position >> UInt64(capacity.trailingZeroBitCount) ^ key) & 0xff_ffff
+    }
 
     func prefetchWork(at position: UInt64) { unsafe ipc_prefetch(log + Int(truncatingIfNeeded: position & mask) + 64) }
 
@@ -127,10 +129,9 @@ extension ChannelMemory {
     /// Called by whoever made work done: the room that it took is free, if it was the oldest.
     func tellOfDone() throws(IPCError) {
         guard try advanceWorkHead() else { return }
+        // The head was moved by an exchange; a writer that sets its flag, and then looks at the head, sees that, or we see the flag.
         let writers = sleepingWriters
-        // A fence of our own, since this process may not be registered for the sleeper's.
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-        if writers.flag.relaxed != 0 { writers.wake(self) }
+        if writers.flag.ordered != 0 { writers.wake(self) }
     }
 
     func tellOfReturns() {

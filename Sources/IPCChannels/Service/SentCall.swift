@@ -58,7 +58,7 @@ extension Membership {
             }
             if mayBeLost { try recoverIfDead(state.slot) }
             place.sleep(until: call.deadline, atMost: mayBeLost ? SentCall.slice : SleepingPlace.slice) {
-                word.published != state.word
+                word.ordered != state.word
             }
         }
     }

@@ -76,9 +76,8 @@ extension Membership {
         case Work.Stage.available: memory.tellOfReturns()
         default:
             let caller = try memory.sleepingCaller(call.work.header.writer)
-            // A fence of our own, since this process may not be registered for the sleeper's.
-            atomicMemoryFence(ordering: .sequentiallyConsistent)
-            if caller.flag.relaxed != 0 { caller.wake(memory) }
+            // The word was exchanged; a caller that sets its flag, and then looks at the word, sees that, or we see the flag.
+            if caller.flag.ordered != 0 { caller.wake(memory) }
         }
     }
 }

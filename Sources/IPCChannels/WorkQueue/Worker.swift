@@ -5,10 +5,15 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
     var taker: WorkTaker
     private let queue: WorkQueue<Message>
+    // Copies, and `isDue` is mutating, though it is not: else each job would have the type of `queue` looked up, and us copied.
+    private let messageSize: Int?
+    private let maximumAttempts: Int
 
     init(_ membership: Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {
         taker = WorkTaker(membership, waiting)
         self.queue = queue
+        messageSize = queue.messageSize
+        maximumAttempts = queue.maximumAttempts
     }
 
     /// Takes the next job, waiting for it.
@@ -60,12 +65,12 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     }
 
     /// - Returns: False if it went to the dead letters instead.
-    private func isDue(_ work: TakenWork) throws(IPCError) -> Bool {
-        if let size = queue.messageSize, work.byteCount != size {
+    private mutating func isDue(_ work: TakenWork) throws(IPCError) -> Bool {
+        if let size = messageSize, work.byteCount != size {
             taker.membership.giveBack(work)
             throw taker.membership.memory.corrupted("a message has \(work.byteCount) bytes instead of \(size)")
         }
-        if work.state.attempts <= queue.maximumAttempts { return true }
+        if work.state.attempts <= maximumAttempts { return true }
         try bury(Job(taker.membership, work))
         return false
     }
