@@ -46,58 +46,63 @@ struct WorkQueueLink: Link, ~Copyable {
 struct BenchFailure: Error, BitwiseCopyable {}
 typealias BenchService = Service<RawBytes, RawBytes, BenchFailure>
 
-/// The caller: a round trip is a call, and a stream has as many calls under way as ``depth`` says.
+/// The caller: a round trip is a call, and a stream has as many calls under way as there is room for.
 struct ClientLink: Link, ~Copyable {
-    /// Half of what the log has room for, at most 64.
-    private let depth: Int
-
     var client: Client<RawBytes, RawBytes, BenchFailure>
     let buffer: MessageBuffer
-    private var calls: [PendingBox] = []
+    /// As many as half of the log has room for, at most 64; used in turn.
+    private let calls: [PendingBox]
+    private var begun = 0
+    private var ended = 0
     var progress = LinkProgress()
 
     init(client: consuming Client<RawBytes, RawBytes, BenchFailure>, buffer: consuming MessageBuffer) {
         self.client = client
-        depth = min(64, TopicLink.capacity(buffer.byteCount, .service) / (2 * buffer.byteCount + 256) / 2)
+        let depth = min(64, TopicLink.capacity(buffer.byteCount, .service) / (2 * buffer.byteCount + 256) / 2)
         self.buffer = buffer
-        calls.reserveCapacity(depth)
+        calls = (0..<depth).map { _ in PendingBox() }
     }
 
     mutating func send(_ index: UInt64) throws(IPCError) {
-        if calls.count == depth { _ = try receive() }
+        if begun - ended == calls.count { _ = try receive() }
         unsafe cb_fill(buffer.base, buffer.byteCount, index)
         let request = unsafe RawSpan(_unsafeStart: buffer.base, byteCount: buffer.byteCount)
-        calls.append(PendingBox(try client.begin(request, replyLimit: buffer.byteCount)))
+        calls[begun % calls.count].call = try client.begin(request, replyLimit: buffer.byteCount)
+        begun += 1
     }
 
     mutating func receive() throws(IPCError) -> UInt64? {
-        let call = calls.removeFirst()
-        let index = try call.call.take()!.wait { (bytes) throws(IPCError) in bytes.byteCount == 0 ? 0 : bytes.index }
+        let call = nextToEnd()
+        let index = try call.wait { (bytes) throws(IPCError) in bytes.byteCount == 0 ? 0 : bytes.index }
         return try? index.get()
     }
 
     nonisolated(nonsending) mutating func send(_ index: UInt64) async throws(IPCError) {
-        if calls.count == depth { _ = try await receive() }
+        if begun - ended == calls.count { _ = try await receive() }
         unsafe cb_fill(buffer.base, buffer.byteCount, index)
         let request = unsafe RawSpan(_unsafeStart: buffer.base, byteCount: buffer.byteCount)
-        let call = try await client.begin(request, replyLimit: buffer.byteCount)
-        calls.append(PendingBox(call))
+        calls[begun % calls.count].call = try await client.begin(request, replyLimit: buffer.byteCount)
+        begun += 1
     }
 
     nonisolated(nonsending) mutating func receive() async throws(IPCError) -> UInt64? {
-        let call = calls.removeFirst()
-        let index = try await call.call.take()!.wait { (bytes) throws(IPCError) in
+        let call = nextToEnd()
+        let index = try await call.wait { (bytes) throws(IPCError) in
             bytes.byteCount == 0 ? 0 : bytes.index
         }
         return try? index.get()
     }
 
-    mutating func endStream() throws(IPCError) { while !calls.isEmpty { _ = try receive() } }
+    mutating func endStream() throws(IPCError) { while ended < begun { _ = try receive() } }
+
+    private mutating func nextToEnd() -> PendingCall<RawBytes, BenchFailure> {
+        defer { ended += 1 }
+        return calls[ended % calls.count].call.take()!
+    }
 
     /// Arrays hold no values that cannot be copied.
     private final class PendingBox {
         var call: PendingCall<RawBytes, BenchFailure>?
-        init(_ call: consuming PendingCall<RawBytes, BenchFailure>) { self.call = consume call }
     }
 }
 
