@@ -114,7 +114,8 @@ struct LogWriter: ~Copyable {
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
         // `plainLimit` is 0 for those who have more to do.
         if position &+ size <= plainLimit {
-            claimed = size
+            // A store less, where messages are alike.
+            if claimed != size { claimed = size }
         } else {
             guard isPlainShared, claimTail(size) else { return nil }
         }
