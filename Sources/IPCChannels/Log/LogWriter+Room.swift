@@ -21,8 +21,7 @@ extension LogWriter {
         let (memory, slot) = (memory, ownSlot)
         let place = memory.sleepingWriters
         var looked = 0  // in pauses
-        var hasAsked = false
-        var slice = MonotonicClock.now &+ SleepingPlace.slice
+        var nextRecovery: UInt64 = 0
         while true {
             // Another writer may have gone on from `end` meanwhile: then the caller looks at the tail again.
             if try takeRoom(upTo: end, size) {
@@ -39,9 +38,8 @@ extension LogWriter {
                 continue
             }
             // Who holds us back may be dead.
-            if !hasAsked || MonotonicClock.now >= slice {
-                hasAsked = true
-                slice = MonotonicClock.now &+ SleepingPlace.slice
+            if MonotonicClock.now >= nextRecovery {
+                nextRecovery = MonotonicClock.now &+ SleepingPlace.slice
                 if try Recovery.tryRun(memory) { continue }
                 // Or it acknowledged, and died before it moved the head.
                 if memory.carriesWork, try memory.advanceWorkHead() { continue }

@@ -1,5 +1,4 @@
 import IPC
-import Synchronization
 
 /// A call that a server has taken: nobody else answers it.
 struct TakenCall {
