@@ -343,10 +343,18 @@ CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
             log->stayed_when = now;
             while (cb_now() - now < log->stay) cb_relax(&spins);
         }
-        while (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) {
+        // For a microsecond, some 10 ns apart; the end of a small frame comes together with its beginning then.
+        uint64_t seen, product = stamp;
+        uint32_t looks = 128;
+        do {
             __builtin_prefetch(frame + 64, 0, 3);
-            cb_relax(&spins);
-        }
+            for (int i = 0; i < 10; i++) {
+                product *= product;
+                __asm__ volatile("" : "+r"(product));
+            }
+            seen = atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire);
+        } while ((seen != stamp) & (looks-- > 1));
+        while (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) cb_relax(&spins);
     }
     // Loaded once, and checked, since the other side may write rubbish.
     uint64_t first = ((uint64_t *)frame)[1], size = (((uint64_t *)frame)[3] >> 32) * 64;

@@ -130,6 +130,23 @@ static inline void ipc_prefetch_to_write(const void *address) {
 #endif
 }
 
+// Looks so often for a value of a word, some ten nanoseconds apart, and brings the line after it too; whether it came. The time
+// between the looks is a chain of multiplications: a pause takes twice as long on some processors, and looks without anything
+// between them get in the way of the core that writes there.
+
+static inline int ipc_look_for(const void *word, uint64_t value, uint32_t looks) {
+    uint64_t seen, product = value;
+    do {
+        __builtin_prefetch((const char *)word + 64, 0, 3);
+        for (int i = 0; i < 10; i++) {
+            product *= product;
+            __asm__ volatile("" : "+r"(product));
+        }
+        seen = __atomic_load_n((const uint64_t *)word, __ATOMIC_ACQUIRE);
+    } while ((seen != value) & (looks-- > 1));
+    return seen == value;
+}
+
 // The processor's hint that this loop waits for another core.
 
 static inline void ipc_pause(void) {

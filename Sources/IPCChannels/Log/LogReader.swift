@@ -156,14 +156,7 @@ struct LogReader: ~Copyable {
     mutating func spin() -> Bool {
         catchUp()
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let stamp = position ^ key
-        for _ in 0..<64 {
-            if unsafe SharedWord(frame).published == stamp { return true }
-            // The end of a small frame comes together with its beginning then, not after it.
-            unsafe ipc_prefetch(frame + 64)
-            ipc_pause()
-        }
-        return false
+        return unsafe ipc_look_for(frame, position ^ key, 128) != 0
     }
 
     /// There is nothing more to read now: tells writers so, and, in the middle of a stream, gives them a start.
