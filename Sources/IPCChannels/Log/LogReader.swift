@@ -151,7 +151,8 @@ struct LogReader: ~Copyable {
         return true
     }
 
-    /// Looks for the next frame for a microsecond or so: there is no call between it and what is done with it.
+    /// Looks for the next frame for a microsecond or so, as long as 64 looks with a pause take: there is no call between it and
+    /// what is done with it.
     @inlinable @inline(__always)
     mutating func spin() -> Bool {
         catchUp()
@@ -184,7 +185,7 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
         tell()
-        var count = Waiting.firstLook(spins, after: 64)  // looks of `spin`
+        var count = Waiting.firstLook(spins, after: 64)  // as long as `spin` took
         while true {
             if isReady { return true }
             // The end of a small frame comes together with its beginning then, not after it.
