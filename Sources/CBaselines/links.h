@@ -354,7 +354,10 @@ CB_INLINE int cb_receive_any_log(struct cb_link *link, uint64_t *index) {
             }
             seen = atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire);
         } while ((seen != stamp) & (looks-- > 1));
-        while (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) cb_relax(&spins);
+        while (atomic_load_explicit((_Atomic uint64_t *)frame, memory_order_acquire) != stamp) {
+            __builtin_prefetch(frame + 64, 0, 3);
+            cb_relax(&spins);
+        }
     }
     // Loaded once, and checked, since the other side may write rubbish.
     uint64_t first = ((uint64_t *)frame)[1], size = (((uint64_t *)frame)[3] >> 32) * 64;

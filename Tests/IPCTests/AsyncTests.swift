@@ -356,20 +356,19 @@ import Testing
     private final class Count: Sendable { let number = Atomic(0) }
 
     /// In a process of its own: eight of each kind wait, which would block every thread of the pool if one did. Other tests
-    /// keep the machine busy meanwhile, so the best of five tries counts.
+    /// keep the machine busy at first, so it goes on until a try was not disturbed.
     @Test func noCallBlocksAThreadOfThePool() throws {
-        let bounds: [Double] = [10_000, 1_000_000, 4_000]
-        var least = bounds.map { _ in Double.infinity }
-        for _ in 0..<5 where zip(least, bounds).contains(where: >=) {
-            let (status, text) = try Peer.role("pool-waits").finish()
+        var least = Double.infinity
+        for _ in 0..<30 where least >= 10_000 {
+            let peer = try Peer.role("pool-waits")
+            let (status, text) = try peer.finish()
             #expect(status == .exited(0))
             let figures = text.split { " \n".contains($0) }.compactMap { Double($0) }
-            try #require(figures.count == bounds.count, "\(text)")
-            least = zip(least, figures).map(min)
+            try #require(figures.count == 2, "\(text)")
+            least = min(least, figures[0])
+            #expect(figures[1] < 4000, "to cancel the opening of a named pipe took so many µs")
         }
-        #expect(least[0] < bounds[0], "a task was kept for so many µs at nine of ten looks, or less")
-        #expect(least[1] < bounds[1], "a task was kept for so many µs once")
-        #expect(least[2] < bounds[2], "to cancel the opening of a named pipe took so many µs")
+        #expect(least < 10_000, "a task was kept for \(least) µs")
     }
 
     @Test func withoutAFreeDescriptorTheFirstWaitIsAnErrorAndTheNextOneIsNot() throws {

@@ -29,10 +29,11 @@ import Testing
         #expect(figures[1] / count < 20, "kilobytes for each subscription")
     }
 
-    /// Eight of each kind wait, which would block every thread of the pool if one did.
+    /// Eight of each kind wait, which would block every thread of the pool if one did. Other tests keep the machine busy at
+    /// first, so it goes on until a try was not disturbed.
     @Test func noCallBlocksAThreadOfThePool() throws {
         var least = Int.max
-        for _ in 0..<5 where least >= 10_000 {
+        for _ in 0..<30 where least >= 10_000 {
             let text = try Self.peer(["pool", channelName()])
             least = min(least, try #require(Self.numbers(text).first))
         }
