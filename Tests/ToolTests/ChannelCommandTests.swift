@@ -220,9 +220,11 @@ import Testing
     @Test func aClosedPipeDownstreamEndsACommandAsItEndsCat() throws {
         let name = channelName()
         defer { try? WorkQueue<RawBytes>.remove(name) }
-        _ = try ipc("queue", "push", name, input: (1...5000).map { "\($0)\n" }.joined())
-        let shell = try Peer(
-            "bash", ["-c", "'\(product("ipc"))' queue work \(name) --timeout 5 | head -1; echo ${PIPESTATUS[0]}"])
+        // More than the pipe holds: else all could be written before `head` begins, late as here, and nothing be left to fail.
+        let rest = String(repeating: ".", count: 100)
+        _ = try ipc("queue", "push", name, input: (1...2000).map { "\($0) \(rest)\n" }.joined())
+        let work = "'\(product("ipc"))' queue work \(name) --timeout 5"
+        let shell = try Peer("bash", ["-c", "\(work) | (sleep 0.2; head -1 | cut -d' ' -f1); echo ${PIPESTATUS[0]}"])
         let (status, text) = try shell.finish()
         #expect(status == .exited(0) && text == "1\n141\n")
     }
