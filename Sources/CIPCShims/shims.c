@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +59,17 @@ ssize_t ipc_pwritev2(int fd, const struct iovec *vector, int count, int flags) {
 ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, SPLICE_F_NONBLOCK); }
 int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
 int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
+int ipc_timer_create(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
+int ipc_timer_set(int timer, uint64_t nanoseconds) {
+    struct timespec period = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};
+    struct itimerspec setting = {period, period};
+    return timerfd_settime(timer, 0, &setting, 0);
+}
+uint64_t ipc_coarse_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR && EPOLLHUP == POLLHUP, "events");
 static __thread void *thread_value;
 void *ipc_thread_value(void) { return thread_value; }

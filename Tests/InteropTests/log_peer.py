@@ -9,7 +9,7 @@ words are whole, and the system calls in between order them.
 import ctypes, fcntl, mmap, os, struct, sys, time
 
 KEY, CAPACITY, READERS, WRITERS, FLAGS = 16, 24, 32, 36, 40
-TAIL, FRONTIER, READER_WAKES, WRITER_WAKES = 1024, 1152, 1288, 1416
+TAIL, FRONTIER, READER_WAKES, WRITER_WAKES = 1024, 1152, 1296, 1328
 USED_READERS, USED_WRITERS, JOINS, SLOTS, SLOT, NONE = 1792, 1796, 1800, 4096, 128, 2**64 - 1
 SYS_FUTEX, FUTEX_WAKE = {"x86_64": 202, "aarch64": 98}[os.uname().machine], 1
 libc = ctypes.CDLL(None, use_errno=True)
@@ -20,7 +20,7 @@ class Channel:
         self.folder = folder
         self.file = open(folder + "/control", "r+b", buffering=0)
         self.control = mmap.mmap(self.file.fileno(), 0)
-        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 1, "not version 1"
+        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 2, "not version 2"
         self.key, self.capacity = self.word(KEY), self.word(CAPACITY)
         with open(folder + "/log", "r+b", buffering=0) as log:
             self.log = mmap.mmap(log.fileno(), self.capacity)
@@ -75,7 +75,7 @@ class Channel:
                     used = USED_READERS if is_reader else USED_WRITERS
                     self.set_half(used, max(self.half(used), slot + 1))
                     namespace = os.stat("/proc/self/ns/pid").st_ino
-                    self.set_half(offset + (24 if is_reader else 44), namespace % 2**32)
+                    self.set_half(offset + (24 if is_reader else 32), namespace % 2**32)
                     self.set_half(JOINS, self.half(JOINS) + 1)
                     self.wake(True)
                     self.wake(False)
@@ -88,14 +88,14 @@ class Channel:
         self.lock(0, fcntl.F_UNLCK)
 
     def wake(self, readers_sleep):
-        # Without compare-and-swap: count, wake and ring every time, and leave flags and words to others.
+        # Without atomic additions: count, wake and ring every time, and leave the counts of sleepers to others.
         wakes = READER_WAKES if readers_sleep else WRITER_WAKES
         self.set_half(wakes, (self.half(wakes) + 1) % 2**32)
         address = ctypes.addressof(ctypes.c_uint32.from_buffer(self.control, wakes))
         libc.syscall(SYS_FUTEX, ctypes.c_void_p(address), FUTEX_WAKE, 2**31 - 1, 0, 0, 0)
         first = SLOTS if readers_sleep else SLOTS + SLOT * self.half(READERS)
         for slot in range(self.half(USED_READERS if readers_sleep else USED_WRITERS)):
-            word = self.word(first + SLOT * slot + (16 if readers_sleep else 48))
+            word = self.word(first + SLOT * slot + (16 if readers_sleep else 40))
             try:
                 bell = os.open(f"{self.folder}/../.bell-{word >> 32:08x}", os.O_WRONLY | os.O_NONBLOCK) if word else -1
             except OSError:
@@ -124,6 +124,7 @@ def read(channel, count):
     position, _ = channel.end()
     channel.set_word(slot, position)
     channel.leave_gate()
+    channel.wake(False)  # those that found no room while the cursor was at the beginning
     print("ready", flush=True)
     while count > 0:
         for start, length, kind, units in channel.frames(position):

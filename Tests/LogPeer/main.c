@@ -20,7 +20,7 @@
 
 enum {
     PATTERN = 12, KEY = 16, CAPACITY = 24, READERS = 32, WRITERS = 36, FLAGS = 40, REMOVED = 512,
-    TAIL = 1024, FRONTIER = 1152, READERS_SLEEP = 1280, READER_WAKES = 1288, WRITERS_SLEEP = 1408, WRITER_WAKES = 1416,
+    TAIL = 1024, FRONTIER = 1152, READER_QUEUE = 1280, WRITER_QUEUE = 1312, SLEEPS = 0, WOKEN = 8, WAKES = 16,
     USED_READERS = 1792, USED_WRITERS = 1796, JOINS = 1800, BLOCK_STARTS = 2048, SLOTS = 4096, SLOT = 128,
 };
 static const uint64_t NONE = UINT64_MAX;
@@ -50,7 +50,7 @@ static void attach(const char *path_of_folder) {
     if ((control_file = open(path, O_RDWR | O_CLOEXEC)) < 0 || fstat(control_file, &status) < 0) fail(path);
     control = mmap(0, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, control_file, 0);
     if (control == MAP_FAILED) fail("mmap");
-    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 1) { fputs("not version 1\n", stderr); exit(1); }
+    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 2) { fputs("not version 2\n", stderr); exit(1); }
     key = *(uint64_t *)(control + KEY);
     capacity = *(uint64_t *)(control + CAPACITY);
     snprintf(path, sizeof path, "%s/log", folder);
@@ -63,11 +63,11 @@ static void attach(const char *path_of_folder) {
 }
 
 // Wakes the tasks of a kind that sleep, by their bells.
-static void ring_bells(int readers_sleep, int takes_words) {
+static void ring_bells(int readers_sleep) {
     for (uint32_t slot = 0; slot < atomic_load(HALF(readers_sleep ? USED_READERS : USED_WRITERS)); slot++) {
         int address = SLOTS + SLOT * (int)(readers_sleep ? slot : *(uint32_t *)(control + READERS) + slot);
-        _Atomic uint64_t *bell_word = WORD(address + (readers_sleep ? 16 : 48));
-        uint64_t word = takes_words ? atomic_exchange(bell_word, 0) : atomic_load(bell_word);
+        // It stays: its owner takes it away when it is awake.
+        uint64_t word = atomic_load(WORD(address + (readers_sleep ? 16 : 40)));
         if (word == 0) continue;
         char path[4096];
         snprintf(path, sizeof path, "%s/../.bell-%08x", folder, (uint32_t)(word >> 32));
@@ -80,11 +80,15 @@ static void ring_bells(int readers_sleep, int takes_words) {
 
 // Wakes all sleepers of a kind: threads by the futex.
 static void wake(int readers_sleep) {
-    int flag = readers_sleep ? READERS_SLEEP : WRITERS_SLEEP, wakes = readers_sleep ? READER_WAKES : WRITER_WAKES;
-    if (atomic_load(WORD(flag)) == 0 || atomic_exchange(WORD(flag), 0) == 0) return;
-    atomic_fetch_add(HALF(wakes), 1);
-    syscall(SYS_futex, HALF(wakes), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
-    ring_bells(readers_sleep, 1);
+    int queue = readers_sleep ? READER_QUEUE : WRITER_QUEUE;
+    if (atomic_load(WORD(queue + SLEEPS)) == atomic_load(WORD(queue + WOKEN))) return;
+    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t seen = atomic_load(WORD(queue + SLEEPS)), woken = atomic_load(WORD(queue + WOKEN));
+    atomic_fetch_add(HALF(queue + WAKES), 1);
+    syscall(SYS_futex, HALF(queue + WAKES), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
+    ring_bells(readers_sleep);
+    // Last: one that was stopped before this leaves the difference to the next.
+    while (woken < seen && !atomic_compare_exchange_weak(WORD(queue + WOKEN), &woken, seen)) {}
 }
 
 // Takes a slot under the gate, which stays locked.
@@ -100,13 +104,13 @@ static char *join(int is_reader) {
         atomic_store(state + 1, (uint32_t)getpid());
         struct stat namespace;
         if (stat("/proc/self/ns/pid", &namespace) == 0)
-            *(uint32_t *)(address + (is_reader ? 24 : 44)) = (uint32_t)namespace.st_ino;
+            *(uint32_t *)(address + (is_reader ? 24 : 32)) = (uint32_t)namespace.st_ino;
         _Atomic uint32_t *used = HALF(is_reader ? USED_READERS : USED_WRITERS);
         if (atomic_load(used) <= slot) atomic_store(used, slot + 1);
         atomic_fetch_add(HALF(JOINS), 1);
-        // Words and flags stay: who sleeps does not know of us yet, and would not be told if we died halfway.
-        ring_bells(1, 0);
-        ring_bells(0, 0);
+        // Nobody is woken by it: who sleeps does not know of us yet, and would not be told of news if we died halfway.
+        ring_bells(1);
+        ring_bells(0);
         return address;
     }
     fputs("no free slot\n", stderr);
@@ -123,6 +127,7 @@ static void read_messages(uint64_t count) {
     while (atomic_load(STAMP(position)) == (position ^ key)) position += 64ull * *(uint32_t *)(FRAME(position) + 28);
     atomic_store(cursor, position);
     leave_gate();
+    wake(0);  // those that found no room while the cursor was at the beginning
     puts("ready");
     fflush(stdout);
     while (count > 0) {
@@ -184,6 +189,7 @@ static void write_messages(char **texts) {
         atomic_store(intent, NONE);
         if (!is_registered) atomic_thread_fence(memory_order_seq_cst);
         wake(1);
+        wake(0);  // other writers wait for this claim, too
     }
 }
 

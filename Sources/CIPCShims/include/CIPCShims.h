@@ -78,6 +78,11 @@ ssize_t ipc_pwritev2(int fd, const struct iovec *vector, int count, int flags);
 ssize_t ipc_tee(int from, int to, size_t length);
 int ipc_inotify_init(void);
 int ipc_eventfd(unsigned initial, int flags);
+// A timer on the monotonic clock that can be read; it ticks every so many nanoseconds, or, with 0, does not.
+int ipc_timer_create(void);
+int ipc_timer_set(int timer, uint64_t nanoseconds);
+// CLOCK_MONOTONIC as of the last tick of the kernel, some milliseconds ago at most: a few nanoseconds, and no system call.
+uint64_t ipc_coarse_now(void);
 
 // A pointer that each thread has of its own; null at first.
 void *ipc_thread_value(void);
@@ -98,6 +103,17 @@ int ipc_byte_lock(int fd, off_t offset);
 int ipc_byte_unlock(int fd, off_t offset);
 // Whether another open file description has a byte from `offset` on, of `count`.
 int ipc_bytes_are_locked(int fd, off_t offset, off_t count);
+
+// What a child of fork gets no part in (see fork.c): in it, such descriptors are those of /dev/null, and such memory is private
+// and zero.
+
+int ipc_open_withheld(const char *path, int flags, mode_t mode);
+int ipc_close_withheld(int fd);
+int ipc_withhold_memory(void *address, size_t length);
+void ipc_release_memory(void *address);
+// How many forks lie between the program that was executed and this process. What was made before the last has no part here.
+extern uint64_t ipc_fork_generation;
+static inline uint64_t ipc_forks(void) { return __atomic_load_n(&ipc_fork_generation, __ATOMIC_RELAXED); }
 
 // CRC-32C (Castagnoli) of bytes, going on from an earlier one; by the processor's instruction where it has one.
 uint32_t ipc_crc32c(uint32_t crc, const void *bytes, size_t count);

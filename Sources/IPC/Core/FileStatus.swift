@@ -21,6 +21,8 @@ package struct FileStatus {
 
     package var size: Int { Int(raw.st_size) }
     package var mode: FilePermissions { FilePermissions(rawValue: raw.st_mode & 0o7777) }
+    /// How many names it has: 0 once it was removed.
+    package var linkCount: Int { Int(raw.st_nlink) }
     package var owner: uid_t { raw.st_uid }
     package var identity: [UInt64] { [UInt64(raw.st_dev), UInt64(raw.st_ino)] }
 

@@ -54,6 +54,10 @@ public struct IPCError: Error, Hashable, Sendable {
         case notRecoverable
         /// The kernel or this build lacks the operation.
         case unsupported
+        /// The object was removed while it was in use: new users meet in another one of its name, if any.
+        case removed
+        /// The participant is the parent's: this process was forked from it, and has no part in what it joined.
+        case inherited
         /// A child process failed, or could not be started.
         case childFailed
         /// Any other error of the system: see ``IPCError/errno``.

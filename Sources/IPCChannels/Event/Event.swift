@@ -76,13 +76,13 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     public func notify(count: Int = 1) {
         guard count > 0 else { return }
         notices.add(UInt64(count))
-        if place.flag.ordered != 0 { place.wake(membership.memory) }
+        if place.mayHaveSleepers { place.wake(membership.memory) }
     }
 
     /// Ends all waits that are under way.
     public func notifyAll() {
         rounds.add(1)
-        if place.flag.ordered != 0 { place.wake(membership.memory) }
+        if place.mayHaveSleepers { place.wake(membership.memory) }
     }
 
     /// Takes a notice if there is one.
@@ -117,8 +117,10 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
                 if count % 1024 == 0 { sched_yield() }
                 continue
             }
+            try membership.memory.checkPresence()
             let (notices, rounds) = (notices, rounds)
-            place.sleep(until: deadline) { notices.published > 0 || rounds.published != round }
+            // Sequentially consistent: who is about to sleep counts itself, and then looks.
+            place.sleep(until: deadline) { notices.ordered > 0 || rounds.ordered != round }
         }
     }
 
@@ -156,7 +158,7 @@ public struct EventParticipant: ~Copyable, @unchecked Sendable {
     func readiness(since round: UInt64) -> ChannelReadiness {
         let (notices, rounds) = (notices, rounds)
         return ChannelReadiness(membership: membership, place: place) {
-            notices.published > 0 || rounds.published != round
+            notices.ordered > 0 || rounds.ordered != round
         }
     }
 

@@ -42,17 +42,23 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
     /// - Returns: Whether there was a newer one than before.
     @discardableResult
     private mutating func update() throws(IPCError) -> Bool {
+        if subscription.reader.memory.tellsLatest {
+            guard let count = try subscription.reader.takeLatest() else { return false }
+            byteCount = count
+            return true
+        }
         // Whatever was set before this call begins before this.
         let end = LogPositions.bound(subscription.reader.memory)
         var hasNewer = false
-        repeat {
+        for _ in 0..<subscription.reader.memory.frameLimit {
             subscription.reader.passOver(until: end)
             guard let count = try subscription.take({ (_, payload) throws(IPCError) in payload.byteCount }) else {
                 break
             }
             byteCount = count
             hasNewer = true
-        } while subscription.position < end
+            guard subscription.position < end else { break }
+        }
         return hasNewer
     }
 

@@ -11,20 +11,32 @@ import SystemPackage
 final class ChannelMemory: @unchecked Sendable {
     let name: ChannelName
     let place: ChannelPlace
-    private let file: OwnedDescriptor
+    private let file: WithheldDescriptor
     private let controlMapping: MemoryMapping
     private let logMapping: MirroredMapping
     /// The first byte of `control`. Here, and not asked of the mapping, since that would retain it each time.
     private let control: UnsafeMutableRawPointer
     /// The first byte of the log, which is mapped twice in a row.
     @usableFromInline let log: UnsafeMutableRawPointer
+    private let logAccess: MemoryAccess
+    private let logIdentity: [UInt64]
     /// The slot of the participant that this is: set once, when it joins.
     var ownSlot: (role: Membership.Role, slot: Int)?
+    /// How many forks lay between the program and this process when it was opened; see ``isInherited``.
+    @usableFromInline let forks = ipc_forks()
+    /// Whether a thread of this process holds the gate by our descriptor, whose lock does not exclude other threads.
+    let gateIsHeld = Atomic(false)
+    /// Whether a thread of this process settles what the dead have left, likewise.
+    let isRecovering = Atomic(false)
+    /// When somebody who only polls last looked after the dead, by the coarse clock.
+    let lastLook = Atomic(ipc_coarse_now())
 
     let readerSlots: Int
     let writerSlots: Int
     @usableFromInline let capacity: Int
     @usableFromInline let key: UInt64
+    /// Bytes of the largest frame.
+    let maximumFrame: UInt64
     let hasSharedWriters: Bool
     let overwrites: Bool
     let isKept: Bool
@@ -38,11 +50,10 @@ final class ChannelMemory: @unchecked Sendable {
     ///
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
     init(_ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess) throws(IPCError) {
-        let raw = try retryingInterrupts { unsafe ipc_open(place.control(name), O_RDWR | O_CLOEXEC, 0) }
-            .orThrow("open channel", name.description) { errno in
-                errno == .noSuchFileOrDirectory ? "there is no such channel; create it first" : nil
-            }
-        file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
+        file = try WithheldDescriptor(place.control(name), O_RDWR, "open channel", name.description) { errno in
+            errno == .noSuchFileOrDirectory ? "there is no such channel; create it first" : nil
+        }
+        let raw = file.rawValue
         let size = try FileStatus(of: raw, name.description).size
         func corrupted(_ what: String) -> IPCError {
             IPCError(
@@ -84,6 +95,7 @@ final class ChannelMemory: @unchecked Sendable {
         self.name = name
         self.place = place
         self.capacity = Int(capacity)
+        maximumFrame = LogLayout.Frame.maximumSize(capacity: Int(capacity))
         readerSlots = readers
         writerSlots = writers
         hasSharedWriters = flags & LogLayout.Flag.sharedWriters != 0
@@ -104,36 +116,51 @@ final class ChannelMemory: @unchecked Sendable {
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
         controlMapping = control
         unsafe self.control = control.pointer(at: 0, byteCount: size)
-        logMapping = try Self.mapLog(place.log(name), Int(capacity), logAccess, isDurable: isDurable)
+        (logMapping, logIdentity) = try Self.mapLog(place.log(name), Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
+        self.logAccess = logAccess
+        _ = try systemCall { unsafe ipc_withhold_memory(self.control, size) }.orThrow("open channel", name.description)
+        _ = try systemCall { unsafe ipc_withhold_memory(log, 2 * Int(capacity)) }
+            .orThrow("open channel", name.description)
+    }
+
+    deinit {
+        unsafe ipc_release_memory(control)
+        unsafe ipc_release_memory(log)
     }
 
     /// The largest log whose pages are mapped at once: a participant that joins takes some milliseconds for it then.
     private static let prefaultedCapacity = 64 << 20
 
     private static func mapLog(
-        _ path: String, _ capacity: Int, _ access: MemoryAccess, isDurable: Bool
-    ) throws(IPCError) -> MirroredMapping {
+        _ path: String, _ capacity: Int, _ access: MemoryAccess, prefaulting: Bool
+    ) throws(IPCError) -> (MirroredMapping, identity: [UInt64]) {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
         let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }.orThrow("open", path)
         let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
-        let size = try FileStatus(of: raw, path).size
-        guard size >= capacity else {
+        let status = try FileStatus(of: raw, path)
+        guard status.size >= capacity else {
             throw IPCError(
                 .corrupted, "open channel", path,
-                advice: "the log has \(size) bytes instead of \(capacity); remove the channel, and create it again")
+                advice:
+                    "the log has \(status.size) bytes instead of \(capacity); remove the channel, and create it again"
+            )
         }
         // Not of a file on a disk: that would read all of it in, or write all of it back.
         let mapping = try MirroredMapping(
             raw, path, byteCount: capacity, access: access,
-            prefaulting: !isDurable && capacity <= prefaultedCapacity)
+            prefaulting: prefaulting && capacity <= prefaultedCapacity)
         try file.close()
-        return mapping
+        return (mapping, status.identity)
     }
 
-    /// The log once more, to be written to: a reader that recovers needs it.
+    /// The log, to be written to: a reader that recovers maps it once more.
     func writableLog() throws(IPCError) -> MirroredMapping {
-        try Self.mapLog(place.log(name), capacity, .readWrite, isDurable: isDurable)
+        if logAccess == .readWrite { return logMapping }
+        let (log, identity) = try Self.mapLog(place.log(name), capacity, .readWrite, prefaulting: false)
+        // Another channel may have the name by now.
+        guard identity == logIdentity else { throw isRemovedError }
+        return log
     }
 
     /// What its creator chose, but for the permissions.
@@ -147,14 +174,16 @@ final class ChannelMemory: @unchecked Sendable {
 
     /// Which file this is: a channel of the same name that was made anew is another one.
     var identity: [UInt64] {
-        get throws(IPCError) { try FileStatus(of: file.descriptor.rawValue, name.description).identity }
+        get throws(IPCError) { try FileStatus(of: file.rawValue, name.description).identity }
     }
 
-    var descriptor: CInt { file.descriptor.rawValue }
+    var descriptor: CInt { file.rawValue }
 
     var mask: UInt64 { UInt64(capacity - 1) }
     /// Bytes of the largest payload.
-    @usableFromInline var maximumPayload: Int { capacity / 2 - LogLayout.Frame.headerSize - trailerSize }
+    @usableFromInline var maximumPayload: Int {
+        Int(maximumFrame) - LogLayout.Frame.headerSize - trailerSize
+    }
     /// Bytes of a frame after the payload.
     var trailerSize: Int { isDurable ? LogLayout.Frame.checksumSize : 0 }
 }
@@ -173,12 +202,33 @@ extension ChannelMemory {
         word(LogLayout.writerSlot(slot, readerSlots: readerSlots) + field)
     }
 
-    /// How many reader slots have ever been used: what lies above needs no look.
-    var usedReaders: Int {
-        min(readerSlots, Int(unsafe half(LogLayout.usedReaderSlots).pointee.load(ordering: .acquiring)))
+    /// Whether this process was forked from the one that opened it: then it has no part in the channel.
+    @inlinable @inline(__always)
+    var isInherited: Bool { forks != ipc_forks() }
+
+    /// That the channel is there, and this process has a part in it. A system call: for slow paths.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/removed``; ``IPC/IPCError/Code/inherited``.
+    func checkPresence() throws(IPCError) {
+        guard !isInherited else { throw isInheritedError }
+        guard case .root = place else { return }  // one without a name has no links
+        guard try FileStatus(of: descriptor, name.description).linkCount > 0 else { throw isRemovedError }
     }
-    var usedWriters: Int {
-        min(writerSlots, Int(unsafe half(LogLayout.usedWriterSlots).pointee.load(ordering: .acquiring)))
+
+    var isInheritedError: IPCError {
+        IPCError(
+            .inherited, "use channel", name.description,
+            advice:
+                "this process was forked from the one that joined, and has no part in the channel; join again here, or start children by exec"
+        )
+    }
+
+    private var isRemovedError: IPCError {
+        IPCError(
+            .removed, "use channel", name.description,
+            advice:
+                "its files were removed while it was in use (by `ipc rm`, a program, or systemd's RemoveIPC); join again: it is made anew"
+        )
     }
 
     var joins: SharedHalf { SharedHalf(self, LogLayout.joins) }
@@ -187,16 +237,31 @@ extension ChannelMemory {
     var synced: SharedWord { word(LogLayout.synced) }
     var frontier: SharedWord { word(LogLayout.frontier) }
 
-    var sleepingReaders: SleepingPlace {
-        SleepingPlace(self, flag: LogLayout.readersSleep, wakes: LogLayout.readerWakes, .readers)
+    var latest: SharedWord { word(LogLayout.latest) }
+
+    /// Whether setters tell which value is the newest: where there may be several, a claim of another may lie before it.
+    var tellsLatest: Bool { pattern == .latest && hasSharedWriters }
+
+    /// Raises the newest value to the one that was committed at `position`.
+    func tellOfLatest(_ position: UInt64, _ kind: UInt32) {
+        if tellsLatest, kind == LogLayout.Kind.message { latest.raise(to: position | 1) }
     }
-    var sleepingWriters: SleepingPlace {
-        SleepingPlace(self, flag: LogLayout.writersSleep, wakes: LogLayout.writerWakes, .writers)
+
+    var sleepingReaders: SleepingPlace { SleepingPlace(self, LogLayout.readerQueue, .readers) }
+    var sleepingWriters: SleepingPlace { SleepingPlace(self, LogLayout.writerQueue, .writers) }
+
+    /// Wakes whoever waits for anything: what held somebody back is gone.
+    func wakeEverybody() {
+        sleepingReaders.wakeIfNeeded(self)
+        sleepingWriters.wakeIfNeeded(self)
     }
 
     /// Whether the frame at `position` is committed.
     func isCommitted(_ position: UInt64) -> Bool {
-        unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
+        // Aligned, whatever a peer stored: an unaligned atomic access ends the process on some processors. Sequentially
+        // consistent: a sleeper's last look, and pairs of acknowledgements, look after they told.
+        let place = position & mask & ~(UInt64(LogLayout.Frame.alignment) - 1)
+        return unsafe SharedWord(log + Int(truncatingIfNeeded: place)).ordered == position ^ key
     }
 
     func corrupted(_ what: String) -> IPCError {

@@ -12,15 +12,24 @@ enum DurableRecovery {
         let first = LogLayout.LockByte.reader(0)
         let count = LogLayout.LockByte.writer(LogLayout.maximumSlots) - first
         guard try !ByteLock.isTaken(memory.descriptor, first, count: count, memory.name.description) else { return }
-        // The processes may be dead without the machine: then their claims become skipped frames, and nothing after them
-        // is lost. After a crash of the machine the slots may tell stories; what comes of it is looked at below.
-        _ = try? Recovery.run(memory)
+        // The processes may be dead without the machine: then their claims become skipped frames, and nothing after them is lost.
+        // (If that fails, the log is cut below.) After a crash of the machine the slots are of some time before it, and a claim in
+        // them may lie where other messages are: they are not looked at.
+        if isOfThisBoot(memory) { try? Recovery.runAlone(memory) }
         try run(memory, memory.writableLog())
+    }
+
+    private static func isOfThisBoot(_ memory: ChannelMemory) -> Bool {
+        guard let boot = MachineBoot.current else { return false }
+        return memory.word(LogLayout.Fixed.boot).relaxed == boot.0
+            && memory.word(LogLayout.Fixed.boot + 8).relaxed == boot.1
     }
 
     private static func run(_ memory: ChannelMemory, _ log: MirroredMapping) throws(IPCError) {
         let frontier = memory.frontier.relaxed
-        guard LogLayout.Frame.isAligned(frontier) else { throw memory.corrupted("its frontier is not aligned") }
+        guard LogLayout.Frame.isAligned(frontier), frontier < LogLayout.farthest else {
+            throw memory.corrupted("its frontier is \(frontier)")
+        }
         let oldest = memory.oldestSafe
         var position = oldest
         // Where the oldest frame begins is known of a log in its first lap only.
@@ -49,13 +58,16 @@ enum DurableRecovery {
             position += header.size
         }
         cut(memory, log, from: position, to: frontier)
+        try memory.syncLog(log)
         KillPoint.reach(.durableCut)
         memory.tail.relaxed = position
         memory.workHead.relaxed = head ?? position
         memory.synced.relaxed = position
         forgetParticipants(memory, sequences)
-        try memory.syncControl()
-        try memory.syncLog(log)
+        memory.word(LogLayout.Fixed.boot).relaxed = MachineBoot.current?.0 ?? 0
+        memory.word(LogLayout.Fixed.boot + 8).relaxed = MachineBoot.current?.1 ?? 0
+        // With the slots, before anybody writes: what they say after another crash is of this time.
+        try memory.syncControlAndSlots()
         KillPoint.reach(.durableDone)
     }
 
@@ -67,7 +79,7 @@ enum DurableRecovery {
         let frame = unsafe log.base + Int(truncatingIfNeeded: position & memory.mask)
         let header = unsafe FrameHeader(frame)
         let size = header.size
-        guard header.isValid(capacity: memory.capacity), size <= frontier - position,
+        guard header.isValid(upTo: memory.maximumFrame), size <= frontier - position,
             UInt64(header.length) + UInt64(LogLayout.Frame.headerSize + memory.trailerSize) <= size,
             header.writer < UInt32(memory.writerSlots), unsafe Checksum.matches(frame, header, at: position, memory)
         else { return nil }
@@ -92,6 +104,5 @@ enum DurableRecovery {
             let sequence = memory.writer(slot, LogLayout.WriterSlot.sequence)
             if let next = sequences[slot] { sequence.relaxed = max(sequence.relaxed, next) }
         }
-        for flag in [LogLayout.readersSleep, LogLayout.writersSleep] { memory.word(flag).relaxed = 0 }
     }
 }

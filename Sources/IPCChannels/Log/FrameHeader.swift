@@ -39,11 +39,12 @@ struct FrameHeader: Sendable {
     @inlinable @inline(__always)
     var size: UInt64 { UInt64(units) &* UInt64(LogLayout.Frame.alignment) }
 
-    /// Whether a reader may use it: nothing leads outside of the half of the log that a frame may take.
+    /// Whether a reader may use it: nothing leads outside of what a frame may take of the log.
+    ///
+    /// - Parameter maximum: ``ChannelMemory/maximumFrame``.
     @inlinable @inline(__always)
-    func isValid(capacity: Int) -> Bool {
-        UInt64(length) &+ UInt64(LogLayout.Frame.headerSize) <= size
-            && size <= UInt64(truncatingIfNeeded: capacity) &>> 1
+    func isValid(upTo maximum: UInt64) -> Bool {
+        UInt64(length) &+ UInt64(LogLayout.Frame.headerSize) <= size && size <= maximum
     }
 
     /// The header of a copy of the message.

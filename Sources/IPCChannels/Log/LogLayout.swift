@@ -6,7 +6,7 @@
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
 
     /// What is written once, before anybody else sees the channel.
     enum Fixed {
@@ -24,6 +24,7 @@ enum LogLayout {
         static let typeAlignment = 56  // UInt32
         static let typeNameLength = 60  // UInt32
         static let typeFingerprint = 64  // UInt64
+        static let boot = 80  // UInt64, twice: of a durable log, the machine's boot in which it was last looked through
         static let typeName = 128  // UTF-8
         static let typeNameCapacity = 384
     }
@@ -45,14 +46,9 @@ enum LogLayout {
     /// UInt64: a writer may have begun to write below; so what lies more than the log's capacity before it may be
     /// overwritten. Raised by a writer before it goes on.
     static let frontier = 1152
-    /// UInt64: 1 if a reader may be asleep. Set by readers, taken down by the writer that wakes them.
-    static let readersSleep = 1280
-    /// UInt32, a futex: counts wake-ups of readers.
-    static let readerWakes = 1288
-    /// UInt64: 1 if a writer may be asleep for want of room.
-    static let writersSleep = 1408
-    /// UInt32, a futex: counts wake-ups of writers.
-    static let writerWakes = 1416
+    /// Where readers sleep, and, on the same cache line, where writers do: see ``Queue``.
+    static let readerQueue = 1280
+    static let writerQueue = 1312
     /// UInt32: no slot at or above has been used. Under the gate.
     static let usedReaderSlots = 1792
     static let usedWriterSlots = 1796
@@ -66,6 +62,9 @@ enum LogLayout {
     static let workReturns = 1928
     /// UInt64, of a durable log: all before it is on the disk.
     static let synced = 1952
+    /// UInt64, of a latest value with shared setters: the position of the newest value that is set, with bit 0 set; 0 before the
+    /// first. Raised by each setter before it is done.
+    static let latest = 1968
     /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
     static let eventNotices = 1936
     /// UInt64, of an event: counts how often all were notified.
@@ -76,10 +75,19 @@ enum LogLayout {
     static let slots = 4096
     static let slotSize = 128
 
+    /// Where somebody sleeps: three words. Who is about to sleep raises the first, and whoever wakes raises the second to what it
+    /// saw of the first: somebody may sleep while they differ. Neither ever falls, so that a waker that comes late, or never
+    /// ends, takes nobody's wake-up.
+    enum Queue {
+        static let sleeps = 0  // UInt64: counts those who were about to sleep
+        static let woken = 8  // UInt64: so many of them were woken
+        static let wakes = 16  // UInt32, a futex: counts wake-ups
+    }
+
     /// By the reader, but for what the gate guards.
     enum ReaderSlot {
         static let cursor = 0  // UInt64: all before it has been read; UInt64.max when no reader holds the log back
-        static let state = 8  // UInt32, under the gate: 1 when taken
+        static let state = 8  // UInt32, under the gate: see ``SlotState``
         static let process = 12  // UInt32: its pid
         static let bell = 16  // UInt64: how to wake it, while it waits without a thread; 0 otherwise
         static let namespace = 24  // UInt32: the inode of its pid namespace
@@ -90,12 +98,20 @@ enum LogLayout {
         static let intentPosition = 0  // UInt64: where it tries to claim, or has; UInt64.max for nowhere
         static let intentLength = 8  // UInt64: how many bytes
         static let sequence = 16  // UInt64: the number of this slot's message that is claimed, or of its next one
-        static let state = 24  // UInt32, under the gate: 1 when taken
+        static let state = 24  // UInt32, under the gate: see ``SlotState``
         static let process = 28  // UInt32: its pid
-        static let callerSleeps = 32  // UInt64, of a service: 1 if this caller may be asleep
-        static let callerWakes = 40  // UInt32, a futex: counts wake-ups of this caller
-        static let namespace = 44  // UInt32, as a reader's
-        static let bell = 48  // UInt64, as a reader's
+        static let namespace = 32  // UInt32, as a reader's
+        static let bell = 40  // UInt64, as a reader's
+        static let callerQueue = 64  // of a service: where this caller sleeps
+    }
+
+    /// What a slot is.
+    enum SlotState {
+        static let free: UInt32 = 0
+        /// Its owner holds its byte, or is dead.
+        static let taken: UInt32 = 1
+        /// Its owner is dead, and whoever settles what it left holds its byte meanwhile, or is dead as well.
+        static let settling: UInt32 = 2
     }
 
     /// The most slots of a kind.
@@ -121,6 +137,8 @@ enum LogLayout {
         @usableFromInline static let alignment = 64
         /// In a durable log, each frame's last bytes: a checksum of the rest.
         static let checksumSize = 8
+        /// The largest one: half the log, and below 4 GiB, since its header has 32 bits for the payload's length.
+        static func maximumSize(capacity: Int) -> UInt64 { min(UInt64(capacity) / 2, 0xffff_ffc0) }
 
         @inlinable static func size(payload: Int) -> Int {
             (payload &+ headerSize &+ alignment &- 1) & ~(alignment &- 1)
@@ -153,4 +171,7 @@ enum LogLayout {
     }
 
     @usableFromInline static let unclaimed = UInt64.max
+    /// No position comes near it in the life of a machine; one beyond it is a peer's rubbish. Sums of positions and sizes stay
+    /// below 2⁶⁴.
+    static let farthest: UInt64 = 1 << 62
 }

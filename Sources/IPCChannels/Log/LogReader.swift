@@ -12,7 +12,7 @@ struct LogReader: ~Copyable {
     @usableFromInline let key: UInt64
     /// The same where nothing is overwritten; else one that fits no stamp, which has the key's highest bit.
     @usableFromInline let plainKey: UInt64
-    @usableFromInline let capacity: Int
+    @usableFromInline let maximumFrame: UInt64
     private let overwrites: Bool
     private let cursor: SharedWord
     private let isShared: Bool
@@ -37,7 +37,7 @@ struct LogReader: ~Copyable {
         mask = memory.mask
         key = memory.key
         plainKey = memory.overwrites ? memory.key ^ 1 << 63 : memory.key
-        capacity = memory.capacity
+        maximumFrame = memory.maximumFrame
         overwrites = memory.overwrites
         stride = memory.overwrites ? .max : UInt64(memory.capacity / 8)
         isShared = memory.hasSharedWriters
@@ -46,15 +46,22 @@ struct LogReader: ~Copyable {
         writers = memory.sleepingWriters
         cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
         // At the very beginning first, so that writers stop before what we may choose (a call that does not wait finds the
-        // log full for that moment); then not before the frontier, that they may have reached by then.
+        // log full for that moment); then not before the frontier, that they may have reached by then. A pair: we store the
+        // cursor and then look at the tail and the frontier; a writer raises the frontier and then looks at the cursors.
         if !memory.overwrites { cursor.ordered = 0 }
-        position = try start.position(in: memory)
+        KillPoint.reach(.joinHeld)
+        let first = try start.position(in: memory)
+        if !memory.overwrites { cursor.ordered = first }
+        membership.finishJoining()
+        // Where setters tell which value is the newest, it is not looked for.
+        position = try memory.tellsLatest ? 0 : start.refined(first, memory)
         if !memory.overwrites { cursor.ordered = position }
         toldPosition = position
         pace = ReaderPace(position)
         overrun = OverrunGuard(memory)
-        membership.finishJoining()
         self.membership = membership
+        // Those that found no room while the cursor was at the beginning.
+        writers.wakeIfNeeded(memory)
     }
 
     /// The header of the next message, and where its payload lies for as long as the caller likes: in the log, or, where it
@@ -67,7 +74,7 @@ struct LogReader: ~Copyable {
         // Acquiring: pairs with the writer's releasing store of the stamp.
         if unsafe SharedWord(frame).published == position ^ plainKey {
             let header = unsafe FrameHeader(frame)
-            if header.kind == LogLayout.Kind.message, header.isValid(capacity: capacity) {
+            if header.kind == LogLayout.Kind.message, header.isValid(upTo: maximumFrame) {
                 return unsafe (header, frame + LogLayout.Frame.headerSize)
             }
         }
@@ -77,42 +84,85 @@ struct LogReader: ~Copyable {
     /// The same when it is not there yet, may be overwritten, is skipped, or cannot be a message.
     @usableFromInline @inline(never)
     mutating func nextSlowly() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
-        while true {
+        // As many as the log has: a peer that stores one skipped frame after the other ends the call.
+        for _ in 0..<memory.frameLimit {
             let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
             guard unsafe SharedWord(frame).published == position ^ key else {
-                guard try isBehind() else { return nil }
-                continue
+                if try isBehind() { continue }
+                try lookAround()
+                return nil
             }
             let header = unsafe FrameHeader(frame)
-            guard header.isValid(capacity: capacity) else {
+            guard header.isValid(upTo: maximumFrame) else {
                 if try isBehind() { continue }
                 try failCorrupted()
             }
             let payload = unsafe frame + LogLayout.Frame.headerSize
-            switch (header.kind == LogLayout.Kind.message, overwrites) {
-            case (true, false): return unsafe (header, payload)
-            case (true, true):
-                guard unsafe overrun.take(payload, header, at: position) else {
-                    _ = try isBehind()
-                    continue
-                }
+            let isMessage = header.kind == LogLayout.Kind.message
+            if !overwrites {
+                if isMessage { return unsafe (header, payload) }
                 advance(past: header)
-                // Nobody waits for us, so it counts as read already: then it takes no more of the log.
-                return unsafe (header.withoutFrame, overrun.copy)
-            case (false, _):
-                if overwrites { overrun.see(header) }
-                advance(past: header)
+                continue
             }
+            // Each header is believed only if it was not overwritten until it was copied, those of skipped frames as well.
+            guard
+                unsafe isMessage ? overrun.take(payload, header, at: position) : !memory.mayBeOverwritten(position)
+            else {
+                _ = try isBehind()
+                continue
+            }
+            advance(past: header)
+            // Nobody waits for us, so it counts as read already: then it takes no more of the log.
+            if isMessage { return unsafe (header.withoutFrame, overrun.copy) }
+            overrun.see(header)
         }
+        return nil
+    }
+
+    /// Nothing is there. One that only polls looks now and then whether a dead writer's claim is in the way, and whether the
+    /// channel is there at all.
+    private func lookAround() throws(IPCError) {
+        guard !memory.isInherited else { throw memory.isInheritedError }
+        guard memory.isLookDue() else { return }
+        try memory.checkPresence()
+        if isShared, tail.published > position { try Recovery.tryRun(memory) }
+    }
+
+    /// Takes the newest value where setters tell of it; ``OverrunGuard/copy`` has it then.
+    ///
+    /// Claims under way do not matter. The value is not overwritten before a newer one is told of.
+    ///
+    /// - Returns: How many bytes it has; nil if there is none that is newer than before.
+    mutating func takeLatest() throws(IPCError) -> Int? {
+        for _ in 0..<memory.frameLimit {
+            let word = memory.latest.ordered
+            let newest = word &- 1
+            guard word != 0, newest >= position else {
+                try lookAround()
+                return nil
+            }
+            guard LogLayout.Frame.isAligned(newest) else { throw memory.corrupted("its newest value is not aligned") }
+            guard memory.isCommitted(newest) else { continue }
+            let frame = unsafe log + Int(truncatingIfNeeded: newest & mask)
+            let header = unsafe FrameHeader(frame)
+            guard header.isValid(upTo: maximumFrame),
+                unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: newest)
+            else { continue }
+            position = newest &+ header.size
+            return Int(header.length)
+        }
+        // Overwritten, and no newer one told of: its setters have died one after the other, a log long.
+        return nil
     }
 
     /// Passes over all messages before `end` but the newest, by their headers alone.
     mutating func passOver(until end: UInt64) {
         position = max(position, LogPositions.recent(memory))
         var next = position
-        while next < end, memory.isCommitted(next) {
+        for _ in 0..<memory.frameLimit where next < end && memory.isCommitted(next) {
             let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: next & mask))
-            guard header.isValid(capacity: capacity) else { return }  // overwritten, or the next look says so
+            // Overwritten, or the next look says what it is.
+            guard header.isValid(upTo: maximumFrame), !memory.mayBeOverwritten(next) else { return }
             if header.kind == LogLayout.Kind.message { position = next }
             next &+= header.size
         }
@@ -135,19 +185,19 @@ struct LogReader: ~Copyable {
         cursor.published = position
         KillPoint.reach(.readCursor)
         if !SleepingPlace.isRegistered { atomicMemoryFence(ordering: .sequentiallyConsistent) }
-        if writers.flag.relaxed != 0 { writers.wake(memory) }
+        if writers.difference != 0 { writers.wake(memory) }
     }
 
     /// Whether the writers have overtaken us, in a log that overwrites: then we are at the oldest frame that is still
     /// there.
     @usableFromInline
     mutating func isBehind() throws(IPCError) -> Bool {
-        guard overwrites else { return false }
+        // Looked at after whatever was read at the position.
+        guard overwrites, memory.mayBeOverwritten(position) else { return false }
         let oldest = memory.oldestSafe
-        guard position < oldest else { return false }
         // Some way on, or we would be overtaken again at once. If the blocks tell nothing of use, wherever it is that
         // writers have not passed: they will, and then tell.
-        position = max(LogPositions.first(memory, from: oldest &+ UInt64(capacity / 4)), oldest)
+        position = max(LogPositions.first(memory, from: oldest &+ UInt64(memory.capacity / 4)), oldest)
         return true
     }
 
@@ -168,7 +218,7 @@ struct LogReader: ~Copyable {
         tell()
         // Where nobody waits for us, we had better not be late.
         guard !overwrites else { return }
-        pace.catchUp(at: position, isOneMessage: first.size >= position &- pace.position, capacity: capacity)
+        pace.catchUp(at: position, isOneMessage: first.size >= position &- pace.position, capacity: memory.capacity)
     }
 
     /// Looks for the next frame for as long as a task may.
@@ -197,18 +247,18 @@ struct LogReader: ~Copyable {
             }
             if deadline.hasPassed { return false }
             let isClaimed = isShared && tail.published > position
-            if isClaimed, count % 65_536 == 0 { try Recovery.tryRun(memory) }
             guard let spins, count >= spins else {
                 if count % 1024 == 0 { sched_yield() }
+                if count % 65_536 == 0 { try lookAround() }
                 continue
             }
+            try memory.checkPresence()
             // A claim that is not committed may be a dead writer's: nobody would wake us.
             if isClaimed { try Recovery.tryRun(memory) }
             let (memory, position) = (memory, position)
             readers.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) {
-                memory.isCommitted(position)
+                memory.hasNews(at: position)
             }
-            if overwrites, position < memory.oldestSafe { return true }
         }
     }
 
@@ -223,19 +273,49 @@ struct LogReader: ~Copyable {
     /// The next frame, whatever it is.
     mutating func readiness() -> ChannelReadiness {
         tell()
-        let (memory, position, overwrites) = (memory, position, overwrites)
-        return ChannelReadiness(membership: membership, place: readers) {
-            memory.isCommitted(position) || (overwrites && position < memory.oldestSafe)
-        }
+        let (memory, position) = (memory, position)
+        return ChannelReadiness(membership: membership, place: readers) { memory.hasNews(at: position) }
     }
 
     private var isReady: Bool {
         unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
-            || (overwrites && position < memory.oldestSafe)
+            || memory.hasNews(at: position)
     }
 
     @usableFromInline @inline(never)
     func failCorrupted() throws(IPCError) -> Never {
         throw memory.corrupted("the frame at \(position) is larger than the log allows")
+    }
+}
+
+extension ChannelMemory {
+    /// Whether a reader that is at `position` has something to do: the next frame is there, or it was overtaken, or, where setters
+    /// tell of it, there is a newer value.
+    fileprivate func hasNews(at position: UInt64) -> Bool {
+        guard !tellsLatest else {
+            let word = latest.ordered
+            return word != 0 && word &- 1 >= position
+        }
+        return isCommitted(position) || (overwrites && position < oldestSafe)
+    }
+
+    /// Whether it is time that one who only polls looks after the dead; for one of those who ask. Costs a few nanoseconds, and no
+    /// system call.
+    func isLookDue() -> Bool {
+        let now = ipc_coarse_now()
+        let last = lastLook.load(ordering: .relaxed)
+        guard now &- last >= Self.pauseBetweenLooks else { return false }
+        return lastLook.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged
+    }
+
+    private static var pauseBetweenLooks: UInt64 { 20_000_000 }
+
+    /// What one does now and then that only polls, for whatever it waits: sees that the channel is there, and to what the dead
+    /// have left.
+    func lookAfterTheDead() throws(IPCError) {
+        try checkPresence()
+        try Recovery.tryRun(self)
+        // One may have acknowledged, and been stopped before it moved the head.
+        if carriesWork { try advanceWorkHead() }
     }
 }

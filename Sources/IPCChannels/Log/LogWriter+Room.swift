@@ -9,6 +9,8 @@ extension LogWriter {
     ///
     /// - Returns: False if there was none until the deadline.
     mutating func makeRoom(_ size: UInt64, from start: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        // Whoever never has to wait should hear as well that the channel was removed.
+        if memory.isLookDue() { try memory.checkPresence() }
         if try takeRoom(upTo: start &+ size, size) { return true }
         return try waitForRoom(size, from: start, until: deadline)
     }
@@ -19,7 +21,6 @@ extension LogWriter {
     ) throws(IPCError) -> Bool {
         let end = start &+ size
         let (memory, slot) = (memory, ownSlot)
-        let place = memory.sleepingWriters
         var looked = 0  // in pauses
         var nextRecovery: UInt64 = 0
         while true {
@@ -37,15 +38,15 @@ extension LogWriter {
                 if looked % 256 == 0 { sched_yield() }
                 continue
             }
-            // Who holds us back may be dead.
-            if MonotonicClock.now >= nextRecovery {
+            // Who holds us back may be dead. One that does not wait asks only now and then.
+            let isPolling = deadline == .immediate
+            if isPolling ? memory.isLookDue() : MonotonicClock.now >= nextRecovery {
                 nextRecovery = MonotonicClock.now &+ SleepingPlace.slice
-                if try Recovery.tryRun(memory) { continue }
-                // Or it acknowledged, and died before it moved the head.
-                if memory.carriesWork, try memory.advanceWorkHead() { continue }
+                try memory.lookAfterTheDead()
+                if memory.roomEnd(besides: slot) >= end { continue }
             }
             if deadline.hasPassed { return false }
-            place.sleep(until: deadline) { memory.roomEnd(besides: slot) >= end }
+            writers.sleep(until: deadline) { memory.roomEnd(besides: slot) >= end }
         }
     }
 
@@ -58,7 +59,10 @@ extension LogWriter {
         guard room >= end else { return false }
         // What is taken ahead is lost to those who join later.
         let capacity = UInt64(memory.capacity)
-        let wanted = min(room, end &+ max(capacity / 16, min(8 &* size, capacity / 4)))
+        var wanted = min(room, end &+ max(capacity / 16, min(8 &* size, capacity / 4)))
+        // The newest value, which lies at most half a log before, stays readable until the next one is there.
+        if memory.pattern == .latest { wanted = max(end, min(wanted, end &- size &+ capacity / 2)) }
+        guard wanted < LogLayout.farthest else { throw memory.corrupted("a cursor or the tail is \(room)") }
         // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
         // frontier and then look at the cursors: one of us sees the other.
         memory.frontier.raise(to: wanted)
@@ -73,16 +77,18 @@ extension LogWriter {
     /// Our slot, if there may be other writers.
     private var ownSlot: Int? { isShared ? Int(slot) : nil }
 
-    /// Room for a payload of `count` bytes.
+    /// Room for a payload of `count` bytes; and, where each message is on the disk before its call returns, nobody's claim before
+    /// it.
     func readiness(forRoom count: Int) -> ChannelReadiness {
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
         let (memory, slot, start) = (memory, ownSlot, isShared ? nil : position)
-        // Readers tell when they have read; a claim that is committed is not told to writers.
-        let isByClaim = isShared && memory.roomEndByReaders > memory.roomEnd(besides: slot)
-        return ChannelReadiness(
-            membership: membership, place: memory.sleepingWriters, atMost: isByClaim ? Self.claimSlice : .max
-        ) {
-            memory.roomEnd(besides: slot) >= (start ?? memory.tail.published) &+ size
+        let isToSync = memory.isDurable && isShared && memory.syncBytes != .max
+        return ChannelReadiness(membership: membership, place: writers) {
+            // One that acknowledged may have been stopped before it moved the head.
+            if memory.carriesWork { _ = try? memory.advanceWorkHead() }
+            let tail = memory.tail.ordered
+            guard memory.roomEnd(besides: slot) >= (start ?? tail) &+ size else { return false }
+            return !isToSync || !memory.hasClaim(before: tail, besides: slot)
         }
     }
 
@@ -95,9 +101,6 @@ extension LogWriter {
     ) async throws(IPCError) -> Bool {
         try await readiness(forRoom: count).wait(until: deadline, "publish")
     }
-
-    /// How long a writer sleeps at most, in nanoseconds, for another's claim to be committed.
-    private static var claimSlice: UInt64 { 5_000_000 }
 }
 
 extension ChannelMemory {
@@ -107,18 +110,28 @@ extension ChannelMemory {
     func roomEnd(besides slot: Int?) -> UInt64 {
         let capacity = UInt64(capacity)
         var lowest = roomEndByReaders &- capacity
-        if let slot {
-            let tail = tail.published
-            for other in 0..<usedWriters where other != slot {
-                let intent = writer(other, LogLayout.WriterSlot.intentPosition).ordered
-                // An attempt that lost holds nobody back: its place is another's, and committed, or long overwritten.
-                guard intent < lowest, intent < tail, tail - intent <= capacity, !isCommitted(intent) else {
-                    continue
-                }
-                lowest = intent
-            }
+        if let slot, let claim = oldestClaim(before: tail.ordered, besides: slot) {
+            lowest = min(lowest, claim)
+            // A newest value is kept until a newer one is told of. (Where there are only claims of the dead after it, it cannot hold
+            // back the one that would replace it.)
+            let word = tellsLatest ? latest.ordered : 0
+            if word != 0, word &- 1 < claim { lowest = min(lowest, word &- 1) }
         }
         return lowest &+ capacity
+    }
+
+    /// The oldest claim before `end` that is not committed; nil if there is none.
+    ///
+    /// - Parameter slot: The writer's that asks: its own does not count.
+    func oldestClaim(before end: UInt64, besides slot: Int?) -> UInt64? {
+        var oldest: UInt64?
+        for other in 0..<usedWriters where other != slot {
+            let intent = writer(other, LogLayout.WriterSlot.intentPosition).ordered
+            // An attempt that lost holds nobody back: its place is another's, and committed, or long overwritten.
+            guard intent < oldest ?? end, end - intent <= UInt64(capacity), !isCommitted(intent) else { continue }
+            oldest = intent
+        }
+        return oldest
     }
 
     /// The log's size beyond the slowest reader.

@@ -17,7 +17,7 @@ struct LogWriter: ~Copyable {
     @usableFromInline let isPlain: Bool
     /// The same of a shared one.
     @usableFromInline let isPlainShared: Bool
-    let isShared: Bool
+    @usableFromInline let isShared: Bool
     private let fences: Bool
     @usableFromInline let slot: UInt32
     @usableFromInline let blockShift: UInt64
@@ -29,6 +29,10 @@ struct LogWriter: ~Copyable {
     @usableFromInline let intentLength: SharedWord
     @usableFromInline let slotSequence: SharedWord
     @usableFromInline let readers: SleepingPlace
+    /// Where other writers wait, for room or for this one's claim.
+    @usableFromInline let writers: SleepingPlace
+    /// How many forks lay before it joined: a child has no part in the channel.
+    @usableFromInline let forks: UInt64
     /// How many bytes ahead lines are fetched: as many as gave most messages. (The log is mapped twice, so they are there.)
     @usableFromInline let reach: Int
 
@@ -59,7 +63,7 @@ struct LogWriter: ~Copyable {
         self.isShared = isShared
         self.fences = fences
         isPlain = !isShared && !fences && !memory.isDurable
-        isPlainShared = isShared && !fences && !memory.isDurable
+        isPlainShared = isShared && !fences && !memory.isDurable && !memory.tellsLatest
         blockShift = memory.blockShift
         maximumPayload = memory.maximumPayload
         trailerSize = memory.trailerSize
@@ -69,6 +73,8 @@ struct LogWriter: ~Copyable {
         intentLength = memory.writer(slot, LogLayout.WriterSlot.intentLength)
         slotSequence = memory.writer(slot, LogLayout.WriterSlot.sequence)
         readers = memory.sleepingReaders
+        writers = memory.sleepingWriters
+        forks = memory.forks
         // Of work, what comes next is still being finished by others.
         reach = memory.carriesWork ? 64 : isShared ? 192 : 1024
         limit = 0
@@ -110,7 +116,7 @@ struct LogWriter: ~Copyable {
     @inlinable @inline(__always)
     mutating func claimAtOnce(_ count: Int) -> UnsafeMutableRawPointer? {
         // As unsigned numbers, so that one comparison finds the negative ones too.
-        guard UInt(bitPattern: count) <= UInt(bitPattern: maximumPayload) else { return nil }
+        guard UInt(bitPattern: count) <= UInt(bitPattern: maximumPayload), forks == ipc_forks() else { return nil }
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
         // `plainLimit` is 0 for those who have more to do.
         if position &+ size <= plainLimit {
@@ -139,9 +145,14 @@ struct LogWriter: ~Copyable {
         _ count: Int, until deadline: Deadline
     ) throws(IPCError) -> UnsafeMutableRawPointer? {
         guard (0...maximumPayload).contains(count) else { try failTooLarge(count) }
+        guard !memory.isInherited else { throw memory.isInheritedError }
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
-        let isClaimed = try isShared ? claimShared(size, until: deadline) : claimAlone(size, until: deadline)
-        return isClaimed ? unsafe claimedPayload : nil
+        // Before the claim, so that one which is refused takes no room; what others claim before ours meanwhile comes after it.
+        guard try waitUntilSyncIsPossible(size, until: deadline),
+            try isShared ? claimShared(size, until: deadline) : claimAlone(size, until: deadline)
+        else { return nil }
+        if willSync, try !waitForEarlierClaims(until: deadline) { return nil }
+        return unsafe claimedPayload
     }
 
     private mutating func claimAlone(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
@@ -171,8 +182,10 @@ struct LogWriter: ~Copyable {
 
     @usableFromInline @inline(never)
     mutating func deliverSlowly(_ count: Int) throws(IPCError) {
+        let isToSync = willSync
         commit(count, LogLayout.Kind.message)
-        if trailerSize != 0, position &- memory.synced.relaxed >= memory.syncBytes { try sync() }
+        // Nothing before it is uncommitted: that was waited for when it was claimed.
+        if isToSync { try syncLog(upTo: position) }
     }
 
     /// Makes what was claimed visible, whatever kind of writer we are.
@@ -182,6 +195,8 @@ struct LogWriter: ~Copyable {
         unsafe header.store(at: frame)
         if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
         unsafe stamp(frame)
+        memory.tellOfLatest(position, kind)
+        KillPoint.reach(.commitLatest)
         if isShared { giveUpIntent() }
         if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
         goOn()
@@ -217,14 +232,18 @@ struct LogWriter: ~Copyable {
         let start = position
         position = start &+ claimed
         KillPoint.reach(.commitWake)
-        // One comparison for two things, each of which seldom is so. The call is the last thing done here.
-        if (start ^ position) &>> blockShift | readers.flag.relaxed != 0 { goOnSlowly() }
+        // One comparison for all of it, none of which is often so. The call is the last thing done here. Other writers wait for what a
+        // shared one claims; an exclusive one has none.
+        if (start ^ position) &>> blockShift | readers.difference | (isShared ? writers.difference : 0) != 0 {
+            goOnSlowly()
+        }
     }
 
     @usableFromInline @inline(never)
     mutating func goOnSlowly() {
         if ((position &- claimed) ^ position) &>> blockShift != 0 { enterBlock() }
-        if readers.flag.relaxed != 0 { readers.wake(memory) }
+        if readers.difference != 0 { readers.wake(memory) }
+        if isShared, writers.difference != 0 { writers.wake(memory) }
     }
 
     /// Gives up what was claimed: readers pass over it.
@@ -235,12 +254,16 @@ struct LogWriter: ~Copyable {
     }
 
     private mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        var lost = 0
         while !claimTail(size) {
             let start = try memory.checkedTail()
             if start &+ size > limit {
                 guard try makeRoom(size, from: start, until: deadline) else { return false }
             } else {
-                ipc_pause()  // another was quicker
+                // Another was quicker. That ends: each time somebody has claimed; but a peer may move the tail for ever.
+                ipc_pause()
+                lost += 1
+                if lost % 1024 == 0, deadline.hasPassed { return false }
             }
         }
         return true
@@ -291,8 +314,10 @@ struct LogWriter: ~Copyable {
         throw IPCError(
             .messageTooLarge, "publish", memory.name.description,
             advice: count < 0
-                ? "a message of \(count) bytes cannot be; from 0 to \(maximumPayload) are possible"
-                : "a message of \(count) bytes is over this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"
+                ? "the size is \(count); it must be 0 to \(maximumPayload)"
+                : memory.maximumFrame < UInt64(memory.capacity / 2)
+                    ? "a message of \(count) bytes is over the limit of \(maximumPayload), 4 GiB with its header; send it in parts"
+                    : "a message of \(count) bytes is over this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"
         )
     }
 }

@@ -13,7 +13,7 @@ extension Membership {
     func acknowledge(_ work: TakenWork) throws(IPCError) {
         _ = exchange(work, work.state.at(Work.Stage.done))
         KillPoint.reach(.workDone)
-        try memory.tellOfDone()
+        try memory.advanceWorkHead()
     }
 
     /// Another gets it, or this one again.

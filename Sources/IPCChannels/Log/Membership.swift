@@ -1,3 +1,4 @@
+import CIPCShims
 import Glibc
 import IPC
 import Synchronization
@@ -15,6 +16,8 @@ final class Membership: Sendable {
     /// Which participant of this process it is.
     let token = nextToken.add(1, ordering: .relaxed).newValue
     private static let nextToken = Atomic<UInt32>(0)
+    /// Whether the gate is held for it still.
+    private let isJoining = Atomic(true)
 
     private init(_ memory: ChannelMemory, _ role: Role, _ slot: Int) {
         self.memory = memory
@@ -25,93 +28,59 @@ final class Membership: Sendable {
     /// Joins a channel that exists. One whose last participant has left, but has not taken it away, is taken away first.
     ///
     /// - Throws: ``IPC/IPCError/Code/limitReached`` if all slots are taken; ``IPC/IPCError/Code/addressInUse`` if there
-    ///   is another exclusive writer.
+    ///   is another exclusive writer; ``IPC/IPCError/Code/timedOut`` if a stopped process holds the gate.
     static func join(
         _ name: ChannelName, as role: Role, in place: ChannelPlace, logAccess: MemoryAccess? = nil,
         check: (ChannelMemory) throws(IPCError) -> Void
     ) throws(IPCError) -> Membership {
+        // First of all: a process that has not registered takes no part in the fences of those who sleep.
+        _ = SleepingPlace.isRegistered
+        let patience = Deadline.after(.seconds(10))
         while true {
             let memory = try ChannelMemory(
                 name, in: place, logAccess: logAccess ?? (role == .reader ? .readOnly : .readWrite))
             try check(memory)
-            try memory.lockGate()
-            if memory.isRemoved {
-                memory.unlockGate()
+            guard let membership = try memory.join(as: role, until: patience) else {
                 try remove(memory)
                 continue
             }
-            do throws(IPCError) {
-                if memory.isDurable { try DurableRecovery.runIfAlone(memory) }
-                let slot = try takeSlot(memory, role)
-                memory.ownSlot = (role, slot)
-                return Membership(memory, role, slot)
-            } catch {
-                memory.unlockGate()
-                throw error
-            }
+            return membership
         }
     }
 
-    /// The gate is held from ``join(_:as:in:check:)`` until this: the slot has to be set up first.
+    fileprivate static func settled(_ memory: ChannelMemory, _ role: Role, _ slot: Int) -> Membership {
+        memory.ownSlot = (role, slot)
+        return Membership(memory, role, slot)
+    }
+
+    /// The gate is held from ``join(_:as:in:logAccess:check:)`` until this: the slot has to be set up first.
     func finishJoining() {
         KillPoint.reach(.joinCursor)
+        isJoining.store(false, ordering: .relaxed)
         memory.unlockGate()
     }
 
-    private static func takeSlot(_ memory: ChannelMemory, _ role: Role) throws(IPCError) -> Int {
-        let isReader = role == .reader
-        let isExclusive = !isReader && !memory.hasSharedWriters
-        let count = isExclusive ? 1 : isReader ? memory.readerSlots : memory.writerSlots
-        _ = try Recovery.run(memory)
-        for slot in 0..<count {
-            let byte = LogLayout.LockByte.participant(role, slot)
-            guard memory.state(role, slot).relaxed == 0,
-                try ByteLock.tryTake(memory.descriptor, byte, memory.name.description)
-            else { continue }
-            KillPoint.reach(.joinSlot)
-            memory.state(role, slot).relaxed = 1
-            memory.process(role, slot).relaxed = UInt32(getpid())
-            memory.namespace(role, slot).relaxed = ProcessWatches.namespace
-            let used = unsafe memory.half(isReader ? LogLayout.usedReaderSlots : LogLayout.usedWriterSlots)
-            // Releasing: who sees the number sees an idle slot, or what we write there next.
-            if unsafe used.pointee.load(ordering: .relaxed) <= UInt32(slot) {
-                unsafe used.pointee.store(UInt32(slot + 1), ordering: .sequentiallyConsistent)
-            }
-            // Before the slot holds anybody back: who waits has to know whose death to look out for.
-            memory.joins.relaxed &+= 1
-            KillPoint.reach(.joinTold)
-            memory.sleepingReaders.tellOfJoin(memory)
-            memory.sleepingWriters.tellOfJoin(memory)
-            return slot
-        }
-        if isExclusive {
-            throw IPCError(
-                .addressInUse, "write to channel", memory.name.description,
-                advice:
-                    "process \(memory.process(role, 0).relaxed) is writing to it already; end that one, or create the channel with shared writers"
-            )
-        }
-        throw IPCError(
-            .limitReached, "join channel", memory.name.description,
-            advice:
-                "all its \(count) \(isReader ? "reader" : "writer") slots are taken; create it with a higher \(isReader ? "maximumReaders" : "maximumWriters")"
-        )
-    }
-
     deinit {
+        // A child of fork has no part in it; what there is of it is the parent's.
+        guard !memory.isInherited else { return }
         ChannelWaits.shared.forget(token)
-        guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
+        // What could not be set up holds the gate still.
+        if !isJoining.load(ordering: .relaxed) {
+            // Nobody has the slot before we let go of it, so what it had can be given up first.
+            try? memory.giveUpWork(of: role, slot)
+            guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
+        }
         KillPoint.reach(.leaveSlot)
-        let byte = LogLayout.LockByte.participant(role, slot)
-        try? memory.giveUpWork(of: role, slot)
         memory.clear(role, slot)
-        ByteLock.release(memory.descriptor, byte)
-        _ = try? Recovery.run(memory)
-        let isLast = !memory.isKept && !memory.hasParticipants
+        ByteLock.release(memory.descriptor, LogLayout.LockByte.participant(role, slot))
+        let isLast = !memory.isKept && !memory.hasLivingParticipants
         if isLast { memory.isRemoved = true }
         KillPoint.reach(.removeFlag)
         memory.unlockGate()
         if isLast { try? Self.remove(memory) }
+        KillPoint.reach(.leaveWake)
+        // Whomever we held back goes on.
+        memory.wakeEverybody()
     }
 
     /// Takes the folder of a removed channel away, unless it is another one's by now.
@@ -126,74 +95,79 @@ final class Membership: Sendable {
 }
 
 extension ChannelMemory {
-    func lockGate() throws(IPCError) {
-        try ByteLock.wait(descriptor, LogLayout.LockByte.gate, name.description, until: .after(.seconds(10)))
-    }
-
-    /// - Returns: False if another has it.
-    func tryLockGate() throws(IPCError) -> Bool {
-        try ByteLock.tryTake(descriptor, LogLayout.LockByte.gate, name.description)
-    }
-
-    func unlockGate() { ByteLock.release(descriptor, LogLayout.LockByte.gate) }
-
-    // Under the gate:
-
-    var isRemoved: Bool {
-        get { unsafe half(LogLayout.removed).pointee.load(ordering: .relaxed) != 0 }
-        set { unsafe half(LogLayout.removed).pointee.store(newValue ? 1 : 0, ordering: .relaxed) }
-    }
-
-    func state(_ role: Membership.Role, _ slot: Int) -> SharedHalf {
-        role == .reader
-            ? SharedHalf(self, LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.state)
-            : SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + LogLayout.WriterSlot.state)
-    }
-
-    func process(_ role: Membership.Role, _ slot: Int) -> SharedHalf {
-        role == .reader
-            ? SharedHalf(self, LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.process)
-            : SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + LogLayout.WriterSlot.process)
-    }
-
-    func namespace(_ role: Membership.Role, _ slot: Int) -> SharedHalf {
-        role == .reader
-            ? SharedHalf(self, LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.namespace)
-            : SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + LogLayout.WriterSlot.namespace)
-    }
-
-    /// Makes a slot free: what it held back goes on.
-    func clear(_ role: Membership.Role, _ slot: Int) {
-        switch role {
-        case .reader: reader(slot, LogLayout.ReaderSlot.cursor).ordered = .max
-        case .writer: writer(slot, LogLayout.WriterSlot.intentPosition).ordered = LogLayout.unclaimed
+    /// Takes a slot, and leaves the gate locked until ``Membership/finishJoining()``.
+    ///
+    /// - Returns: nil if the channel is removed.
+    fileprivate func join(
+        as role: Membership.Role, until patience: Deadline
+    ) throws(IPCError) -> Membership? {
+        while true {
+            if !isDurable { try Recovery.tryRun(self) }
+            try lockGate(until: patience)
+            do throws(IPCError) {
+                if isRemoved {
+                    unlockGate()
+                    return nil
+                }
+                if isDurable { try DurableRecovery.runIfAlone(self) }
+                if let slot = try takeSlot(role) { return .settled(self, role, slot) }
+                // What a dead one has is free as soon as it is settled.
+                guard try hasDeadParticipants, !patience.hasPassed else { throw isFull(role) }
+            } catch {
+                unlockGate()
+                throw error
+            }
+            unlockGate()
+            if try !Recovery.tryRun(self) { usleep(200) }  // another process settles it
         }
-        bell(role, slot).relaxed = 0
-        state(role, slot).relaxed = 0
     }
 
-    /// Whether any slot is taken. Slots of the dead were recovered before.
-    var hasParticipants: Bool {
-        (0..<usedReaders).contains { state(.reader, $0).relaxed != 0 }
-            || (0..<usedWriters).contains { state(.writer, $0).relaxed != 0 }
+    /// How many slots of a role may be taken.
+    private func slotCount(_ role: Membership.Role) -> Int {
+        if role == .reader { return readerSlots }
+        return hasSharedWriters ? writerSlots : 1
     }
 
-    /// Whether the owner of a taken slot lives, by the kernel's word.
-    func isAlive(_ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
-        let byte = LogLayout.LockByte.participant(role, slot)
-        return try ByteLock.isTaken(descriptor, byte, name.description)
+    /// Under the gate.
+    ///
+    /// - Returns: nil if none is free.
+    private func takeSlot(_ role: Membership.Role) throws(IPCError) -> Int? {
+        for slot in 0..<slotCount(role) {
+            let byte = LogLayout.LockByte.participant(role, slot)
+            guard state(role, slot).acquired == LogLayout.SlotState.free,
+                try ByteLock.tryTake(descriptor, byte, name.description)
+            else { continue }
+            KillPoint.reach(.joinSlot)
+            process(role, slot).relaxed = UInt32(bitPattern: getpid())
+            namespace(role, slot).relaxed = ProcessWatches.namespace
+            state(role, slot).ordered = LogLayout.SlotState.taken
+            let used = role == .reader ? usedReaderCount : usedWriterCount
+            if used.relaxed <= UInt32(slot) { used.ordered = UInt32(slot + 1) }
+            // After the slot is seen to be taken, and before it holds anybody back: who waits has to know whose death to look out
+            // for. A pair: we add to the joins and then look whether somebody sleeps; a sleeper counts itself and then looks at the
+            // joins. Both are sequentially consistent, so that one of us sees the other.
+            joins.add(1)
+            KillPoint.reach(.joinTold)
+            sleepingReaders.tellOfJoin(self)
+            sleepingWriters.tellOfJoin(self)
+            return slot
+        }
+        return nil
     }
-}
 
-/// A 32-bit word in `control` that needs no ordering: the gate's lock gives it.
-@safe
-struct SharedHalf {
-    private let pointer: UnsafePointer<Atomic<UInt32>>
-
-    init(_ memory: ChannelMemory, _ offset: Int) { unsafe pointer = memory.half(offset) }
-
-    var relaxed: UInt32 {
-        get { unsafe pointer.pointee.load(ordering: .relaxed) }
-        nonmutating set { unsafe pointer.pointee.store(newValue, ordering: .relaxed) }
+    private func isFull(_ role: Membership.Role) -> IPCError {
+        let count = slotCount(role)
+        if role == .writer, !hasSharedWriters {
+            return IPCError(
+                .addressInUse, "write to channel", name.description,
+                advice:
+                    "process \(process(role, 0).relaxed) is writing to it already; end that one, or create the channel with shared writers"
+            )
+        }
+        return IPCError(
+            .limitReached, "join channel", name.description,
+            advice:
+                "all its \(count) \(role == .reader ? "reader" : "writer") slots are taken; create it with a higher \(role == .reader ? "maximumReaders" : "maximumWriters")"
+        )
     }
 }

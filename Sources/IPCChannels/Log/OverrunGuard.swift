@@ -4,8 +4,7 @@ import Synchronization
 /// Elsewhere it does nothing.
 @safe @usableFromInline
 struct OverrunGuard: ~Copyable {
-    private let frontier: SharedWord
-    private let logCapacity: UInt64
+    private let memory: ChannelMemory
     /// For each writer's slot, the number of the message that comes next; nil before the first.
     private var expected: [UInt64?]
     var missed: UInt64 = 0
@@ -15,8 +14,7 @@ struct OverrunGuard: ~Copyable {
     private var spare: UnsafeMutableRawBufferPointer
 
     init(_ memory: ChannelMemory, isAlwaysCopied: Bool = false) {
-        frontier = memory.frontier
-        logCapacity = UInt64(memory.capacity)
+        self.memory = memory
         var expected: [UInt64?] = (0..<(memory.overwrites ? memory.writerSlots : 0)).map {
             memory.writer($0, LogLayout.WriterSlot.sequence).published
         }
@@ -53,11 +51,7 @@ struct OverrunGuard: ~Copyable {
             unsafe spare = .allocate(byteCount: count * 2, alignment: LogLayout.Frame.alignment)
         }
         unsafe spare.baseAddress!.copyMemory(from: payload, byteCount: count)
-        // Acquiring, and pairs with the writer's fence: if we copied new bytes, we see the frontier that covers them.
-        atomicMemoryFence(ordering: .acquiring)
-        guard position >= LogPositions.oldestSafe(frontier: frontier.ordered, capacity: logCapacity) else {
-            return false
-        }
+        guard !memory.mayBeOverwritten(position) else { return false }
         let taken = unsafe spare
         unsafe spare = UnsafeMutableRawBufferPointer(start: copy, count: copyCapacity)
         unsafe copy = taken.baseAddress!

@@ -1,66 +1,111 @@
 import IPC
 import Synchronization
 
-/// Takes back what the dead have left: run by whoever notices, under the gate. Killed at any point, the next one does it
-/// again.
+/// Takes back what the dead have left: run by whoever notices. Killed at any point, the next one does it again.
+///
+/// Whoever settles a slot holds the lock of the slot's byte meanwhile, which its dead owner has lost: so nobody else settles it, and
+/// nobody takes it. What needs a look at the whole log is done with the gate open.
 enum Recovery {
-    /// Recovers every slot whose owner is dead.
+    private typealias Slot = (role: Membership.Role, slot: Int)
+
+    /// Recovers every slot whose owner is dead, unless another thread or process is at it.
     ///
     /// - Returns: Whether there was one.
     @discardableResult
-    static func run(_ memory: ChannelMemory) throws(IPCError) -> Bool {
-        var found = false
-        for slot in 0..<memory.usedReaders where memory.state(.reader, slot).relaxed != 0 {
-            guard try isDead(memory, .reader, slot) else { continue }
-            try memory.giveUpWork(of: .reader, slot)
-            clear(memory, .reader, slot)
-            found = true
+    static func tryRun(_ memory: ChannelMemory) throws(IPCError) -> Bool {
+        // Our descriptor's locks do not exclude other threads that use it.
+        guard memory.isRecovering.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
+            return false
         }
-        for slot in 0..<memory.usedWriters where memory.state(.writer, slot).relaxed != 0 {
-            guard try isDead(memory, .writer, slot) else { continue }
-            guard try giveUpClaim(memory, slot) else { continue }
-            try memory.giveUpWork(of: .writer, slot)
+        defer { memory.isRecovering.store(false, ordering: .releasing) }
+        guard try memory.tryLockGate() else { return false }
+
+        var settling: [Slot] = []
+        var hasCleared = false
+        // One that wrote rubbish does not keep others from being recovered.
+        var failure: IPCError?
+        for (role, slot) in memory.othersSlots {
+            do throws(IPCError) {
+                switch try settle(memory, role, slot) {
+                case .isAlive: break
+                case .isCleared: hasCleared = true
+                case .hasWork: settling.append((role, slot))
+                }
+            } catch {
+                failure = error
+            }
+        }
+        memory.unlockGate()
+        do throws(IPCError) {
+            if !settling.isEmpty { try finish(memory, settling) }
+        } catch {
+            failure = error
+        }
+        // Whom they held back goes on; and they may have committed, or read, without waking anyone.
+        if hasCleared || !settling.isEmpty { memory.wakeEverybody() }
+        if let failure { throw failure }
+        return hasCleared || !settling.isEmpty
+    }
+
+    /// Recovers all slots at once, by one that is alone in the channel and has the gate.
+    static func runAlone(_ memory: ChannelMemory) throws(IPCError) {
+        for (role, slot) in memory.othersSlots {
+            guard try settle(memory, role, slot) == .hasWork else { continue }
+            defer { release(memory, [(role, slot)]) }
+            try memory.giveUpWork(of: role, slot)
+            clear(memory, role, slot)
+        }
+    }
+
+    /// Whether no slot is left that is a dead one's.
+    static func isDone(_ memory: ChannelMemory) throws(IPCError) -> Bool { try !memory.hasDeadParticipants }
+
+    private enum Outcome { case isAlive, isCleared, hasWork }
+
+    /// Under the gate. Where there is work to give up, the slot's byte stays locked.
+    private static func settle(
+        _ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int
+    ) throws(IPCError) -> Outcome {
+        let byte = LogLayout.LockByte.participant(role, slot)
+        // Whoever lives holds it; so does whoever settles the slot already.
+        guard try ByteLock.tryTake(memory.descriptor, byte, memory.name.description) else { return .isAlive }
+        var isKept = false
+        defer { if !isKept { ByteLock.release(memory.descriptor, byte) } }
+        if role == .writer {
+            guard try giveUpClaim(memory, slot) else { return .isAlive }
+        }
+        guard memory.hasWork(of: role) else {
             KillPoint.reach(.recoverSlot)
-            clear(memory, .writer, slot)
-            found = true
+            clear(memory, role, slot)
+            return .isCleared
         }
-        if found {
-            // The dead may have committed, or read, without waking anyone.
-            memory.sleepingReaders.wake(memory)
-            memory.sleepingWriters.wake(memory)
+        memory.state(role, slot).ordered = LogLayout.SlotState.settling
+        isKept = true
+        return .hasWork
+    }
+
+    /// Gives up the work of dead participants, with the gate open, and makes their slots free.
+    private static func finish(_ memory: ChannelMemory, _ settling: [Slot]) throws(IPCError) {
+        defer { release(memory, settling) }
+        KillPoint.reach(.recoverSettling)
+        for (role, slot) in settling { try memory.giveUpWork(of: role, slot) }
+        KillPoint.reach(.recoverSlot)
+        try memory.lockGate()
+        for (role, slot) in settling { clear(memory, role, slot) }
+        memory.unlockGate()
+    }
+
+    private static func release(_ memory: ChannelMemory, _ slots: [Slot]) {
+        for (role, slot) in slots {
+            ByteLock.release(memory.descriptor, LogLayout.LockByte.participant(role, slot))
         }
-        return found
     }
 
     private static func clear(_ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int) {
         let process = memory.process(role, slot).relaxed
         memory.clear(role, slot)
-        memory.recoveries.relaxed &+= 1
+        memory.recoveries.add(1)
         ChannelLog.recovered(memory.name, role, process)
-    }
-
-    /// Whether no slot is left that is a dead one's.
-    static func isDone(_ memory: ChannelMemory) throws(IPCError) -> Bool {
-        for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
-            for slot in 0..<count where memory.state(role, slot).relaxed != 0 {
-                if try isDead(memory, role, slot) { return false }
-            }
-        }
-        return true
-    }
-
-    /// Recovers unless another is at it.
-    @discardableResult
-    static func tryRun(_ memory: ChannelMemory) throws(IPCError) -> Bool {
-        guard try memory.tryLockGate() else { return false }
-        defer { memory.unlockGate() }
-        return try run(memory)
-    }
-
-    private static func isDead(_ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
-        // Our own lock does not show as another's; our own slot is not dead.
-        if memory.ownSlot.map({ $0 == (role, slot) }) ?? false { return false }
-        return try !memory.isAlive(role, slot)
     }
 
     /// Turns the claim of a dead writer, if it has one that it did not commit, into a skipped frame.
@@ -71,51 +116,65 @@ enum Recovery {
     ///
     /// - Returns: False if it cannot be told yet, because a living writer tries to claim the same place: it will soon know.
     private static func giveUpClaim(_ memory: ChannelMemory, _ slot: Int) throws(IPCError) -> Bool {
-        typealias Slot = LogLayout.WriterSlot
-        let intent = memory.writer(slot, Slot.intentPosition).published
-        let sequence = memory.writer(slot, Slot.sequence)
+        typealias Intent = LogLayout.WriterSlot
+        guard memory.hasSharedWriters else { return true }
+        let intent = memory.writer(slot, Intent.intentPosition).ordered
+        let sequence = memory.writer(slot, Intent.sequence)
         guard intent != LogLayout.unclaimed else { return true }
-        let tail = memory.tail.published
+        let tail = memory.tail.ordered
         guard LogLayout.Frame.isAligned(intent) else { throw memory.corrupted("a claim is not aligned") }
         // Behind by more than the log, it cannot be a claim: those hold all writers back.
-        guard intent < tail, tail - intent <= UInt64(memory.capacity), intent >= memory.oldestSafe else { return true }
+        guard intent < tail, tail - intent <= UInt64(memory.capacity) else { return true }
 
         var boundaries: Set<UInt64> = [tail]
         var rivals: [UInt64] = []
         for other in 0..<memory.usedWriters {
-            let position = memory.writer(other, Slot.intentPosition).published
+            let position = memory.writer(other, Intent.intentPosition).ordered
             guard position != LogLayout.unclaimed else { continue }
             boundaries.insert(position)
             guard position == intent else { continue }
-            if other != slot, memory.state(.writer, other).relaxed != 0, try !isDead(memory, .writer, other) {
-                return false
-            }
-            rivals.append(memory.writer(other, Slot.intentLength).relaxed)
+            if other != slot, try mayGoOn(memory, other) { return false }
+            rivals.append(memory.writer(other, Intent.intentLength).relaxed)
         }
-        if memory.isCommitted(intent) {
+        let isCommitted = memory.isCommitted(intent)
+        let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: intent & memory.mask))
+        // What was looked at is of this place only if no writer had gone round to it by then. An attempt that lost holds nobody
+        // back: then another frame is there, or half of one.
+        guard !memory.mayBeOverwritten(intent) else { return true }
+        if isCommitted {
             // Its own, if it died between the stamp and the count.
-            let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: intent & memory.mask))
-            if header.writer == UInt32(slot), header.sequence == sequence.relaxed { sequence.relaxed &+= 1 }
+            if header.writer == UInt32(slot), header.sequence == sequence.relaxed {
+                memory.tellOfLatest(intent, header.kind)
+                sequence.relaxed &+= 1
+            }
             return true
         }
         let winner = rivals.sorted().first { length in
-            length > 0 && LogLayout.Frame.isAligned(length) && length <= UInt64(memory.capacity / 2)
+            length > 0 && LogLayout.Frame.isAligned(length) && length <= memory.maximumFrame
                 && (boundaries.contains(intent &+ length) || memory.isCommitted(intent &+ length))
         }
         guard let winner else { throw memory.corrupted("a dead writer's claim at \(intent) has no end") }
-        guard winner == memory.writer(slot, Slot.intentLength).relaxed else { return true }
+        guard winner == memory.writer(slot, Intent.intentLength).relaxed else { return true }
         let log = try memory.writableLog()
         let frame = unsafe log.base + Int(truncatingIfNeeded: intent & memory.mask)
-        let header = FrameHeader(
-            length: UInt32(winner) - UInt32(LogLayout.Frame.headerSize + memory.trailerSize),
+        let skipped = FrameHeader(
+            length: UInt32(truncatingIfNeeded: Int(winner) - LogLayout.Frame.headerSize - memory.trailerSize),
             kind: LogLayout.Kind.skipped,
-            sequence: sequence.relaxed, writer: UInt32(slot), units: UInt32(winner / UInt64(LogLayout.Frame.alignment)))
-        unsafe header.store(at: frame)
-        if memory.isDurable { unsafe Checksum.seal(frame, header, at: intent, memory) }
+            sequence: sequence.relaxed, writer: UInt32(slot),
+            units: UInt32(truncatingIfNeeded: winner / UInt64(LogLayout.Frame.alignment)))
+        unsafe skipped.store(at: frame)
+        if memory.isDurable { unsafe Checksum.seal(frame, skipped, at: intent, memory) }
         KillPoint.reach(.recoverHeader)
         unsafe SharedWord(frame).published = intent ^ memory.key
         KillPoint.reach(.recoverSkip)
         sequence.relaxed &+= 1
         return true
+    }
+
+    /// Whether the owner of an intent lives, so that it may still win or lose the place.
+    private static func mayGoOn(_ memory: ChannelMemory, _ writer: Int) throws(IPCError) -> Bool {
+        if memory.ownSlot.map({ $0 == (.writer, writer) }) ?? false { return true }
+        guard memory.state(.writer, writer).acquired == LogLayout.SlotState.taken else { return false }
+        return try memory.isAlive(.writer, writer)
     }
 }

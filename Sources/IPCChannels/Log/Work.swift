@@ -11,6 +11,8 @@ import Synchronization
 enum Work {
     /// Bytes before the message in each payload.
     static let prefixSize = 32
+    /// How often an exchange of a word is tried that others change: more often than they can, if they are of this library.
+    static let attempts = 1024
 
     /// What became of it.
     enum Stage {
@@ -90,7 +92,8 @@ extension ChannelMemory {
 
     /// The header of the frame at `position` if it is committed, after `position` was moved on to the head.
     func workFrame(at position: inout UInt64) throws(IPCError) -> FrameHeader? {
-        while true {
+        // More often than the head can pass us while others do anything; a peer that moves it for ever ends the call.
+        for _ in 0..<Self.attemptsToRead {
             position = max(position, workHead.published)
             guard LogLayout.Frame.isAligned(position) else {
                 throw corrupted("a position is not aligned")
@@ -101,45 +104,52 @@ extension ChannelMemory {
             atomicMemoryFence(ordering: .acquiring)
             guard workHead.relaxed <= position else { continue }
             let isWork = header.kind != LogLayout.Kind.message || header.length >= UInt32(Work.prefixSize)
-            guard header.isValid(capacity: capacity), isWork else {
+            guard header.isValid(upTo: maximumFrame), isWork else {
                 throw corrupted("the frame at \(position) cannot be work")
             }
             return header
         }
+        return nil
     }
 
-    /// Moves the head past all that is done. Anyone may: whoever looked at a frame that others have passed meanwhile loses
-    /// the exchange.
+    private static var attemptsToRead: Int { 65_536 }
+    /// More frames than a log has: a walk that is not over by then goes on at the next call.
+    var frameLimit: Int { capacity / LogLayout.Frame.alignment + 1 }
+
+    /// Moves the head past all that is done, and wakes those who wait for that room. Anyone may: whoever looked at a frame that
+    /// others have passed meanwhile loses the exchange.
     ///
     /// - Returns: Whether it moved.
     @discardableResult
     func advanceWorkHead() throws(IPCError) -> Bool {
         var hasMoved = false
-        var position = workHead.published
-        while let header = try workFrame(at: &position) {
+        // A pair: each of two that acknowledge makes its word done and then looks at the head and at the other's word. All of it
+        // is sequentially consistent, so that the later one sees both.
+        var position = workHead.ordered
+        for _ in 0..<frameLimit {
+            guard let header = try workFrame(at: &position) else { break }
             if header.kind == LogLayout.Kind.message {
-                guard Work.State(word: workState(at: position).published).stage == Work.Stage.done else { break }
+                guard Work.State(word: workState(at: position).ordered).stage == Work.Stage.done else { break }
             }
             let (isOurs, found) = workHead.exchange(position, for: position &+ header.size)
             if isOurs { hasMoved = true } else { position = found }
         }
+        // The head was moved by an exchange; a writer that counts itself, and then looks at the head, sees that, or we see it.
+        if hasMoved, sleepingWriters.mayHaveSleepers { sleepingWriters.wake(self) }
         return hasMoved
-    }
-
-    /// Called by whoever made work done: the room that it took is free, if it was the oldest.
-    func tellOfDone() throws(IPCError) {
-        guard try advanceWorkHead() else { return }
-        // The head was moved by an exchange; a writer that sets its flag, and then looks at the head, sees that, or we see the flag.
-        let writers = sleepingWriters
-        if writers.flag.ordered != 0 { writers.wake(self) }
     }
 
     func tellOfReturns() {
         workReturns.add(1)
-        sleepingReaders.wake(self)
+        if sleepingReaders.mayHaveSleepers { sleepingReaders.wake(self) }
     }
 
-    // Under the gate:
+    // By one that has the slot: its owner, or whoever settles it.
+
+    /// Whether a participant of a role may leave work behind.
+    func hasWork(of role: Membership.Role) -> Bool {
+        pattern == .service || pattern == .workQueue && role == .reader
+    }
 
     /// Settles what a participant that goes, or is dead, leaves behind.
     func giveUpWork(of role: Membership.Role, _ slot: Int) throws(IPCError) {
@@ -153,9 +163,9 @@ extension ChannelMemory {
 
     private func returnWork(of slot: Int, as settled: (Work.State) -> Work.State) throws(IPCError) {
         var hasReturned = false
-        try scanWork { (header, word) throws(IPCError) in
+        try scanWork { (header, _, word) throws(IPCError) in
             var state = Work.State(word: word.published)
-            while state.stage == Work.Stage.taken, state.slot == slot {
+            for _ in 0..<Work.attempts where state.stage == Work.Stage.taken && state.slot == slot {
                 let next = settled(state)
                 let (isOurs, found) = word.exchange(state.word, for: next.word)
                 guard isOurs else {
@@ -163,7 +173,7 @@ extension ChannelMemory {
                     continue
                 }
                 if next.stage == Work.Stage.lost {
-                    try sleepingCaller(header.writer).wake(self)
+                    try sleepingCaller(header.writer).wakeIfNeeded(self)
                 } else {
                     hasReturned = true
                 }
@@ -172,26 +182,30 @@ extension ChannelMemory {
             }
         }
         if hasReturned { tellOfReturns() }
-        try tellOfDone()
+        try advanceWorkHead()
     }
 
     private func withdrawCalls(of slot: Int) throws(IPCError) {
-        try scanWork { (header, word) throws(IPCError) in
+        try scanWork { (header, position, word) throws(IPCError) in
             guard header.writer == UInt32(slot) else { return }
-            withdrawCall(word)
+            withdrawCall(word, lap: workLap(at: position))
             KillPoint.reach(.callWithdrawn)
         }
-        try tellOfDone()
+        try advanceWorkHead()
     }
 
-    /// Looks through all messages from the head on.
-    private func scanWork(_ body: (FrameHeader, SharedWord) throws(IPCError) -> Void) throws(IPCError) {
+    /// Looks through all messages from the head on that were there at the beginning.
+    private func scanWork(
+        _ body: (FrameHeader, UInt64, SharedWord) throws(IPCError) -> Void
+    ) throws(IPCError) {
         let memory = try writableLog()  // ours may be read-only
+        let end = LogPositions.bound(self)
         var position: UInt64 = 0
-        while let header = try workFrame(at: &position) {
+        for _ in 0..<frameLimit {
+            guard let header = try workFrame(at: &position), position < end else { return }
             if header.kind == LogLayout.Kind.message {
                 let offset = Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
-                try body(header, unsafe SharedWord(memory.base + offset))
+                try body(header, position, unsafe SharedWord(memory.base + offset))
             }
             position &+= header.size
         }

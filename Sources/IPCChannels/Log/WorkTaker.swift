@@ -57,11 +57,12 @@ struct WorkTaker: ~Copyable {
                 guard let spins, count >= spins else {
                     if count % 1024 == 0 { sched_yield() }
                     // A dead writer's claim hides what comes after it.
-                    if count % 65_536 == 0 { try Recovery.tryRun(memory) }
+                    if count % 65_536 == 0 { try memory.lookAfterTheDead() }
                     continue
                 }
                 // What a dead worker had is work for us, too.
-                if try Recovery.tryRun(memory) { continue }
+                try memory.lookAfterTheDead()
+                if hasNews { break }
                 sleep(until: deadline)
             }
             if let work = try tryTake() { return work }
@@ -72,7 +73,7 @@ struct WorkTaker: ~Copyable {
 
     /// Whether there may be work since the last look.
     private var hasNews: Bool {
-        memory.isCommitted(position) || returnCount.published != returns || head.published > position
+        memory.isCommitted(position) || returnCount.ordered != returns || head.ordered > position
     }
 
     @inline(never)
@@ -112,19 +113,21 @@ struct WorkTaker: ~Copyable {
     func readiness(_ stopping: Stopping? = nil) -> ChannelReadiness {
         let (memory, position, returns, head, returnCount) = (memory, position, returns, head, returnCount)
         return ChannelReadiness(membership: membership, place: memory.sleepingReaders) {
-            memory.isCommitted(position) || returnCount.published != returns || head.published > position
+            memory.isCommitted(position) || returnCount.ordered != returns || head.ordered > position
                 || stopping?.isAsked == true
         }
     }
 
     /// Takes the first that nobody has; nil if there is none.
     mutating func tryTake() throws(IPCError) -> TakenWork? {
+        guard !memory.isInherited else { throw memory.isInheritedError }
         let seen = returnCount.published
         if seen != returns {
             returns = seen
             position = 0
         }
-        while let header = try memory.workFrame(at: &position) {
+        for _ in 0..<memory.frameLimit {
+            guard let header = try memory.workFrame(at: &position) else { break }
             let here = position
             if header.kind == LogLayout.Kind.message {
                 let word = memory.workState(at: here)
@@ -144,6 +147,8 @@ struct WorkTaker: ~Copyable {
             }
             position = here &+ header.size
         }
+        // One that only polls looks now and then whether a dead participant has what it waits for.
+        if memory.isLookDue() { try memory.lookAfterTheDead() }
         return nil
     }
 }

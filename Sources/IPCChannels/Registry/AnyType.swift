@@ -49,16 +49,10 @@ extension ChannelRoot {
     /// - Returns: Whether it was taken away.
     package func removeIfDead(_ name: ChannelName) throws(IPCError) -> Bool {
         let memory = try ChannelMemory(name, in: .root(self), logAccess: .readOnly)
+        try Recovery.tryRun(memory)
         try memory.lockGate()
-        let isDead: Bool
-        do throws(IPCError) {
-            try Recovery.run(memory)
-            isDead = !memory.isKept && !memory.hasParticipants
-            if isDead { memory.isRemoved = true }
-        } catch {
-            memory.unlockGate()
-            throw error
-        }
+        let isDead = !memory.isKept && !memory.hasLivingParticipants
+        if isDead { memory.isRemoved = true }
         memory.unlockGate()
         if isDead { try Membership.remove(memory) }
         return isDead

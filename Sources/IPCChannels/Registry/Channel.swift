@@ -1,3 +1,4 @@
+import Glibc
 import IPC
 
 /// A channel as its users hold it: a name, what it has to be, and how to make it. Not a participant yet.
@@ -75,12 +76,37 @@ struct Channel: Sendable {
         try ChannelMemory(name, in: place, logAccess: .readOnly).options
     }
 
-    /// Removes a channel, whoever uses it: they go on among themselves, and new ones get a new channel.
+    /// Removes a channel, whoever uses it: they are told at their next wait, and new ones get a new channel.
     static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
         let name = try ChannelName(name)
         guard try root.names().contains(name) else {
             throw IPCError(.notFound, "remove channel", name.description, advice: "there is no such channel")
         }
+        // One whose files are no channel's is removed as well.
+        let memory = try? ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+        try memory?.markRemoved()
         try root.remove(name) { () throws(IPCError) in true }
+        memory?.wakeWaiters()
+    }
+}
+
+extension ChannelMemory {
+    /// So that whoever has opened it, and not joined yet, opens it anew. A process that was stopped while it held the gate does not
+    /// keep it from being removed.
+    fileprivate func markRemoved() throws(IPCError) {
+        let patience = Deadline.after(.milliseconds(100))
+        while try !tryLockGate() {
+            if patience.hasPassed { return }
+            usleep(200)
+        }
+        isRemoved = true
+        unlockGate()
+    }
+
+    /// Wakes all who wait for anything in a channel that was removed, callers included.
+    fileprivate func wakeWaiters() {
+        wakeEverybody()
+        guard pattern == .service else { return }
+        for slot in 0..<usedWriters { try? sleepingCaller(UInt32(slot)).wakeIfNeeded(self) }
     }
 }

@@ -72,8 +72,8 @@ public struct ChannelDescription: Sendable {
         position = end
         let slots = (0..<memory.usedWriters).map { memory.writer($0, LogLayout.WriterSlot.sequence).relaxed }
         publishedCount = last?.sequence ?? slots.reduce(0, &+)
-        wakeUpCount = [LogLayout.readerWakes, LogLayout.writerWakes].reduce(0) {
-            $0 + UInt64(SharedHalf(memory, $1).relaxed)
+        wakeUpCount = [LogLayout.readerQueue, LogLayout.writerQueue].reduce(0) {
+            $0 + UInt64(SharedHalf(memory, $1 + LogLayout.Queue.wakes).relaxed)
         }
         redeliveryCount = memory.workReturns.relaxed
         recoveryCount = UInt64(memory.recoveries.relaxed)
@@ -110,9 +110,10 @@ public struct ChannelDescription: Sendable {
         var position =
             memory.carriesWork ? memory.workHead.published : LogPositions.first(memory, from: memory.oldestSafe)
         var (messages, taken) = (0, 0)
-        while position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) {
+        for _ in 0..<memory.frameLimit {
+            guard position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) else { break }
             let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
-            guard header.isValid(capacity: memory.capacity) else { break }
+            guard header.isValid(upTo: memory.maximumFrame) else { break }
             let stage = memory.carriesWork ? Work.State(word: memory.workState(at: position).published).stage : 0
             if header.kind == LogLayout.Kind.message, !memory.carriesWork || stage != Work.Stage.done {
                 messages += 1

@@ -53,10 +53,12 @@ public struct ChannelRoot: Hashable, Sendable {
     /// Runs `body` while no other process makes or takes away a channel.
     func withLock<Value: ~Copyable>(_ body: () throws(IPCError) -> Value) throws(IPCError) -> Value {
         if unsafe mkdir(path, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", path, Errno(rawValue: errno)) }
-        let raw = try retryingInterrupts { unsafe ipc_open(path + "/.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
-            .orThrow("open", path + "/.lock")
-        let lock = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
-        try ByteLock.wait(lock.descriptor.rawValue, LogLayout.LockByte.gate, path, until: .after(.seconds(10)))
+        // Withheld: a child that is forked meanwhile would keep the lock.
+        let lock = try WithheldDescriptor(path + "/.lock", O_RDWR | O_CREAT, mode: 0o600)
+        let raw = lock.rawValue
+        try ByteLock.wait(path, until: .after(.seconds(10))) { () throws(IPCError) in
+            try ByteLock.tryTake(raw, LogLayout.LockByte.gate, path)
+        }
         for name in try entries() where name.hasPrefix(".new-") || name.hasPrefix(".old-") {
             try Self.delete(path + "/" + name)
         }
@@ -163,9 +165,11 @@ enum ByteLock {
             .orThrow("fcntl F_OFD_GETLK", name) != 0
     }
 
-    /// Takes the lock, however long its holder needs it, until the deadline. Holders need it for microseconds.
-    static func wait(_ descriptor: CInt, _ byte: Int64, _ name: String, until deadline: Deadline) throws(IPCError) {
-        while try !tryTake(descriptor, byte, name) {
+    /// Takes a lock by repeated attempts, until the deadline. Holders need it for microseconds.
+    static func wait(
+        _ name: String, until deadline: Deadline, _ tryTake: () throws(IPCError) -> Bool
+    ) throws(IPCError) {
+        while try !tryTake() {
             guard !deadline.hasPassed else {
                 throw IPCError(
                     .timedOut, "lock", name,

@@ -46,7 +46,7 @@ public struct ChannelTap: ~Copyable {
         let memory = try ChannelMemory(ChannelName(name), in: .root(root), logAccess: .readOnly)
         // What is done does not matter any more.
         let isWork = memory.carriesWork && start == .oldest
-        position = try isWork ? memory.workHead.published : start.position(in: memory)
+        position = try isWork ? memory.workHead.published : start.refined(start.position(in: memory), memory)
         overrun = OverrunGuard(memory, isAlwaysCopied: true)
         self.memory = memory
     }
@@ -56,15 +56,19 @@ public struct ChannelTap: ~Copyable {
 
     /// The next message; nil if there is none yet.
     public mutating func next() throws(IPCError) -> Message? {
-        while true {
+        for _ in 0..<memory.frameLimit {
             guard memory.isCommitted(position) else {
-                guard skipOverwritten() else { return nil }
-                continue
+                if skipOverwritten() { continue }
+                // What a dead writer has claimed hides what comes after it, and there may be nobody else who looks.
+                if memory.isLookDue(), memory.hasSharedWriters, memory.tail.published > position {
+                    try Recovery.tryRun(memory)
+                }
+                return nil
             }
             let frame = unsafe memory.log + Int(truncatingIfNeeded: position & memory.mask)
             let header = unsafe FrameHeader(frame)
             let here = position
-            guard header.isValid(capacity: memory.capacity),
+            guard header.isValid(upTo: memory.maximumFrame),
                 unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: here)
             else {
                 if skipOverwritten() { continue }
@@ -73,11 +77,12 @@ public struct ChannelTap: ~Copyable {
             position &+= header.size
             if header.kind == LogLayout.Kind.message { return message(header, at: here) }
         }
+        return nil
     }
 
     private mutating func skipOverwritten() -> Bool {
+        guard memory.mayBeOverwritten(position) else { return false }
         let oldest = memory.oldestSafe
-        guard position < oldest else { return false }
         let next = max(LogPositions.first(memory, from: oldest), oldest)
         missedBytes &+= next &- position
         position = next

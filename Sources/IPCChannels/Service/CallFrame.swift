@@ -5,7 +5,8 @@ import IPC
 /// The caller reserves that room when it calls. So a server never waits to reply, whatever its callers do; a reply needs no
 /// channel of its own, and is seen by its caller alone.
 @safe
-struct CallFrame {
+struct CallFrame: @unchecked Sendable {
+    // `@unchecked`: what others change of it is atomic, and the rest is written before they are told of it.
     // After the word of `Work.State`:
     static let deadline = 8  // UInt64, nanoseconds of CLOCK_MONOTONIC; UInt64.max for none
     static let requestCount = 16  // UInt32
@@ -66,15 +67,16 @@ extension ChannelMemory {
     func sleepingCaller(_ slot: UInt32) throws(IPCError) -> SleepingPlace {
         guard slot < UInt32(writerSlots) else { throw corrupted("a call is of slot \(slot)") }
         let offset = LogLayout.writerSlot(Int(slot), readerSlots: readerSlots)
-        return SleepingPlace(
-            self, flag: offset + LogLayout.WriterSlot.callerSleeps, wakes: offset + LogLayout.WriterSlot.callerWakes,
-            .writer(Int(slot)))
+        return SleepingPlace(self, offset + LogLayout.WriterSlot.callerQueue, .writer(Int(slot)))
     }
 
     /// What its caller does that does not want the reply any more. A server that has the call makes it done.
-    func withdrawCall(_ word: SharedWord) {
+    ///
+    /// - Parameter lap: Of the call's frame: one that is another call's by now is left alone.
+    func withdrawCall(_ word: SharedWord, lap: UInt64) {
         var state = Work.State(word: word.published)
-        while state.stage != Work.Stage.done, !state.isCancelled {
+        for _ in 0..<Work.attempts {
+            guard state.isOf(lap: lap), state.stage != Work.Stage.done, !state.isCancelled else { return }
             let next = state.stage == Work.Stage.taken ? state.cancelled : state.at(Work.Stage.done)
             let (isOurs, found) = word.exchange(state.word, for: next.word)
             if isOurs { return }

@@ -16,7 +16,12 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     deinit { membership.end(call) }
 
     /// Whether there is an outcome: then waiting does not wait.
-    public var isFinished: Bool { call.isFinished }
+    public var isFinished: Bool {
+        if call.isFinished { return true }
+        // One that only polls looks now and then whether its server is dead. What goes wrong there, whoever waits is told.
+        if membership.memory.isLookDue() { try? membership.memory.lookAfterTheDead() }
+        return call.isFinished
+    }
 
     /// Gives the call up. A server that has it can see so.
     public consuming func cancel() {}

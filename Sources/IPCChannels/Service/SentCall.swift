@@ -3,12 +3,15 @@ import Glibc
 import IPC
 
 /// A call that a client has sent, and not ended yet. Its frame stays where it is until then.
-struct SentCall {
+struct SentCall: Sendable {
     let frame: CallFrame
+    /// `ChannelMemory.workLap(at:)` of its frame.
+    let lap: UInt64
     let deadline: Deadline
     let spins: Int?
 
-    var state: Work.State { Work.State(word: frame.word.published) }
+    // Sequentially consistent: a caller that is about to sleep counts itself, and then looks.
+    var state: Work.State { Work.State(word: frame.word.ordered) }
 
     /// Whether there is an outcome.
     var isFinished: Bool { !Self.isUnderWay(state) }
@@ -25,8 +28,8 @@ struct SentCall {
 extension Membership {
     /// Ends it: its server is told, if it has it still, and its reply is dropped.
     func end(_ call: SentCall) {
-        memory.withdrawCall(call.frame.word)
-        try? memory.tellOfDone()
+        memory.withdrawCall(call.frame.word, lap: call.lap)
+        _ = try? memory.advanceWorkHead()
     }
 
     /// Waits for the outcome, if that is a value, and ends it.
@@ -56,6 +59,7 @@ extension Membership {
                 if mayBeLost, count % 65_536 == 0 { try recoverIfDead(state.slot) }
                 continue
             }
+            try memory.checkPresence()
             if mayBeLost { try recoverIfDead(state.slot) }
             place.sleep(until: call.deadline, atMost: mayBeLost ? SentCall.slice : SleepingPlace.slice) {
                 word.ordered != state.word

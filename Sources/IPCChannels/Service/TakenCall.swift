@@ -59,24 +59,24 @@ extension Membership {
     private func settle(_ call: TakenCall, _ settled: (Work.State) -> Work.State) throws(IPCError) {
         var state = call.work.state
         var next = settled(state)
-        while true {
+        for attempt in 0... {
             let (isOurs, found) = call.frame.word.exchange(state.word, for: next.word)
             if isOurs { break }
             state = Work.State(word: found)
             // Its caller may have cancelled it; nobody else may do anything.
-            guard state.stage == Work.Stage.taken, state.slot == slot else {
+            guard state.stage == Work.Stage.taken, state.slot == slot, attempt < Work.attempts else {
                 throw memory.corrupted("somebody else has changed the state of a call")
             }
             next = settled(state)
         }
         KillPoint.reach(.callReplied)
         switch next.stage {
-        case Work.Stage.done: try memory.tellOfDone()
+        case Work.Stage.done: try memory.advanceWorkHead()
         case Work.Stage.available: memory.tellOfReturns()
         default:
             let caller = try memory.sleepingCaller(call.work.header.writer)
-            // The word was exchanged; a caller that sets its flag, and then looks at the word, sees that, or we see the flag.
-            if caller.flag.ordered != 0 { caller.wake(memory) }
+            // The word was exchanged; a caller that counts itself, and then looks at the word, sees that, or we see it.
+            if caller.mayHaveSleepers { caller.wake(memory) }
         }
     }
 }

@@ -11,10 +11,13 @@ public struct Publisher<Message>: ~Copyable, @unchecked Sendable {
 
     init(_ writer: consuming LogWriter) { self.writer = writer }
 
-    /// Waits until all that was published until now, by whomever, is on the disk.
+    /// Waits until all that was published before this call, by whomever, is on the disk: `msync`.
     ///
-    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the topic is not durable; what `msync` says.
-    public mutating func sync() throws(IPCError) { try writer.sync() }
+    /// - Parameter deadline: How long to wait for messages that others have begun before, and not finished. The disk itself takes
+    ///   the time that it takes.
+    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the topic is not durable; ``IPC/IPCError/Code/timedOut``; what `msync`
+    ///   says. Blocks the thread.
+    public mutating func sync(until deadline: Deadline = .never) throws(IPCError) { try writer.sync(until: deadline) }
 
     /// Leaves the topic; what was published stays.
     public consuming func close() {}

@@ -11,14 +11,14 @@ public enum SubscriptionStart: Hashable, Sendable {
     /// At a position of an earlier subscription of the same channel: ``Subscription/position``.
     case position(UInt64)
 
+    /// Where to begin, found in no time: for the last few, first the oldest, from which ``refined(_:_:)`` goes on.
     func position(in memory: ChannelMemory) throws(IPCError) -> UInt64 {
-        let end = try memory.hasSharedWriters ? memory.checkedTail() : LogPositions.end(memory).position
         switch self {
-        case .next: return end
-        case .oldest: return LogPositions.first(memory, from: memory.oldestSafe)
+        case .next: return try Self.end(of: memory)
+        case .oldest, .last: return LogPositions.first(memory, from: memory.oldestSafe)
         case .position(let wanted):
-            let oldest = memory.oldestSafe
-            guard LogLayout.Frame.isAligned(wanted), wanted >= oldest, wanted <= end,
+            let end = try Self.end(of: memory)
+            guard LogLayout.Frame.isAligned(wanted), wanted >= memory.oldestSafe, wanted <= end,
                 wanted == end || memory.isCommitted(wanted)
             else {
                 throw IPCError(
@@ -26,15 +26,18 @@ public enum SubscriptionStart: Hashable, Sendable {
                     advice: "position \(wanted) is not kept any more, or no message begins there; start at .oldest")
             }
             return wanted
-        case .last(let count):
-            guard count > 0 else { return end }
-            var recent: [UInt64] = []
-            var position = LogPositions.first(memory, from: memory.oldestSafe)
-            while position < end, let header = try LogPositions.frame(memory, at: position) {
-                if header.kind == LogLayout.Kind.message { recent.append(position) }
-                position &+= header.size
-            }
-            return recent.count <= count ? recent.first ?? end : recent[recent.count - count]
         }
+    }
+
+    /// Where to begin after a look through the log, which takes its time.
+    ///
+    /// - Parameter position: What ``position(in:)`` has found; where nothing is overwritten, the reader holds writers back there.
+    func refined(_ position: UInt64, _ memory: ChannelMemory) throws(IPCError) -> UInt64 {
+        guard case .last(let count) = self else { return position }
+        return try LogPositions.last(count, from: position, to: Self.end(of: memory), memory)
+    }
+
+    private static func end(of memory: ChannelMemory) throws(IPCError) -> UInt64 {
+        try memory.hasSharedWriters ? memory.checkedTail() : LogPositions.end(memory).position
     }
 }

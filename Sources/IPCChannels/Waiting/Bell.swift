@@ -6,14 +6,16 @@ import SystemPackage
 /// A FIFO in the root, by which participants of other processes wake those of this one that sleep without a thread.
 ///
 /// Who sleeps leaves a word in its slot: the bell's number, and a token that says to the bell's owner who is meant. Who
-/// wakes takes the word away and writes it into the FIFO. One bell serves any number of participants. The next one that
-/// makes a bell in the root removes those of the dead, which nobody has open for reading.
+/// wakes writes the word into the FIFO. One bell serves any number of participants. The next one that makes a bell in the root
+/// removes those of the dead, which nobody has open for reading.
 final class Bell: Sendable {
     private static let prefix = ".bell-"
 
     let number: UInt32
     private let root: ChannelRoot
-    private let end: OwnedDescriptor
+    /// Withheld from children of a fork: they would keep it open when its owner has died.
+    private let end: WithheldDescriptor
+    private let forks = ipc_forks()
     /// What reads it, unless its user does.
     let reactor: Reactor?
     /// From so many bytes on, it may have been full when it was rung.
@@ -23,7 +25,7 @@ final class Bell: Sendable {
         self.root = root
         self.reactor = reactor
         var number: UInt32 = 0
-        end = try root.withLock { () throws(IPCError) -> OwnedDescriptor in
+        end = try root.withLock { () throws(IPCError) -> WithheldDescriptor in
             try Self.removeDead(root)
             while true {
                 number = UInt32.random(in: 1 ... .max)
@@ -35,11 +37,10 @@ final class Bell: Sendable {
                     throw IPCError("mkfifo", path, errno, advice: "asynchronous waits for channels need a FIFO there")
                 }
                 // Open for writing too, so that it is never at its end.
-                let end = OwnedDescriptor(
-                    adopting: try systemCall { unsafe ipc_open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0) }
-                        .orThrow("open", path))
+                let end = try WithheldDescriptor(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW)
+                let raw = end.rawValue
                 // All who can see the root may ring, and nobody else may listen.
-                _ = try systemCall { fchmod(end.rawValue, 0o622) }.orThrow("fchmod", path)
+                _ = try systemCall { fchmod(raw, 0o622) }.orThrow("fchmod", path)
                 return end
             }
         }
@@ -48,19 +49,20 @@ final class Bell: Sendable {
         if let reactor {
             try reactor.watch(end.rawValue) { [weak self] in
                 guard let self else { return }
-                if let rung = takeRings() {
-                    for token in rung { ChannelWaits.shared.resume(token) }
-                } else {
-                    ChannelWaits.shared.resumeAll()
-                }
+                ChannelWaits.shared.resume(takeRings())
             }
         }
     }
 
     deinit {
+        // In a child of fork it is the parent's still.
+        guard !isInherited else { return }
         reactor?.unwatch(end.rawValue)
         unsafe unlink(Self.path(number, root))
     }
+
+    /// Whether this process was forked from the one that made it: then it has no part in it.
+    var isInherited: Bool { forks != ipc_forks() }
 
     private static func path(_ number: UInt32, _ root: ChannelRoot) -> String {
         let digits = String(number, radix: 16)
@@ -119,11 +121,9 @@ extension ChannelMemory {
         role == .reader ? reader(slot, LogLayout.ReaderSlot.bell) : writer(slot, LogLayout.WriterSlot.bell)
     }
 
-    /// Rings for the participant in a slot, if it has left its word.
-    func ring(_ role: Membership.Role, _ slot: Int, taking take: (SharedWord) -> UInt64) {
-        let bell = bell(role, slot)
-        guard bell.relaxed != 0 else { return }
-        let word = take(bell)
+    /// Rings for the participant in a slot, if it has left its word. The word stays: its owner takes it away when it is awake.
+    func ring(_ role: Membership.Role, _ slot: Int) {
+        let word = bell(role, slot).ordered
         if word != 0 { Bell.ring(word, in: bellRoot) }
     }
 }

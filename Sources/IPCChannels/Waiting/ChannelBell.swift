@@ -34,7 +34,10 @@ public final class ChannelBell: Sendable {
     public var descriptor: FileDescriptor { bell.descriptor }
 
     /// Takes what made it readable.
-    public func clear() { _ = bell.takeRings() }
+    public func clear() {
+        guard !bell.isInherited else { return }
+        ChannelWaits.shared.disarm(bell, bell.takeRings())
+    }
 }
 
 /// What a participant of a channel waits for at this moment: a message, a job, a call, a reply, a notice, room.
@@ -43,16 +46,11 @@ public final class ChannelBell: Sendable {
 public struct ChannelReadiness {
     let membership: Membership
     let place: SleepingPlace
-    /// How long to sleep at most, in nanoseconds, where it may change untold.
-    let slice: UInt64
-    let check: () -> Bool
+    let check: ChannelWaits.Check
 
-    init(
-        membership: Membership, place: SleepingPlace, atMost slice: UInt64 = .max, check: @escaping () -> Bool
-    ) {
+    init(membership: Membership, place: SleepingPlace, check: @escaping ChannelWaits.Check) {
         self.membership = membership
         self.place = place
-        self.slice = slice
         self.check = check
     }
 
@@ -68,7 +66,7 @@ public struct ChannelReadiness {
         until deadline: Deadline, spins: Int? = 1, _ operation: String
     ) async throws(IPCError) -> Bool {
         if spins == nil { return try await poll(until: deadline, operation) }
-        return try await membership.wait(in: place, until: deadline, atMost: slice, operation, unless: check)
+        return try await membership.wait(in: place, until: deadline, operation, unless: check)
     }
 
     private nonisolated(nonsending) func poll(
@@ -81,7 +79,7 @@ public struct ChannelReadiness {
             guard count % 1024 == 0 else { continue }
             if deadline.hasPassed { return false }
             if Task.isCancelled { throw .cancelled(operation, membership.memory.name.description) }
-            if count % 65_536 == 0 { try Recovery.tryRun(membership.memory) }
+            if count % 65_536 == 0 { try membership.memory.lookAfterTheDead() }
             await Task.yield()
         }
         return true
@@ -97,7 +95,7 @@ public struct ChannelReadiness {
                 .invalidArgument, "arm", membership.memory.name.description,
                 advice: "the bell is in \(bell.root.path), and the channel is not; make one in the channel's root")
         }
-        return try membership.arm(bell.bell, in: place, atMost: slice, unless: check)
+        return try membership.arm(bell.bell, in: place, unless: check)
     }
 }
 

@@ -1,33 +1,56 @@
+import CIPCShims
 import Glibc
 import IPC
 
 /// The participants of this process that wait without a thread: their tasks, their bells, and the processes whose death
 /// would leave them waiting.
 ///
-/// A thread that sleeps looks up every 50 ms, since whoever should wake it may have died before it did. Ten thousand tasks
-/// cannot; here the kernel tells when a process that takes part has ended (pidfd). Only for one of another pid namespace,
-/// which has no pidfd here, a task looks up too.
+/// A thread that sleeps looks up every 50 ms, since whoever should wake it may have been killed or stopped before it did. Ten
+/// thousand tasks cannot; here the kernel tells when a process that takes part has ended, and one timer for the whole process
+/// looks up for all of them while there are any.
 final class ChannelWaits: @unchecked Sendable {
     // `@unchecked`: the lock guards all that changes.
     static let shared = ChannelWaits()
 
+    /// What somebody waits for; asked from any thread.
+    typealias Check = @Sendable () -> Bool
+
     /// What there is to know before one waits.
     struct Outlook {
-        /// Somebody who takes part has died, and it was not seen to yet.
-        var hasDeath = false
-        /// Somebody takes part whose death nobody tells us of.
-        var hasStrangers = false
+        /// How many deaths among those who take part were noticed until now.
+        var deaths: UInt64
+        /// How many of those were seen to.
+        var settled: UInt64
+        /// How many had joined.
+        var joins: UInt32
+    }
+
+    /// A task that waits.
+    private struct TaskWait {
+        let wait: Reactor.Wait
+        let bell: Bell
+        let isReady: Check
+    }
+
+    /// A bell of the program that is to ring once.
+    private struct Armed {
+        let bell: Bell
+        let isReady: Check
     }
 
     /// One participant of this process.
     private struct Sleeper {
-        var waits: [Reactor.Wait] = []
+        let memory: ChannelMemory
+        let role: Membership.Role
+        let slot: Int
+        var waits: [TaskWait] = []
+        var armed: [Armed] = []
+        /// All that were used: a bell is made once, not for each wait.
         var bells: [Bell] = []
         /// How often somebody had joined its channel when it was last looked at who takes part.
         var joins: UInt32?
-        var outlook = Outlook()
-        /// Its bell will be rung whatever happens.
-        var isAboutToRing = false
+        var deaths: UInt64 = 0
+        var settled: UInt64 = 0
     }
 
     private struct BellKey: Hashable {
@@ -39,8 +62,22 @@ final class ChannelWaits: @unchecked Sendable {
 
     private let lock = PrivateLock()
     private var sleepers: [UInt32: Sleeper] = [:]
+    /// Their tokens, of which the timer looks at a few each time, in turn.
+    private var tokens: [UInt32] = []
+    private var nextToken = 0
     private var bells: [BellKey: WeakBell] = [:]
     private var processes = ProcessWatches()
+    /// How many tasks and bells wait. The timer ticks while there are any, and other processes that could be stopped or exec.
+    private var waitCount = 0
+    private var timer: CInt = -1
+    private var isTicking = false
+
+    /// How often the timer ticks, in nanoseconds.
+    private static let tick: UInt64 = 50_000_000
+    /// At how many participants it looks each time: with ten thousand, idle ones still cost nothing.
+    private static let looksPerTick = 16
+
+    // MARK: Before a wait
 
     /// The bell that a reactor reads in a root.
     func bell(in root: ChannelRoot, for reactor: Reactor) throws(IPCError) -> Bell {
@@ -55,32 +92,107 @@ final class ChannelWaits: @unchecked Sendable {
         }
     }
 
-    /// Gets a participant ready to be woken by a bell.
-    ///
-    /// - Parameter joins: The channel's count, loaded before.
-    func prepare(_ membership: Membership, _ bell: Bell, joins: UInt32) throws(IPCError) -> Outlook {
+    /// Sees to it that deaths among those who take part are noticed.
+    func prepare(_ membership: Membership) throws(IPCError) -> Outlook {
+        try startTimer()
+        let memory = membership.memory
         let result: Result<Outlook, IPCError> = lock.withLock {
-            var sleeper = sleepers[membership.token] ?? Sleeper()
-            if !sleeper.bells.contains(where: { $0 === bell }) { sleeper.bells.append(bell) }
+            // Sequentially consistent, before the looks at the slots: whoever joins later is seen by the last look of the wait.
+            let joins = memory.joins.ordered
+            var sleeper =
+                sleepers[membership.token] ?? Sleeper(memory: memory, role: membership.role, slot: membership.slot)
             if sleeper.joins != joins {
                 do throws(IPCError) {
-                    let outlook = try processes.watch(membership)
-                    sleeper.outlook.hasStrangers = outlook.hasStrangers
-                    sleeper.outlook.hasDeath = sleeper.outlook.hasDeath || outlook.hasDeath
+                    if try processes.watch(membership) { sleeper.deaths &+= 1 }
                 } catch {
                     return .failure(error)
                 }
                 sleeper.joins = joins
+                setTimer()
             }
-            sleepers[membership.token] = sleeper
-            return .success(sleeper.outlook)
+            if sleepers.updateValue(sleeper, forKey: membership.token) == nil { tokens.append(membership.token) }
+            return .success(Outlook(deaths: sleeper.deaths, settled: sleeper.settled, joins: joins))
         }
         return try result.get()
     }
 
-    /// What a death has left was seen to.
-    func settleDeath(_ membership: Membership) {
-        lock.withLock { sleepers[membership.token]?.outlook.hasDeath = false }
+    /// What the first so many deaths have left was seen to.
+    func settleDeaths(_ membership: Membership, upTo deaths: UInt64) {
+        lock.withLock {
+            guard let settled = sleepers[membership.token]?.settled else { return }
+            sleepers[membership.token]?.settled = max(settled, deaths)
+        }
+    }
+
+    // MARK: During a wait
+
+    /// Adds a task that waits, and leaves the word by which it is woken.
+    ///
+    /// - Parameter shared: The bell of the process's own thread, which rings for all where several are in use.
+    /// - Returns: How many deaths were noticed until now; nil, and nothing was added, if `shared` is needed and was not given.
+    func add(
+        _ wait: Reactor.Wait, _ bell: Bell, or shared: Bell?, _ token: UInt32, _ isReady: @escaping Check
+    ) -> UInt64? {
+        lock.withLock {
+            guard keep(bell, or: shared, token) else { return nil }
+            sleepers[token]?.waits.append(TaskWait(wait: wait, bell: bell, isReady: isReady))
+            count(1)
+            leaveWord(token, or: shared)
+            return sleepers[token]?.deaths
+        }
+    }
+
+    func remove(_ wait: Reactor.Wait, _ token: UInt32) {
+        lock.withLock {
+            guard let index = sleepers[token]?.waits.firstIndex(where: { $0.wait === wait }) else { return }
+            _ = sleepers[token]?.waits.remove(at: index)
+            count(-1)
+            leaveWord(token, or: nil)
+        }
+    }
+
+    /// Has a bell of the program ring once when there is something; otherwise as ``add(_:_:or:_:_:)``.
+    func arm(_ bell: Bell, or shared: Bell?, _ token: UInt32, _ isReady: @escaping Check) -> UInt64? {
+        lock.withLock {
+            guard keep(bell, or: shared, token) else { return nil }
+            takeOut(bell, token)
+            sleepers[token]?.armed.append(Armed(bell: bell, isReady: isReady))
+            count(1)
+            leaveWord(token, or: shared)
+            return sleepers[token]?.deaths
+        }
+    }
+
+    /// Under the lock: keeps the bells of a participant for its later waits.
+    ///
+    /// - Returns: False if `shared` is needed and was not given.
+    private func keep(_ bell: Bell, or shared: Bell?, _ token: UInt32) -> Bool {
+        guard let sleeper = sleepers[token] else { return false }
+        let isOnly = sleeper.waits.allSatisfy { $0.bell === bell } && sleeper.armed.allSatisfy { $0.bell === bell }
+        guard isOnly || shared != nil else { return false }
+        for used in [bell, shared] {
+            if let used, !sleeper.bells.contains(where: { $0 === used }) { sleepers[token]?.bells.append(used) }
+        }
+        return true
+    }
+
+    /// Under the lock.
+    private func takeOut(_ bell: Bell, _ token: UInt32) {
+        guard let before = sleepers[token]?.armed.count else { return }
+        sleepers[token]?.armed.removeAll { $0.bell === bell }
+        count((sleepers[token]?.armed.count ?? 0) - before)
+    }
+
+    /// A bell of the program was rung, and its user is looking: nothing more is to ring it until it is armed again.
+    ///
+    /// - Parameter tokens: For whom it was rung; nil if that may have been more.
+    func disarm(_ bell: Bell, _ tokens: [UInt32]?) {
+        lock.withLock {
+            for token in tokens.map({ Array(Set($0)) }) ?? Array(sleepers.keys) {
+                takeOut(bell, token)
+                leaveWord(token, or: nil)
+            }
+        }
     }
 
     /// A participant leaves.
@@ -88,63 +200,145 @@ final class ChannelWaits: @unchecked Sendable {
         let gone = lock.withLock { () -> Sleeper? in
             guard let sleeper = sleepers.removeValue(forKey: token) else { return nil }
             processes.forget(token)
+            count(-sleeper.waits.count - sleeper.armed.count)
             return sleeper
         }
         _ = gone  // its bells end outside the lock
     }
 
-    /// - Returns: Whether there is a death that was not seen to.
-    func add(_ wait: Reactor.Wait, _ token: UInt32) -> Bool {
-        lock.withLock {
-            sleepers[token]?.waits.append(wait)
-            return sleepers[token]?.outlook.hasDeath ?? false
+    /// Under the lock: leaves the word of the only bell in use, or, where there are several, that of the process's own thread,
+    /// which rings for all of them.
+    private func leaveWord(_ token: UInt32, or shared: Bell?) {
+        guard let sleeper = sleepers[token] else { return }
+        var word: UInt64 = 0
+        if let first = sleeper.waits.first?.bell ?? sleeper.armed.first?.bell {
+            let isOnly =
+                sleeper.waits.allSatisfy { $0.bell === first } && sleeper.armed.allSatisfy { $0.bell === first }
+            // Without another bell at hand, as many remain as before: then the word is that one's already.
+            guard let bell = isOnly ? first : shared else { return }
+            word = bell.word(token)
         }
+        // An exchange: whoever reads the word that was there before has told its news before, and our last look sees it.
+        _ = sleeper.memory.bell(sleeper.role, sleeper.slot).exchange(word)
     }
 
-    func remove(_ wait: Reactor.Wait, _ token: UInt32) {
-        lock.withLock {
-            guard let index = sleepers[token]?.waits.firstIndex(where: { $0 === wait }) else { return }
-            _ = sleepers[token]?.waits.remove(at: index)
-        }
+    // MARK: Wake-ups
+
+    /// Ends all waits of these participants: they look again. Of all, if it is not known whose.
+    func resume(_ tokens: [UInt32]?) {
+        let (waits, rings) = lock.withLock { tasksAndBells(of: tokens.map { Set($0) } ?? Set(sleepers.keys)) }
+        wake(waits, rings)
     }
 
-    /// Ends all waits of a participant: they look again.
-    func resume(_ token: UInt32) {
-        for wait in lock.withLock({ sleepers[token]?.waits ?? [] }) { wait.resume() }
+    /// Under the lock.
+    private func tasksAndBells(of tokens: Set<UInt32>) -> ([Reactor.Wait], [(Bell, UInt32)]) {
+        var waits: [Reactor.Wait] = []
+        var rings: [(Bell, UInt32)] = []
+        for token in tokens {
+            guard let sleeper = sleepers[token] else { continue }
+            waits += sleeper.waits.map(\.wait)
+            rings += takeArmed(token) { _ in true }
+        }
+        return (waits, rings)
     }
 
-    /// Rings a bell in a while, for one who has to look up.
-    func ring(_ bell: Bell, _ token: UInt32, after nanoseconds: UInt64) {
-        let isFirst = lock.withLock {
-            defer { sleepers[token]?.isAboutToRing = true }
-            return sleepers[token]?.isAboutToRing == false
+    /// Under the lock: the bells of a participant that are to ring now. Each rings once.
+    private func takeArmed(_ token: UInt32, _ isToRing: (Armed) -> Bool) -> [(Bell, UInt32)] {
+        guard let armed = sleepers[token]?.armed, !armed.isEmpty else { return [] }
+        let ringing = armed.filter(isToRing)
+        guard !ringing.isEmpty else { return [] }
+        sleepers[token]?.armed.removeAll { one in ringing.contains { $0.bell === one.bell } }
+        count(-ringing.count)
+        leaveWord(token, or: nil)
+        return ringing.map { ($0.bell, token) }
+    }
+
+    private func wake(_ waits: [Reactor.Wait], _ rings: [(Bell, UInt32)]) {
+        for (bell, token) in rings { bell.ring(token) }
+        for wait in waits { wait.resume() }
+    }
+
+    // MARK: Deaths, and whatever else nobody tells of
+
+    /// On the reactor's thread, when a process has ended.
+    func seeEnd(of process: pid_t) {
+        let (waits, rings) = lock.withLock { seeDeaths(among: processes.end(process)) }
+        wake(waits, rings)
+    }
+
+    /// Under the lock: counted, not flagged, so that one which comes while another is seen to is seen to as well.
+    private func seeDeaths(among tokens: [UInt32]) -> ([Reactor.Wait], [(Bell, UInt32)]) {
+        for token in tokens { sleepers[token]?.deaths &+= 1 }
+        return tasksAndBells(of: Set(tokens))
+    }
+
+    /// On the reactor's thread, at each tick: whoever should have woken us may have been stopped before it did.
+    private func lookAround() {
+        let (waits, rings) = lock.withLock { () -> ([Reactor.Wait], [(Bell, UInt32)]) in
+            var (waits, rings) = seeDeaths(among: processes.lookAround())
+            for _ in 0..<min(Self.looksPerTick, tokens.count) {
+                if nextToken >= tokens.count { nextToken = 0 }
+                let token = tokens[nextToken]
+                guard let sleeper = sleepers[token] else {
+                    // It has left.
+                    tokens.swapAt(nextToken, tokens.count - 1)
+                    tokens.removeLast()
+                    continue
+                }
+                nextToken += 1
+                waits += sleeper.waits.filter { $0.isReady() }.map(\.wait)
+                rings += takeArmed(token) { $0.isReady() }
+            }
+            setTimer()
+            return (waits, rings)
         }
-        guard isFirst else { return }
+        wake(waits, rings)
+    }
+
+    /// Rings a bell at a time, for one who has to look again then.
+    func ring(_ bell: Bell, _ token: UInt32, at time: Deadline) {
         Task {
-            _ = try? await Reactor.park(until: Deadline(nanoseconds: MonotonicClock.now &+ nanoseconds)) { _ in true }
-            lock.withLock { sleepers[token]?.isAboutToRing = false }
+            _ = try? await Reactor.park(until: time) { _ in true }
             bell.ring(token)
         }
     }
 
-    func resumeAll() {
-        for wait in lock.withLock({ sleepers.values.flatMap(\.waits) }) { wait.resume() }
+    private func startTimer() throws(IPCError) {
+        guard lock.withLock({ timer < 0 }) else { return }
+        let new = try systemCall { ipc_timer_create() }.orThrow("timerfd_create", "asynchronous waits")
+        let isOurs = lock.withLock {
+            guard timer < 0 else { return false }
+            timer = new
+            return true
+        }
+        guard isOurs else {
+            close(new)
+            return
+        }
+        do throws(IPCError) {
+            try Reactor.shared.watch(new) { [self] in
+                var ticks: UInt64 = 0
+                _ = unsafe read(new, &ticks, 8)
+                lookAround()
+            }
+        } catch {
+            lock.withLock { timer = -1 }
+            close(new)
+            throw error
+        }
     }
 
-    /// On the reactor's thread, when a process has ended.
-    func seeEnd(of process: pid_t) {
-        let (waits, rings) = lock.withLock { () -> ([Reactor.Wait], [(Bell, UInt32)]) in
-            var waits: [Reactor.Wait] = []
-            var rings: [(Bell, UInt32)] = []
-            for token in processes.end(process) {
-                guard let sleeper = sleepers[token] else { continue }
-                sleepers[token]?.outlook.hasDeath = true
-                waits += sleeper.waits
-                rings += sleeper.bells.filter { $0.reactor == nil }.map { ($0, token) }
-            }
-            return (waits, rings)
-        }
-        for (bell, token) in rings { bell.ring(token) }
-        for wait in waits { wait.resume() }
+    /// Under the lock.
+    private func count(_ change: Int) {
+        waitCount += change
+        setTimer()
+    }
+
+    /// Under the lock.
+    private func setTimer() {
+        let isNeeded = waitCount > 0 && !processes.isEmpty
+        guard timer >= 0, isNeeded != isTicking else { return }
+        isTicking = isNeeded
+        _ = ipc_timer_set(timer, isNeeded ? Self.tick : 0)
     }
 }

@@ -1,38 +1,39 @@
 import IPC
 
 extension Membership {
-    /// How long a task sleeps at most, in nanoseconds, where nobody would tell it of a death.
-    private static var sliceAmongStrangers: UInt64 { SleepingPlace.slice }
-    /// The same while what a death has left cannot be seen to yet.
-    private static var sliceAfterDeath: UInt64 { 1_000_000 }
+    /// How long a task sleeps, in nanoseconds, while what a death has left cannot be seen to yet: longer each time.
+    private static var firstPauseAfterDeath: UInt64 { 1_000_000 }
 
     /// Waits without a thread, to be woken in a place.
     ///
-    /// - Parameters:
-    ///   - slice: How long at most, in nanoseconds, before `isReady` is asked again, where that may change untold.
-    ///   - isReady: Whether there is nothing to wait for. Asked again after each wake-up.
+    /// - Parameter isReady: Whether there is nothing to wait for. Asked again after each wake-up, from any thread.
     /// - Returns: False if the deadline passed first.
-    /// - Throws: ``IPC/IPCError/Code/cancelled``.
+    /// - Throws: ``IPC/IPCError/Code/cancelled``; as ``ChannelMemory/checkPresence()``.
     nonisolated(nonsending) func wait(
-        in place: SleepingPlace, until deadline: Deadline, atMost slice: UInt64 = .max, _ operation: String,
-        unless isReady: () -> Bool
+        in place: SleepingPlace, until deadline: Deadline, _ operation: String,
+        unless isReady: @escaping ChannelWaits.Check
     ) async throws(IPCError) -> Bool {
+        var shared: Bell?
+        var pause = Pause()
         while !isReady() {
             guard !deadline.hasPassed else { return false }
             let bell = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .current)
-            let (joins, longest) = try prepare(bell, atMost: slice)
-            let until = Deadline(nanoseconds: longest == .max ? .max : MonotonicClock.now &+ longest)
+            let outlook = try prepare(&pause)
 
             var begun: Reactor.Wait?
-            let outcome = try await Reactor.park(until: min(deadline, until)) { wait in
+            var needsShared = false
+            let outcome = try await Reactor.park(until: min(deadline, pause.end)) { wait in
+                guard let deaths = ChannelWaits.shared.add(wait, bell, or: shared, token, isReady) else {
+                    needsShared = true
+                    return false
+                }
                 begun = wait
-                let hasDeath = ChannelWaits.shared.add(wait, token)
-                leaveWord(of: bell, in: place)
-                // Last looks: at what is waited for, at who takes part, and for a death that was told before we could hear.
-                return !isReady() && memory.joins.relaxed == joins && (!hasDeath || longest <= Self.sliceAfterDeath)
+                place.announce()
+                return hasNoNews(outlook, deaths, isReady)
             }
             if let begun { ChannelWaits.shared.remove(begun, token) }
             if case .cancelled = outcome { throw .cancelled(operation, memory.name.description) }
+            if needsShared { shared = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .shared) }
         }
         return true
     }
@@ -40,47 +41,67 @@ extension Membership {
     /// Asks to have a bell of the program rung once, when there is something.
     ///
     /// - Returns: False if there is something already.
-    func arm(
-        _ bell: Bell, in place: SleepingPlace, atMost slice: UInt64, unless isReady: () -> Bool
-    ) throws(IPCError) -> Bool {
-        while true {
-            let (joins, longest) = try prepare(bell, atMost: slice)
-            leaveWord(of: bell, in: place)
+    func arm(_ bell: Bell, in place: SleepingPlace, unless isReady: @escaping ChannelWaits.Check) throws(IPCError)
+        -> Bool
+    {
+        var shared: Bell?
+        var pause = Pause()
+        for _ in 0..<Self.attemptsToArm {
+            let outlook = try prepare(&pause)
+            guard let deaths = ChannelWaits.shared.arm(bell, or: shared, token, isReady) else {
+                shared = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .shared)
+                continue
+            }
+            place.announce()
             if isReady() { return false }
-            guard memory.joins.relaxed == joins else { continue }
-            if longest != .max { ChannelWaits.shared.ring(bell, token, after: longest) }
+            guard hasNoNews(outlook, deaths, isReady) else { continue }
+            if pause.end != .never { ChannelWaits.shared.ring(bell, token, at: pause.end) }
             return true
         }
+        // Others join and die all the time: the bell is rung for another look in a while.
+        ChannelWaits.shared.ring(bell, token, at: Deadline(nanoseconds: MonotonicClock.now &+ SleepingPlace.slice))
+        return true
     }
 
-    /// Sees to it that a wake-up, or a death, would be told by a bell.
-    ///
-    /// - Returns: How many had joined until then, and how long to sleep at most, in nanoseconds.
-    private func prepare(_ bell: Bell, atMost slice: UInt64) throws(IPCError) -> (joins: UInt32, longest: UInt64) {
-        let joins = memory.joins.relaxed
-        let outlook = try ChannelWaits.shared.prepare(self, bell, joins: joins)
-        var longest = SleepingPlace.isRegistered ? slice : min(slice, SleepingPlace.sliceWithoutFence)
-        if outlook.hasStrangers || outlook.hasDeath { longest = min(longest, try seeToTheDead(outlook)) }
-        return (joins, longest)
+    private static var attemptsToArm: Int { 64 }
+
+    /// A last look: at what is waited for, at who takes part, and for a death that was told before we could hear.
+    private func hasNoNews(_ outlook: ChannelWaits.Outlook, _ deaths: UInt64, _ isReady: () -> Bool) -> Bool {
+        !isReady() && memory.joins.ordered == outlook.joins && deaths == outlook.deaths && !memory.isInherited
     }
 
-    /// Asks to be woken by a bell. What follows is a last look.
-    private func leaveWord(of bell: Bell, in place: SleepingPlace) {
-        memory.bell(role, slot).ordered = bell.word(token)
-        place.announce()
+    /// Until when a wait lasts at most: not for ever where something is to be looked at again.
+    private struct Pause {
+        var length: UInt64 = 0
+        var end = Deadline.never
+        var isFirst = true
+    }
+
+    /// Sees to it that a wake-up, or a death, would be told, and to what the dead have left.
+    private func prepare(_ pause: inout Pause) throws(IPCError) -> ChannelWaits.Outlook {
+        try memory.checkPresence()
+        let outlook = try ChannelWaits.shared.prepare(self)
+        pause.end = .never
+        if outlook.deaths != outlook.settled {
+            if try seeToTheDead() {
+                ChannelWaits.shared.settleDeaths(self, upTo: outlook.deaths)
+            } else {
+                pause.length = min(max(2 * pause.length, Self.firstPauseAfterDeath), SleepingPlace.slice)
+                pause.end = Deadline(nanoseconds: MonotonicClock.now &+ pause.length)
+            }
+        } else if pause.isFirst, !SleepingPlace.canFence {
+            // What a waker has told without a fence is seen by then.
+            pause.end = Deadline(nanoseconds: MonotonicClock.now &+ SleepingPlace.sliceWithoutFence)
+        }
+        pause.isFirst = false
+        return outlook
     }
 
     /// Recovers what the dead have left.
     ///
-    /// - Returns: How long to sleep at most.
-    private func seeToTheDead(_ outlook: ChannelWaits.Outlook) throws(IPCError) -> UInt64 {
+    /// - Returns: Whether nothing is left.
+    private func seeToTheDead() throws(IPCError) -> Bool {
         try Recovery.tryRun(memory)
-        // One may have acknowledged, and died before it moved the head.
-        if memory.carriesWork { try memory.advanceWorkHead() }
-        if outlook.hasDeath {
-            guard try Recovery.isDone(memory) else { return Self.sliceAfterDeath }
-            ChannelWaits.shared.settleDeath(self)
-        }
-        return outlook.hasStrangers ? Self.sliceAmongStrangers : .max
+        return try Recovery.isDone(memory)
     }
 }

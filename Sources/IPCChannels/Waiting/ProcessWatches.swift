@@ -2,6 +2,10 @@ import Glibc
 import IPC
 
 /// The processes that take part in channels for which somebody here waits, each watched once.
+///
+/// The kernel tells at once when one ends (pidfd). What it does not tell (an exec, which lets go of all locks; a process of
+/// another pid namespace; one for which there was no pidfd) shows by the locks, which are asked for now and then:
+/// ``lookAround()``.
 struct ProcessWatches {
     private final class Watch: Sendable {
         let process: ProcessHandle
@@ -11,8 +15,37 @@ struct ProcessWatches {
         deinit { Reactor.shared.unwatch(process.descriptor.rawValue) }
     }
 
-    private var watches: [pid_t: (watch: Watch, tokens: Set<UInt32>)] = [:]
-    private var watched: [UInt32: Set<pid_t>] = [:]
+    /// A slot that somebody has, by whose lock it shows whether it lives.
+    private struct Place {
+        let memory: ChannelMemory
+        let role: Membership.Role
+        let slot: Int
+        let process: UInt32
+
+        /// Nil if somebody else has the slot by now, or nobody.
+        var isAlive: Bool? {
+            guard memory.state(role, slot).acquired != LogLayout.SlotState.free,
+                memory.process(role, slot).relaxed == process
+            else { return nil }
+            // Without an answer it counts as alive: whoever recovers asks again, and gets the error.
+            return (try? memory.isAlive(role, slot)) ?? true
+        }
+    }
+
+    private struct Watched {
+        /// Nil where there is no pidfd.
+        var watch: Watch?
+        /// For each participant that waits, the slots of the process in its channel.
+        var places: [UInt32: [Place]] = [:]
+    }
+
+    private var watched: [pid_t: Watched] = [:]
+    private var processes: [UInt32: Set<pid_t>] = [:]
+    /// For each participant, those of other pid namespaces, and of unknown ones.
+    private var strangers: [UInt32: [Place]] = [:]
+
+    /// Whether there is nobody to look after.
+    var isEmpty: Bool { watched.isEmpty && strangers.isEmpty }
 
     /// The pid namespace of this process; 0 if it is not told.
     static let namespace: UInt32 = {
@@ -21,54 +54,85 @@ struct ProcessWatches {
     }()
 
     /// Watches all who take part in a channel.
-    mutating func watch(_ membership: Membership) throws(IPCError) -> ChannelWaits.Outlook {
+    ///
+    /// - Returns: Whether one of them is dead already.
+    mutating func watch(_ membership: Membership) throws(IPCError) -> Bool {
         let memory = membership.memory
-        var outlook = ChannelWaits.Outlook()
+        var hasDeath = false
+        forget(membership.token)
         for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
-            for slot in 0..<count where memory.state(role, slot).relaxed != 0 {
-                let process = pid_t(bitPattern: memory.process(role, slot).relaxed)
-                guard memory.namespace(role, slot).relaxed == Self.namespace, Self.namespace != 0 else {
-                    outlook.hasStrangers = true
-                    continue
+            for slot in 0..<count where memory.state(role, slot).acquired != LogLayout.SlotState.free {
+                if memory.ownSlot.map({ $0 == (role, slot) }) ?? false { continue }
+                let process = memory.process(role, slot).relaxed
+                let place = Place(memory: memory, role: role, slot: slot, process: process)
+                if memory.namespace(role, slot).relaxed == Self.namespace, Self.namespace != 0 {
+                    let process = pid_t(bitPattern: process)
+                    // Those of this process end in order, or together with us.
+                    if process == getpid() { continue }
+                    watch(process, place, for: membership.token)
+                } else {
+                    strangers[membership.token, default: []].append(place)
                 }
-                guard process != getpid(), watched[membership.token]?.contains(process) != true else { continue }
-                do throws(IPCError) {
-                    try watch(process, for: membership.token)
-                    // It may have died before, and its number be another's by now.
-                    if try !memory.isAlive(role, slot) { outlook.hasDeath = true }
-                } catch {
-                    // Without a free descriptor, say, it is as if nobody told us of its death.
-                    if error.code == .notFound { outlook.hasDeath = true } else { outlook.hasStrangers = true }
-                }
+                // It may have died before it was watched, and its number be another's by now.
+                if try !memory.isAlive(role, slot) { hasDeath = true }
             }
         }
-        return outlook
+        return hasDeath
     }
 
-    private mutating func watch(_ process: pid_t, for token: UInt32) throws(IPCError) {
-        if watches[process] == nil {
-            let watch = Watch(try ProcessHandle(process))
-            try Reactor.shared.watch(watch.process.descriptor.rawValue) { ChannelWaits.shared.seeEnd(of: process) }
-            watches[process] = (watch, [])
-        }
-        watches[process]?.tokens.insert(token)
-        watched[token, default: []].insert(process)
+    private mutating func watch(_ process: pid_t, _ place: Place, for token: UInt32) {
+        if watched[process] == nil { watched[process] = Watched(watch: Self.handle(of: process)) }
+        watched[process]?.places[token, default: []].append(place)
+        processes[token, default: []].insert(process)
+    }
+
+    /// Nil where the system gives none: no descriptor is free, or a sandbox refuses it.
+    private static func handle(of process: pid_t) -> Watch? {
+        guard process > 0, let handle = try? ProcessHandle(process) else { return nil }
+        let watch = Watch(handle)
+        guard
+            (try? Reactor.shared.watch(
+                watch.process.descriptor.rawValue, { ChannelWaits.shared.seeEnd(of: process) })) != nil
+        else { return nil }
+        return watch
     }
 
     /// A process may have ended: the news may be of another one, whose descriptor had the same number.
     ///
     /// - Returns: Those for whom it was watched.
-    mutating func end(_ process: pid_t) -> Set<UInt32> {
-        guard let (watch, tokens) = watches[process], !watch.process.isAlive else { return [] }
-        watches[process] = nil
-        for token in tokens { watched[token]?.remove(process) }
+    mutating func end(_ process: pid_t) -> [UInt32] {
+        guard let watch = watched[process]?.watch, !watch.process.isAlive else { return [] }
+        return remove(process)
+    }
+
+    private mutating func remove(_ process: pid_t) -> [UInt32] {
+        let tokens = watched.removeValue(forKey: process)?.places.keys.map { $0 } ?? []
+        for token in tokens { processes[token]?.remove(process) }
+        return tokens
+    }
+
+    /// Asks one lock of each process, and the lock of each stranger.
+    ///
+    /// - Returns: Those in whose channels somebody does not live any more.
+    mutating func lookAround() -> [UInt32] {
+        var tokens: [UInt32] = []
+        for (process, entry) in watched {
+            // An exec lets go of all locks at once, so any one tells.
+            let first = entry.places.values.lazy.flatMap { $0 }.compactMap(\.isAlive).first
+            if first == false { tokens += remove(process) }
+        }
+        for (token, places) in strangers where places.contains(where: { $0.isAlive == false }) {
+            strangers[token]?.removeAll { $0.isAlive == false }
+            tokens.append(token)
+        }
         return tokens
     }
 
     mutating func forget(_ token: UInt32) {
-        for process in watched.removeValue(forKey: token) ?? [] {
-            watches[process]?.tokens.remove(token)
-            if watches[process]?.tokens.isEmpty == true { watches[process] = nil }
+        strangers[token] = nil
+        for process in processes.removeValue(forKey: token) ?? [] {
+            watched[process]?.places[token] = nil
+            if watched[process]?.places.isEmpty == true { watched[process] = nil }
         }
     }
 }

@@ -3,80 +3,119 @@ import Glibc
 import IPC
 import Synchronization
 
-/// How a participant sleeps, and is woken without a system call while nobody does.
+/// Where participants sleep for one kind of news, and are woken without a system call while nobody does.
 ///
-/// The flag and the commit are a pair of the kind "store mine, look at yours", which takes a full fence on both sides. The
-/// waker goes without: the sleeper lets the kernel make one in every process (`membarrier`) between its flag and its last
-/// look. The count of wake-ups is loaded before the flag is set, and raised after it was taken down, so that whoever
-/// takes it down late, over the flag of the next sleep, ends that sleep as well.
+/// Who is about to sleep counts itself in `sleeps`, and then has a last look. Who has news looks at both counts after it told
+/// them: if they differ, it wakes everyone, and only then raises `woken` to what it saw of `sleeps`. So a waker that is killed or
+/// stopped at any point leaves the difference to the next one; and since neither count ever falls, one that comes late takes no
+/// later sleeper's wake-up.
 ///
-/// A thread sleeps on the count. A task leaves the word of a ``Bell`` in its slot, before it sets the flag.
+/// "Count, then look" and "tell, then look" are a pair of the kind "store mine, look at yours", which takes a full fence on both
+/// sides. The waker goes without: the sleeper lets the kernel make one in every process (`membarrier`) between its count and its
+/// last look.
+///
+/// A thread sleeps on the futex `wakes`. A task leaves the word of a ``Bell`` in its slot before it counts itself, and takes it
+/// away itself when it is awake; wakers only read it.
 @safe @usableFromInline
 struct SleepingPlace: @unchecked Sendable {
     /// Whose slots may hold the word of a bell.
     enum Sleepers { case readers, writers, writer(Int) }
 
-    /// 1 if somebody may sleep here.
-    @usableFromInline let flag: SharedWord
+    @usableFromInline let sleeps: SharedWord
+    @usableFromInline let woken: SharedWord
     private let wakes: UnsafePointer<Atomic<UInt32>>
     private let sleepers: Sleepers
 
-    init(_ memory: ChannelMemory, flag: Int, wakes: Int, _ sleepers: Sleepers) {
-        self.flag = memory.word(flag)
-        unsafe self.wakes = memory.half(wakes)
+    /// - Parameter queue: Where its three words are: `LogLayout.Queue`.
+    init(_ memory: ChannelMemory, _ queue: Int, _ sleepers: Sleepers) {
+        sleeps = memory.word(queue + LogLayout.Queue.sleeps)
+        woken = memory.word(queue + LogLayout.Queue.woken)
+        unsafe wakes = memory.half(queue + LogLayout.Queue.wakes)
         self.sleepers = sleepers
     }
 
     /// Whether the kernel makes a sleeper's fence in this process too. If not, its wakers need fences of their own.
     @usableFromInline static let isRegistered = ipc_barrier_register() == 0
+    /// Whether this process may ask for the fence.
+    static let canFence = isRegistered && ipc_barrier_everywhere() == 0
 
-    /// How long a thread sleeps at most, in nanoseconds, before it looks again: whoever commits may be killed before the
-    /// wake-up.
+    /// How long a thread sleeps at most, in nanoseconds, before it looks again: whoever should wake it may be killed or stopped
+    /// before it does.
     static let slice: UInt64 = 50_000_000
-    /// The same where the kernel does not make the fence.
+    /// How long the first sleep lasts at most where the kernel does not make the fence: what a waker has told is seen by then.
     static let sliceWithoutFence: UInt64 = 1_000_000
 
-    /// Wakes all who sleep here. Called after a look at the flag.
+    /// Not 0 if somebody may sleep here. By one that told its news before, and that has a fence of its own, or whose process is
+    /// registered for those of the sleepers.
+    @inlinable @inline(__always)
+    var difference: UInt64 { sleeps.relaxed ^ woken.relaxed }
+
+    /// The same by one that told its news by a sequentially consistent exchange or addition.
+    var mayHaveSleepers: Bool { sleeps.ordered != woken.ordered }
+
+    /// Wakes all who sleep here, if somebody may.
+    func wakeIfNeeded(_ memory: ChannelMemory) {
+        // The news first, for all to see, and then the look.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        if difference != 0 { wake(memory) }
+    }
+
+    /// Wakes all who sleep here. Called after a look at the difference.
     @inline(never)
     func wake(_ memory: ChannelMemory) {
-        guard flag.exchange(0) != 0 else { return }
+        // Before the words are read: whoever changes its word after that sees our news at its last look.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        let seen = sleeps.ordered
         KillPoint.reach(.wakeFlag)
         unsafe wakes.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        KillPoint.reach(.wakeCounted)
         unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), .max)
-        ring(memory) { $0.exchange(0) }
+        ring(memory)
+        KillPoint.reach(.wakeRung)
+        woken.raise(to: seen)
     }
 
-    /// Tells tasks that somebody joins. Flag and words stay: they know nothing of the joining process yet, and would not be
-    /// told if it died halfway. Threads look up anyway.
+    /// Tells tasks that somebody joins, of whom they know nothing yet. Nobody is woken by it: they would not be told of news if it
+    /// died halfway. Threads look up anyway.
     func tellOfJoin(_ memory: ChannelMemory) {
-        if flag.ordered != 0 { ring(memory, taking: \.ordered) }
+        // The count of joins was raised before, sequentially consistent as these are, and as the sleeper's count and its look at
+        // the joins: one of us sees the other.
+        if mayHaveSleepers { ring(memory) }
     }
 
-    private func ring(_ memory: ChannelMemory, taking word: (SharedWord) -> UInt64) {
+    private func ring(_ memory: ChannelMemory) {
         switch sleepers {
-        case .readers: for slot in 0..<memory.usedReaders { memory.ring(.reader, slot, taking: word) }
-        case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot, taking: word) }
-        case .writer(let slot): memory.ring(.writer, slot, taking: word)
+        case .readers: for slot in 0..<memory.usedReaders { memory.ring(.reader, slot) }
+        case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot) }
+        case .writer(let slot): memory.ring(.writer, slot)
         }
     }
 
     /// Sleeps until a wake-up, the deadline, or a slice has passed, unless `isReady` says after all that there is something.
     func sleep(until deadline: Deadline, atMost slice: UInt64 = Self.slice, unless isReady: () -> Bool) {
+        // Before we count ourselves: every wake-up that saw us raises it after this.
         let seen = unsafe wakes.pointee.load(ordering: .acquiring)
-        let isFenced = announce()
+        announce()
         if isReady() { return }
-        let longest = MonotonicClock.now &+ (isFenced ? slice : min(slice, Self.sliceWithoutFence))
-        var time = Deadline(nanoseconds: min(deadline.nanoseconds, longest)).timespec
+        if !Self.canFence {
+            futexWait(seen, until: deadline, atMost: min(slice, Self.sliceWithoutFence))
+            if isReady() { return }
+        }
+        futexWait(seen, until: deadline, atMost: slice)
+    }
+
+    private func futexWait(_ seen: UInt32, until deadline: Deadline, atMost slice: UInt64) {
+        var time = Deadline(nanoseconds: min(deadline.nanoseconds, MonotonicClock.now &+ slice)).timespec
         _ = unsafe ipc_futex_wait(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), seen, &time)
     }
 
     /// Says that somebody is about to sleep, who then has a last look.
-    ///
-    /// - Returns: Whether the kernel made the fence.
-    @discardableResult
-    func announce() -> Bool {
-        flag.ordered = 1
+    func announce() {
+        KillPoint.reach(.sleepWord)
+        // An exchange, so that whoever sees a later sleeper's count also sees this one's word.
+        sleeps.add(1)
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
         KillPoint.reach(.sleepFlag)
-        return ipc_barrier_everywhere() == 0
+        if Self.canFence { _ = ipc_barrier_everywhere() }
     }
 }

@@ -12,7 +12,7 @@ final class Stopping: Sendable {
     /// From any thread.
     func stop() {
         flag.store(true, ordering: .sequentiallyConsistent)
-        for token in lock.withLock({ unsafe tokens }) { ChannelWaits.shared.resume(token) }
+        ChannelWaits.shared.resume(lock.withLock { unsafe tokens })
     }
 
     /// A participant that is to be told.

@@ -33,10 +33,13 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
             advice: "the queue is full of work that is not done; add workers, allow more time, or enlarge its log")
     }
 
-    /// Waits until all that was sent until now, by whomever, is on the disk.
+    /// Waits until all that was sent or acknowledged before this call, by whomever, is on the disk: `msync`.
     ///
-    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the queue is not durable; what `msync` says.
-    public mutating func sync() throws(IPCError) { try writer.sync() }
+    /// - Parameter deadline: How long to wait for messages that others have begun before, and not finished. The disk itself takes
+    ///   the time that it takes.
+    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the queue is not durable; ``IPC/IPCError/Code/timedOut``; what `msync`
+    ///   says. Blocks the thread.
+    public mutating func sync(until deadline: Deadline = .never) throws(IPCError) { try writer.sync(until: deadline) }
 
     /// Leaves the queue; what was sent stays.
     public consuming func close() {}
