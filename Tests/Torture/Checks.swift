@@ -59,9 +59,11 @@ enum Checks {
 
     /// What happened around a wait, in milliseconds after its beginning.
     private static func meanwhile(_ round: Round, _ start: UInt64, _ end: UInt64) -> String {
-        round.events.filter { $0.at >= start - around && $0.at <= end + around }.suffix(20).map { event in
-            "\((Int(event.at) - Int(start)) / 1_000_000) \(event.what)"
-        }.joined(separator: "; ")
+        text(round.events.filter { $0.at >= start - around && $0.at <= end + around }.suffix(20), since: start)
+    }
+
+    static func text(_ events: ArraySlice<(at: UInt64, what: String)>, since start: UInt64) -> String {
+        events.map { "\((Int($0.at) - Int(start)) / 1_000_000) \($0.what)" }.joined(separator: "; ")
     }
 
     private static func count(_ round: Round, _ orchestrator: Orchestrator) {

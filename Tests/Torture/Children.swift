@@ -41,7 +41,10 @@ enum Children {
         if case .point(let point, let count) = member.death, !member.isSurvivor {
             environment.append("IPC_KILL_POINT=\(point):\(count)")
         }
-        let arguments = [program, "participant", ledger, "\(plan.seed)", "\(plan.round)", "\(member.index)"]
+        let arguments = [
+            program, "participant", ledger, "\(plan.seed)", "\(plan.round)", "\(member.index)",
+            plan.without.joined(separator: ","),
+        ]
         var process: pid_t = 0
         let result = withCStrings(arguments) { arguments in
             withCStrings(environment) { posix_spawn(&process, program, &actions, &attributes, arguments, $0) }

@@ -3,7 +3,7 @@ import IPC
 import IPCChannels
 
 /// Setters and getters. The ledger's clock orders what is known: a value is stale if its own `set` had returned before
-/// another's began that had returned before the `get`.
+/// another's began that had returned before the `get`, or that this getter has got before.
 enum LatestRoles {
     static func write(_ me: Participant) async throws(IPCError) {
         let latest = try Latest<RawBytes>.open(me.plan.name)
@@ -37,7 +37,7 @@ enum LatestRoles {
     private static func set(
         _ setter: inout LatestSetter<RawBytes>, _ stamp: Stamp, _ me: Participant
     ) throws(IPCError) {
-        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : Payload.words(&me.random))
+        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
         let count = payload.count * 8
         try setter.set(upTo: count) { (frame) throws(IPCError) in
             try me.fate.reach()
@@ -73,7 +73,7 @@ enum LatestRoles {
         _ getter: inout LatestGetter<RawBytes>, _ me: Participant
     ) async throws(IPCError) -> Bool {
         let deadline = me.deadline
-        var known = me.ledger[.known]
+        var known = max(me.ledger[.known], me.known)
         let see = { (bytes: RawSpan) throws(IPCError) -> Stamp? in self.see(bytes, known, me) }
         switch me.member.way {
         case .block, .spin: return try nextBlocking(&getter, deadline, see)?.isEnd ?? false
@@ -82,7 +82,7 @@ enum LatestRoles {
             var last: Stamp?
             if let stamp = try getter.get(see) { last = stamp }
             while true {
-                known = me.ledger[.known]
+                known = max(me.ledger[.known], me.known)
                 if let stamp = try getter.get(see), let stamp, stamp != last { return stamp.isEnd }
                 try await me.waits.wait(until: deadline) { () throws(IPCError) in getter.readiness() }
             }
@@ -95,7 +95,7 @@ enum LatestRoles {
         try getter.next(until: deadline, body)
     }
 
-    /// - Parameter known: The clock of a value that was set, or got, before.
+    /// - Parameter known: The greatest clock of a value that was set, or got by this getter, before.
     private static func see(_ bytes: RawSpan, _ known: UInt64, _ me: Participant) -> Stamp? {
         guard let stamp = Payload.check(bytes) else {
             me.violation("torn value of \(bytes.byteCount) bytes")
@@ -108,7 +108,7 @@ enum LatestRoles {
                 "got value \(stamp.number) of setter \(stamp.member), set before \(end), though one begun at \(known) was known"
             )
         }
-        me.ledger.raise(.known, to: stamp.clock)
+        me.known = max(me.known, stamp.clock)
         return stamp
     }
 }

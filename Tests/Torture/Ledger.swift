@@ -12,7 +12,7 @@ final class Ledger: Sendable {
         case stopped, lastStopEnd
         /// When a reader last took an item, where one reader's item is no other's.
         case lastItem
-        /// Counts what happens, to order it, and the greatest count at which a value was set, or got, that is known to others.
+        /// Counts what happens, to order it, and the greatest count at which a `set` began that has returned.
         case clock, known
         case endedReaders
         /// A writer has used up its numbers.

@@ -45,7 +45,7 @@ final class Orchestrator {
         let thread = try control.start()
         var round = options.firstRound
         while seconds < options.seconds, !isInterrupted, round - options.firstRound < options.rounds {
-            let problems = try Round(Plan(options.seed, round), self).run()
+            let problems = try Round(Plan(options.seed, round, without: options.without), self).run()
             totals.rounds += 1
             if !problems.isEmpty { report(problems, round) }
             if MonotonicClock.now - lastLine > 60_000_000_000 {
@@ -56,7 +56,7 @@ final class Orchestrator {
         }
         control.stop()
         _ = thread.join()
-        tell(totals.table(seed: options.seed, seconds))
+        tell(totals.table(options, seconds))
         if totals.kills > Self.enoughForAllPoints, !totals.pointsLeft.isEmpty {
             tell("failed: nobody was killed at \(totals.pointsLeft.joined(separator: ", "))")
             return false
@@ -67,8 +67,8 @@ final class Orchestrator {
     private func report(_ problems: [String], _ round: Int) {
         totals.violations += problems.count
         if totals.failedRounds.count < 10 { totals.failedRounds.append(round) }
-        let plan = Plan(options.seed, round)
-        tell("round \(round) (\(plan.shape)), to repeat: Torture --seed \(options.seed) --round \(round)")
+        let plan = Plan(options.seed, round, without: options.without)
+        tell("round \(round) (\(plan.shape)), to repeat: \(options.command(round))")
         for problem in problems.prefix(10) { tell("  \(problem)") }
         if problems.count > 10 { tell("  and \(problems.count - 10) more") }
     }

@@ -11,11 +11,14 @@ final class Participant: @unchecked Sendable {
     let fate: Fate
     var random: Seeded
     let waits: Waits
+    /// Of a getter: the greatest clock of a value that it has got.
+    var known: UInt64 = 0
     /// The number of the next item.
     private(set) var number = 0
     private var lastProgress: UInt64 = 0
     private var seenKills: UInt64 = 0
     private let end: UInt64
+    private let isFirst: Bool
 
     /// Nobody works for longer, in nanoseconds, whatever happens to the orchestrator.
     private static let longest: UInt64 = 20_000_000_000
@@ -27,6 +30,7 @@ final class Participant: @unchecked Sendable {
     init(_ plan: Plan, _ index: Int, _ ledger: Ledger) throws(IPCError) {
         self.plan = plan
         member = plan.members[index]
+        isFirst = plan.isFirst(index)
         self.ledger = ledger
         fate = Fate(member.death, index, ledger)
         random = Seeded(plan.seed ^ 0x5eed, UInt64(plan.round * Plan.mostMembers + index))
@@ -84,7 +88,7 @@ final class Participant: @unchecked Sendable {
     func left() {
         ledger.count(index, .leaves)
         rest()
-        if member.death == .leave, !member.isSurvivor { finish() }
+        if !member.isSurvivor, member.death == .leave || isFirst { finish() }
     }
 
     /// Ends the process in order.
@@ -96,6 +100,9 @@ final class Participant: @unchecked Sendable {
     }
 
     // Items.
+
+    /// How large the next item is.
+    func words() -> Int { isFirst ? random.number(5...40) : Payload.words(&random) }
 
     /// The next item, that is about to be written.
     func begin() -> Int {

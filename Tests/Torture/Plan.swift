@@ -59,9 +59,10 @@ struct Wave {
 
 /// All that is decided of a round: it follows from the seed and the round's number.
 struct Plan {
+    let without: [String]
     let seed: UInt64
     let round: Int
-    let shape: RoundShape
+    private(set) var shape: RoundShape
     private(set) var members: [Member] = []
     private(set) var waves: [Wave] = []
     /// The survivor that writes the last items, once all other writers are gone.
@@ -74,12 +75,14 @@ struct Plan {
 
     var name: String { "torture/\(round)" }
 
-    init(_ seed: UInt64, _ round: Int) {
+    /// - Parameter without: Deaths that do not happen: `fork`, `exec`, `second`, `stop`.
+    init(_ seed: UInt64, _ round: Int, without: [String] = []) {
+        self.without = without
         self.seed = seed
         self.round = round
         var random = Seeded(seed, UInt64(round))
         shape = Self.shape(&random)
-        stopInterval = random.chance(50) ? random.number(40...200) : .max
+        stopInterval = !without.contains("stop") && random.chance(50) ? random.number(40...200) : .max
         addSurvivors(&random)
         addVictims(&random)
     }
@@ -96,6 +99,9 @@ struct Plan {
             durability: isDurable ? random.pick([.whenAsked, .every]) : .none,
             isKept: isDurable || random.chance(50))
     }
+
+    /// Whether a member was there before the survivors: it gives a few small items, which are still there when those come.
+    func isFirst(_ index: Int) -> Bool { waves.contains { $0.isFirst && $0.members.contains(index) } }
 
     private mutating func add(_ member: Member) -> Int {
         var member = member
@@ -124,6 +130,8 @@ struct Plan {
             if areAllWanderers || reader.1 > 0 && random.chance(40) { reader.0.session = random.number(5...200) }
             _ = add(reader.0)
         }
+        // A channel goes with its last participant, who may be the only one for a moment.
+        if members.allSatisfy({ $0.session > 0 }) { shape.isKept = true }
     }
 
     private mutating func addVictims(_ random: inout Seeded) {
@@ -142,11 +150,12 @@ struct Plan {
                 for _ in 0..<random.number(2...5) {
                     wave.members.append(add(victim(.random(after: after), nil, &random)))
                 }
-            case 1 where points.contains { Points.isRecovery($0) } && points.contains { !Points.isRecovery($0) }:
+            case 1
+            where !without.contains("second") && points.contains { Points.isRecovery($0) }
+                && points.contains { !Points.isRecovery($0) }:
                 wave.isSecondDeath = true
-                let first = random.pick(
-                    points.filter { ["claim.done", "fill.header", "work.taken"].contains($0) } + points)
                 let second = random.pick(points.filter(Points.isRecovery))
+                let first = Points.before(second, points, &random)
                 for (point, count) in [(first, random.number(1...3)), (second, 1)] {
                     wave.members.append(add(victim(.point(point, count: count), point, &random)))
                 }
@@ -172,7 +181,7 @@ struct Plan {
             }
             var member = victim(death, point, &random)
             member.isReader = false
-            member.session = random.number(3...20)
+            member.session = random.number(3...10)
             waves.append(Wave(members: [add(member)], isFirst: true))
             // Leaves a claim behind, which a durable channel's next first participant cuts.
             if shape.isShared, points.contains("claim.done"), random.chance(60) {
@@ -188,11 +197,13 @@ struct Plan {
             let point = random.pick(points.filter { !Points.isOfTheFirst($0) })
             return (.point(point, count: Points.count(point, &random)), point)
         case ..<76: return (.random(after: random.number(2000...50_000)), nil)
-        case ..<82: return (.stopped(after: random.number(8000...30_000), during: random.number(1000...25_000)), nil)
-        case ..<87: return (.fork(items: random.number(1...40)), nil)
-        case ..<90: return (.forkLettingGo(items: random.number(1...40)), nil)
-        case ..<95: return (.exec(items: random.number(1...40)), nil)
-        default: return (.leave, nil)
+        case ..<82 where !without.contains("stop"):
+            return (.stopped(after: random.number(8000...30_000), during: random.number(1000...25_000)), nil)
+        case 82..<87 where !without.contains("fork"): return (.fork(items: random.number(1...40)), nil)
+        case 87..<90 where !without.contains("fork"): return (.forkLettingGo(items: random.number(1...40)), nil)
+        case 90..<95 where !without.contains("exec"): return (.exec(items: random.number(1...40)), nil)
+        case 95...: return (.leave, nil)
+        default: return (.random(after: random.number(2000...50_000)), nil)
         }
     }
 

@@ -29,7 +29,7 @@ enum QueueRoles {
                 try await send(&producer, Stamp(member: me.index, number: me.begin()), me)
                 me.done()
                 try me.fate.reach()
-                if me.plan.shape.durability == .whenAsked, me.random.chance(5) { try producer.sync() }
+                if me.plan.shape.durability == .whenAsked, me.random.chance(15) { try producer.sync() }
                 left -= 1
             }
             producer.close()
@@ -50,7 +50,7 @@ enum QueueRoles {
     private nonisolated(nonsending) static func send(
         _ producer: inout Producer<RawBytes>, _ stamp: Stamp, _ me: Participant
     ) async throws(IPCError) {
-        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : Payload.words(&me.random))
+        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
         switch me.member.way {
         case .block, .set, .bell: try sendBlocking(&producer, payload, me.deadline)
         case .task, .setTask: try await producer.send(payload.span.bytes, until: me.deadline)

@@ -41,14 +41,17 @@ final class Round {
     func run() throws(IPCError) -> [String] {
         try createChannel()
         for wave in plan.waves where wave.isFirst && goesOn { try run(wave) }
-        for member in plan.members where member.isSurvivor { try start(member) }
-        wait("joined", Self.longestEnd) {
-            plan.members.allSatisfy { !$0.isSurvivor || !isAlive($0.index) || isReady($0) }
+        // Readers see all from the first item on.
+        for isReader in [true, false] {
+            for member in plan.members where member.isSurvivor && member.isReader == isReader { try start(member) }
+            wait("joined", Self.longestEnd) { !children.contains { !isReady(plan.members[$0.member]) } }
         }
         for wave in plan.waves where !wave.isFirst && goesOn { try run(wave) }
         endSurvivors()
         killAll()
+        let found = problems.count
         problems += Checks.run(self, orchestrator)
+        if found > 0 { problems.append("before: \(Checks.text(events.suffix(24), since: events.first?.at ?? 0))") }
         return problems
     }
 
@@ -165,6 +168,7 @@ final class Round {
     }
 
     private func endSurvivors() {
+        if orchestrator.isInterrupted { return }
         let others = plan.members.filter { $0.isSurvivor && $0.index != plan.closer }
         ledger[.phase] = 1
         wait("writers ended", Self.longestEnd) {

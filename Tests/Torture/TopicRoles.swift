@@ -13,7 +13,7 @@ enum TopicRoles {
                 let number = me.begin()
                 try await publish(&publisher, Stamp(member: me.index, number: number), me)
                 me.done()
-                if me.plan.shape.durability == .whenAsked, me.random.chance(5) { try publisher.sync() }
+                if me.plan.shape.durability == .whenAsked, me.random.chance(15) { try publisher.sync() }
                 left -= 1
             }
             publisher.close()
@@ -36,7 +36,7 @@ enum TopicRoles {
     private nonisolated(nonsending) static func publish(
         _ publisher: inout Publisher<RawBytes>, _ stamp: Stamp, _ me: Participant
     ) async throws(IPCError) {
-        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : Payload.words(&me.random))
+        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
         let count = payload.count * 8
         let (deadline, fate) = (me.deadline, me.fate)
         let fill = { (frame: inout OutputRawSpan) throws(IPCError) in

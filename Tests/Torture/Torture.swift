@@ -1,8 +1,8 @@
 // Kills participants of channels by the hundred thousand, and looks at what the others see.
 //
-//     Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]]
+//     Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop]
 //     Torture --kill-points
-//     Torture participant LEDGER SEED ROUND INDEX        started by the first form
+//     Torture participant LEDGER SEED ROUND INDEX WITHOUT        started by the first form
 import CIPCShims
 import Glibc
 import IPC
@@ -12,10 +12,10 @@ struct Torture {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
         if arguments == ["--kill-points"] { return Points.all.forEach { print($0) } }
-        if arguments.first == "participant", arguments.count == 5 { return participate(arguments) }
+        if arguments.first == "participant", arguments.count == 6 { return participate(arguments) }
         guard let options = Options(arguments) else {
             fail(
-                "usage: Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] | --kill-points",
+                "usage: Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop] | --kill-points",
                 code: 2)
         }
         do throws(IPCError) {
@@ -40,7 +40,7 @@ struct Torture {
         Task.detached {
             do throws(IPCError) {
                 let ledger = try Ledger(opening: arguments[1])
-                await Roles.run(try Participant(Plan(seed, round), index, ledger))
+                await Roles.run(try Participant(Plan(seed, round, without: list(arguments[5])), index, ledger))
             } catch {
                 fail("violation member \(index): cannot begin: \(error)", code: 1)
             }
@@ -49,12 +49,22 @@ struct Torture {
     }
 }
 
+/// Words between commas.
+func list(_ text: String) -> [String] { text.split(separator: ",").map(String.init) }
+
 /// What the command line asks for.
 struct Options {
     var seconds = 20.0
     var seed = UInt64.random(in: 1...UInt64(UInt32.max))
     var firstRound = 0
     var rounds = Int.max
+    var without: [String] = []
+
+    /// What repeats a round.
+    func command(_ round: Int) -> String {
+        "Torture --seed \(seed) --round \(round)"
+            + (without.isEmpty ? "" : " --without \(without.joined(separator: ","))")
+    }
 
     init?(_ arguments: [String]) {
         var rest = arguments[...]
@@ -77,6 +87,7 @@ struct Options {
             case "--rounds":
                 guard let rounds = Int(value), rounds > 0 else { return nil }
                 self.rounds = rounds
+            case "--without": without = list(value)
             default: return nil
             }
         }

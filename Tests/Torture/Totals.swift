@@ -31,9 +31,9 @@ struct Totals {
             + "\(Self.number(Double(longest.wait) / 1_000_000)) ms, \(violations) violations"
     }
 
-    func table(seed: UInt64, _ seconds: Double) -> String {
+    func table(_ options: Options, _ seconds: Double) -> String {
         var rows = [
-            ("seed", "\(seed)"), ("time", "\(Int(seconds)) s"), ("rounds", "\(rounds)"),
+            ("seed", "\(options.seed)"), ("time", "\(Int(seconds)) s"), ("rounds", "\(rounds)"),
             (
                 "kills",
                 "\(kills): \(killsAtPoints) at \(killsByPoint.count) of \(Points.all.count) points, \(randomKills) at random"
@@ -58,7 +58,7 @@ struct Totals {
             ))
         if !pointsLeft.isEmpty { rows.append(("points never met", pointsLeft.joined(separator: ", "))) }
         rows.append(("violations", "\(violations)"))
-        for round in failedRounds { rows.append(("to repeat", "Torture --seed \(seed) --round \(round)")) }
+        for round in failedRounds { rows.append(("to repeat", options.command(round))) }
         let width = rows.map(\.0.count).max() ?? 0
         return rows.map { "\($0)\(String(repeating: " ", count: width - $0.count))  \($1)" }.joined(separator: "\n")
     }
