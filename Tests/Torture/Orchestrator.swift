@@ -45,7 +45,9 @@ final class Orchestrator {
         let thread = try control.start()
         var round = options.firstRound
         while seconds < options.seconds, !isInterrupted, round - options.firstRound < options.rounds {
-            let problems = try Round(Plan(options.seed, round, without: options.without), self).run()
+            let current = try Round(Plan(options.seed, round, without: options.without), self)
+            let problems = current.run()
+            if current.isBroken { isInterrupted = true }
             totals.rounds += 1
             if !problems.isEmpty { report(problems, round) }
             if MonotonicClock.now - lastLine > 60_000_000_000 {

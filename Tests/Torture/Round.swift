@@ -17,10 +17,14 @@ final class Round {
     private var nextStop: UInt64
     private var lastDeath: UInt64 = 0
     private(set) var problems: [String] = []
+    /// It could not be run: no process could be started, say.
+    private(set) var isBroken = false
     private(set) var events: [(at: UInt64, what: String)] = []
 
     /// How long a victim lives at most, in nanoseconds, if it does not come to its point.
     private static let longestLife: UInt64 = 150_000_000
+    /// How long a forked child, or another program, lives on, in nanoseconds: clearly longer than anybody may wait.
+    private static let longestEcho: UInt64 = 400_000_000
     /// How long survivors may take to end, in nanoseconds: far more than they may wait for the dead.
     private static let longestEnd: UInt64 = 6_000_000_000
 
@@ -37,8 +41,23 @@ final class Round {
         do throws(IPCError) { try SharedMemory.unlink(ledgerName) } catch { tell("\(error)") }
     }
 
+    /// Ends all that it began, whatever happens.
+    ///
     /// - Returns: What was wrong.
-    func run() throws(IPCError) -> [String] {
+    func run() -> [String] {
+        do throws(IPCError) { try runWaves() } catch {
+            isBroken = true
+            problems.append("\(error)")
+        }
+        endSurvivors()
+        killAll()
+        let found = problems.count
+        problems += Checks.run(self, orchestrator)
+        if found > 0 { problems.append("before: \(Checks.text(events.suffix(24), since: events.first?.at ?? 0))") }
+        return problems
+    }
+
+    private func runWaves() throws(IPCError) {
         try createChannel()
         for wave in plan.waves where wave.isFirst && goesOn { try run(wave) }
         // Readers see all from the first item on.
@@ -47,12 +66,6 @@ final class Round {
             wait("joined", Self.longestEnd) { !children.contains { !isReady(plan.members[$0.member]) } }
         }
         for wave in plan.waves where !wave.isFirst && goesOn { try run(wave) }
-        endSurvivors()
-        killAll()
-        let found = problems.count
-        problems += Checks.run(self, orchestrator)
-        if found > 0 { problems.append("before: \(Checks.text(events.suffix(24), since: events.first?.at ?? 0))") }
-        return problems
     }
 
     private var goesOn: Bool { !orchestrator.isInterrupted && ledger[.full] == 0 && problems.isEmpty }
@@ -98,9 +111,8 @@ final class Round {
             case .stopped(let after, let during):
                 child.stopAt = child.started + UInt64(after) * 1000
                 child.killAt = child.stopAt + UInt64(during) * 1000
-            case .fork, .forkLettingGo: forks.append((child.group, child.started + 2 * Self.longestLife))
-            case .exec: child.killAt = child.started + 2 * Self.longestLife
-            case .point, .leave: break
+            case .fork, .forkLettingGo: forks.append((child.group, .max))
+            case .point, .exec, .leave: break
             }
         }
         children.append(child)
@@ -168,7 +180,7 @@ final class Round {
     }
 
     private func endSurvivors() {
-        if orchestrator.isInterrupted { return }
+        if orchestrator.isInterrupted || isBroken { return }
         let others = plan.members.filter { $0.isSurvivor && $0.index != plan.closer }
         ledger[.phase] = 1
         wait("writers ended", Self.longestEnd) {
@@ -210,6 +222,7 @@ final class Round {
             let child = children[index]
             if !child.isAnotherProgram, ledger.state(child.member) == .isAnotherProgram {
                 children[index].isAnotherProgram = true
+                children[index].killAt = now + Self.longestEcho
                 note("exec of \(describe(child))")
                 died(now)
             }
@@ -238,6 +251,9 @@ final class Round {
             let isKill = status & 0x7f == SIGKILL
             note("end of \(describe(child)) with \(status)")
             if !child.isAnotherProgram { died(MonotonicClock.now) }
+            for fork in forks.indices where forks[fork].group == child.group {
+                forks[fork].until = MonotonicClock.now + Self.longestEcho
+            }
             if !member.isSurvivor, isKill {
                 orchestrator.totals.randomKills += 1  // less those that say at which point they were struck
             } else if status != 0 {

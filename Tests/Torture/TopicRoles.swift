@@ -81,6 +81,11 @@ enum TopicRoles {
             else { break }
             isFirst = false
             var left = me.member.session > 0 ? me.member.session : .max
+            if me.member.session > 0, me.random.chance(20) {
+                // Reads nothing until publishers wait for it, and leaves.
+                usleep(UInt32(me.random.number(20_000...50_000)))
+                left = 0
+            }
             while me.goesOn, !isOver, left > 0 {
                 isOver = try await receive(&subscription, joined, me)
                 left -= 1
