@@ -15,6 +15,8 @@ final class Ledger: Sendable {
         /// Counts what happens, to order it, and the greatest count at which a `set` began that has returned.
         case clock, known
         case endedReaders
+        /// When all survivors had joined: before that they wait for each other's start.
+        case allJoined
         /// A writer has used up its numbers.
         case full
         /// Of an event: how many notices were given, and taken.

@@ -149,7 +149,8 @@ final class Participant: @unchecked Sendable {
             let before = ledger.exchange(.lastItem, now)
             if before > 0 { last = min(before, now) }
         }
-        if last == 0 {
+        let allJoined = ledger[.allJoined]
+        if last == 0 || allJoined == 0 || last < allJoined {
             ledger[index, .isActive] = 1
             seenKills = ledger[.kills]
             return

@@ -75,22 +75,24 @@ struct Plan {
 
     var name: String { "torture/\(round)" }
 
-    /// - Parameter without: Deaths that do not happen: `fork`, `exec`, `second`, `stop`.
+    /// - Parameter without: What does not happen, to chase one fault: `fork`, `exec`, `second`, `stop`, or a pattern.
     init(_ seed: UInt64, _ round: Int, without: [String] = []) {
         self.without = without
         self.seed = seed
         self.round = round
         var random = Seeded(seed, UInt64(round))
-        shape = Self.shape(&random)
+        shape = Self.shape(without, &random)
         stopInterval = !without.contains("stop") && random.chance(50) ? random.number(40...200) : .max
         addSurvivors(&random)
         addVictims(&random)
     }
 
-    private static func shape(_ random: inout Seeded) -> RoundShape {
-        let pattern =
-            random.pick([.topic, .topic, .topic, .queue, .queue, .service, .service, .latest, .latest, .event])
-            as RoundShape.Pattern
+    private static func shape(_ without: [String], _ random: inout Seeded) -> RoundShape {
+        let patterns: [RoundShape.Pattern] = [
+            .topic, .topic, .topic, .queue, .queue, .service, .service, .latest, .latest, .event,
+        ]
+        let wanted = patterns.filter { !without.contains($0.rawValue) }
+        let pattern = random.pick(wanted.isEmpty ? patterns : wanted)
         let isDurable = (pattern == .topic || pattern == .queue) && random.chance(25)
         return RoundShape(
             pattern: pattern,
@@ -99,6 +101,9 @@ struct Plan {
             durability: isDurable ? random.pick([.whenAsked, .every]) : .none,
             isKept: isDurable || random.chance(50))
     }
+
+    /// A survivor that holds publishers back now and then: only one, as their times would add up.
+    var lazyReader: Int? { members.first { $0.isReader && $0.isSurvivor && $0.session > 0 }?.index }
 
     /// Whether a member was there before the survivors: it gives a few small items, which are still there when those come.
     func isFirst(_ index: Int) -> Bool { waves.contains { $0.isFirst && $0.members.contains(index) } }

@@ -65,6 +65,7 @@ final class Round {
             for member in plan.members where member.isSurvivor && member.isReader == isReader { try start(member) }
             wait("joined", Self.longestEnd) { !children.contains { !isReady(plan.members[$0.member]) } }
         }
+        ledger[.allJoined] = MonotonicClock.now
         for wave in plan.waves where !wave.isFirst && goesOn { try run(wave) }
     }
 

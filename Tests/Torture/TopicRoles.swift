@@ -67,6 +67,7 @@ enum TopicRoles {
         let topic = try Topic<RawBytes>.open(me.plan.name)
         var isOver = false
         var isFirst = true
+        var wasLazy = false
         while me.goesOn, !isOver {
             // One that stays sees all from the beginning; one that comes later begins anywhere.
             let start: SubscriptionStart =
@@ -81,11 +82,12 @@ enum TopicRoles {
             else { break }
             isFirst = false
             var left = me.member.session > 0 ? me.member.session : .max
-            if me.member.session > 0, me.random.chance(20) {
+            if me.plan.lazyReader == me.index, !wasLazy, me.random.chance(30) {
                 // Reads nothing until publishers wait for it, and leaves.
-                usleep(UInt32(me.random.number(20_000...50_000)))
+                usleep(UInt32(me.random.number(20_000...40_000)))
                 left = 0
             }
+            wasLazy = left == 0
             while me.goesOn, !isOver, left > 0 {
                 isOver = try await receive(&subscription, joined, me)
                 left -= 1

@@ -1,6 +1,6 @@
 // Kills participants of channels by the hundred thousand, and looks at what the others see.
 //
-//     Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop]
+//     Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop,PATTERN]
 //     Torture --kill-points
 //     Torture participant LEDGER SEED ROUND INDEX WITHOUT        started by the first form
 import CIPCShims
@@ -15,7 +15,7 @@ struct Torture {
         if arguments.first == "participant", arguments.count == 6 { return participate(arguments) }
         guard let options = Options(arguments) else {
             fail(
-                "usage: Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop] | --kill-points",
+                "usage: Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop,PATTERN] | --kill-points",
                 code: 2)
         }
         do throws(IPCError) {
