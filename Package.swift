@@ -132,6 +132,16 @@ let package = Package(
                 path: "Tests/ChannelPeer",
                 swiftSettings: plainSettings
             ),
+            // Kills participants for hours, for Scripts/torture.sh; briefly in a test.
+            .executableTarget(
+                name: "Torture",
+                dependencies: [
+                    "CIPCShims", "IPC", "IPCChannels", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                path: "Tests/Torture",
+                swiftSettings: plainSettings
+            ),
             .executableTarget(
                 name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
             .executableTarget(name: "LogPeer", path: "Tests/LogPeer", cSettings: cSettings),
@@ -161,7 +171,7 @@ let package = Package(
             .testTarget(
                 name: "TortureTests",
                 dependencies: [
-                    "ChannelPeer", "CIPCShims", "IPC", "IPCChannels", "TestSupport",
+                    "ChannelPeer", "CIPCShims", "IPC", "IPCChannels", "TestSupport", "Torture",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

@@ -285,6 +285,7 @@ int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
     return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 int ipc_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
+int ipc_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 int ipc_getrlimit(int resource, struct rlimit *limit) {
     return getrlimit((__rlimit_resource_t)resource, limit);
 }

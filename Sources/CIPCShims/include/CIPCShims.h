@@ -232,6 +232,7 @@ void ipc_sigevent_signal(struct sigevent *event, int signal, intptr_t value);
 char **ipc_environment(void);
 int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 int ipc_die_with_parent(void);
+int ipc_adopt_orphans(void);
 int ipc_getrlimit(int resource, struct rlimit *limit);
 int ipc_set_affinity(int processor);
 int ipc_allowed_processors(int *processors, int capacity);

@@ -1,0 +1,230 @@
+import Glibc
+import IPC
+import IPCChannels
+import TestSupport
+
+/// Producers and workers. What became of each job is in the ledger.
+enum QueueRoles {
+    /// Bits of a job's item.
+    enum Job {
+        /// Its worker is about to acknowledge it.
+        static let acknowledging: UInt32 = 1
+        static let acknowledged: UInt32 = 2
+        /// A survivor has it.
+        static let held: UInt32 = 4
+    }
+
+    static let attempts = 65_534
+
+    private static func open(_ me: Participant) throws(IPCError) -> WorkQueue<RawBytes> {
+        try WorkQueue<RawBytes>.open(me.plan.name, maximumAttempts: attempts)
+    }
+
+    static func write(_ me: Participant) async throws(IPCError) {
+        let queue = try open(me)
+        while me.goesOn {
+            guard var producer = try me.join({ () throws(IPCError) in try queue.makeProducer() }) else { break }
+            var left = me.member.session > 0 ? me.member.session : .max
+            while me.goesOn, left > 0 {
+                try await send(&producer, Stamp(member: me.index, number: me.begin()), me)
+                me.done()
+                try me.fate.reach()
+                if me.plan.shape.durability == .whenAsked, me.random.chance(15) { try producer.sync() }
+                left -= 1
+            }
+            producer.close()
+            me.left()
+            if me.member.session > 0 { usleep(UInt32(me.random.number(100...2000))) }
+        }
+    }
+
+    /// Once all other producers are gone: an item for each worker.
+    static func close(_ me: Participant) async throws(IPCError) {
+        var producer = try open(me).makeProducer()
+        while me.ledger[.phase] == 2 {
+            try await send(&producer, Stamp(member: me.index, number: 0, isEnd: true), me)
+            usleep(1000)
+        }
+    }
+
+    private nonisolated(nonsending) static func send(
+        _ producer: inout Producer<RawBytes>, _ stamp: Stamp, _ me: Participant
+    ) async throws(IPCError) {
+        let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
+        switch me.member.way {
+        case .block, .set, .bell: try sendBlocking(&producer, payload, me.deadline)
+        case .task, .setTask: try await producer.send(payload.span.bytes, until: me.deadline)
+        case .poll, .spin:
+            let deadline = me.deadline
+            while try !producer.trySend(payload.span.bytes) {
+                if deadline.hasPassed { throw .timedOut("trySend", "in a loop") }
+                usleep(me.member.way == .spin ? 0 : 100)
+            }
+        }
+    }
+
+    private static func sendBlocking(
+        _ producer: inout Producer<RawBytes>, _ payload: [UInt64], _ deadline: Deadline
+    ) throws(IPCError) {
+        try producer.send(payload.span.bytes, until: deadline)
+    }
+
+    static func read(_ me: Participant) async throws(IPCError) {
+        let queue = try open(me)
+        let waiting = me.waiting
+        var isOver = false
+        while me.goesOn, !isOver {
+            guard var worker = try me.join({ () throws(IPCError) in try queue.makeWorker(waiting: waiting) }) else {
+                break
+            }
+            var left = me.member.session > 0 ? me.member.session : .max
+            while me.goesOn, !isOver, left > 0 {
+                isOver = try await work(&worker, me)
+                me.checked(isEnd: isOver)
+                left -= 1
+            }
+            worker.close()
+            me.left()
+        }
+    }
+
+    /// - Returns: Whether it was the last job.
+    private nonisolated(nonsending) static func work(
+        _ worker: inout Worker<RawBytes>, _ me: Participant
+    ) async throws(IPCError) -> Bool {
+        if me.member.batch == 1, me.member.way == .block, me.random.chance(50) { return try workLent(&worker, me) }
+        let first = try await next(&worker, me)
+        if me.member.batch == 1 { return try finish(first, me) }
+        // Each is finished by another thread or task, in any order.
+        var jobs = [Handed(first)]
+        while jobs.count < me.member.batch, let job = try worker.tryNext() { jobs.append(Handed(job)) }
+        for _ in jobs.dropFirst() { me.ledger.count(me.index, .checked) }
+        if me.member.way == .task || me.member.way == .setTask {
+            let tasks = jobs.map { job in Task { try finish(job.take(), me) } }
+            var isOver = false
+            for task in tasks {
+                do { isOver = try await task.value || isOver } catch let error as IPCError { throw error } catch {}
+            }
+            return isOver
+        }
+        return try finishOnThreads(jobs, me)
+    }
+
+    private static func finishOnThreads(_ jobs: [Handed<IPCChannels.Job<RawBytes>>], _ me: Participant) throws(IPCError)
+        -> Bool
+    {
+        let over = Flag()
+        var threads: [PlainThread] = []
+        for job in jobs {
+            threads.append(try PlainThread { () throws(IPCError) in if try finish(job.take(), me) { over.raise() } })
+        }
+        for thread in threads { if let error = thread.join() { throw error } }
+        return over.isRaised
+    }
+
+    private nonisolated(nonsending) static func next(
+        _ worker: inout Worker<RawBytes>, _ me: Participant
+    ) async throws(IPCError) -> IPCChannels.Job<RawBytes> {
+        let deadline = me.deadline
+        switch me.member.way {
+        case .block, .spin: return try nextBlocking(&worker, deadline)
+        case .task: return try await worker.next(until: deadline)
+        default:
+            while true {
+                if let job = try worker.tryNext() { return job }
+                try await me.waits.wait(until: deadline) { () throws(IPCError) in worker.readiness() }
+            }
+        }
+    }
+
+    private static func nextBlocking(
+        _ worker: inout Worker<RawBytes>, _ deadline: Deadline
+    ) throws(IPCError) -> IPCChannels.Job<RawBytes> {
+        try worker.next(until: deadline)
+    }
+
+    private struct Rejected: Error {}
+
+    private static func workLent(_ worker: inout Worker<RawBytes>, _ me: Participant) throws(IPCError) -> Bool {
+        var stamp: Stamp?
+        let result = try worker.workNext(until: me.deadline) { (bytes) throws(Rejected) in
+            guard let begun = begin(bytes, me) else { return }
+            if !begun.isEnd, me.random.chance(3) {
+                me.ledger.clearBits(Job.held, of: begun.member, begun.number)
+                throw Rejected()
+            }
+            acknowledging(begun, me)
+            stamp = begun
+        }
+        if case .success = result, let stamp { acknowledged(stamp, me) }
+        try me.fate.reach()
+        return stamp?.isEnd ?? false
+    }
+
+    private static func finish(
+        _ job: consuming IPCChannels.Job<RawBytes>?, _ me: Participant
+    ) throws(IPCError) -> Bool {
+        guard let job else { return false }
+        guard let stamp = try job.withBytes({ (bytes) throws(IPCError) in begin(bytes, me) }) else {
+            try job.acknowledge()
+            return false
+        }
+        try me.fate.reach()
+        if !stamp.isEnd, stamp.number % 31 == 30, job.attempt == 1 {
+            me.ledger.clearBits(Job.held, of: stamp.member, stamp.number)
+            job.reject()
+            return false
+        }
+        acknowledging(stamp, me)
+        try job.acknowledge()
+        acknowledged(stamp, me)
+        return stamp.isEnd
+    }
+
+    /// - Returns: nil if it is torn.
+    private static func begin(_ bytes: RawSpan, _ me: Participant) -> Stamp? {
+        guard let stamp = Payload.check(bytes) else {
+            me.violation("torn job of \(bytes.byteCount) bytes")
+            return nil
+        }
+        if stamp.isEnd { return stamp }
+        let before = me.ledger.setBits(me.member.isSurvivor ? Job.held : 0, of: stamp.member, stamp.number)
+        if before & Job.acknowledged != 0 {
+            me.violation("job \(stamp.number) of producer \(stamp.member) came after it was acknowledged")
+        }
+        if before & Job.held != 0 {
+            me.violation("job \(stamp.number) of producer \(stamp.member) came while a living worker has it")
+        }
+        return stamp
+    }
+
+    private static func acknowledging(_ stamp: Stamp, _ me: Participant) {
+        guard !stamp.isEnd else { return }
+        me.ledger.setBits(Job.acknowledging, of: stamp.member, stamp.number)
+        me.ledger.clearBits(Job.held, of: stamp.member, stamp.number)
+    }
+
+    private static func acknowledged(_ stamp: Stamp, _ me: Participant) {
+        if !stamp.isEnd { me.ledger.setBits(Job.acknowledged, of: stamp.member, stamp.number) }
+    }
+
+    /// What is wrong at the end of a round: each job that its producer knew to be sent was done.
+    static func problems(_ plan: Plan, _ ledger: Ledger) -> [String] {
+        var problems: [String] = []
+        for member in plan.members where !member.isReader {
+            for number in 0..<Int(ledger[member.index, .done])
+            where ledger.item(member.index, number) & (Job.acknowledging | Job.acknowledged) == 0 {
+                problems.append("job \(number) of producer \(member.index) was sent, and never done")
+                break
+            }
+        }
+        return problems
+    }
+}
+
+/// Raised by any thread.
+final class Flag: @unchecked Sendable {
+    // `@unchecked`: threads only raise it, and it is read after they were joined.
+    private(set) var isRaised = false
+    func raise() { isRaised = true }
+}
