@@ -89,6 +89,15 @@ struct ChannelPeer {
                 try setter.set(SIMD4(x, 2 * x, x, -4 * x))
                 if x == 0 { say("ready") }
             }
+        case "send-number":
+            var producer = try WorkQueue<UInt64>.open(arguments[1]).makeProducer()
+            try producer.send(UInt64(number(2)))
+        case "set-number":
+            var setter = try Latest<UInt64>.open(arguments[1]).makeSetter()
+            try setter.set(UInt64(number(2)))
+        case "exec-while-subscribed": try Departures.execWhileSubscribed(arguments[1])
+        case "fork-while-subscribed": try Departures.forkWhileSubscribed(arguments[1])
+        case "use-in-child": try Departures.useInChild(arguments[1])
         case "wait-event":
             let participant = try Event.open(arguments[1]).join()
             say("ready")

@@ -1,0 +1,186 @@
+import Glibc
+import IPC
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+
+@testable import IPCChannels
+
+/// `sync()` means what it says: all that anyone published or acknowledged before is on the disk, in time.
+@Suite(.serialized, .timeLimit(.minutes(2))) struct SyncTests {
+    /// A participant for a thread to use.
+    private final class Box<Value: ~Copyable>: @unchecked Sendable {
+        var value: Value
+        init(_ value: consuming Value) { self.value = value }
+    }
+
+    private static let options = ChannelOptions(writers: .shared, durability: .syncedWhenAsked, maximumWriters: 4)
+
+    private static func removing<Value>(_ name: ChannelName, _ body: () throws -> Value) rethrows -> Value {
+        defer { try? Channel.remove(name.description) }
+        return try body()
+    }
+
+    @Test func itCoversWhatOthersHavePublished() throws {
+        let topic = try Topic<UInt64>.create(channelName(), Self.options)
+        try Self.removing(topic.name) {
+            var first = try topic.makePublisher(), second = try topic.makePublisher()
+            try first.publish(1)
+            try first.publish(2)
+            let memory = second.writer.memory
+            #expect(memory.synced.relaxed < memory.tail.relaxed)
+            try second.sync()
+            #expect(memory.synced.relaxed == memory.tail.relaxed)
+        }
+    }
+
+    @Test func itCoversAcknowledgementsOfWhatWasSyncedBefore() throws {
+        let name = channelName()
+        let queue = try WorkQueue<UInt64>.create(name, Self.options)
+        try Self.removing(queue.name) {
+            var producer = try queue.makeProducer(), worker = try queue.makeWorker()
+            try producer.send(1)
+            try producer.sync()
+            try worker.next(until: .after(.seconds(5))).acknowledge()
+            // That the disk is asked again shows in what the kernel still has to write: nothing, after the sync.
+            #expect(try Self.dirtyPages(of: queue.name) > 0)
+            try producer.sync()
+            #expect(try Self.dirtyPages(of: queue.name) == 0)
+        }
+    }
+
+    /// How many kilobytes of the mapped log were changed since they were written.
+    private static func dirtyPages(of name: ChannelName) throws -> Int {
+        let path = ChannelRoot.current.folder(name) + "/log"
+        let file = try #require(unsafe fopen("/proc/self/smaps", "r"))
+        defer { unsafe fclose(file) }
+        var line = [CChar](repeating: 0, count: 4096)
+        var (isLog, total) = (false, 0)
+        while unsafe fgets(&line, 4096, file) != nil {
+            let text = unsafe String(cString: line)
+            if text.contains("-"), text.contains(" ") , text.first?.isHexDigit == true, text.contains(":") {
+                if !text.hasPrefix("A"), text.split(separator: " ").count >= 5 { isLog = text.contains(path) }
+            }
+            let fields = text.split(separator: " ")
+            if isLog, fields.count >= 2, fields[0] == "Shared_Dirty:" || fields[0] == "Private_Dirty:" {
+                total += Int(fields[1]) ?? 0
+            }
+        }
+        return total
+    }
+
+    /// A writer is in the middle of a message: what comes after it would be cut by a crash.
+    private func whileAnotherFills(
+        _ options: ChannelOptions, _ body: (Topic<RawBytes>, Flag) throws -> Void
+    ) throws {
+        let topic = try Topic<RawBytes>.create(channelName(), options)
+        try Self.removing(topic.name) {
+            let slow = Box(try topic.makePublisher())
+            let (hasClaimed, isToCommit) = (Flag(), Flag())
+            let thread = try PlainThread { () throws(IPCError) in
+                try slow.value.publish(upTo: 100) { (_) throws(IPCError) in
+                    hasClaimed.set()
+                    isToCommit.wait()
+                }
+            }
+            hasClaimed.wait()
+            defer {
+                isToCommit.set()
+                #expect(thread.join() == nil)
+            }
+            try body(topic, isToCommit)
+        }
+    }
+
+    private static func processorTime() -> Duration {
+        var usage = rusage()
+        getrusage(RUSAGE_THREAD, &usage)
+        let user = Duration.seconds(usage.ru_utime.tv_sec) + .microseconds(usage.ru_utime.tv_usec)
+        return user + .seconds(usage.ru_stime.tv_sec) + .microseconds(usage.ru_stime.tv_usec)
+    }
+
+    @Test func itKeepsItsDeadlineAsleep() throws {
+        try whileAnotherFills(Self.options) { topic, _ in
+            var publisher = try topic.makePublisher()
+            try publisher.publish([1].span.bytes)
+            let (start, used) = (ContinuousClock.now, Self.processorTime())
+            let code = failure { () throws(IPCError) in try publisher.sync(until: .after(.milliseconds(400))) }?.code
+            let took = ContinuousClock.now - start
+            #expect(code == .timedOut)
+            #expect(took >= .milliseconds(400) && took < .seconds(2))
+            #expect(Self.processorTime() - used < .milliseconds(100))
+        }
+    }
+
+    @Test func aCallThatNeverWaitsDoesNotWait() throws {
+        var options = Self.options
+        options.durability = .syncedEachMessage
+        try whileAnotherFills(options) { topic, isToCommit in
+            var publisher = try topic.makePublisher()
+            let before = publisher.writer.memory.tail.relaxed
+            let start = ContinuousClock.now
+            for _ in 0..<100 { #expect(try !publisher.tryPublish([1].span.bytes)) }
+            #expect(ContinuousClock.now - start < .seconds(1))
+            // Nor does it use up the log.
+            #expect(publisher.writer.memory.tail.relaxed == before)
+            let code = failure { () throws(IPCError) in
+                try publisher.publish([1].span.bytes, until: .after(.milliseconds(50)))
+            }?.code
+            #expect(code == .timedOut)
+            isToCommit.set()
+            try publisher.publish([2].span.bytes, until: .after(.seconds(20)))
+            #expect(publisher.writer.memory.synced.relaxed == publisher.writer.memory.tail.relaxed)
+        }
+    }
+
+    @Test func aTaskWaitsForAnothersMessageWithoutAThread() async throws {
+        var options = Self.options
+        options.durability = .syncedEachMessage
+        let topic = try Topic<RawBytes>.create(channelName(), options)
+        defer { try? Channel.remove(topic.name.description) }
+        let (slow, own) = (Box(try topic.makePublisher()), Box(try topic.makePublisher()))
+        let (hasClaimed, isToCommit) = (Flag(), Flag())
+        let thread = try PlainThread { () throws(IPCError) in
+            try slow.value.publish(upTo: 100) { (_) throws(IPCError) in
+                hasClaimed.set()
+                isToCommit.wait()
+            }
+        }
+        hasClaimed.wait()
+        let loop = try EventLoop()
+        let task = Task(executorPreference: loop) {
+            try await own.value.publish([1].span.bytes, until: .after(.seconds(20)))
+        }
+        usleep(100_000)
+        isToCommit.set()
+        try await task.value
+        #expect(thread.join() == nil)
+    }
+
+    /// What is in slots of an earlier boot is no claim of now.
+    @Test func slotsOfAnEarlierBootAreNotBelieved() throws {
+        let topic = try Topic<UInt64>.create(channelName(), Self.options)
+        try Self.removing(topic.name) {
+            var publisher = try topic.makePublisher()
+            for number in 0..<10 as Range<UInt64> { try publisher.publish(number) }
+            try publisher.sync()
+            publisher.close()
+            // The machine crashed; on its disk is a slot of long ago, whose claim lies where nothing was committed then.
+            let memory = try ChannelMemory(topic.name, in: .root(.current), logAccess: .readWrite)
+            memory.word(LogLayout.Fixed.boot).relaxed ^= 1
+            memory.usedWriterCount.ordered = 2
+            for (slot, position, length) in [(0, 64, 128), (1, 192, 64)] as [(Int, UInt64, UInt64)] {
+                memory.state(.writer, slot).ordered = LogLayout.SlotState.taken
+                memory.writer(slot, LogLayout.WriterSlot.intentPosition).ordered = position
+                memory.writer(slot, LogLayout.WriterSlot.intentLength).ordered = length
+            }
+            unsafe SharedWord(memory.log + 640).relaxed = 640 ^ memory.key  // and a stamp of before the crash, behind the end
+            var subscription = try topic.subscribe(from: .oldest)
+            for number in 0..<10 as Range<UInt64> { #expect(try subscription.tryReceive() == number) }
+            #expect(try subscription.tryReceive() == nil)
+            #expect(memory.state(.writer, 0).relaxed == LogLayout.SlotState.free)
+            #expect(memory.writer(1, LogLayout.WriterSlot.intentPosition).relaxed == LogLayout.unclaimed)
+        }
+    }
+}

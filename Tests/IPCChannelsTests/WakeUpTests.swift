@@ -1,0 +1,242 @@
+import Glibc
+import IPC
+import TestSupport
+import Testing
+
+@testable import IPCChannels
+
+/// Whoever stops holding somebody back wakes them, however they wait: `Documentation/waiting.md`, each row a test.
+@Suite(.serialized, .timeLimit(.minutes(5))) struct WakeUpTests {
+    /// A participant for a task or a thread to use.
+    private final class Box<Value: ~Copyable>: @unchecked Sendable {
+        var value: Value?
+        init(_ value: consuming Value) { self.value = consume value }
+    }
+
+    /// How somebody waits for room.
+    enum Way: CaseIterable { case thread, task, waitSet, bell }
+
+    /// Tasks of these tests do not wait for Swift's pool, whose threads other tests block.
+    private static let loop = try! EventLoop()
+    private static let large = [UInt8](repeating: 1, count: 30_000)
+
+    private static func waitForRoom(
+        _ way: Way, _ publisher: Box<Publisher<RawBytes>>
+    ) async throws {
+        let deadline = Deadline.after(.seconds(20))
+        switch way {
+        case .thread:
+            let thread = try PlainThread { () throws(IPCError) in
+                try publisher.value!.publish(large.span.bytes, until: deadline)
+            }
+            if let error = thread.join() { throw error }
+        case .task: try await publisher.value!.publish(large.span.bytes, until: deadline)
+        case .waitSet:
+            let set = try WaitSet()
+            let ready = try await set.wait(until: deadline) { (sources) throws(IPCError) in
+                sources.add(publisher.value!.readiness(forRoom: large.count))
+            }
+            #expect(ready == [0])
+            #expect(try publisher.value!.tryPublish(large.span.bytes))
+        case .bell:
+            let bell = try ChannelBell()
+            while try publisher.value!.readiness(forRoom: large.count).arm(bell) {
+                var request = pollfd(fd: bell.descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+                #expect(poll(&request, 1, 20_000) == 1)
+                bell.clear()
+            }
+            #expect(try publisher.value!.tryPublish(large.span.bytes))
+        }
+    }
+
+    /// How long it takes from `change` on until one that waits for room has published. The shortest of a few tries, since others
+    /// use the processor.
+    private static func wakeUp(
+        _ way: Way, writers: ChannelOptions.Writers = .exclusive,
+        _ prepare: (Topic<RawBytes>, Box<Publisher<RawBytes>>) throws -> @Sendable () throws -> Void
+    ) async throws -> Duration {
+        var best = Duration.seconds(1000)
+        for _ in 0..<5 where best >= .milliseconds(20) {
+            let topic = try Topic<RawBytes>.create(
+                channelName(), ChannelOptions(writers: writers, lifetime: .kept, capacity: 65_536))
+            defer { try? Topic<RawBytes>.remove(topic.name.description) }
+            let publisher = Box(try topic.makePublisher())
+            let change = try prepare(topic, publisher)
+            let took = Task(executorPreference: loop) { () -> ContinuousClock.Instant in
+                try await waitForRoom(way, publisher)
+                return ContinuousClock.now
+            }
+            // Asleep by then, or it finds the room at once.
+            usleep(150_000)
+            let start = ContinuousClock.now
+            try change()
+            best = min(best, try await took.value - start)
+            publisher.value = nil
+        }
+        return best
+    }
+
+    @Test(arguments: Way.allCases) func oneThatLeavesWakesPublishers(way: Way) async throws {
+        let took = try await Self.wakeUp(way) { topic, publisher in
+            let subscription = Box(try topic.subscribe(from: .oldest))
+            while try publisher.value!.tryPublish(Self.large.span.bytes) {}
+            return { subscription.value = nil }
+        }
+        #expect(took < .milliseconds(20))
+    }
+
+    @Test(arguments: Way.allCases) func oneThatReadsWakesPublishers(way: Way) async throws {
+        let took = try await Self.wakeUp(way) { topic, publisher in
+            let subscription = Box(try topic.subscribe(from: .oldest))
+            while try publisher.value!.tryPublish(Self.large.span.bytes) {}
+            return { _ = try subscription.value!.receiveAvailable { (_) throws(IPCError) in } }
+        }
+        #expect(took < .milliseconds(20))
+    }
+
+    /// A claim that is not committed holds back the writer that comes round to it.
+    @Test(arguments: Way.allCases) func oneThatCommitsWakesOtherPublishers(way: Way) async throws {
+        let took = try await Self.wakeUp(way, writers: .shared) { topic, publisher in
+            let other = Box(try topic.makePublisher())
+            let (hasClaimed, isToCommit) = (Flag(), Flag())
+            let thread = try PlainThread { () throws(IPCError) in
+                try other.value!.publish(upTo: 10) { (_) throws(IPCError) in
+                    hasClaimed.set()
+                    isToCommit.wait()
+                }
+            }
+            hasClaimed.wait()
+            while try publisher.value!.tryPublish(Self.large.span.bytes) {}
+            return {
+                isToCommit.set()
+                #expect(thread.join() == nil)
+            }
+        }
+        #expect(took < .milliseconds(20))
+    }
+
+    /// A subscriber that joins holds publishers back for a moment, at its cursor 0. They are never stuck.
+    @Test func oneThatJoinsLeavesNoPublisherAsleep() async throws {
+        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(capacity: 65_536))
+        let publisher = Box(try topic.makePublisher())
+        let count = 20_000 as UInt64
+        let task = Task(executorPreference: Self.loop) {
+            for number in 0..<count { try await publisher.value!.publish(number, until: .after(.seconds(20))) }
+        }
+        let isOver = Flag()
+        let joiner = try PlainThread { () throws(IPCError) in
+            while !isOver.isSet {
+                var subscription = try topic.subscribe(from: [.next, .oldest, .last(3)].randomElement()!)
+                for _ in 0..<20 { _ = try subscription.tryReceive() }
+            }
+        }
+        try await task.value
+        isOver.set()
+        #expect(joiner.join() == nil)
+    }
+
+    @Test(arguments: Way.allCases) func aRemovalIsToldToThoseWhoWait(way: Way) async throws {
+        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
+        let publisher = Box(try topic.makePublisher())
+        let subscription = Box(try topic.subscribe(from: .oldest))
+        while try publisher.value!.tryPublish(Self.large.span.bytes) {}
+        let task = Task(executorPreference: Self.loop) { () -> (IPCError.Code?, ContinuousClock.Instant) in
+            do { try await Self.waitForRoom(way, publisher) } catch {
+                return ((error as? IPCError)?.code, ContinuousClock.now)
+            }
+            return (nil, ContinuousClock.now)
+        }
+        usleep(100_000)
+        let start = ContinuousClock.now
+        try Topic<RawBytes>.remove(topic.name.description)
+        let (code, end) = try await task.value
+        #expect(code == .removed)
+        #expect(end - start < .seconds(2))
+        // What is there is still received; one that polls after that is told too, within a moment.
+        _ = try subscription.value!.receiveAvailable { (_) throws(IPCError) in }
+        var told: IPCError.Code?
+        let patience = Deadline.after(.seconds(5))
+        while told == nil, !patience.hasPassed {
+            told = failure { () throws(IPCError) in _ = try subscription.value!.tryReceive { (_) throws(IPCError) in } }?.code
+            usleep(1000)
+        }
+        #expect(told == .removed)
+    }
+
+    @Test func anExecIsNoticedByThreadsAndTasks() async throws {
+        for way in Way.allCases {
+            var best = Duration.seconds(1000)
+            for _ in 0..<5 where best >= .milliseconds(120) {
+                let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
+                defer { try? Topic<RawBytes>.remove(topic.name.description) }
+                let publisher = Box(try topic.makePublisher())
+                let peer = try Peer(product("ChannelPeer"), ["exec-while-subscribed", topic.name.description])
+                #expect(try peer.said() == "ready\n")
+                while try publisher.value!.tryPublish(Self.large.span.bytes) {}
+                let task = Task(executorPreference: Self.loop) { () -> ContinuousClock.Instant in
+                    try await Self.waitForRoom(way, publisher)
+                    return ContinuousClock.now
+                }
+                #expect(try peer.said() == "became another\n")
+                let start = ContinuousClock.now
+                best = min(best, try await task.value - start)
+                try peer.kill()
+            }
+            // Promised are 100 ms; the shell has a little to do before it says so.
+            #expect(best < .milliseconds(120), "\(way)")
+        }
+    }
+
+    /// Two wait sets, two tasks on threads of their own, and the pool, all on calls of one client.
+    @Test func severalWaitsOfOneClientAreAllWoken() async throws {
+        struct Refusal: Error, BitwiseCopyable {}
+        let service = try Service<UInt64, UInt64, Refusal>.create(channelName())
+        let server = Box(try service.makeServer())
+        for _ in 0..<10 {
+            let client = Box(try service.makeClient())
+            let deadline = Deadline.after(.seconds(20))
+            let loops = [try EventLoop(), try EventLoop()]
+            var tasks: [Task<ContinuousClock.Instant, any Error>] = []
+            for index in 0..<4 {
+                let call = Box(try client.value!.begin(UInt64(index), until: deadline))
+                tasks.append(
+                    Task(executorPreference: loops[index % 2]) {
+                        if index < 2 {
+                            let set = try WaitSet()
+                            let ready = try await set.wait(until: deadline) { (sources) throws(IPCError) in
+                                sources.add(try call.value!.readiness())
+                            }
+                            #expect(ready == [0])
+                        }
+                        let reply = try await call.value.take()!.wait()
+                        #expect(reply == .success(UInt64(index) + 1))
+                        return ContinuousClock.now
+                    })
+            }
+            usleep(30_000)
+            let start = ContinuousClock.now
+            for _ in 0..<4 {
+                let call = try server.value!.next(until: deadline)
+                try call.reply(try call.request + 1)
+            }
+            for task in tasks { #expect(try await task.value - start < .seconds(5)) }
+        }
+    }
+
+    /// Tasks of several event loops wait for one participant of an event; all are woken by one call.
+    @Test func tasksOfSeveralEventLoopsWaitForOneParticipant() async throws {
+        let event = try Event.create(channelName())
+        let participant = Box(try event.join())
+        let notifier = try event.join()
+        let loops = try (0..<3).map { _ in try EventLoop() }
+        for _ in 0..<20 {
+            let tasks = loops.map { loop in
+                Task(executorPreference: loop) { try await participant.value!.wait(until: .after(.seconds(20))) }
+            }
+            usleep(10_000)
+            // All have begun, or see the notices.
+            notifier.notify(count: 3)
+            for task in tasks { try await task.value }
+        }
+    }
+}
