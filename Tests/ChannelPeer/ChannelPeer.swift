@@ -92,6 +92,14 @@ struct ChannelPeer {
         case "send-number":
             var producer = try WorkQueue<UInt64>.open(arguments[1]).makeProducer()
             try producer.send(UInt64(number(2)))
+        case "sync-an-acknowledgement":
+            let queue = try WorkQueue<UInt64>.open(arguments[1])
+            var producer = try queue.makeProducer()
+            var worker = try queue.makeWorker()
+            try producer.send(1)
+            try producer.sync()
+            try worker.next(until: .after(.seconds(20))).acknowledge()
+            try producer.sync()
         case "set-number":
             var setter = try Latest<UInt64>.open(arguments[1]).makeSetter()
             try setter.set(UInt64(number(2)))

@@ -55,7 +55,7 @@ import Testing
                 #expect(try subscription.tryReceive { $0.byteCount } == nil)
             }
             _ = try ChannelDescription(topic.name)
-            var tap = try ChannelTap(topic.name.description, from: .position(64))
+            var tap = try ChannelTap(topic.name.description, from: .next)
             #expect(try tap.next() == nil)
         }
     }

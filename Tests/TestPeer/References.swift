@@ -21,6 +21,7 @@ enum References {
             }
             try bytes("bytes-\(writers)", ChannelOptions(writers: writers))
         }
+        try checked()
         try latest()
         try event()
         try workQueue()
@@ -40,6 +41,22 @@ enum References {
             sum &+= try subscription.receive()
         }
         report(name, since: before, allocations)
+        precondition(sum == 499_500)
+    }
+
+    /// Messages of a type that is checked when it is received.
+    private static func checked() throws(IPCError) {
+        struct Message: BitwiseCopyable { var number: UInt64?, isLast: Bool, sides: [4 of FloatingPointSign] }
+        let topic = try Topic<Message>.create("test/checked-\(getpid())")
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        var sum: UInt64 = 0
+        let (before, allocations) = (reference_count(), allocation_count())
+        for number in 0..<UInt64(rounds) {
+            try publisher.publish(Message(number: number, isLast: false, sides: [.plus, .minus, .plus, .minus]))
+            sum &+= try subscription.receive().number ?? 0
+        }
+        report("topic-checked", since: before, allocations)
         precondition(sum == 499_500)
     }
 

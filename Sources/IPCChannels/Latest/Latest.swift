@@ -42,7 +42,8 @@ public struct Latest<Value>: Sendable {
 
     /// Joins as one that gets the value.
     public func makeGetter(waiting: Waiting = .sleeping()) throws(IPCError) -> LatestGetter<Value> {
-        LatestGetter(Subscription(try LogReader(channel.join(.reader), from: .last(1)), waiting))
+        LatestGetter(
+            Subscription(try LogReader(channel.join(.reader), from: .last(1)), waiting, channel.type.checks))
     }
 
     /// Removes it, whoever uses it.

@@ -101,15 +101,25 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
 
 extension LatestGetter where Value: BitwiseCopyable {
     /// The newest value, at least as new as this call; nil before the first. Does not block.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a setter that is not of this library wrote what cannot be a value, such as a
+    ///   number in the place of an enumeration that is none of its cases; until the next value is set.
     public mutating func get() throws(IPCError) -> Value? {
-        try lendNewest { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
+        guard try lendNewest({ (_) throws(IPCError) in }) != nil else { return nil }
+        return try heldValue()
+    }
+
+    /// The value that was taken last.
+    private func heldValue() throws(IPCError) -> Value {
+        try unsafe subscription.value(subscription.reader.overrun.copy, byteCount: byteCount ?? 0)
     }
 
     /// Waits for a value that is newer than the last one that was got, and gets the newest.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``.
+    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/corrupted`` as ``get()``.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Value {
-        try lendNext(until: deadline) { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
+        try lendNext(until: deadline) { (_) throws(IPCError) in }
+        return try heldValue()
     }
 
     /// Waits for a value that is newer than the last one that was got, suspended meanwhile, and gets the newest.
@@ -118,7 +128,8 @@ extension LatestGetter where Value: BitwiseCopyable {
     public nonisolated(nonsending) mutating func next(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Value {
-        try await lendNext(until: deadline) { (bytes) throws(IPCError) in try Subscription<Value>.value(bytes) }
+        try await lendNext(until: deadline) { (_) throws(IPCError) in }
+        return try heldValue()
     }
 
     /// The newest value, whenever there is a newer one. One loop at a time.

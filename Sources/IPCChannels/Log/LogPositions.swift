@@ -18,10 +18,13 @@ enum LogPositions {
     static func end(_ memory: ChannelMemory) throws(IPCError) -> (position: UInt64, sequence: UInt64?) {
         var position = try memory.checkedTail()
         var sequence: UInt64?
-        for _ in 0..<memory.frameLimit {
+        var restarts = 0
+        for _ in 0..<memory.frameLimit where restarts < 64 {
             switch try look(memory, at: position) {
             case .nothing: return (position, sequence)
-            case .overwritten: (position, sequence) = (try memory.checkedTail(), nil)  // a newer one by now
+            case .overwritten:
+                (position, sequence) = (try memory.checkedTail(), nil)  // a newer one by now
+                restarts += 1
             case .frame(let header):
                 position &+= header.size
                 sequence = header.sequence &+ 1

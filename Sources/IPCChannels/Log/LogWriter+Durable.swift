@@ -77,9 +77,9 @@ extension LogWriter {
 
     /// Waits until what lies before `end` is on the disk, and of work what became of it.
     func syncLog(upTo end: UInt64) throws(IPCError) {
-        KillPoint.reach(.syncBegun)
         // Acknowledgements change frames that were synced before.
         guard memory.carriesWork || memory.synced.ordered < end else { return }
+        KillPoint.reach(.syncBegun)
         try memory.syncLog()
         memory.synced.raise(to: end)
     }

@@ -9,9 +9,11 @@ extension LogWriter {
     ///
     /// - Returns: False if there was none until the deadline.
     mutating func makeRoom(_ size: UInt64, from start: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
-        // Whoever never has to wait should hear as well that the channel was removed.
-        if memory.isLookDue() { try memory.checkPresence() }
-        if try takeRoom(upTo: start &+ size, size) { return true }
+        if try takeRoom(upTo: start &+ size, size) {
+            // Whoever never has to wait should hear as well that the channel was removed.
+            if memory.isLookDue() { try memory.checkPresence() }
+            return true
+        }
         return try waitForRoom(size, from: start, until: deadline)
     }
 

@@ -1,14 +1,19 @@
-@_spi(Reflection) import Swift
 import IPC
+import Synchronization
 
 /// What a channel records of its messages' type, so that nobody opens it as another.
-struct MessageType: Hashable, Sendable {
+struct MessageType: Sendable {
     let name: String
     let size: Int
     let stride: Int
     let alignment: Int
-    /// Of the names, types and offsets of all stored fields, those of fields included.
+    /// Its upper half is of the names, types and offsets of all stored fields, those of fields included; its lower half of the
+    /// cases of all enumerations among them: their names, order and raw values.
     let fingerprint: UInt64
+    /// Each enumeration with its cases, for people; of a type of this program only.
+    var enumerations: [String] = []
+    /// What has to hold for bytes to be a value; nil if all are, and of the type that a channel has recorded.
+    var checks: MessageChecks?
 
     /// Messages that are whatever bytes their writer chose.
     static let bytes = MessageType(name: "bytes", size: 0, stride: 0, alignment: 1, fingerprint: 0)
@@ -21,20 +26,32 @@ struct MessageType: Hashable, Sendable {
         }
     }
 
-    /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds a pointer or a reference, or is too long a name.
+    /// Those that were looked through: each is looked through once, and its checks are made once.
+    private static let known = Mutex<[ObjectIdentifier: MessageType]>([:])
+
+    /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds a pointer or a reference, or what cannot be checked when it comes
+    ///   from another process, or is too long a name.
     static func of<Value: BitwiseCopyable>(_ type: Value.Type) throws(IPCError) -> MessageType {
+        let key = ObjectIdentifier(type)
+        if let known = known.withLock({ $0[key] }) { return known }
         let name = name(of: type)
-        var hash = Fingerprint()
-        try describe(type, at: 0, path: name, &hash)
+        let layout = try MessageLayout(of: type)
         try checkLength(name)
         guard MemoryLayout<Value>.alignment <= LogLayout.Frame.headerSize else {
             throw IPCError(
                 .wrongType, "channel", name,
                 advice: "a message is aligned to at most \(LogLayout.Frame.headerSize) bytes")
         }
-        return MessageType(
-            name: name, size: MemoryLayout<Value>.size, stride: MemoryLayout<Value>.stride,
-            alignment: MemoryLayout<Value>.alignment, fingerprint: hash.value)
+        return known.withLock { types in
+            if let known = types[key] { return known }
+            let made = MessageType(
+                name: name, size: MemoryLayout<Value>.size, stride: MemoryLayout<Value>.stride,
+                alignment: MemoryLayout<Value>.alignment,
+                fingerprint: UInt64(layout.fields.folded) << 32 | UInt64(layout.cases.folded),
+                enumerations: layout.enumerations, checks: MessageChecks(layout.checks, type: name))
+            types[key] = made
+            return made
+        }
     }
 
     /// What a service carries.
@@ -42,10 +59,15 @@ struct MessageType: Hashable, Sendable {
     {
         let name = "(\(request.name)) throws(\(failure.name)) -> \(reply.name)"
         try checkLength(name)
-        var hash = Fingerprint()
-        for type in [request, reply, failure] { hash.add(type.fingerprint) }
+        var (fields, cases) = (Fingerprint(), Fingerprint())
+        for type in [request, reply, failure] {
+            fields.add(type.fingerprint >> 32)
+            cases.add(UInt64(type.casesFingerprint))
+        }
         return MessageType(
-            name: name, size: request.size, stride: reply.size, alignment: 1, fingerprint: hash.value)
+            name: name, size: request.size, stride: reply.size, alignment: 1,
+            fingerprint: UInt64(fields.folded) << 32 | UInt64(cases.folded),
+            enumerations: request.enumerations + reply.enumerations + failure.enumerations)
     }
 
     private static func checkLength(_ name: String) throws(IPCError) {
@@ -56,104 +78,36 @@ struct MessageType: Hashable, Sendable {
         }
     }
 
-    private static func describe(
-        _ type: Any.Type, at offset: Int, path: String, _ hash: inout Fingerprint
-    ) throws(IPCError) {
-        let name = name(of: type)
-        guard !isAddress(type, name) else {
-            throw IPCError(
-                .wrongType, "channel", path,
-                advice:
-                    "its type \(name) is an address, which means nothing in another process; send an offset or an index"
-            )
-        }
-        hash.add(name)
-        hash.add(UInt64(offset))
-        var failure: IPCError?
-        var fields = 0
-        _ = unsafe _forEachField(of: type) { fieldName, fieldOffset, fieldType, kind in
-            let label = unsafe String(cString: fieldName)
-            fields += 1
-            hash.add(label)
-            do throws(IPCError) {
-                try describe(fieldType, at: offset + fieldOffset, path: path + "." + label, &hash)
-            } catch {
-                failure = error
-                return false
-            }
-            return true
-        }
-        if let failure { throw failure }
-        guard fields == 0 else { return }
-        switch EnumerationMetadata(type) {
-        case .optional(let wrapped): try describe(wrapped, at: offset, path: path, &hash)
-        case .withAssociatedValues:
-            throw IPCError(
-                .wrongType, "channel", path,
-                advice:
-                    "its type \(name) is an enumeration with associated values, which may be addresses; send a structure"
-            )
-        case .other: break
-        }
-    }
+    private var casesFingerprint: UInt32 { UInt32(truncatingIfNeeded: fingerprint) }
 
-    private static func isAddress(_ type: Any.Type, _ name: String) -> Bool {
-        if type is AnyObject.Type { return true }
-        return [
-            "Swift.Unsafe", "Swift.OpaquePointer", "Swift.Unmanaged", "Swift.AutoreleasingUnsafe",
-            "Swift.ObjectIdentifier", "Builtin.RawPointer",
-        ]
-        .contains { name.hasPrefix($0) }
-    }
-
-    /// The error for a channel of another type; it names both.
+    /// The error for a channel of another type; it names both, and says in what they differ as far as a channel tells.
     func mismatch(_ channel: String, wanted: MessageType) -> IPCError {
-        let same = name == wanted.name ? " of another layout" : ""
+        let difference =
+            if name != wanted.name {
+                "use the same type"
+            } else if fingerprint >> 32 != wanted.fingerprint >> 32 {
+                "they have one name, but differ in the names, types, order or offsets of their fields; use the same type"
+            } else if casesFingerprint != wanted.casesFingerprint {
+                "they have the same fields, but differ in the number, names, order or raw values of an enumeration's cases (this program has \(wanted.enumerations.isEmpty ? "no enumeration" : wanted.enumerations.joined(separator: "; "))); use the same type"
+            } else {
+                "they have one name and the same fields, but differ in size, stride or alignment; use the same type"
+            }
         return IPCError(
             .wrongType, "open channel", channel,
             advice:
-                "it carries \(name)\(same) (\(size) bytes), but is opened for \(wanted.name) (\(wanted.size) bytes); use the same type, built from the same source"
+                "it carries \(name) (\(size) bytes), but is opened for \(wanted.name) (\(wanted.size) bytes): \(difference), built from the same source"
         )
     }
 }
 
-/// What reflection does not tell of enumerations: read from the type's metadata, as the compiler lays it out
-/// (docs/ABI/TypeMetadata.rst in the Swift repository).
-private enum EnumerationMetadata {
-    case optional(Any.Type)
-    case withAssociatedValues
-    /// No enumeration, or one of plain cases.
-    case other
-
-    init(_ type: Any.Type) {
-        let metadata = unsafe unsafeBitCast(type, to: UnsafeRawPointer.self)
-        // The kind, a pointer to the type's description, and then the generic arguments.
-        switch unsafe metadata.load(as: UInt.self) {
-        case 0x202:
-            let argument = unsafe metadata.load(fromByteOffset: 16, as: UnsafeRawPointer.self)
-            self = .optional(unsafe unsafeBitCast(argument, to: Any.Type.self))
-        case 0x201:
-            let description = unsafe metadata.load(fromByteOffset: 8, as: UnsafeRawPointer.self)
-            // Its low 24 bits count the cases with associated values.
-            let counts = unsafe description.load(fromByteOffset: 20, as: UInt32.self)
-            self = counts & 0xff_ffff == 0 ? .other : .withAssociatedValues
-        default: self = .other
-        }
-    }
-}
-
-/// FNV-1a (Fowler, Noll, Vo): the same in every process, which Swift's own hashing is not.
-private struct Fingerprint {
-    var value: UInt64 = 0xcbf2_9ce4_8422_2325
-
-    mutating func add(_ text: String) {
-        for byte in text.utf8 { add(byte) }
-        add(UInt8(0))
+extension MessageType: Hashable {
+    static func == (one: MessageType, other: MessageType) -> Bool {
+        one.name == other.name && one.size == other.size && one.stride == other.stride
+            && one.alignment == other.alignment && one.fingerprint == other.fingerprint
     }
 
-    mutating func add(_ number: UInt64) {
-        for shift in stride(from: 0, to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> UInt64(shift))) }
+    func hash(into hasher: inout Hasher) {
+        hasher.combine(name)
+        hasher.combine(fingerprint)
     }
-
-    private mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
 }

@@ -1,5 +1,12 @@
 import IPC
 
+/// What bytes of a call have to be so that they are values; nil where all bytes of the right count are.
+struct CallChecks: Sendable {
+    let request: MessageChecks?
+    let reply: MessageChecks?
+    let failure: MessageChecks?
+}
+
 /// Where everything is in a call: a message of a log that carries work, with room for the reply in it.
 ///
 /// The caller reserves that room when it calls. So a server never waits to reply, whatever its callers do; a reply needs no

@@ -5,10 +5,12 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
     private var writer: LogWriter
     private let spins: Int?
+    private let checks: CallChecks
 
-    init(_ writer: consuming LogWriter, _ waiting: Waiting) {
+    init(_ writer: consuming LogWriter, _ waiting: Waiting, _ checks: CallChecks) {
         self.writer = writer
         spins = waiting.spins
+        self.checks = checks
     }
 
     /// Sends a request that `fill` writes.
@@ -69,7 +71,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
             writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
         writer.commit(size.total, LogLayout.Kind.message)
-        return SentCall(frame: frame, lap: lap, deadline: deadline, spins: spins)
+        return SentCall(frame: frame, lap: lap, deadline: deadline, spins: spins, checks: checks)
     }
 
     /// Leaves the service, once its calls are finished.
@@ -84,7 +86,9 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     ///   - retries: How often another server may do the call again if one dies in it, at most 127. With 0 it is done once
     ///     or, if its server died, perhaps in part.
     /// - Returns: The reply, or what the server threw.
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it.
+    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it;
+    ///   ``IPC/IPCError/Code/corrupted`` if a server that is not of this library answered with what cannot be a reply or a
+    ///   failure.
     public mutating func call(
         _ request: Request, until deadline: Deadline = .never, retries: Int = 0
     ) throws(IPCError) -> Result<Reply, Failure> {

@@ -9,6 +9,7 @@ struct SentCall: Sendable {
     let lap: UInt64
     let deadline: Deadline
     let spins: Int?
+    let checks: CallChecks
 
     // Sequentially consistent: a caller that is about to sleep counts itself, and then looks.
     var state: Work.State { Work.State(word: frame.word.ordered) }
@@ -75,7 +76,8 @@ extension Membership {
             guard bytes.byteCount == MemoryLayout<Reply>.size else {
                 throw memory.corrupted("a reply has \(bytes.byteCount) bytes instead of \(MemoryLayout<Reply>.size)")
             }
-            return unsafe bytes.unsafeLoadUnaligned(as: Reply.self)
+            guard let checks = call.checks.reply else { return unsafe bytes.unsafeLoadUnaligned(as: Reply.self) }
+            return try unsafe checked(call.frame.reply, checks, "call")
         }
     }
 
@@ -89,7 +91,10 @@ extension Membership {
         case Work.Stage.replied where count <= frame.replyLimit:
             return try .success(unsafe read(RawSpan(_unsafeStart: frame.reply, byteCount: count)))
         case Work.Stage.failed where count == MemoryLayout<Failure>.size:
-            return .failure(unsafe frame.reply.loadUnaligned(as: Failure.self))
+            guard let checks = call.checks.failure else {
+                return .failure(unsafe frame.reply.loadUnaligned(as: Failure.self))
+            }
+            return try .failure(unsafe checked(frame.reply, checks, "call"))
         case Work.Stage.refused:
             throw IPCError(
                 .messageTooLarge, "call", memory.name.description,
@@ -102,6 +107,15 @@ extension Membership {
                     "its server died in the call, or let go of it; call again, or allow retries if the call may be done twice"
             )
         default: throw memory.corrupted("a call is at stage \(state.stage) with a reply of \(count) bytes")
+        }
+    }
+
+    /// A value of a type that has checks.
+    func checked<Value: BitwiseCopyable>(
+        _ bytes: UnsafeRawPointer, _ checks: MessageChecks, _ operation: String
+    ) throws(IPCError) -> Value {
+        do throws(MessageChecks.Invalid) { return try unsafe checks.value(at: bytes) } catch {
+            throw checks.error(error, operation, memory.name)
         }
     }
 

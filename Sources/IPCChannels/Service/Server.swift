@@ -5,7 +5,12 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
     var taker: WorkTaker
 
-    init(_ membership: Membership, _ waiting: Waiting) { taker = WorkTaker(membership, waiting) }
+    private let checks: MessageChecks?
+
+    init(_ membership: Membership, _ waiting: Waiting, _ checks: CallChecks) {
+        taker = WorkTaker(membership, waiting)
+        self.checks = checks.request
+    }
 
     /// Takes the next call, waiting for it.
     ///
@@ -59,7 +64,7 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 
     /// - Returns: nil if its caller has given it up already.
     private func call(_ work: TakenWork) throws(IPCError) -> TakenCall? {
-        let call = try taker.membership.call(work)
+        let call = try taker.membership.call(work, checks)
         guard call.isCancelled else { return call }
         try? taker.membership.giveBack(call)
         return nil
@@ -109,7 +114,8 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
 extension Call where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     /// The request.
     ///
-    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called.
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called with what cannot be a
+    ///   request; let go of the call then.
     public var request: Request {
         get throws(IPCError) { try membership.request(of: call) }
     }
@@ -125,7 +131,8 @@ extension Server where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     /// Takes the next call, waiting for it, and answers with what `body` returns or throws. Unlike ``next(until:)`` it counts
     /// no references: the call cannot outlive the server.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut`` if nobody called until the deadline.
+    /// - Throws: ``IPC/IPCError/Code/timedOut`` if nobody called until the deadline; ``IPC/IPCError/Code/corrupted`` if what came
+    ///   cannot be a request, and its caller is told that it was lost.
     public mutating func serveNext(
         until deadline: Deadline = .never, _ body: (Request) throws(Failure) -> Reply
     ) throws(IPCError) {

@@ -34,29 +34,33 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     /// Such as `orders/prices`.
     public var name: ChannelName { channel.name }
     private let channel: Channel
+    private let checks: CallChecks
 
     private init(
         _ name: String, _ request: MessageType, _ reply: MessageType, _ options: ChannelOptions?,
         _ policy: CreationPolicy
     ) throws(IPCError) {
-        let type = try MessageType.call(request, reply, failure: MessageType.of(Failure.self))
+        let failure = try MessageType.of(Failure.self)
+        let type = try MessageType.call(request, reply, failure: failure)
         channel = try Channel(name, .service, type, options, policy)
+        checks = CallChecks(request: request.checks, reply: reply.checks, failure: failure.checks)
     }
 
     /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError)
     where Request == RawBytes, Reply == RawBytes {
         channel = try Channel(on: descriptors, .service, .bytes)
+        checks = try CallChecks(request: nil, reply: nil, failure: MessageType.of(Failure.self).checks)
     }
 
     /// Joins as a server.
     public func makeServer(waiting: Waiting = .sleeping()) throws(IPCError) -> Server<Request, Reply, Failure> {
-        Server(try channel.join(.reader, logAccess: .readWrite), waiting)
+        Server(try channel.join(.reader, logAccess: .readWrite), waiting, checks)
     }
 
     /// Joins as a client. It may have many calls under way at a time.
     public func makeClient(waiting: Waiting = .sleeping()) throws(IPCError) -> Client<Request, Reply, Failure> {
-        Client(try LogWriter(channel.join(.writer)), waiting)
+        Client(try LogWriter(channel.join(.writer)), waiting, checks)
     }
 
     /// Removes a service, whoever uses it.

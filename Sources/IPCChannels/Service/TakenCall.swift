@@ -6,6 +6,7 @@ struct TakenCall {
     let frame: CallFrame
     /// When its caller gives up.
     let deadline: Deadline
+    let checks: MessageChecks?
 
     /// Whether its caller wants no reply any more.
     var isCancelled: Bool { Work.State(word: frame.word.published).isCancelled || deadline.hasPassed }
@@ -14,9 +15,9 @@ struct TakenCall {
 // What a server does with one.
 extension Membership {
     /// - Throws: ``IPC/IPCError/Code/corrupted`` if its sizes do not fit.
-    func call(_ work: TakenWork) throws(IPCError) -> TakenCall {
+    func call(_ work: TakenWork, _ checks: MessageChecks?) throws(IPCError) -> TakenCall {
         let frame = try CallFrame(memory, work)
-        return TakenCall(work: work, frame: frame, deadline: frame.deadline)
+        return TakenCall(work: work, frame: frame, deadline: frame.deadline, checks: checks)
     }
 
     /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called.
@@ -25,7 +26,8 @@ extension Membership {
             throw memory.corrupted(
                 "a request has \(call.frame.requestCount) bytes instead of \(MemoryLayout<Request>.size)")
         }
-        return unsafe call.frame.request.loadUnaligned(as: Request.self)
+        guard let checks = call.checks else { return unsafe call.frame.request.loadUnaligned(as: Request.self) }
+        return try unsafe checked(call.frame.request, checks, "next call")
     }
 
     /// Ends it with a value.

@@ -9,10 +9,13 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
     @usableFromInline var reader: LogReader
     @usableFromInline let spins: Int?
+    /// Nil if all bytes of the right count are a message.
+    @usableFromInline let checks: MessageChecks?
 
-    init(_ reader: consuming LogReader, _ waiting: Waiting) {
+    init(_ reader: consuming LogReader, _ waiting: Waiting, _ checks: MessageChecks?) {
         self.reader = reader
         spins = waiting.spins
+        self.checks = checks
     }
 
     /// Where the next message begins: for ``SubscriptionStart/position(_:)`` of a later subscription.
@@ -61,17 +64,22 @@ extension Subscription where Message: BitwiseCopyable {
     /// Receives the next message, waiting for it.
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/corrupted`` if a participant that is not of this
-    ///   library wrote what cannot be a message.
+    ///   library wrote what cannot be a message, such as a number of bytes that it does not have, or a number in the place of an
+    ///   enumeration that is none of its cases: that is passed over, and the next call receives the next message.
     @inlinable
     public mutating func receive(until deadline: Deadline = .never) throws(IPCError) -> Message {
-        try take(until: deadline) { (_, payload) throws(IPCError) in try Self.value(payload) }
+        while true {
+            if let message = try takeValue() { return message }
+            if spins != 0, reader.spin() { continue }
+            guard try reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
+        }
     }
 
     /// Receives the next message if there is one.
+    ///
+    /// - Throws: As ``receive(until:)``, but ``IPC/IPCError/Code/timedOut``.
     @inlinable
-    public mutating func tryReceive() throws(IPCError) -> Message? {
-        try take { (_, payload) throws(IPCError) in try Self.value(payload) }
-    }
+    public mutating func tryReceive() throws(IPCError) -> Message? { try takeValue() }
 
     /// Hands over the messages that are there, at most `limit`.
     ///
@@ -89,19 +97,46 @@ extension Subscription where Message: BitwiseCopyable {
     }
 
     @inlinable @inline(__always)
-    static func value(_ payload: RawSpan) throws(IPCError) -> Message {
-        guard payload.byteCount == MemoryLayout<Message>.size else { try failWrongLength(payload.byteCount) }
-        // The size was just checked; the type is the one that the channel was opened for.
-        return unsafe payload.unsafeLoadUnaligned(as: Message.self)
+    mutating func takeValue() throws(IPCError) -> Message? {
+        guard let (header, payload) = try unsafe reader.next() else { return nil }
+        guard Int(header.length) == MemoryLayout<Message>.size, checks == nil else {
+            return try unsafe takeChecked(header, payload)
+        }
+        // The size was just checked; the type is the one that the channel was opened for; all its bit patterns are values.
+        let message = unsafe payload.loadUnaligned(as: Message.self)
+        reader.advance(past: header)
+        return message
+    }
+
+    /// The same for a type that has checks, or a message that is none. It counts as read whatever it is: another call would not
+    /// find it any better, and it would hold the publishers back.
+    @inlinable @inline(never)
+    mutating func takeChecked(_ header: FrameHeader, _ payload: UnsafeMutableRawPointer) throws(IPCError) -> Message {
+        defer { reader.advance(past: header) }
+        return try unsafe value(payload, byteCount: Int(header.length))
+    }
+
+    /// - Parameter payload: May change while it is read.
+    @inlinable
+    func value(_ payload: UnsafeRawPointer, byteCount: Int) throws(IPCError) -> Message {
+        guard byteCount == MemoryLayout<Message>.size else { try failWrongLength(byteCount) }
+        guard let checks else { return unsafe payload.loadUnaligned(as: Message.self) }
+        do throws(MessageChecks.Invalid) { return try unsafe checks.value(at: payload) } catch { try fail(error) }
     }
 
     @usableFromInline @inline(never)
-    static func failWrongLength(_ count: Int) throws(IPCError) -> Never {
+    func failWrongLength(_ count: Int) throws(IPCError) -> Never {
         throw IPCError(
-            .corrupted, "receive", String(describing: Message.self),
+            .corrupted, "receive", reader.memory.name.description,
             advice:
-                "a message has \(count) bytes instead of \(MemoryLayout<Message>.size); a participant that is not of this library may have written it"
+                "a message has \(count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it is not of this library: find it, and correct it"
         )
+    }
+
+    @usableFromInline @inline(never)
+    func fail(_ invalid: MessageChecks.Invalid) throws(IPCError) -> Never {
+        guard let checks else { preconditionFailure("only checks find a message invalid") }
+        throw checks.error(invalid, "receive", reader.memory.name)
     }
 }
 

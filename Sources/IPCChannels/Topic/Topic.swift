@@ -42,7 +42,20 @@ public enum Waiting: Hashable, Sendable {
 /// let quote = try quotes.receive(until: .after(.seconds(1)))
 /// ```
 ///
-/// `Message` is a `BitwiseCopyable` type without pointers, ``RawBytes``, or ``Coded``. Publishers and subscriptions are participants:
+/// `Message` is a `BitwiseCopyable` type without pointers, ``RawBytes``, or ``Coded``.
+///
+/// Two programs have the same type if it has the same name, and the same fields at the same places, down to the last, and if all
+/// enumerations in it have the same cases in the same order, with the same raw values. Otherwise the second is refused with
+/// ``IPC/IPCError/Code/wrongType``. An enumeration may have no associated values, but may be optional, in a tuple, or in an
+/// `InlineArray`. The names are taken from the reflection metadata: a type of a program that was built without it is refused.
+///
+/// What comes from shared memory is checked before it is a value. A `Bool` that is neither 0 nor 1, an enumeration that is none of
+/// its cases, a `Unicode.Scalar` that is a surrogate, and an optional that is neither nil nor a value are errors
+/// (``IPC/IPCError/Code/corrupted``), which name the field and what is in it. Types without such fields cost nothing more. What a
+/// type of your own asks of its fields beyond that is for you to check: whoever may write to the channel may send any of their
+/// values.
+///
+/// Publishers and subscriptions are participants:
 /// each belongs to one thread at a time, and ends when it goes out of scope, or with its process, however that ends. What
 /// a dead one held back goes on by itself.
 ///
@@ -86,7 +99,7 @@ public struct Topic<Message>: Sendable {
     public func subscribe(
         from start: SubscriptionStart = .next, waiting: Waiting = .sleeping()
     ) throws(IPCError) -> Subscription<Message> {
-        Subscription(try LogReader(channel.join(.reader), from: start), waiting)
+        Subscription(try LogReader(channel.join(.reader), from: start), waiting, channel.type.checks)
     }
 
     /// Removes a topic, whoever uses it: they go on among themselves, and new ones get a new topic.

@@ -58,6 +58,8 @@ public struct WorkQueue<Message>: Sendable {
 
     /// The bytes of each message; nil if they vary.
     var messageSize: Int? { channel.type == .bytes ? nil : channel.type.size }
+    /// Nil if all bytes of that count are a message.
+    var checks: MessageChecks? { channel.type.checks }
 
     /// The queue of what was handed out too often: `NAME/dead-letters`. It is kept until it is removed.
     public func deadLetters() throws(IPCError) -> WorkQueue {

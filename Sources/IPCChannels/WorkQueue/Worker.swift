@@ -7,20 +7,24 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     private let queue: WorkQueue<Message>
     // Copies, and `isDue` is mutating, though it is not: else each job would have the type of `queue` looked up, and us copied.
     private let messageSize: Int?
+    private let checks: MessageChecks?
     private let maximumAttempts: Int
 
     init(_ membership: Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {
         taker = WorkTaker(membership, waiting)
         self.queue = queue
         messageSize = queue.messageSize
+        checks = queue.checks
         maximumAttempts = queue.maximumAttempts
     }
 
     /// Takes the next job, waiting for it.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``.
+    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/corrupted`` if a producer that is not of this library sent
+    ///   what cannot be a message, such as a number in the place of an enumeration that is none of its cases: that is given
+    ///   back, and goes to the dead letters after as many attempts as any other.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
-        Job(taker.membership, try take(until: deadline))
+        try job(take(until: deadline))
     }
 
     private mutating func take(until deadline: Deadline) throws(IPCError) -> TakenWork {
@@ -37,7 +41,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Job<Message> {
         while let work = try await taker.take(until: deadline) {
-            if try isDue(work) { return Job(taker.membership, work) }
+            if try isDue(work) { return try job(work) }
         }
         throw timedOut
     }
@@ -45,7 +49,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     /// - Returns: nil if it is to stop.
     nonisolated(nonsending) mutating func next(unless stopping: Stopping?) async throws(IPCError) -> Job<Message>? {
         while let work = try await taker.take(until: .never, unless: stopping) {
-            if try isDue(work) { return Job(taker.membership, work) }
+            if try isDue(work) { return try job(work) }
         }
         return nil
     }
@@ -59,20 +63,41 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     /// Takes the next job if there is one.
     public mutating func tryNext() throws(IPCError) -> Job<Message>? {
         while let work = try taker.tryTake() {
-            if try isDue(work) { return Job(taker.membership, work) }
+            if try isDue(work) { return try job(work) }
         }
         return nil
     }
 
     /// - Returns: False if it went to the dead letters instead.
     private mutating func isDue(_ work: TakenWork) throws(IPCError) -> Bool {
+        // First, so that what cannot be a message does not come again and again for ever.
+        guard work.state.attempts <= maximumAttempts else {
+            try bury(Job(taker.membership, work))
+            return false
+        }
         if let size = messageSize, work.byteCount != size {
             taker.membership.giveBack(work)
             throw taker.membership.memory.corrupted("a message has \(work.byteCount) bytes instead of \(size)")
         }
-        if work.state.attempts <= maximumAttempts { return true }
-        try bury(Job(taker.membership, work))
-        return false
+        return true
+    }
+
+    /// A job of work that is due.
+    private mutating func job(_ work: TakenWork) throws(IPCError) -> Job<Message> {
+        guard let checks else { return Job(taker.membership, work) }
+        do throws(MessageChecks.Invalid) {
+            let copy = try unsafe checks.copy(taker.membership.payload(of: work), byteCount: work.byteCount)
+            return unsafe Job(taker.membership, work, copy)
+        } catch {
+            throw giveBack(work, error, checks)
+        }
+    }
+
+    private mutating func giveBack(
+        _ work: TakenWork, _ invalid: MessageChecks.Invalid, _ checks: MessageChecks
+    ) -> IPCError {
+        taker.membership.giveBack(work)
+        return checks.error(invalid, "next job", queue.name)
     }
 
     /// Sends a job that failed too often to the dead letters.
@@ -93,9 +118,14 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline, _ body: (UnsafeMutableRawPointer, Int) throws(Failure) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
         let work = try take(until: deadline)
-        let outcome = Result { () throws(Failure) in
-            try unsafe body(taker.membership.payload(of: work), work.byteCount)
-        }
+        return try finish(
+            work,
+            Result { () throws(Failure) in try unsafe body(taker.membership.payload(of: work), work.byteCount) })
+    }
+
+    private mutating func finish<Value, Failure>(
+        _ work: TakenWork, _ outcome: Result<Value, Failure>
+    ) throws(IPCError) -> Result<Value, Failure> {
         switch outcome {
         case .success: try taker.membership.acknowledge(work)
         case .failure: taker.membership.giveBack(work)
@@ -110,15 +140,26 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
 /// A message that a worker has, until it acknowledges or rejects it. Going out of scope rejects it.
 ///
 /// It keeps its worker's place in the queue: a worker that went out of scope leaves when its last job is finished.
+@safe
 public struct Job<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame is this job's alone until it is finished.
     private let membership: Membership
     private let work: TakenWork
+    /// Of a type that has checks: what was checked, which nobody can change any more.
+    private let copy: UnsafeMutableRawPointer?
     private var isFinished = false
 
     init(_ membership: Membership, _ work: TakenWork) {
         self.membership = membership
         self.work = work
+        unsafe copy = nil
+    }
+
+    /// - Parameter copy: To be deallocated with it.
+    init(_ membership: Membership, _ work: TakenWork, _ copy: UnsafeMutableRawPointer) {
+        self.membership = membership
+        self.work = work
+        unsafe self.copy = copy
     }
 
     /// How often it was handed out, this time included.
@@ -126,9 +167,10 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
     /// Bytes of the message.
     public var byteCount: Int { work.byteCount }
 
-    fileprivate var payload: UnsafeMutableRawPointer { unsafe membership.payload(of: work) }
+    fileprivate var payload: UnsafeMutableRawPointer { unsafe copy ?? membership.payload(of: work) }
 
     deinit {
+        unsafe copy?.deallocate()
         if !isFinished { membership.giveBack(work) }
     }
 
@@ -153,14 +195,29 @@ extension Worker where Message: BitwiseCopyable {
     /// ```
     ///
     /// - Returns: What `body` returned or threw.
-    /// - Throws: ``IPC/IPCError/Code/timedOut`` if no work came until the deadline.
+    /// - Throws: ``IPC/IPCError/Code/timedOut`` if no work came until the deadline; ``IPC/IPCError/Code/corrupted`` as
+    ///   ``next(until:)``.
     @discardableResult
     public mutating func workNext<Value, Failure>(
         until deadline: Deadline = .never, _ body: (Message) throws(Failure) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        try unsafe workNext(until: deadline) { (payload, _) throws(Failure) in
+        if let checks { return try workNext(until: deadline, checks, body) }
+        return try unsafe workNext(until: deadline) { (payload, _) throws(Failure) in
             try unsafe body(payload.loadUnaligned(as: Message.self))
         }
+    }
+
+    private mutating func workNext<Value, Failure>(
+        until deadline: Deadline, _ checks: MessageChecks, _ body: (Message) throws(Failure) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let work = try take(until: deadline)
+        let message: Message
+        do throws(MessageChecks.Invalid) {
+            message = try unsafe checks.value(at: taker.membership.payload(of: work))
+        } catch {
+            throw giveBack(work, error, checks)
+        }
+        return try finish(work, Result { () throws(Failure) in try body(message) })
     }
 }
 

@@ -1,0 +1,68 @@
+/// The cases of an enumeration without associated values, in the order in which they are declared, as the runtime knows them.
+struct EnumerationCases {
+    let names: [String]
+    /// For each case its raw value with the type of that, or nothing.
+    let rawValues: [String]
+    /// Bytes of a value, which are the number of its case.
+    let width: Int
+
+    /// - Parameter count: How many there are, at least one.
+    /// - Returns: nil if the runtime does not know their names, or if values are not as wide as their count asks for.
+    init?(_ type: Any.Type, count: Int) {
+        guard let cases = Self.read(type, count: count) else { return nil }
+        self = cases
+    }
+
+    private init(names: [String], rawValues: [String], width: Int) {
+        self.names = names
+        self.rawValues = rawValues
+        self.width = width
+    }
+
+    private static func read<Value>(_ type: Value.Type, count: Int) -> EnumerationCases? {
+        let width =
+            switch count {
+            case 1: 0
+            case ...0x100: 1
+            case ...0x1_0000: 2
+            default: 4
+            }
+        guard MemoryLayout<Value>.size == width, MemoryLayout<Value>.alignment <= 8 else { return nil }
+        var (names, rawValues): ([String], [String]) = ([], [])
+        for number in 0..<UInt64(count) {
+            // The value of a case is the number of the case, in so many bytes: numbers below the count are values.
+            let value = unsafe withUnsafeBytes(of: number.littleEndian) { unsafe $0.load(as: Value.self) }
+            guard let name = unsafe caseName(value), unsafe name.pointee != 0 else { return nil }
+            names.append(unsafe String(cString: name))
+            let rawValue = if let raw = value as? any RawRepresentable { text(raw) } else { "" }
+            rawValues.append(rawValue)
+        }
+        // If values were anything else than numbers, one name would come twice.
+        guard Set(names).count == count else { return nil }
+        return EnumerationCases(names: names, rawValues: rawValues, width: width)
+    }
+
+    private static func text(_ value: some RawRepresentable) -> String { text(value.rawValue as Any, depth: 4) }
+
+    /// A raw value as text that is the same in every process: a number, a string, or whatever is made of them.
+    private static func text(_ value: Any, depth: Int) -> String {
+        let type = MessageType.name(of: Swift.type(of: value))
+        switch value {
+        case let text as String: return "\(type) \(text)"
+        case let character as Character: return "\(type) \(character)"
+        case let scalar as Unicode.Scalar: return "\(type) \(scalar.value)"
+        case let flag as Bool: return "\(type) \(flag)"
+        case let number as any BinaryInteger: return "\(type) \(number)"
+        case let number as any BinaryFloatingPoint: return "\(type) \(number)"
+        default:
+            let parts =
+                depth == 0 ? [] : Mirror(reflecting: value).children.map { Self.text($0.value, depth: depth - 1) }
+            return "\(type) (\(parts.joined(separator: ", ")))"
+        }
+    }
+}
+
+/// The runtime's own answer, which the standard library prints enumerations with and declares in this way; nil where there is
+/// no reflection metadata.
+@_silgen_name("swift_EnumCaseName")
+private func caseName<Value>(_ value: Value) -> UnsafePointer<CChar>?
