@@ -135,8 +135,8 @@ struct Plan {
             if areAllWanderers || reader.1 > 0 && random.chance(40) { reader.0.session = random.number(5...200) }
             _ = add(reader.0)
         }
-        // A channel goes with its last participant, who may be the only one for a moment.
-        if members.allSatisfy({ $0.session > 0 }) { shape.isKept = true }
+        // A channel goes with its last participant, who may be the only one for a moment; one that comes back would not find it.
+        if members.contains(where: { $0.session > 0 }) { shape.isKept = true }
     }
 
     private mutating func addVictims(_ random: inout Seeded) {

@@ -136,7 +136,10 @@ final class ChannelMemory: @unchecked Sendable {
         _ path: String, _ capacity: Int, _ access: MemoryAccess, prefaulting: Bool
     ) throws(IPCError) -> (MirroredMapping, identity: [UInt64]) {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
-        let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }.orThrow("open", path)
+        let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }
+            .orThrow("open channel", path) { errno in
+                errno == .noSuchFileOrDirectory ? "there is no such channel any more; create it" : nil
+            }
         let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
         let status = try FileStatus(of: raw, path)
         guard status.size >= capacity else {

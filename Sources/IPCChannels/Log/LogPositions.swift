@@ -19,7 +19,8 @@ enum LogPositions {
         var position = try memory.checkedTail()
         var sequence: UInt64?
         var restarts = 0
-        for _ in 0..<memory.frameLimit where restarts < 64 {
+        for _ in 0..<memory.frameLimit {
+            guard restarts < 64 else { break }
             switch try look(memory, at: position) {
             case .nothing: return (position, sequence)
             case .overwritten:
@@ -73,7 +74,8 @@ enum LogPositions {
     ) throws(IPCError) -> [UInt64]? {
         var messages: [UInt64] = []
         var position = start
-        for _ in 0..<memory.frameLimit where position < end {
+        for _ in 0..<memory.frameLimit {
+            guard position < end else { break }
             guard case .frame(let header) = try look(memory, at: position) else {
                 return memory.mayBeOverwritten(position) ? nil : messages
             }

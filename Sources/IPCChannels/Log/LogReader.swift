@@ -159,7 +159,8 @@ struct LogReader: ~Copyable {
     mutating func passOver(until end: UInt64) {
         position = max(position, LogPositions.recent(memory))
         var next = position
-        for _ in 0..<memory.frameLimit where next < end && memory.isCommitted(next) {
+        for _ in 0..<memory.frameLimit {
+            guard next < end, memory.isCommitted(next) else { return }
             let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: next & mask))
             // Overwritten, or the next look says what it is.
             guard header.isValid(upTo: maximumFrame), !memory.mayBeOverwritten(next) else { return }
@@ -248,8 +249,10 @@ struct LogReader: ~Copyable {
             if deadline.hasPassed { return false }
             let isClaimed = isShared && tail.published > position
             guard let spins, count >= spins else {
-                if count % 1024 == 0 { sched_yield() }
-                if count % 65_536 == 0 { try lookAround() }
+                if count % 1024 == 0 {
+                    sched_yield()
+                    try lookAround()
+                }
                 continue
             }
             try memory.checkPresence()

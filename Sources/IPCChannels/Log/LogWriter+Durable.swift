@@ -67,7 +67,10 @@ extension LogWriter {
             if deadline != .immediate || memory.isLookDue() { try memory.lookAfterTheDead() }
             if deadline.hasPassed { return false }
             // It is short, as a rule: a copy of a message.
-            for _ in 0..<1000 where isFirst && memory.hasClaim(before: end, besides: slot) { ipc_pause() }
+            for _ in 0..<(isFirst ? 1000 : 0) {
+                guard memory.hasClaim(before: end, besides: slot) else { return true }
+                ipc_pause()
+            }
             isFirst = false
             // Whoever commits or gives up a claim wakes those who wait for room as well.
             writers.sleep(until: deadline) { !memory.hasClaim(before: end, besides: slot) }

@@ -86,6 +86,10 @@ struct LogWriter: ~Copyable {
             let end = try LogPositions.end(memory)
             position = end.position
             if let next = end.sequence { sequence = next }
+            // One that died may have stored a stamp in another 64th of the log, and not told of it: who asks for the newest value looks
+            // no further than the end of the block that the tail is in.
+            slotSequence.published = sequence
+            tail.ordered = position
         }
         membership.finishJoining()
         self.membership = membership

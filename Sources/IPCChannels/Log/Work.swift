@@ -165,7 +165,8 @@ extension ChannelMemory {
         var hasReturned = false
         try scanWork { (header, _, word) throws(IPCError) in
             var state = Work.State(word: word.published)
-            for _ in 0..<Work.attempts where state.stage == Work.Stage.taken && state.slot == slot {
+            for _ in 0..<Work.attempts {
+                guard state.stage == Work.Stage.taken, state.slot == slot else { break }
                 let next = settled(state)
                 let (isOurs, found) = word.exchange(state.word, for: next.word)
                 guard isOurs else {

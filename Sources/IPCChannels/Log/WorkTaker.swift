@@ -55,9 +55,10 @@ struct WorkTaker: ~Copyable {
                 }
                 if deadline.hasPassed { return nil }
                 guard let spins, count >= spins else {
-                    if count % 1024 == 0 { sched_yield() }
+                    guard count % 1024 == 0 else { continue }
+                    sched_yield()
                     // A dead writer's claim hides what comes after it.
-                    if count % 65_536 == 0 { try memory.lookAfterTheDead() }
+                    if memory.isLookDue() { try memory.lookAfterTheDead() }
                     continue
                 }
                 // What a dead worker had is work for us, too.

@@ -56,8 +56,9 @@ extension Membership {
             if call.deadline.hasPassed { throw timedOut(state) }
             let mayBeLost = state.stage == Work.Stage.taken
             guard let spins = call.spins, count >= spins else {
-                if count % 1024 == 0 { sched_yield() }
-                if mayBeLost, count % 65_536 == 0 { try recoverIfDead(state.slot) }
+                guard count % 1024 == 0 else { continue }
+                sched_yield()
+                if memory.isLookDue() { try memory.lookAfterTheDead() }
                 continue
             }
             try memory.checkPresence()

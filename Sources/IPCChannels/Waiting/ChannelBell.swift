@@ -79,7 +79,7 @@ public struct ChannelReadiness {
             guard count % 1024 == 0 else { continue }
             if deadline.hasPassed { return false }
             if Task.isCancelled { throw .cancelled(operation, membership.memory.name.description) }
-            if count % 65_536 == 0 { try membership.memory.lookAfterTheDead() }
+            if membership.memory.isLookDue() { try membership.memory.lookAfterTheDead() }
             await Task.yield()
         }
         return true
