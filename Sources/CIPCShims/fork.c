@@ -18,7 +18,8 @@ struct withheld {
     void *address;  // 0 for a descriptor
     size_t length;
 };
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+// Recursive, so that what is opened, mapped and entered under it is one step for a fork: see ipc_hold_forks.
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static struct withheld *all;
 static size_t count, capacity;
@@ -46,7 +47,9 @@ static void in_child(void) {
     }
     count = 0;
     if (null >= 0) close(null);
-    pthread_mutex_unlock(&lock);
+    // The thread that holds it here has another number than in the parent.
+    pthread_mutex_t fresh = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+    lock = fresh;
     errno = saved;
 }
 
@@ -75,6 +78,13 @@ static void take_out(int fd, const void *address) {
             return;
         }
 }
+
+void ipc_hold_forks(void) {
+    pthread_once(&once, prepare);
+    pthread_mutex_lock(&lock);
+}
+
+void ipc_release_forks(void) { pthread_mutex_unlock(&lock); }
 
 int ipc_withhold_memory(void *address, size_t length) {
     pthread_once(&once, prepare);

@@ -109,6 +109,9 @@ int ipc_bytes_are_locked(int fd, off_t offset, off_t count);
 
 int ipc_open_withheld(const char *path, int flags, mode_t mode);
 int ipc_close_withheld(int fd);
+// No other thread forks in between: a mapping that the child had and that is not entered would keep its file open.
+void ipc_hold_forks(void);
+void ipc_release_forks(void);
 int ipc_withhold_memory(void *address, size_t length);
 void ipc_release_memory(void *address);
 // How many forks lie between the program that was executed and this process. What was made before the last has no part here.

@@ -40,7 +40,6 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
     /// Goes on to a value at least as new as this call.
     ///
     /// - Returns: Whether there was a newer one than before.
-    @discardableResult
     private mutating func update() throws(IPCError) -> Bool {
         if subscription.reader.memory.tellsLatest {
             guard let count = try subscription.reader.takeLatest() else { return false }
@@ -66,7 +65,7 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
     private mutating func lendNewest<Result>(
         _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result? {
-        try update()
+        if try !update() { try subscription.reader.lookAround() }
         return byteCount == nil ? nil : try lendHeld(body)
     }
 

@@ -12,7 +12,7 @@ final class ChannelMemory: @unchecked Sendable {
     let name: ChannelName
     let place: ChannelPlace
     private let file: WithheldDescriptor
-    private let controlMapping: MemoryMapping
+    private let controlMapping: WithheldMapping
     private let logMapping: MirroredMapping
     /// The first byte of `control`. Here, and not asked of the mapping, since that would retain it each time.
     private let control: UnsafeMutableRawPointer
@@ -61,8 +61,8 @@ final class ChannelMemory: @unchecked Sendable {
             )
         }
         guard size >= LogLayout.slots else { throw corrupted("its control file is too short") }
-        let control = try MemoryMapping(
-            raw, name.description, offset: 0, byteCount: size, access: .readWrite, isShared: true, prefaulting: false)
+        let controlMapping = try WithheldMapping(raw, name.description, byteCount: size)
+        let control = controlMapping.mapping
         typealias Fixed = LogLayout.Fixed
         func number(_ offset: Int) -> Int { Int(control.load(UInt32.self, at: offset)) }
         guard control.load(UInt64.self, at: Fixed.magic) == LogLayout.magic else {
@@ -114,18 +114,16 @@ final class ChannelMemory: @unchecked Sendable {
         messageType = MessageType(
             name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
-        controlMapping = control
+        self.controlMapping = controlMapping
         unsafe self.control = control.pointer(at: 0, byteCount: size)
         (logMapping, logIdentity) = try Self.mapLog(place.log(name), Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
         self.logAccess = logAccess
-        _ = try systemCall { unsafe ipc_withhold_memory(self.control, size) }.orThrow("open channel", name.description)
         _ = try systemCall { unsafe ipc_withhold_memory(log, 2 * Int(capacity)) }
             .orThrow("open channel", name.description)
     }
 
     deinit {
-        unsafe ipc_release_memory(control)
         unsafe ipc_release_memory(log)
     }
 
@@ -189,6 +187,24 @@ final class ChannelMemory: @unchecked Sendable {
     }
     /// Bytes of a frame after the payload.
     var trailerSize: Int { isDurable ? LogLayout.Frame.checksumSize : 0 }
+}
+
+/// A mapping that no child of a fork has: there its file would stay open, and with it the locks on it.
+private final class WithheldMapping: Sendable {
+    let mapping: MemoryMapping
+
+    init(_ descriptor: CInt, _ name: String, byteCount: Int) throws(IPCError) {
+        // No other thread forks between the mapping and its entry.
+        ipc_hold_forks()
+        defer { ipc_release_forks() }
+        let mapping = try MemoryMapping(
+            descriptor, name, offset: 0, byteCount: byteCount, access: .readWrite, isShared: true, prefaulting: false)
+        let address = unsafe mapping.pointer(at: 0, byteCount: byteCount)
+        _ = try systemCall { unsafe ipc_withhold_memory(address, byteCount) }.orThrow("open channel", name)
+        self.mapping = mapping
+    }
+
+    deinit { unsafe ipc_release_memory(mapping.pointer(at: 0, byteCount: mapping.byteCount)) }
 }
 
 extension ChannelMemory {

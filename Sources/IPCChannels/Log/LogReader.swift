@@ -89,7 +89,7 @@ struct LogReader: ~Copyable {
             let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
             guard unsafe SharedWord(frame).published == position ^ key else {
                 if try isBehind() { continue }
-                try lookAround()
+                guard !memory.isInherited else { throw memory.isInheritedError }
                 return nil
             }
             let header = unsafe FrameHeader(frame)
@@ -120,9 +120,9 @@ struct LogReader: ~Copyable {
     }
 
     /// Nothing is there. One that only polls looks now and then whether a dead writer's claim is in the way, and whether the
-    /// channel is there at all.
-    private func lookAround() throws(IPCError) {
-        guard !memory.isInherited else { throw memory.isInheritedError }
+    /// channel is there at all. (One that waits does so before it sleeps.)
+    @usableFromInline @inline(never)
+    func lookAround() throws(IPCError) {
         guard memory.isLookDue() else { return }
         try memory.checkPresence()
         if isShared, tail.published > position { try Recovery.tryRun(memory) }
@@ -138,7 +138,7 @@ struct LogReader: ~Copyable {
             let word = memory.latest.ordered
             let newest = word &- 1
             guard word != 0, newest >= position else {
-                try lookAround()
+                guard !memory.isInherited else { throw memory.isInheritedError }
                 return nil
             }
             guard LogLayout.Frame.isAligned(newest) else { throw memory.corrupted("its newest value is not aligned") }

@@ -11,6 +11,7 @@ extension Membership {
 
     /// Nobody gets it again.
     func acknowledge(_ work: TakenWork) throws(IPCError) {
+        guard !memory.isInherited else { throw memory.isInheritedError }
         _ = exchange(work, work.state.at(Work.Stage.done))
         KillPoint.reach(.workDone)
         try memory.advanceWorkHead()

@@ -148,7 +148,12 @@ struct WorkTaker: ~Copyable {
             }
             position = here &+ header.size
         }
-        // One that only polls looks now and then whether a dead participant has what it waits for.
+        return nil
+    }
+
+    /// The same by one that only polls: it looks now and then whether a dead participant has what it waits for.
+    mutating func poll() throws(IPCError) -> TakenWork? {
+        if let work = try tryTake() { return work }
         if memory.isLookDue() { try memory.lookAfterTheDead() }
         return nil
     }

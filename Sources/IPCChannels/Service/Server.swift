@@ -56,7 +56,7 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 
     /// Takes the next call if there is one.
     public mutating func tryNext() throws(IPCError) -> Call<Request, Reply, Failure>? {
-        while let work = try taker.tryTake() {
+        while let work = try taker.poll() {
             if let call = try call(work) { return Call(taker.membership, call) }
         }
         return nil
@@ -157,7 +157,8 @@ extension Call where Request == RawBytes, Reply == RawBytes {
     public borrowing func withRequest<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        try unsafe body(RawSpan(_unsafeStart: call.frame.request, byteCount: call.frame.requestCount))
+        guard !membership.memory.isInherited else { throw membership.memory.isInheritedError }
+        return try unsafe body(RawSpan(_unsafeStart: call.frame.request, byteCount: call.frame.requestCount))
     }
 
     /// Ends the call with a copy of the bytes. Never blocks.

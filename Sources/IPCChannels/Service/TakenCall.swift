@@ -59,6 +59,7 @@ extension Membership {
     func giveBack(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.unanswered } }
 
     private func settle(_ call: TakenCall, _ settled: (Work.State) -> Work.State) throws(IPCError) {
+        guard !memory.isInherited else { throw memory.isInheritedError }
         var state = call.work.state
         var next = settled(state)
         for attempt in 0... {

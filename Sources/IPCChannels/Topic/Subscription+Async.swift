@@ -18,7 +18,7 @@ extension Subscription where Message: BitwiseCopyable {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Message {
         while true {
-            if let message = try tryReceive() { return message }
+            if let message = try takeValue() { return message }
             if reader.look(spins) { continue }
             try await waitForMessage(until: deadline)
         }
@@ -40,7 +40,7 @@ extension Subscription where Message == RawBytes {
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {
         while true {
-            if let result = try tryReceive(body) { return result }
+            if let result = try take({ (_, payload) throws(IPCError) in try body(payload) }) { return result }
             if reader.look(spins) { continue }
             try await waitForMessage(until: deadline)
         }

@@ -79,7 +79,11 @@ extension Subscription where Message: BitwiseCopyable {
     ///
     /// - Throws: As ``receive(until:)``, but ``IPC/IPCError/Code/timedOut``.
     @inlinable
-    public mutating func tryReceive() throws(IPCError) -> Message? { try takeValue() }
+    public mutating func tryReceive() throws(IPCError) -> Message? {
+        if let message = try takeValue() { return message }
+        try reader.lookAround()
+        return nil
+    }
 
     /// Hands over the messages that are there, at most `limit`.
     ///
@@ -159,7 +163,9 @@ extension Subscription where Message == RawBytes {
     public mutating func tryReceive<Result>(
         _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result? {
-        try take { (_, payload) throws(IPCError) in try body(payload) }
+        if let result = try take({ (_, payload) throws(IPCError) in try body(payload) }) { return result }
+        try reader.lookAround()
+        return nil
     }
 
     /// Lends the messages that are there one after the other, at most `limit`.
@@ -171,6 +177,7 @@ extension Subscription where Message == RawBytes {
     ) throws(IPCError) -> Int {
         var count = 0
         while count < limit, try take({ (_, payload) throws(IPCError) in try body(payload) }) != nil { count += 1 }
+        if count == 0 { try reader.lookAround() }
         return count
     }
 }

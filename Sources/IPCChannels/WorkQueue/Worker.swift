@@ -62,7 +62,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
 
     /// Takes the next job if there is one.
     public mutating func tryNext() throws(IPCError) -> Job<Message>? {
-        while let work = try taker.tryTake() {
+        while let work = try taker.poll() {
             if try isDue(work) { return try job(work) }
         }
         return nil
@@ -244,6 +244,7 @@ extension Job where Message == RawBytes {
     public borrowing func withBytes<Result>(
         _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result {
-        try unsafe body(RawSpan(_unsafeStart: payload, byteCount: byteCount))
+        guard !membership.memory.isInherited else { throw membership.memory.isInheritedError }
+        return try unsafe body(RawSpan(_unsafeStart: payload, byteCount: byteCount))
     }
 }
