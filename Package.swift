@@ -132,6 +132,13 @@ let package = Package(
                 path: "Tests/ChannelPeer",
                 swiftSettings: plainSettings
             ),
+            // What is run in a virtual machine that crashes: Scripts/crash.sh.
+            .executableTarget(
+                name: "CrashPeer",
+                dependencies: ["IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system")],
+                path: "Tests/CrashPeer",
+                swiftSettings: plainSettings
+            ),
             .executableTarget(
                 name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
             .executableTarget(name: "LogPeer", path: "Tests/LogPeer", cSettings: cSettings),
