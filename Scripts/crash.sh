@@ -76,7 +76,7 @@ said() { grep -aqE "^($1)" "$work/report"; }
 wait_until_said() {
     local deadline=$((SECONDS + $2))
     until said "$1"; do
-        kill -0 $machine 2>/dev/null || return 1
+        kill -0 $machine 2>/dev/null || { said "$1"; return; }
         [ $SECONDS -lt $deadline ] || return 1
         sleep 0.05
     done
@@ -87,12 +87,9 @@ choose_accelerator() {
     pack
     accelerator=(-accel kvm -cpu 'host')
     if [ -w /dev/kvm ]; then
-        start_machine mode=none data=ordered run=none
-        if wait_until_said 'fault mount' 10; then
-            end_machine
+        if (start_machine data=ordered && wait_until_said 'fault mount' 10; status=$?; end_machine; exit $status) 2>/dev/null; then
             return
         fi
-        end_machine
     fi
     accelerator=(-accel 'tcg,thread=multi' -cpu max)
 }
@@ -121,6 +118,7 @@ choose_accelerator
 # The machine's disk, which loses what was not flushed when the machine is killed; and what it said before, read-only.
 boot() { # EPOCH SEED RUN OPTIONS...
     rm -f "$work/socket"
+    : >"$work/disk"
     python3 Scripts/crash/volatile_disk.py "$work/socket" "$work/image" "$2" >"$work/disk" 2>&1 &
     disk=$!
     until grep -q ready "$work/disk"; do
@@ -143,7 +141,8 @@ remember() {
 }
 fresh_disk() {
     rm -f "$work/image"
-    mke2fs -q -F -t ext4 -L crash "$work/image" 48M
+    truncate -s 48M "$work/image"
+    mke2fs -q -F -t ext4 "$work/image"
     : >"$work/history"
 }
 
@@ -167,8 +166,11 @@ echo "$rounds crashes of $(basename "$vmlinuz"), ${accelerator[*]}; seed $seed"
 failed=0 left=0 unflushed=0
 fail() { # ROUND
     failed=$((failed + 1))
-    grep -aE '^fault' "$work/report" | head -5 | sed 's/^/    /'
-    said fault || { tail -3 "$work/report" "$work/console" "$work/qemu" | sed 's/^/    /'; }
+    if said fault; then
+        grep -aE '^fault' "$work/report" | head -5 | sed 's/^/    /'
+    else
+        tail -n 3 "$work/report" "$work/console" "$work/qemu" | sed 's/^/    /'
+    fi
     folder=.build/crash/failed-$seed-$1
     mkdir -p "$folder"
     cp --sparse=always "$work/before" "$folder/image"
@@ -205,14 +207,17 @@ for ((round = 1; round <= rounds + 1; round++)); do
         end_machine
         break
     fi
-    if ! wait_until_said "fault|$([ "$in_check" = yes ] && echo checking || echo writing)" 180; then
+    # At any moment of the check, while it recovers; or later, mostly when all write.
+    [ "$in_check" = no ] || moment=$((moment / 4))
+    begin='synced|acked'
+    [ "$(below 6)" != 0 ] || begin=writing
+    [ "$in_check" = no ] || begin=checking
+    if ! wait_until_said "fault|$begin" 180; then
         echo "round $round: the machine did not get to the check, or hangs in it"
         end_machine
         fail $round
         continue
     fi
-    # At any moment of the check, while it recovers, or later, while all write.
-    [ "$in_check" = no ] || moment=$((moment / 4))
     said fault || pause $moment
     kill -KILL $machine 2>/dev/null || true
     wait $machine 2>/dev/null || true
@@ -226,7 +231,7 @@ for ((round = 1; round <= rounds + 1; round++)); do
         continue
     fi
     remember
-    echo "round $round, epoch $epoch, $run, data=$data: killed $moment ms after it began $([ "$in_check" = yes ] && echo 'to check' || echo 'to write'), $(grep -ac '^synced\|^acked' "$work/report" || true) times told of a sync; $(tail -1 "$work/disk")"
+    echo "round $round, epoch $epoch, $run, data=$data: killed $moment ms after $begin, $(grep -ac '^synced\|^acked' "$work/report" || true) times told of a sync; $(tail -1 "$work/disk")"
 done
 echo "$rounds crashes, seed $seed: $unflushed of them lost or might have lost what the disk had not flushed; $failed rounds failed"
 [ $failed = 0 ]

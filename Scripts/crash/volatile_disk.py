@@ -3,7 +3,7 @@
 
 usage: volatile_disk.py SOCKET IMAGE SEED
 
-Writes are kept in memory until the machine flushes its disk; reads see them. When the connection breaks (the machine was
+Writes are kept in memory until the machine flushes its disk, which takes a while, as with real ones; reads see them. When the connection breaks (the machine was
 killed), the seed decides which of the writes since the last flush reach the image: none, all, some of the writes, or some
 of their sectors. Flushed writes are always there. The image itself changes only by that and by flushes.
 
@@ -11,11 +11,14 @@ Serves one connection and ends. Prints `ready`, and at the end what was kept. Th
 handshake (https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md), without optional parts.
 """
 import random
+import select
 import socket
 import struct
 import sys
+import time
 
 SECTOR = 512
+LONGEST_FLUSH = 0.02  # seconds
 OPTION_REPLY = 0x3E889045565A9
 REPLY_ACK, REPLY_INFO, REPLY_UNSUPPORTED = 1, 3, (1 << 31) + 1
 OPTION_ABORT, OPTION_INFO, OPTION_GO = 2, 6, 7
@@ -101,7 +104,17 @@ def negotiate(connection, size):
             reply(REPLY_UNSUPPORTED)
 
 
-def serve(connection, disk):
+def flush(connection, disk, generator):
+    """Takes a while; nothing is flushed if the machine is killed meanwhile."""
+    time.sleep(generator.random() * LONGEST_FLUSH)
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    if poll.poll(0):
+        raise Disconnected
+    disk.flush()
+
+
+def serve(connection, disk, generator):
     """Until the machine disconnects in order."""
     while True:
         _, flags, command, handle, offset, length = struct.unpack(">IHHQQI", receive(connection, 28))
@@ -115,9 +128,9 @@ def serve(connection, disk):
             if not error:
                 disk.write(offset, written)
                 if flags & FORCE:
-                    disk.flush()
+                    flush(connection, disk, generator)
         elif command == FLUSH:
-            disk.flush()
+            flush(connection, disk, generator)
         elif command == READ and not error:
             data = bytes(disk.contents[offset : offset + length])
         elif command != READ:
@@ -128,6 +141,7 @@ def serve(connection, disk):
 def main():
     path, image, seed = sys.argv[1:]
     disk = Disk(image)
+    generator = random.Random(int(seed))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(1)
@@ -135,11 +149,11 @@ def main():
         connection, _ = listener.accept()
     try:
         negotiate(connection, len(disk.contents))
-        serve(connection, disk)
+        serve(connection, disk, generator)
         disk.flush()
         print("shut down in order", flush=True)
-    except (Disconnected, BrokenPipeError):
-        print(disk.crash(random.Random(int(seed))), flush=True)
+    except (Disconnected, BrokenPipeError, ConnectionResetError):
+        print(disk.crash(generator), flush=True)
 
 
 main()

@@ -50,10 +50,15 @@ struct History {
         defer { fclose(file) }
         while let line = readLine(from: file) {
             let words = line.split(separator: " ")
-            guard let kind = words.first else { continue }
+            guard let kind = words.first, ["synced", "settled", "acking", "acked"].contains(kind) else { continue }
             let rest = words.dropFirst(kind == "synced" || kind == "settled" ? 2 : 1)
             let numbers = rest.compactMap { UInt64($0) }
-            guard numbers.count == rest.count, numbers.count >= 3 else { continue }
+            guard numbers.count == rest.count, numbers.count >= 3, numbers.count % 3 == 0 else {
+                throw IPCError(
+                    .invalidArgument, "read history", path,
+                    advice:
+                        "the line is `\(line)`; a report has a channel, if any, and three numbers, or threes of them")
+            }
             switch kind {
             case "synced", "settled":
                 let stream = Stream(channel: String(words[1]), epoch: numbers[0], writer: numbers[1])
