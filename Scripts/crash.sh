@@ -99,13 +99,15 @@ if [ "${1:-}" = --tests ]; then
     mkdir "$guest/tests"
     add_program .build/debug/swift-ipcPackageTests.xctest "$guest/tests/tests.xctest"
     add_program .build/debug/ChannelPeer "$guest/tests/"
-    for program in setpriv unshare; do add_program "$(command -v $program)" "$guest/bin/"; done
+    # What the tests start; a shell that does not take busybox's own programs instead.
+    for program in setpriv unshare sh; do add_program "$(command -v $program)" "$guest/bin/"; done
     choose_accelerator
     limit=${CRASH_TESTS_LIMIT:-2400} memory=3072
-    # Not those that count on the speed of a real processor.
+    # Not those that count on the speed of a real processor: a deadline of 20 ms, 800 channels made in a minute.
+    skip='--skip aSlowServerHoldsOnlyItsCallersUpUntilTheLogIsFull --skip aChannelThatComesAndGoesAllTheTimeIsNeverBroken'
     filter=${2:-'^IPCChannelsTests\.(Topic|WorkQueue|Latest|Event|WaitSet|Registry|Service)Tests|^TortureTests\.(Kill|WorkerKill|Durable|Namespace)Tests'}
     echo "The tests $filter on $(basename "$vmlinuz"), ${accelerator[*]}, for at most $limit s:"
-    start_machine mode=tests "limit=$limit" "\"arguments=--no-parallel --filter $filter\""
+    start_machine mode=tests "limit=$limit" "\"arguments=--no-parallel $skip --filter $filter\""
     wait_until_said 'status [0-9]' $((limit + 60)) || echo "they did not end" >&2
     end_machine
     grep -aE '^(✘|status|Linux)|passed|failed' "$work/report" || tail -20 "$work/report" "$work/console"
@@ -224,7 +226,10 @@ for ((round = 1; round <= rounds + 1; round++)); do
 
     if [ "$run" = none ]; then
         wait_until_said 'fault|checked' 180 || true
-        if said fault || ! said checked; then fail $round; fi
+        if said fault || ! said checked; then
+            echo "after the last round, epoch $epoch: failed"
+            fail $round
+        fi
         end_machine
         break
     fi
