@@ -140,6 +140,11 @@ let package = Package(
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 path: "Tests/Torture",
+            // What is run in a virtual machine that crashes: Scripts/crash.sh.
+            .executableTarget(
+                name: "CrashPeer",
+                dependencies: ["IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system")],
+                path: "Tests/CrashPeer",
                 swiftSettings: plainSettings
             ),
             .executableTarget(
