@@ -140,6 +140,8 @@ let package = Package(
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 path: "Tests/Torture",
+                swiftSettings: plainSettings
+            ),
             // What is run in a virtual machine that crashes: Scripts/crash.sh.
             .executableTarget(
                 name: "CrashPeer",
