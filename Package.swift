@@ -41,7 +41,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/swhitty/FlyingFox", from: "0.20.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
@@ -55,11 +54,7 @@ let package = Package(
         // Floor 2
         .target(
             name: "IPC",
-            dependencies: [
-                "CIPCShims",
-                .product(name: "SystemPackage", package: "swift-system"),
-                .product(name: "Subprocess", package: "swift-subprocess"),
-            ],
+            dependencies: ["CIPCShims", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: swiftSettings
         ),
         // Floor 3
@@ -121,7 +116,8 @@ let package = Package(
             .executableTarget(
                 name: "TestPeer",
                 dependencies: [
-                    "AllocationCounter", "IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system"),
+                    "AllocationCounter", "IPC", "IPCChannels", "SystemSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 path: "Tests/TestPeer",
                 swiftSettings: plainSettings
@@ -152,6 +148,12 @@ let package = Package(
             .executableTarget(
                 name: "CPeer", path: "Tests/CPeer", cSettings: cSettings, linkerSettings: [.linkedLibrary("rt")]),
             .executableTarget(name: "LogPeer", path: "Tests/LogPeer", cSettings: cSettings),
+            // Programs that are started as users start theirs: with an asynchronous main, and of top-level code.
+            .executableTarget(
+                name: "AsyncPeer", dependencies: ["IPC"], path: "Tests/AsyncPeer", swiftSettings: plainSettings),
+            .executableTarget(
+                name: "TopLevelPeer", dependencies: ["IPC"], path: "Tests/TopLevelPeer", swiftSettings: plainSettings),
+            .target(name: "SystemSupport", path: "Tests/SystemSupport", cSettings: cSettings),
             .target(name: "AllocationCounter", path: "Tests/AllocationCounter", cSettings: cSettings),
             .target(
                 name: "TestSupport",
@@ -162,7 +164,7 @@ let package = Package(
             .testTarget(
                 name: "IPCTests",
                 dependencies: [
-                    "IPC", "CIPCShims", "TestPeer", "TestSupport",
+                    "AsyncPeer", "IPC", "CIPCShims", "TestPeer", "TestSupport", "TopLevelPeer",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

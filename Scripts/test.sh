@@ -46,7 +46,7 @@ run
 ./Scripts/references.sh
 # Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
 # A backtrace of a crash would wait for ever under the thread sanitizer.
-SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=suppressions=$PWD/Scripts/thread-sanitizer.supp run --sanitize=thread --scratch-path .build-thread \
+SWIFT_BACKTRACE=enable=no run --sanitize=thread --scratch-path .build-thread \
     --filter '^(IPCTests|IPCChannelsTests)\.' --skip HostileTests # whose races are the point of it
 (cd Tests/Ecosystem && run --scratch-path ../../.build-ecosystem) # the traits, and SwiftNIO
 run --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.'

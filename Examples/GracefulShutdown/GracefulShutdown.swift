@@ -5,7 +5,6 @@ import IPC
 @main
 struct GracefulShutdown {
     static func main() throws {
-        // First of all: the signals have to be blocked before any thread is started.
         let signals = try SignalSource([.terminate, .interrupt])
         print("serving as \(getpid()); stop me with kill or Ctrl-C")
         fflush(nil)

@@ -103,15 +103,7 @@ void ipc_release_memory(void *address) {
 int ipc_open_withheld(const char *path, int flags, mode_t mode) {
     pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
-    int fd = open(path, flags, mode);
-    if (fd >= 0 && fd < 3) {
-        // Standard descriptors are the program's.
-        int higher = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        int error = errno;
-        close(fd);
-        errno = error;
-        fd = higher;
-    }
+    int fd = ipc_above_standard(open(path, flags, mode));
     if (fd >= 0 && add(fd, 0, 0) != 0) {
         close(fd);
         fd = -1;

@@ -43,10 +43,34 @@ _Static_assert(0x1 == MFD_CLOEXEC && 0x2 == MFD_ALLOW_SEALING, "IPC_MFD");
 
 // Descriptors
 
+int ipc_above_standard(int fd) {
+    if (fd < 0 || fd > 2) return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return moved;
+}
+// Both ends of a pair, or neither.
+static int pair_above_standard(int ends[2]) {
+    ends[0] = ipc_above_standard(ends[0]);
+    int error = errno;
+    ends[1] = ipc_above_standard(ends[1]);
+    if (ends[0] >= 0 && ends[1] >= 0) return 0;
+    if (ends[0] >= 0) error = errno;
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0) close(ends[i]);
+    errno = error;
+    return -1;
+}
 int ipc_fcntl_int(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available); }
-int ipc_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
-int ipc_pipe2(int ends[2], int flags) { return pipe2(ends, flags); }
+int ipc_open(const char *path, int flags, mode_t mode) {
+    return ipc_above_standard(open(path, flags, mode));
+}
+int ipc_pipe2(int ends[2], int flags) {
+    return pipe2(ends, flags) == 0 ? pair_above_standard(ends) : -1;
+}
 int ipc_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout) {
     return ppoll(fds, count, timeout, 0);
 }
@@ -57,9 +81,9 @@ ssize_t ipc_pwritev2(int fd, const struct iovec *vector, int count, int flags) {
     return pwritev2(fd, vector, count, -1, flags);
 }
 ssize_t ipc_tee(int from, int to, size_t length) { return tee(from, to, length, SPLICE_F_NONBLOCK); }
-int ipc_inotify_init(void) { return inotify_init1(IN_CLOEXEC | IN_NONBLOCK); }
-int ipc_eventfd(unsigned initial, int flags) { return eventfd(initial, flags); }
-int ipc_timer_create(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
+int ipc_inotify_init(void) { return ipc_above_standard(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)); }
+int ipc_eventfd(unsigned initial, int flags) { return ipc_above_standard(eventfd(initial, flags)); }
+int ipc_timer_create(void) { return ipc_above_standard(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)); }
 int ipc_timer_set(int timer, uint64_t nanoseconds) {
     struct timespec period = {(time_t)(nanoseconds / 1000000000u), (long)(nanoseconds % 1000000000u)};
     struct itimerspec setting = {period, period};
@@ -74,7 +98,7 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLOUT == POLLOUT && EPOLLERR == POLLERR &
 static __thread void *thread_value;
 void *ipc_thread_value(void) { return thread_value; }
 void ipc_set_thread_value(void *value) { thread_value = value; }
-int ipc_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+int ipc_epoll_create(void) { return ipc_above_standard(epoll_create1(EPOLL_CLOEXEC)); }
 int ipc_epoll_arm(int epoll, int fd, short events, int is_once) {
     struct epoll_event event = {.events = (uint32_t)events | (is_once ? EPOLLONESHOT : 0), .data.fd = fd};
     if (epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
@@ -131,7 +155,9 @@ int ipc_bytes_are_locked(int fd, off_t offset, off_t count) {
 
 // Memory
 
-int ipc_memfd_create(const char *name, unsigned flags) { return memfd_create(name, flags); }
+int ipc_memfd_create(const char *name, unsigned flags) {
+    return ipc_above_standard(memfd_create(name, flags));
+}
 void *ipc_map_failed(void) { return MAP_FAILED; }
 void *ipc_map_twice(int fd, size_t length, int protection, int is_prefaulted) {
     char *base = mmap(0, 2 * length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -189,7 +215,7 @@ sem_t *ipc_sem_open(const char *name, int flags, mode_t mode, unsigned value) {
 // Message queues: on Linux a queue descriptor is a file descriptor.
 
 int ipc_mq_open(const char *name, int flags, mode_t mode, struct mq_attr *attributes) {
-    return mq_open(name, flags, mode, attributes);
+    return ipc_above_standard(mq_open(name, flags, mode, attributes));
 }
 int ipc_mq_unlink(const char *name) { return mq_unlink(name); }
 int ipc_mq_getattr(int queue, struct mq_attr *attributes) { return mq_getattr(queue, attributes); }
@@ -220,8 +246,10 @@ int ipc_peer_credentials(int fd, struct ipc_credentials *credentials) {
     credentials->group = raw.gid;
     return 0;
 }
-int ipc_accept4(int fd, int flags) { return accept4(fd, 0, 0, flags); }
-int ipc_socketpair(int type, int ends[2]) { return socketpair(AF_UNIX, type, 0, ends); }
+int ipc_accept4(int fd, int flags) { return ipc_above_standard(accept4(fd, 0, 0, flags)); }
+int ipc_socketpair(int type, int ends[2]) {
+    return socketpair(AF_UNIX, type, 0, ends) == 0 ? pair_above_standard(ends) : -1;
+}
 size_t ipc_cmsg_space(size_t length) { return CMSG_SPACE(length); }
 size_t ipc_cmsg_len(size_t length) { return CMSG_LEN(length); }
 struct cmsghdr *ipc_cmsg_first(struct msghdr *message) { return CMSG_FIRSTHDR(message); }
@@ -232,9 +260,9 @@ unsigned char *ipc_cmsg_data(struct cmsghdr *header) { return CMSG_DATA(header);
 
 // Signals and processes
 
-int ipc_signalfd(const sigset_t *mask, int flags) { return signalfd(-1, mask, flags); }
-int ipc_sfd_flags(void) { return SFD_CLOEXEC; }
-int ipc_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+int ipc_signalfd(const sigset_t *mask, int flags) { return ipc_above_standard(signalfd(-1, mask, flags)); }
+int ipc_sfd_flags(void) { return SFD_CLOEXEC | SFD_NONBLOCK; }
+int ipc_pidfd_open(pid_t pid) { return ipc_above_standard((int)syscall(SYS_pidfd_open, pid, 0)); }
 int ipc_pidfd_send_signal(int pidfd, int signal, const siginfo_t *information) {
     return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, information, 0);
 }
@@ -266,7 +294,12 @@ int ipc_sigrtmin(void) { return SIGRTMIN; }
 int ipc_sigrtmax(void) { return SIGRTMAX; }
 int ipc_signal_is_ignored(int signal) {
     struct sigaction action;
-    return sigaction(signal, 0, &action) == 0 && action.sa_handler == SIG_IGN;
+    return sigaction(signal, 0, &action) == 0 && !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_IGN;
+}
+int ipc_signal_loses_statuses(void) {
+    struct sigaction action;
+    if (sigaction(SIGCHLD, 0, &action) != 0) return 0;
+    return action.sa_handler == SIG_IGN || action.sa_flags & SA_NOCLDWAIT;
 }
 void ipc_ignore_signal(int signal) {
     struct sigaction action;
@@ -281,9 +314,6 @@ void ipc_sigevent_signal(struct sigevent *event, int signal, intptr_t value) {
     event->sigev_value.sival_ptr = (void *)value;
 }
 char **ipc_environment(void) { return environ; }
-int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
-    return posix_spawn_file_actions_addclosefrom_np(actions, first);
-}
 int ipc_die_with_parent(void) { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); }
 int ipc_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 int ipc_getrlimit(int resource, struct rlimit *limit) {

@@ -1,4 +1,5 @@
 import CBaselines
+import CIPCShims
 import IPC
 import IPCChannels
 import SystemPackage
@@ -52,9 +53,15 @@ enum LinkFactory {
         case .signal:
             unsafe c.kind = CB_SIGNAL
             unsafe c.signal_number = SignalLink.signal.rawValue
+            // In this thread, which is the only one that signals could interrupt: a signalfd takes them then, as in C.
+            SignalSet([SignalLink.signal]).blockInCallingThread()
+            var set = SignalSet([SignalLink.signal]).raw
+            let descriptor = OwnedDescriptor(
+                adopting: try systemCall { unsafe ipc_signalfd(&set, CInt(SFD_CLOEXEC)) }
+                    .orThrow("signalfd", "\(SignalLink.signal)"))
             var link = SignalLink(
                 peer: ProcessHandle(adopting: first, identifier: 0), signals: try SignalSource([SignalLink.signal]))
-            unsafe c.receive_descriptor = link.signals.descriptor.rawValue
+            unsafe c.receive_descriptor = descriptor.rawValue
             try unsafe body.run(&link, &c)
         case .eventfd:
             unsafe c.kind = CB_EVENTFD

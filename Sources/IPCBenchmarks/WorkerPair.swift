@@ -143,12 +143,13 @@ public struct WorkerExecutable: Sendable {
     }
 }
 
-/// Notices Ctrl-C and SIGTERM between steps, so that a run ends in order.
+/// Notices Ctrl-C, SIGTERM and SIGHUP between steps, so that a run ends in order.
 public final class Interruption: Sendable {
     private let signals: SignalSource
 
-    /// To be made before any other thread runs.
-    public init() throws(IPCError) { signals = try SignalSource([.interrupt, .terminate]) }
+    public init(_ signals: [Signal] = [.interrupt, .terminate, .hangUp]) throws(IPCError) {
+        self.signals = try SignalSource(signals)
+    }
 
     /// Throws ``Interruption/error`` once a signal has come.
     func check() throws(IPCError) {

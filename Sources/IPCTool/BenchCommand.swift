@@ -101,8 +101,7 @@ struct BenchCommand: ParsableCommand {
     }
 
     func run() throws {
-        // First of all, while this thread is the only one: signals have to be blocked everywhere.
-        let interruption = try Interruption()
+        let interruption = try Interruption(EndingSignals.all)
         let page = try report.map { try ReportFile(path: $0) }
         if scaling { return try runScaling(interruption, page) }
 

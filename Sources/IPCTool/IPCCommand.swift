@@ -16,7 +16,8 @@ struct IPCCommand: ParsableCommand {
               ipc bench                                   every mechanism, measured on this machine
 
             Exit codes: 0 done; 1 failed; 3 the time-out passed; 4 there is no such thing; 5 not permitted; 6 it exists
-            already; 64 bad arguments; 130 and 143 ended by Ctrl-C and by SIGTERM. What went wrong is one line on standard
+            already; 64 bad arguments; 130, 143
+            and 129 ended by Ctrl-C, SIGTERM and SIGHUP. What went wrong is one line on standard
             error, with what to do about it.
             """,
         version: "0.1.0",
@@ -35,8 +36,11 @@ struct IPCCommand: ParsableCommand {
 @main
 enum Entry {
     static func main() {
-        // While this thread is the only one: signals are taken as values, by `Interruptible`.
-        SignalSet([.interrupt, .terminate]).blockInCallingThread()
+        // A launcher may have closed them, and ignored what tells of children: neither is wanted here.
+        StandardDescriptors.openClosedOnes()
+        signal(SIGCHLD, SIG_DFL)
+        // While this thread is the only one: signals are taken as values, by `Interruptible`, and interrupt nobody.
+        SignalSet(EndingSignals.all).blockInCallingThread()
         if CommandLine.arguments.dropFirst().first == "signal" { SignalSet.all.blockInCallingThread() }
         do {
             var command = try IPCCommand.parseAsRoot()

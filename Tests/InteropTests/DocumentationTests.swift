@@ -100,9 +100,8 @@ import Testing
         }
         let checkouts = URL(filePath: productsFolder).deletingLastPathComponent().deletingLastPathComponent()
             .appending(path: "checkouts")
-        for folder in ["swift-system/Sources/CSystem/include", "swift-subprocess/Sources/_SubprocessCShims/include"] {
-            arguments += ["-Xcc", "-fmodule-map-file=\(checkouts.path)/\(folder)/module.modulemap"]
-        }
+        let system = "\(checkouts.path)/swift-system/Sources/CSystem/include"
+        arguments += ["-Xcc", "-fmodule-map-file=\(system)/module.modulemap"]
         let errors = try AnonymousPipe(capacity: 1 << 20)
         let compiler = try Peer("swiftc", arguments, descriptors: [2: errors.writer.descriptor])
         let (status, _) = try compiler.finish(within: .seconds(120))

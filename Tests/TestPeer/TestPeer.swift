@@ -43,6 +43,18 @@ struct TestPeer {
         case "unprivileged-connect": try Unprivileged.connect(Array(arguments.dropFirst()))
         case "allocations": try Allocations.run()
         case "references": try References.run()
+        case "signal-sources": try SignalRoles.severalSources()
+        case "signal-refused": try SignalRoles.refused()
+        case "signal-two-takers": try SignalRoles.twoTakers()
+        case "signal-overflow": try SignalRoles.overflow()
+        case "signal-fork": try SignalRoles.fork()
+        case "signal-fault": try SignalRoles.fault()
+        case "unread-input": ProcessRoles.run(ProcessRoles.unreadInput)
+        case "ignored-children": ProcessRoles.run(ProcessRoles.ignoredChildren)
+        case "closed-descriptors": try ProcessRoles.closedDescriptors()
+        case "refused-calls":
+            let (error, names) = (CInt(arguments[1])!, Array(arguments.dropFirst(2)))
+            ProcessRoles.run { try await ProcessRoles.refused(names, error) }
         default: fatalError("unknown role")
         }
     }
@@ -318,10 +330,13 @@ struct TestPeer {
             }, running)
         sem_wait(running)
         do throws(IPCError) {
-            _ = try SignalSource([.userDefined1])
-            say("no error")
+            let source = try SignalSource([.userDefined1])
+            // This thread does not take it: the other one does.
+            SignalSet([.userDefined1]).blockInCallingThread()
+            try Signal.userDefined1.send(toProcess: getpid())
+            say("\(try source.next(until: .after(.seconds(10))).signal)")
         } catch {
-            say("\(error.code): \(error.advice)")
+            say("\(error)")
         }
     }
 
@@ -420,6 +435,8 @@ struct TestPeer {
 
     /// Real-time signals queue up to the user's limit.
     static func signalLimit() throws {
+        // Pending, and not handed to the source at once.
+        SignalSet([.realTime(1)]).blockInCallingThread()
         let signals = try SignalSource([.realTime(1)])
         let own = try ProcessHandle(getpid())
         withLimit(11, 5) {

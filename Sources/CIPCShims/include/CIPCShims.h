@@ -1,5 +1,6 @@
 // What Swift cannot import from glibc: variadic calls, macros, structures behind _GNU_SOURCE, raw system calls.
-// Each function is the C call and nothing else; it returns -1 and sets errno as the C call does.
+// Each function is the C call and nothing else; it returns -1 and sets errno as the C call does. Those that make a descriptor
+// make one above 2, because 0 to 2 are taken for standard input, output and errors, also by programs that started without them.
 //
 // They are not inline: with _GNU_SOURCE in this header, its structures would differ from those of Swift's Glibc module.
 #ifndef CIPC_SHIMS_H
@@ -13,7 +14,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -68,6 +68,9 @@ struct ipc_credentials {
 
 // Descriptors
 
+// The descriptor, moved above 2 if it is not: close-on-exec, and the one that was given is closed. -1 if it could not be moved,
+// and it is closed too; -1 for -1.
+int ipc_above_standard(int fd);
 int ipc_fcntl_int(int fd, int command, int argument);
 int ipc_fionread(int fd, int *available);
 int ipc_open(const char *path, int flags, mode_t mode);
@@ -233,7 +236,39 @@ int ipc_signal_is_ignored(int signal);
 void ipc_ignore_signal(int signal);
 void ipc_sigevent_signal(struct sigevent *event, int signal, intptr_t value);
 char **ipc_environment(void);
-int ipc_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
+int ipc_signal_loses_statuses(void);
+
+// Forwarding of signals: those that some thread does not block are written to `pipe`, each as a `signalfd_siginfo`. Every sink
+// gets each signal. Null, with errno, and the signal that was refused; nothing has changed then.
+struct ipc_signal_sink;
+struct ipc_signal_sink *ipc_signal_sink_add(int pipe, const int *signals, int count, int *refused);
+void ipc_signal_sink_remove(struct ipc_signal_sink *sink);
+// Takes the next signal, from a signalfd or the pipe's other end, neither of which blocks: 1, 0 if there is none, or -1. Signal 0
+// says that `ssi_ptr` real-time signals were lost. EOWNERDEAD in a child of fork.
+int ipc_signal_take(struct ipc_signal_sink *sink, int signals, int pipe, struct signalfd_siginfo *record);
+
+// A child, by clone with CLONE_VFORK and CLONE_PIDFD. It has an empty mask, default actions, and of the descriptors 0, 1, 2, and
+// `targets`, which are in ascending order, and below all `sources`. A standard one that is closed here is /dev/null there.
+struct ipc_spawn {
+    const char *program;  // looked up in PATH if it has no slash
+    char *const *arguments;
+    char *const *environment;
+    const char *folder;  // null for this one
+    const int *sources;
+    const int *targets;
+    int count;
+    int group;     // -1 for this process's, 0 for a new one, or one to join
+    int guardian;  // -1, or where the child writes that it is there
+};
+// The process, or -1. `pidfd` is -1 if the kernel gives none. `is_folder` tells whether the folder was what was wrong.
+pid_t ipc_spawn(const struct ipc_spawn *request, int *pidfd, int *is_folder);
+
+// A process that kills the process groups that it was told of, when the last copy of `descriptor` has been closed.
+struct ipc_guarded {
+    int process;
+    int is_started;
+};
+pid_t ipc_start_guardian(int *descriptor);
 int ipc_die_with_parent(void);
 int ipc_adopt_orphans(void);
 int ipc_getrlimit(int resource, struct rlimit *limit);

@@ -5,7 +5,8 @@ public import SystemPackage
 /// A file descriptor that is closed when its owner goes out of scope.
 ///
 /// Every handle of this library is built on one. Use it to hold a descriptor that came from elsewhere, such as one
-/// received over a Unix socket, until a typed handle adopts it.
+/// received over a Unix socket, until a typed handle adopts it. Descriptors that this library makes lie above 2: a program
+/// that was started without standard input, output or errors does not come to write its messages into one of them.
 public struct OwnedDescriptor: ~Copyable, Sendable {
     /// The descriptor, lent: whoever uses it must not close it, nor use it after its owner has gone.
     public let descriptor: FileDescriptor
@@ -40,4 +41,9 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
     }
 
     package var rawValue: CInt { descriptor.rawValue }
+}
+
+extension Result where Success == CInt, Failure == Errno {
+    /// A new descriptor, moved above 2 if it is not: for the calls that `CIPCShims` has no function for, which does the same.
+    package var aboveStandard: Result<CInt, Errno> { flatMap { raw in systemCall { ipc_above_standard(raw) } } }
 }

@@ -32,12 +32,13 @@ public struct SharedMemory: ~Copyable, Sendable {
     ) throws(IPCError) -> SharedMemory {
         let name = try ResourceName(name).description
         let result = retryingInterrupts { unsafe shm_open(name, O_RDWR | O_CREAT | O_EXCL, permissions.rawValue) }
+            .aboveStandard
         let isNew: Bool
         let raw: CInt
         switch result {
         case .success(let descriptor): (raw, isNew) = (descriptor, true)
         case .failure(.fileExists) where policy == .openExisting:
-            raw = try retryingInterrupts { unsafe shm_open(name, O_RDWR | O_CREAT, permissions.rawValue) }
+            raw = try retryingInterrupts { unsafe shm_open(name, O_RDWR | O_CREAT, permissions.rawValue) }.aboveStandard
                 .orThrow("shm_open", name)
             isNew = false
         case .failure(let errno): throw IPCError("shm_open", name, errno)
@@ -62,7 +63,7 @@ public struct SharedMemory: ~Copyable, Sendable {
     ) throws(IPCError) -> SharedMemory {
         let name = try ResourceName(name).description
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
-        let raw = try retryingInterrupts { unsafe shm_open(name, flags, 0) }.orThrow("shm_open", name)
+        let raw = try retryingInterrupts { unsafe shm_open(name, flags, 0) }.aboveStandard.orThrow("shm_open", name)
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name)
         if try object.size == 0 {
             let watch = try FileWatch("/proc/self/fd/\(raw)", for: IN_MODIFY | IN_ATTRIB)

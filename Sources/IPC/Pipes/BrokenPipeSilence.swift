@@ -8,7 +8,8 @@ package import SystemPackage
 /// Three ways, the cheapest that holds:
 /// 1. The process ignored SIGPIPE when the pipe was opened, as servers do: a plain `write` reports `EPIPE`.
 /// 2. `RWF_NOSIGNAL` (Linux 6.18) asks for it call by call.
-/// 3. Before that, the signal is blocked in the calling thread for the call, and taken away if the call raised it.
+/// 3. Before that, and where a sandbox refuses `pwritev2`, the signal is blocked in the calling thread for the call, and taken
+///    away if the call raised it.
 ///
 /// The process's own action for SIGPIPE is never changed. (A program that resets it to the default after opening a
 /// pipe asks to be killed by it.)
@@ -31,11 +32,15 @@ package struct BrokenPipeSilence: Sendable {
                 let result = retryingInterrupts {
                     unsafe ipc_pwritev2(descriptor, &vector, 1, flags | IPC_RWF_NOSIGNAL)
                 }
-                guard case .failure(.notSupportedOnSocket) = result, flags == 0 else { return result }
+                guard case .failure(let errno) = result, errno.isRefusedFlag, flags == 0 else { return result }
                 Self.kernelLacksNoSignal.store(true, ordering: .relaxed)
             }
             return Self.blockingTheSignal {
-                retryingInterrupts { unsafe ipc_pwritev2(descriptor, &vector, 1, flags) }
+                retryingInterrupts {
+                    unsafe flags == 0
+                        ? Glibc.write(descriptor, buffer.baseAddress, buffer.count)
+                        : ipc_pwritev2(descriptor, &vector, 1, flags)
+                }
             }
         }
     }
@@ -56,4 +61,10 @@ package struct BrokenPipeSilence: Sendable {
         unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
         return result
     }
+}
+
+extension Errno {
+    /// What `preadv2` and `pwritev2` fail with if the kernel lacks the flag or the call, or a sandbox refuses it: the same may
+    /// work without.
+    var isRefusedFlag: Bool { self == .notSupportedOnSocket || self == .noFunction || self == .notPermitted }
 }

@@ -72,6 +72,7 @@ public struct PipeReader: ~Copyable, Sendable {
             let flags = end.noWaitFlags
             let result = retryingInterrupts {
                 unsafe buffer.withUnsafeMutableBytes { bytes in
+                    if flags == 0 { return unsafe Glibc.read(raw, bytes.baseAddress, bytes.count) }
                     var vector = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
                     return unsafe ipc_preadv2(raw, &vector, 1, flags)
                 }
@@ -79,9 +80,7 @@ public struct PipeReader: ~Copyable, Sendable {
             switch result {
             case .success(let count): return count
             case .failure(.resourceTemporarilyUnavailable): return nil
-            case .failure(.notSupportedOnSocket), .failure(.noFunction):
-                guard flags != 0 else { throw IPCError("read", end.name, .notSupportedOnSocket) }
-                try end.switchToNonBlocking()
+            case .failure(let errno) where flags != 0 && errno.isRefusedFlag: try end.switchToNonBlocking()
             case .failure(let errno): throw IPCError("read", end.name, errno)
             }
         }

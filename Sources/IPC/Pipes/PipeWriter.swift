@@ -69,8 +69,7 @@ public struct PipeWriter: ~Copyable, Sendable {
             switch silence.write(bytes, to: end.rawValue, flags: flags) {
             case .success(let count): return count
             case .failure(.resourceTemporarilyUnavailable): return nil
-            case .failure(.notSupportedOnSocket) where flags != 0, .failure(.noFunction) where flags != 0:
-                try end.switchToNonBlocking()
+            case .failure(let errno) where flags != 0 && errno.isRefusedFlag: try end.switchToNonBlocking()
             case .failure(.brokenPipe):
                 throw IPCError("write", end.name, .brokenPipe, advice: "no process has the reading end open any more")
             case .failure(let errno): throw IPCError("write", end.name, errno)

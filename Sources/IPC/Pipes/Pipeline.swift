@@ -1,5 +1,4 @@
-import Subprocess
-import SystemPackage
+public import SystemPackage
 
 /// Child processes joined by pipes, as a shell joins them: `ls -l | grep .txt | wc -l`.
 ///
@@ -10,7 +9,8 @@ import SystemPackage
 /// ```
 ///
 /// Input and output flow at the same time, so neither can be too large for the other. Children are waited for one by
-/// one: no other child of the program is ever reaped. Built on swift-subprocess.
+/// one: no other child of the program is ever reaped. Each stage leads a process group of its own, so that it can be ended
+/// together with the processes that it starts; a Ctrl-C at the terminal reaches this process, and not the stages.
 public struct Pipeline: Sendable {
     /// A program and its arguments; a name without a slash is looked up in `PATH`.
     public struct Command: Hashable, Sendable, ExpressibleByArrayLiteral {
@@ -31,6 +31,8 @@ public struct Pipeline: Sendable {
         case ended(ExitStatus)
         /// It could not be started: there is no such program, or it cannot be run.
         case notStarted(reason: String)
+        /// It ran and ended, but nobody can tell how: this process ignores SIGCHLD, or something in it waits for any child.
+        case statusLost(reason: String)
     }
 
     /// A stage after the run.
@@ -66,125 +68,46 @@ public struct Pipeline: Sendable {
             let what =
                 switch failure.outcome {
                 case .ended(let status): "it ended with \(status)"
-                case .notStarted(let reason): reason
+                case .notStarted(let reason), .statusLost(let reason): reason
                 }
             throw IPCError(.childFailed, "pipeline stage", failure.command.program, advice: what)
         }
     }
 
     public let commands: [Command]
+    /// `NAME=value` strings, or nil for this process's environment.
+    public var environment: [String]?
+    /// `NAME=value` strings instead of this process's of these names, if `environment` is nil.
+    package var environmentChanges: [String] = []
+    /// Where the stages start; nil for this process's working directory.
+    public var workingDirectory: FilePath?
+    /// How long after SIGTERM stages that are ended get SIGKILL.
+    public var gracePeriod = Duration.seconds(2)
 
     /// A pipeline of these commands, of which there is at least one.
-    public init(_ commands: [Command]) { self.commands = commands }
+    public init(_ commands: [Command], environment: [String]? = nil, workingDirectory: FilePath? = nil) {
+        self.commands = commands
+        self.environment = environment
+        self.workingDirectory = workingDirectory
+    }
 
-    /// Runs all stages at once until each has ended. Their standard error is this process's.
+    /// Runs all stages at once until each has ended, and the output has. Their standard error is this process's.
     ///
+    /// Suspends; blocks no thread, and starts none but the library's own, which blocks all signals. A stage that reads no
+    /// more ends the feeding of the input: it raises no SIGPIPE here, and is no error. Processes that a stage leaves in the
+    /// background live on after a run that is not cut short.
     /// - Parameters:
     ///   - input: What the first stage reads.
     ///   - outputLimit: Give up if the last stage writes more bytes.
+    ///   - deadline: When to give up.
     /// - Returns: Every stage's outcome, also of those that failed or could not be started: see ``Result/check()``.
-    /// - Throws: ``IPCError/Code/messageTooLarge`` beyond the limit; ``IPCError/Code/invalidArgument`` without commands.
-    ///   Cancelling the task ends the stages.
-    public func run(input: [UInt8] = [], outputLimit: Int = 1 << 30) async throws(IPCError) -> Result {
-        guard !commands.isEmpty else {
-            throw IPCError(.invalidArgument, "pipeline", "", advice: "a pipeline needs at least one command")
-        }
-        let joints = try Self.makeJoints(commands.count - 1)
-        do {
-            return try await withThrowingTaskGroup(of: (Int, Stage, [UInt8]).self) { group in
-                for (index, command) in commands.enumerated() {
-                    let source = index == 0 ? nil : joints[index - 1].reader
-                    let target = index == commands.count - 1 ? nil : joints[index].writer
-                    group.addTask {
-                        let (outcome, output) = try await Self.runStage(
-                            command, from: source, input: input, to: target, outputLimit: outputLimit)
-                        return (index, Stage(command: command, outcome: outcome), output)
-                    }
-                }
-                var stages: [Int: Stage] = [:]
-                var output: [UInt8] = []
-                for try await (index, stage, bytes) in group {
-                    stages[index] = stage
-                    if index == commands.count - 1 { output = bytes }
-                }
-                return Result(stages: commands.indices.map { stages[$0]! }, output: output)
-            }
-        } catch let error as IPCError {
-            throw error
-        } catch {
-            throw IPCError(
-                .childFailed, "pipeline", commands.map(\.program).joined(separator: " | "), advice: "\(error)")
-        }
-    }
-}
-
-extension Pipeline {
-    private typealias Joint = (reader: FileDescriptor, writer: FileDescriptor)
-
-    /// The pipes between the stages. Each end is closed by the stage that it is given to.
-    private static func makeJoints(_ count: Int) throws(IPCError) -> [Joint] {
-        var joints: [Joint] = []
-        do throws(IPCError) {
-            for _ in 0..<count {
-                let pipe = try AnonymousPipe()
-                joints.append((pipe.reader.release(), pipe.writer.release()))
-            }
-        } catch {
-            for joint in joints {
-                try? joint.reader.close()
-                try? joint.writer.close()
-            }
-            throw error
-        }
-        return joints
-    }
-
-    private static func runStage(
-        _ command: Command, from source: FileDescriptor?, input: [UInt8], to target: FileDescriptor?, outputLimit: Int
-    ) async throws -> (Outcome, [UInt8]) {
-        let executable: Executable =
-            command.program.contains("/") ? .path(FilePath(command.program)) : .name(command.program)
-        let arguments = Arguments(command.arguments)
-        do {
-            switch (source, target) {
-            case (nil, nil):
-                let result = try await Subprocess.run(
-                    executable, arguments: arguments, input: .array(input), output: .bytes(limit: outputLimit),
-                    error: .currentStandardError)
-                return (outcome(result.terminationStatus), result.standardOutput)
-            case (nil, let target?):
-                let result = try await Subprocess.run(
-                    executable, arguments: arguments, input: .array(input),
-                    output: .fileDescriptor(target, closeAfterSpawningProcess: true), error: .currentStandardError)
-                return (outcome(result.terminationStatus), [])
-            case (let source?, nil):
-                let result = try await Subprocess.run(
-                    executable, arguments: arguments, input: .fileDescriptor(source, closeAfterSpawningProcess: true),
-                    output: .bytes(limit: outputLimit), error: .currentStandardError)
-                return (outcome(result.terminationStatus), result.standardOutput)
-            case (let source?, let target?):
-                let result = try await Subprocess.run(
-                    executable, arguments: arguments, input: .fileDescriptor(source, closeAfterSpawningProcess: true),
-                    output: .fileDescriptor(target, closeAfterSpawningProcess: true), error: .currentStandardError)
-                return (outcome(result.terminationStatus), [])
-            }
-        } catch let error as SubprocessError {
-            if error.code == .outputLimitExceeded {
-                throw IPCError(
-                    .messageTooLarge, "read", command.program,
-                    advice: "the output is longer than \(outputLimit) bytes; raise outputLimit")
-            }
-            if error.code == .executableNotFound || error.code == .spawnFailed {
-                return (.notStarted(reason: error.description), [])
-            }
-            throw error
-        }
-    }
-
-    private static func outcome(_ status: TerminationStatus) -> Outcome {
-        switch status {
-        case .exited(let code): .ended(.exited(code))
-        case .signaled(let signal): .ended(.signaled(Signal(rawValue: signal)))
-        }
+    /// - Throws: ``IPCError/Code/messageTooLarge`` beyond the limit, ``IPCError/Code/timedOut``, and
+    ///   ``IPCError/Code/cancelled`` if the task was. In each case all stages, and the processes that they have started in
+    ///   their groups, get SIGTERM, after ``gracePeriod`` SIGKILL, and have ended before it throws.
+    ///   ``IPCError/Code/invalidArgument`` without commands.
+    public func run(
+        input: [UInt8] = [], outputLimit: Int = 1 << 30, until deadline: Deadline = .never
+    ) async throws(IPCError) -> Result {
+        try await run(input: input, output: .collected(limit: outputLimit), until: deadline, guardian: nil)
     }
 }

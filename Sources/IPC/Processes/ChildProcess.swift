@@ -4,36 +4,130 @@ public import SystemPackage
 
 /// A child process of this program, tied to the scope that started it.
 ///
-/// Started by `posix_spawn`, never by a bare `fork`: a fork in a program with threads leaves their locks held for ever.
-/// The child gets an empty signal mask, default signal actions, and of the descriptors only 0, 1, 2 and those that it
-/// is given by number. It is waited for by its own pidfd: other children of the program are never reaped here.
+/// Started by `clone` in the manner of `posix_spawn`, never by a bare `fork`: a fork in a program with threads leaves their
+/// locks held for ever. The child gets an empty signal mask, default signal actions, and of the descriptors only 0, 1, 2 and
+/// those that it is given by number; of 0, 1 and 2 those that are closed here are `/dev/null` there. It is waited for by its
+/// own pidfd: other children of the program are never reaped here.
 ///
 /// ```swift
 /// let pipe = try AnonymousPipe()
 /// let child = try ChildProcess("grep", ["needle", "/dev/fd/3"], descriptors: [3: pipe.reader.descriptor])
 /// ```
 public struct ChildProcess: ~Copyable, Sendable {
+    /// Which process group a child is in: what the terminal's Ctrl-C, and ``ChildProcess/sendToGroup(_:)``, reach at once.
+    public enum ProcessGroup: Hashable, Sendable {
+        /// This process's own.
+        case inherited
+        /// A new one that it leads: it, and the children that it has. They can be ended together.
+        case new
+        /// That of a process that leads one in the same session.
+        case joining(pid_t)
+    }
+
     /// The handle to signal it by.
     public let handle: ProcessHandle
+    /// The process group that it leads, if it does.
+    private let leadsGroup: Bool
     private var isDetached = false
 
-    /// Starts a program.
+    /// Starts a program. The system call is `clone` with `CLONE_VFORK`.
     ///
+    /// Returns once the program runs, or could not be run. May be called from several threads.
     /// - Parameters:
-    ///   - executable: A path, or a name to be looked up in `PATH`.
+    ///   - executable: A path, or a name to be looked up in this process's `PATH`.
     ///   - arguments: The arguments after the program's own name.
     ///   - environment: `NAME=value` strings, or nil for this process's environment.
     ///   - descriptors: Which descriptors of this process the child has, by their number in the child. They are lent
     ///     for the call. Without an entry for 0, 1 or 2, the child shares that one with this process.
-    /// - Throws: ``IPCError/Code/childFailed`` if there is no such program, or it cannot be run.
+    ///   - workingDirectory: Where it starts, and what a relative path of a program is relative to; nil for this process's.
+    ///   - processGroup: The process group that it is in.
+    /// - Throws: ``IPCError/Code/childFailed`` if there is no such program or folder, or it cannot be run;
+    ///   ``IPCError/Code/invalidArgument`` for a zero byte in a string, and for a number that no descriptor can have;
+    ///   ``IPCError/Code/unsupported`` where the system gives no pidfd. No process is left then.
     public init(
         _ executable: String, _ arguments: [String] = [], environment: [String]? = nil,
-        descriptors: [CInt: FileDescriptor] = [:]
+        descriptors: [CInt: FileDescriptor] = [:], workingDirectory: FilePath? = nil,
+        processGroup: ProcessGroup = .inherited
     ) throws(IPCError) {
-        let identifier = try Self.spawn(executable, arguments, environment, descriptors)
-        // The child cannot have been waited for by anyone yet, so its number still means it.
+        try self.init(
+            executable, arguments, environment: environment, descriptors: descriptors,
+            workingDirectory: workingDirectory, processGroup: processGroup, changes: [], guardian: nil)
+    }
+
+    /// The same, with other values for some variables of this process's environment, and a guardian that ends the child's new
+    /// process group if this process is killed.
+    package init(
+        _ executable: String, _ arguments: [String], environment: [String]?, descriptors: [CInt: FileDescriptor],
+        workingDirectory: FilePath?, processGroup: ProcessGroup, changes: [String], guardian: ProcessGuardian?
+    ) throws(IPCError) {
+        let start = ProcessStart(
+            executable: executable, arguments: arguments, environment: environment, changes: changes,
+            descriptors: descriptors, folder: workingDirectory, group: processGroup, guardian: guardian)
+        let (identifier, pidfd) = try start.run()
+        let handle = try Self.handle(of: identifier, pidfd)
+        self.init(handle, leadsGroup: processGroup == .new)
+    }
+
+    private init(_ handle: consuming ProcessHandle, leadsGroup: Bool) {
+        self.handle = handle
+        self.leadsGroup = leadsGroup
+    }
+
+    /// The child, and the process group that it leads, is killed and waited for if it still runs: call ``wait(until:)``
+    /// before, or ``detach()``.
+    deinit {
+        guard !isDetached else { return }
+        // Once it was waited for, its number may mean another process.
+        if (try? hasBeenWaitedFor()) == true { return }
+        if leadsGroup { Glibc.kill(-handle.identifier, SIGKILL) }
+        try? handle.send(.kill)
+        _ = try? reap(WEXITED)
+    }
+
+    /// Lets the child live on by itself. When it ends it stays a zombie until this process ends.
+    public mutating func detach() { isDetached = true }
+
+    /// Waits until the child has ended, blocking the thread, and takes its exit status. The C function is `waitid` with
+    /// `P_PIDFD`.
+    ///
+    /// - Parameter deadline: When to give up.
+    /// - Throws: ``IPCError/Code/timedOut``, and the child goes on; ``IPCError/Code/notFound`` if its status has been
+    ///   taken already, or is lost: this process ignores SIGCHLD, or somebody waits for every child of it.
+    public borrowing func wait(until deadline: Deadline = .never) throws(IPCError) -> ExitStatus {
+        try handle.waitForExit(until: deadline)
+        guard let status = try tryWait() else { throw .timedOut("waitid", "process \(handle.identifier)") }
+        return status
+    }
+
+    /// Takes the exit status if the child has ended; nil if it still runs. Never waits.
+    ///
+    /// - Throws: ``IPCError/Code/notFound`` as ``wait(until:)``.
+    public borrowing func tryWait() throws(IPCError) -> ExitStatus? { try reap(WEXITED | WNOHANG) }
+
+    /// Sends a signal to all processes of the group that the child leads: those that it has started, too. The C function is
+    /// `kill` with a negative number.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` if it was not started with ``ProcessGroup/new``;
+    ///   ``IPCError/Code/notFound`` if none of them lives, or the child has been waited for: its number may be another's then.
+    public borrowing func sendToGroup(_ signal: Signal) throws(IPCError) {
+        let name = "group \(handle.identifier)"
+        guard leadsGroup else {
+            throw IPCError(
+                .invalidArgument, "kill", name, advice: "this child leads no group; start it with processGroup: .new")
+        }
+        if try hasBeenWaitedFor() {
+            throw IPCError(.notFound, "kill", name, advice: "the child that leads it has been waited for already")
+        }
+        try signal.send(toGroup: handle.identifier)
+    }
+}
+
+extension ChildProcess {
+    private static func handle(of identifier: pid_t, _ pidfd: CInt?) throws(IPCError) -> ProcessHandle {
+        if let pidfd { return ProcessHandle(adopting: OwnedDescriptor(adopting: pidfd), identifier: identifier) }
+        // A kernel before 5.2. The child cannot have been waited for by anyone yet, so its number still means it.
         do throws(IPCError) {
-            self.handle = try ProcessHandle(identifier)
+            return try ProcessHandle(identifier)
         } catch {
             // Without a descriptor for its handle, nobody could end it later.
             Glibc.kill(identifier, SIGKILL)
@@ -42,100 +136,50 @@ public struct ChildProcess: ~Copyable, Sendable {
         }
     }
 
-    /// The child is killed and waited for if it still runs: call ``wait(until:)`` before, or ``detach()``.
-    deinit {
-        guard !isDetached else { return }
-        try? handle.send(.kill)
+    private borrowing func reap(_ options: CInt) throws(IPCError) -> ExitStatus? {
         var information = unsafe siginfo_t()
-        _ = unsafe ipc_waitid_pidfd(handle.descriptor.rawValue, &information, WEXITED)
-    }
-
-    /// Lets the child live on by itself. When it ends it stays a zombie until this process ends.
-    public mutating func detach() { isDetached = true }
-
-    /// Waits until the child has ended, and takes its exit status. The C function is `waitid` with `P_PIDFD`.
-    ///
-    /// - Throws: ``IPCError/Code/timedOut``, and the child goes on; ``IPCError/Code/notFound`` if its status has been
-    ///   taken already, or somebody waits for every child of this process.
-    public borrowing func wait(until deadline: Deadline = .never) throws(IPCError) -> ExitStatus {
-        try handle.waitForExit(until: deadline)
-        guard let status = try tryWait() else { throw .timedOut("waitid", "process \(handle.identifier)") }
-        return status
-    }
-
-    /// Takes the exit status if the child has ended; nil if it still runs.
-    public borrowing func tryWait() throws(IPCError) -> ExitStatus? {
-        var information = unsafe siginfo_t()
-        let raw = handle.descriptor.rawValue
-        let result = retryingInterrupts { unsafe ipc_waitid_pidfd(raw, &information, WEXITED | WNOHANG) }
-        _ = try result.orThrow("waitid", "process \(handle.identifier)") { errno in
-            errno == .noChildProcess ? "its exit status was taken already; something may wait for any child" : nil
+        let (raw, identifier) = (handle.descriptor.rawValue, handle.identifier)
+        var result = retryingInterrupts { unsafe ipc_waitid_pidfd(raw, &information, options) }
+        if case .failure(.invalidArgument) = result {
+            // A kernel before 5.4. Until it is waited for, its number means this child.
+            result = retryingInterrupts { unsafe waitid(P_PID, id_t(identifier), &information, options) }
         }
+        if case .failure(.noChildProcess) = result {
+            throw IPCError(
+                .notFound, "waitid", "process \(identifier)", errno: .noChildProcess, advice: Self.lostStatus)
+        }
+        _ = try result.orThrow("waitid", "process \(identifier)")
         guard unsafe ipc_siginfo_pid(&information) != 0 else { return nil }
         let status = unsafe ipc_siginfo_status(&information)
         return unsafe information.si_code == CInt(CLD_EXITED) ? .exited(status) : .signaled(Signal(rawValue: status))
     }
-}
 
-extension ChildProcess {
-    private static func spawn(
-        _ executable: String, _ arguments: [String], _ environment: [String]?, _ descriptors: [CInt: FileDescriptor]
-    ) throws(IPCError) -> pid_t {
-        var actions = unsafe posix_spawn_file_actions_t()
-        unsafe posix_spawn_file_actions_init(&actions)
-        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        let highest = max(2, descriptors.keys.max() ?? 2)
-
-        // Copies above every target number, so that no dup2 overwrites the source of a later one.
-        var copies: [CInt] = []
-        defer { for copy in copies { Glibc.close(copy) } }
-        for (target, source) in descriptors {
-            let copy = try systemCall { ipc_fcntl_int(source.rawValue, F_DUPFD_CLOEXEC, highest + 1) }
-                .orThrow("fcntl", "descriptor \(source.rawValue)")
-            copies.append(copy)
-            unsafe posix_spawn_file_actions_adddup2(&actions, copy, target)
+    /// The exit status if the child has ended, left there to be taken; nil if it still runs, or the status is lost.
+    borrowing func tryPeek() throws(IPCError) -> ExitStatus? {
+        do throws(IPCError) {
+            return try reap(WEXITED | WNOHANG | WNOWAIT)
+        } catch {
+            guard error.errno == .noChildProcess else { throw error }
+            return nil
         }
-        for number in 3..<max(3, highest) where descriptors[number] == nil {
-            unsafe posix_spawn_file_actions_addclose(&actions, number)
-        }
-        unsafe ipc_spawn_close_from(&actions, highest + 1)
-
-        var attributes = posix_spawnattr_t()
-        unsafe posix_spawnattr_init(&attributes)
-        defer { unsafe posix_spawnattr_destroy(&attributes) }
-        var none = SignalSet([]).raw
-        var all = SignalSet.all.raw
-        unsafe posix_spawnattr_setsigmask(&attributes, &none)
-        unsafe posix_spawnattr_setsigdefault(&attributes, &all)
-        unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-
-        var identifier: pid_t = 0
-        let result = unsafe withCStrings([executable] + arguments) { argumentVector in
-            guard let environment else {
-                return unsafe posix_spawnp(
-                    &identifier, executable, &actions, &attributes, argumentVector, ipc_environment())
-            }
-            return unsafe withCStrings(environment) { environmentVector in
-                unsafe posix_spawnp(&identifier, executable, &actions, &attributes, argumentVector, environmentVector)
-            }
-        }
-        guard result == 0 else {
-            let errno = Errno(rawValue: result)
-            let advice =
-                errno == .noSuchFileOrDirectory
-                ? "there is no such program; give its path, or a name found in PATH" : "it cannot be run"
-            throw IPCError(.childFailed, "posix_spawn", executable, errno: errno, advice: advice)
-        }
-        return identifier
     }
 
-    /// Lends a null-terminated vector of C strings, as `argv` is.
-    private static func withCStrings<Result>(
-        _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
-    ) -> Result {
-        var pointers: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { unsafe strdup($0) }
-        unsafe pointers.append(nil)
-        defer { unsafe pointers.forEach { unsafe free($0) } }
-        return unsafe pointers.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress!) }
+    /// Whether nobody can take its status any more: then its number is free for another process.
+    private borrowing func hasBeenWaitedFor() throws(IPCError) -> Bool {
+        do throws(IPCError) {
+            _ = try reap(WEXITED | WNOHANG | WNOWAIT)
+            return false
+        } catch {
+            guard error.errno == .noChildProcess else { throw error }
+            return true
+        }
+    }
+
+    /// Why there is no exit status to take.
+    private static var lostStatus: String {
+        ipc_signal_loses_statuses() != 0
+            ? "its exit status is lost: this process ignores SIGCHLD, as whatever started it may have; "
+                + "set SIGCHLD to its default action before starting children"
+            : "its exit status was taken already; something may wait for any child"
     }
 }

@@ -138,3 +138,8 @@ extension Signal {
         return "this user has \(limit) signals queued already; let the receiver take them, or raise ulimit -i"
     }
 }
+
+extension Signal {
+    /// Whether this process ignores it, perhaps because whoever started it did.
+    package var isIgnored: Bool { ipc_signal_is_ignored(rawValue) != 0 }
+}

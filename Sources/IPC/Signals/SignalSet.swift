@@ -27,8 +27,9 @@ public struct SignalSet: Sendable, ExpressibleByArrayLiteral {
 
     /// Blocks these signals in the calling thread, and in all threads that it starts from now on.
     ///
-    /// A blocked signal stays pending until a ``SignalSource`` takes it. Do this first in `main`: threads that run
-    /// already are not touched, and one that does not block a signal takes it away from the source.
+    /// A blocked signal stays pending until a ``SignalSource`` takes it, or a thread that does not block it is there. First
+    /// in `main`, it keeps all threads from being interrupted by the signal. Children that are started by other means than
+    /// ``ChildProcess`` and ``Pipeline`` inherit the mask.
     /// The C function is `pthread_sigmask`.
     public func blockInCallingThread() {
         var copy = raw

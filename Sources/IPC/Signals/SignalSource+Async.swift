@@ -8,17 +8,14 @@ extension SignalSource {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Received {
         try await Reactor.attempting(
-            .readable, of: descriptor.rawValue, until: deadline, "wait for", "signal"
+            .readable, of: descriptor.rawValue, until: deadline, "wait for", sink.names
         ) { () throws(IPCError) in try tryNext() }
     }
 
     /// The signals as they come: `for try await received in try SignalSource([.terminate]).signals()`.
     ///
-    /// It has a descriptor of its own, so it may outlive the source. A loop whose task is cancelled ends, and no signal is
-    /// lost.
-    public borrowing func signals() throws(IPCError) -> Signals {
-        Signals(source: Shared(SignalSource(adopting: try owned.duplicate())))
-    }
+    /// It shares what the source gets, and may outlive it. A loop whose task is cancelled ends, and no signal is lost.
+    public borrowing func signals() throws(IPCError) -> Signals { Signals(source: Shared(SignalSource(sink))) }
 
     /// Signals as they come; see ``signals()``.
     public struct Signals: AsyncSequence, Sendable {

@@ -2,24 +2,31 @@ import CIPCShims
 import Glibc
 public import SystemPackage
 
-/// Signals as values to be received, by signalfd: no handler, so nothing to know about async-signal-safety.
+/// Signals as values to be received, whatever threads the program has: no handler to write, so nothing to know about
+/// async-signal-safety.
 ///
 /// ```swift
-/// let signals = try SignalSource([.terminate, .interrupt])     // first in main, before any thread is started
+/// let signals = try SignalSource([.terminate, .interrupt])
 /// switch try signals.next().signal {
 /// case .terminate, .interrupt: shutDown()
 /// default: break
 /// }
 /// ```
 ///
-/// The signals have to be blocked in *every* thread, or one that does not block them takes them away, usually by dying
-/// of them. Creating a source blocks them in the calling thread, whose later threads inherit that; if other threads run
-/// already that do not, it throws and says so. They stay blocked when the source has gone. A child started by
-/// ``ChildProcess`` or by swift-subprocess gets an empty mask; other ways of starting one hand the mask down.
+/// While a source lives, its signals do not have the action that they had: a handler hands them to the source. When the last
+/// source for a signal has gone, the earlier action is back, so a later SIGTERM ends the process as it would have. Signal masks
+/// are left alone: a thread that does not block the signal is interrupted for a moment (`SA_RESTART`), and one that all
+/// threads block is taken by a signalfd. The latter is faster, and keeps the order of real-time signals among several
+/// threads; for that, use ``SignalSet/blockInCallingThread()`` first in `main`.
+///
+/// Each of several sources gets each signal. Calls and sequences of one source share what it gets. May be used by several
+/// threads. Children have the default action, by `exec`; a child of `fork` has the earlier action and no part in the source.
 public struct SignalSource: ~Copyable, Sendable {
     /// A signal that came.
     public struct Received: Hashable, Sendable {
         public let signal: Signal
+        /// Why it was sent, as `si_code`: 0 by `kill`, -1 by `sigqueue`, greater than 0 by the kernel.
+        public let code: CInt
         /// The process that sent it, by its number at that time; 0 if the kernel did.
         public let sender: pid_t
         /// The user that sent it.
@@ -28,77 +35,40 @@ public struct SignalSource: ~Copyable, Sendable {
         public let value: Int
     }
 
-    let owned: OwnedDescriptor
+    let sink: SignalSink
 
-    /// Another descriptor of a source.
-    init(adopting descriptor: consuming OwnedDescriptor) { owned = descriptor }
+    init(_ sink: SignalSink) { self.sink = sink }
 
-    /// Starts to receive signals.
+    /// Starts to receive signals. The C functions are `sigaction` and `signalfd`.
     ///
-    /// - Throws: ``IPCError/Code/invalidArgument`` for SIGKILL and SIGSTOP, which cannot be caught;
-    ///   ``IPCError/Code/notReady`` if another thread of this process does not block one of them.
-    public init(_ signals: [Signal]) throws(IPCError) {
-        let name = signals.map(\.description).joined(separator: ", ")
-        guard !signals.contains(.kill), !signals.contains(.stop) else {
-            throw IPCError(
-                .invalidArgument, "signalfd", name,
-                advice: "SIGKILL and SIGSTOP cannot be caught; ask for SIGTERM instead")
-        }
-        let set = SignalSet(signals)
-        set.blockInCallingThread()
-        if let thread = ThreadMasks.threadNotBlocking(signals) {
-            set.unblockInCallingThread()
-            throw IPCError(
-                .notReady, "signalfd", name,
-                advice: "thread \(thread) runs already and does not block them; create the source first in main")
-        }
-        var raw = set.raw
-        self.owned = OwnedDescriptor(
-            adopting: try systemCall { unsafe ipc_signalfd(&raw, ipc_sfd_flags()) }.orThrow("signalfd", name))
-    }
+    /// A source has four descriptors.
+    /// - Throws: ``IPCError/Code/invalidArgument`` for SIGKILL and SIGSTOP, which cannot be caught, and for what is no signal
+    ///   of a program's; ``IPCError/Code/limitReached`` without enough free descriptors. Nothing has changed then.
+    public init(_ signals: [Signal]) throws(IPCError) { sink = try SignalSink(signals) }
 
-    /// The descriptor, lent: readable when a signal is pending.
-    public var descriptor: FileDescriptor { owned.descriptor }
+    /// The descriptor, lent, for `poll` and event loops: readable when there is a signal to take. Not to be read.
+    public var descriptor: FileDescriptor { sink.descriptor }
 
-    /// Waits for the next signal.
+    /// Waits for the next signal, blocking the thread.
     ///
-    /// Several pending standard signals of one kind are one: after ``Signal/child``, look at *all* children.
-    /// - Throws: ``IPCError/Code/timedOut``.
+    /// Several pending standard signals of one kind are one: after ``Signal/child``, look at *all* children. Real-time
+    /// signals queue, some 8,000 of them.
+    /// - Parameter deadline: When to give up.
+    /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/limitReached`` once after real-time signals were lost;
+    ///   ``IPCError/Code/invalidArgument`` in a child of `fork`.
     public borrowing func next(until deadline: Deadline = .never) throws(IPCError) -> Received {
-        // A signalfd is read in blocking mode, after a look if there is a deadline: nobody else has its description.
-        guard let received = try deadline == .never ? read() : take(until: deadline) else {
-            throw .timedOut("wait for", "signal")
+        let received = try waiting(for: .readable, of: descriptor.rawValue, until: deadline) { () throws(IPCError) in
+            try sink.take()
         }
+        guard let received else { throw .timedOut("wait for", sink.names) }
         return received
     }
 
-    /// Takes a pending signal; nil if there is none.
-    public borrowing func tryNext() throws(IPCError) -> Received? { try take(until: .immediate) }
+    /// Takes a signal that has come; nil if there is none. Never waits, also when others take from the same source.
+    ///
+    /// - Throws: As ``next(until:)``, but for the deadline.
+    public borrowing func tryNext() throws(IPCError) -> Received? { try sink.take() }
 
-    private borrowing func take(until deadline: Deadline) throws(IPCError) -> Received? {
-        guard try Readiness.readable.wait(for: owned.rawValue, until: deadline) else { return nil }
-        return try read()
-    }
-
-    private borrowing func read() throws(IPCError) -> Received? {
-        let raw = owned.rawValue
-        // Not zeroed first: the kernel writes all of it.
-        return try unsafe withUnsafeTemporaryAllocation(of: signalfd_siginfo.self, capacity: 1) {
-            (memory) throws(IPCError) in
-            let size = MemoryLayout<signalfd_siginfo>.size
-            let count = try retryingInterrupts { unsafe Glibc.read(raw, memory.baseAddress, size) }
-                .orThrow("read", "signalfd")
-            guard count == size else {
-                throw IPCError(.corrupted, "read", "signalfd", advice: "the kernel sent a part of a signal")
-            }
-            let information = memory.baseAddress!
-            return unsafe Received(
-                signal: Signal(rawValue: CInt(information.pointee.ssi_signo)),
-                sender: pid_t(information.pointee.ssi_pid), user: information.pointee.ssi_uid,
-                value: Int(bitPattern: UInt(information.pointee.ssi_ptr)))
-        }
-    }
-
-    /// Closes the descriptor. The signals stay blocked in the calling thread.
-    public consuming func close() throws(IPCError) { try owned.close() }
+    /// Gives the source up. The signals have their earlier action again if no other source and no sequence has them.
+    public consuming func close() throws(IPCError) {}
 }

@@ -41,7 +41,12 @@ struct QueueCommand: ParsableCommand {
             abstract: "Take jobs. Each is printed and acknowledged; or given to a command's standard input.",
             discussion: """
                 With a command, its exit code decides: 0 acknowledges the job, anything else gives it back, and it is tried
-                again, up to --attempts times. IPC_ATTEMPT tells the command which time it is.
+                again, up to --attempts times. So does an error in writing the job to it, except that a command may end with 0
+                before it has read everything. IPC_ATTEMPT tells the command which time it is.
+
+                Each command is a process group of its own. When this program ends, whatever ends it, commands whose jobs are not
+                acknowledged end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or
+                at once if this program was killed.
                 """)
 
         @OptionGroup var channel: ChannelArgument
@@ -53,40 +58,63 @@ struct QueueCommand: ParsableCommand {
         @OptionGroup var timeout: TimeoutOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
+        /// More than commands have between SIGTERM and SIGKILL.
+        var patience: Duration { command.isEmpty ? .seconds(1) : .seconds(10) }
+
         func perform() async throws {
+            // Before the queue is opened, so that the process that watches over commands has nothing of it.
+            let run = command.isEmpty ? nil : try CommandRun(command)
             let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, attempts: attempts)
             var worker = try queue.makeWorker()
-            if command.isEmpty {
+            if let run {
+                try await work(&worker, run)
+            } else {
                 let output = MessageOutput(framing: framing.framing)
                 for _ in 0..<(count ?? .max) {
                     let job = try await worker.next(until: timeout.deadline)
                     try output.write(job.withBytes { $0.array })
                     try job.acknowledge()
                 }
-            } else {
-                try await run(&worker, CommandRun(command))
             }
         }
 
-        private func run(_ worker: inout Worker<RawBytes>, _ command: CommandRun) async throws {
-            var running: [Task<Void, any Error>] = []
-            for _ in 0..<(count ?? .max) {
-                if running.count >= max(concurrency, 1) { try await running.removeFirst().value }
-                let delivery = Delivery(try await worker.next(until: timeout.deadline))
-                running.append(Task { try await Self.work(delivery, command) })
+        private func work(_ worker: inout Worker<RawBytes>, _ command: CommandRun) async throws {
+            // Left only when all commands have ended: when this task is cancelled, or one cannot be started, the others are.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                var running = 0
+                for _ in 0..<(count ?? .max) {
+                    if running >= max(concurrency, 1) {
+                        try await group.next()
+                        running -= 1
+                    }
+                    let delivery: Delivery<RawBytes>
+                    do throws(IPCError) {
+                        delivery = Delivery(try await worker.next(until: timeout.deadline))
+                    } catch {
+                        // Those that run may end: only then is it said that no more came.
+                        if error.code == .timedOut { try await group.waitForAll() }
+                        throw error
+                    }
+                    group.addTask { try await Self.work(delivery, command) }
+                    running += 1
+                }
+                try await group.waitForAll()
             }
-            for task in running { try await task.value }
         }
 
+        /// A job that is not acknowledged is given back when the delivery is let go of, after its command has ended.
         private static func work(_ delivery: Delivery<RawBytes>, _ command: CommandRun) async throws {
             let input = try delivery.withBytes { $0.array }
-            let (status, _) = try await command(input, environment: ["IPC_ATTEMPT=\(delivery.attempt)"])
-            if status.isSuccess {
-                try delivery.acknowledge()
-            } else {
+            do throws(IPCError) {
+                let (status, _) = try await command(input, environment: ["IPC_ATTEMPT=\(delivery.attempt)"])
+                if status.isSuccess { return try delivery.acknowledge() }
                 printError("ipc: \(command.words[0]): \(status) at attempt \(delivery.attempt); the job is given back")
-                delivery.reject()
+            } catch {
+                // The others of this group end too: the same command cannot be started for them, or all are to end.
+                guard error.code != .childFailed, error.code != .cancelled else { throw error }
+                printError("ipc: \(error); the job is given back")
             }
+            delivery.reject()
         }
     }
 

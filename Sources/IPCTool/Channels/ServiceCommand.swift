@@ -26,6 +26,9 @@ struct ServiceCommand: ParsableCommand {
         @Option(name: .long, help: "How many commands run at a time.") var concurrency = 4
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
+        /// More than commands have between SIGTERM and SIGKILL.
+        var patience: Duration { .seconds(10) }
+
         func perform() async throws {
             let command = try CommandRun(command)
             let service = try CommandService.create(channel.name)

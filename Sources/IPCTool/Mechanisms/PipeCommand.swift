@@ -9,7 +9,7 @@ struct PipeCommand: Interruptible {
         commandName: "pipe", abstract: "Run commands joined by pipes, and say what became of each.",
         discussion: """
             The exit code is that of the last command, or of the first that failed before it. With --status, each one's is
-            told on standard error.
+            told on standard error. Commands, and the processes that they started, end with this program, whatever ends it.
 
             Example:
               ipc pipe -- 'ls -l' '|' 'grep .txt' '|' 'wc -l'
@@ -17,7 +17,11 @@ struct PipeCommand: Interruptible {
 
     @Flag(name: .long, help: "Tell each command's exit status on standard error.") var status = false
     @Flag(name: .long, help: "Give the first command what standard input has.") var input = false
+    @OptionGroup var timeout: TimeoutOption
     @Argument(parsing: .postTerminator, help: "Commands, with '|' between them.") var words: [String] = []
+
+    /// More than commands have between SIGTERM and SIGKILL.
+    var patience: Duration { .seconds(10) }
 
     func perform() async throws {
         let stages = words.split(separator: "|", omittingEmptySubsequences: false).map { stage in
@@ -28,7 +32,11 @@ struct PipeCommand: Interruptible {
             throw ValidationError("a command is missing: ipc pipe -- 'ls -l' '|' 'wc -l'")
         }
         let pipeline = Pipeline(stages.map { Pipeline.Command($0[0], Array($0.dropFirst())) })
-        let result = try await pipeline.run(input: input ? StandardInput.readToEnd() : [])
+        let guardian = try ProcessGuardian()
+        let deadline = timeout.deadline
+        let result = try await pipeline.run(
+            input: input ? StandardInput.readToEnd() : [], output: .collected(limit: 1 << 30), until: deadline,
+            guardian: guardian)
         try MessageOutput.put(result.output)
         if status {
             for stage in result.stages { printError("\(stage.command): \(stage.outcome)") }
@@ -42,6 +50,9 @@ struct PipeCommand: Interruptible {
         case .notStarted(let reason):
             printError("ipc: \(failure.command): \(reason)")
             throw ExitCode(127)
+        case .statusLost(let reason):
+            printError("ipc: \(failure.command): \(reason)")
+            throw ExitCode(1)
         }
     }
 }

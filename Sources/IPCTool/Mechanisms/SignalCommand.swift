@@ -64,6 +64,8 @@ struct SignalCommand: ParsableCommand {
         @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
         @OptionGroup var timeout: TimeoutOption
 
+        var takenSignals: [Signal] { signals }
+
         func perform() async throws {
             let source = Shared(try SignalSource(signals))
             try SignalCommand.show(try await source.value.next(until: timeout.deadline))
@@ -74,6 +76,8 @@ struct SignalCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print each of these signals that this process gets, and who sent it.")
         @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
+
+        var takenSignals: [Signal] { signals }
 
         func perform() async throws {
             let source = Shared(try SignalSource(signals))

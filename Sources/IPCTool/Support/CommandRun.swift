@@ -1,62 +1,37 @@
 import ArgumentParser
-import Glibc
 import IPC
-import SystemPackage
 
 /// A command that is run for one message: on its standard input.
+///
+/// Each run is a process group of its own. Nothing of it goes on when the run is cut short, and nothing when this process is
+/// killed; what it leaves in the background when it succeeds does.
 struct CommandRun: Sendable {
     let words: [String]
+    private let guardian: ProcessGuardian
 
     init(_ words: [String]) throws {
         guard !words.isEmpty else { throw ValidationError("a command is missing after --.") }
         self.words = words
+        guardian = try ProcessGuardian()
     }
 
-    /// Runs it, and waits for its end. It is killed if the task is cancelled.
+    /// Runs it, and waits for its end. A command that reads only a part of its input is none the worse.
     ///
-    /// - Parameter outputLimit: How many bytes of its standard output are wanted; nil to leave that to it.
+    /// - Parameters:
+    ///   - environment: `NAME=value`, instead of this process's of these names.
+    ///   - outputLimit: How many bytes of its standard output are wanted; nil to leave that to it.
+    /// - Throws: `childFailed` if it cannot be started; any error in writing its input but that it reads no more; `cancelled`
+    ///   if the task was, and then the command has been ended.
     func callAsFunction(
         _ input: [UInt8], environment: [String] = [], outputLimit: Int? = nil
     ) async throws(IPCError) -> (status: ExitStatus, output: [UInt8]) {
-        let stdin = try AnonymousPipe()
-        let stdout = try AnonymousPipe()
-        var descriptors: [CInt: FileDescriptor] = [0: stdin.reader.descriptor]
-        if outputLimit != nil { descriptors[1] = stdout.writer.descriptor }
-        let child = Shared(
-            try ChildProcess(
-                words[0], Array(words.dropFirst()), environment: Self.ownEnvironment + environment,
-                descriptors: descriptors))
-        let reader = Shared(stdout.closingWriter())
-        do throws(IPCError) {
-            // Its input and its output at the same time: both may be more than a pipe holds.
-            let feeding = Self.startFeeding(stdin.closingReader(), input)
-            var output: [UInt8] = []
-            if let outputLimit { output = try await reader.value.readToEnd(limit: outputLimit) }
-            let status = try await child.value.wait()
-            feeding.cancel()
-            await feeding.value
-            return (status, output)
-        } catch {
-            try? child.value.handle.send(.kill)
-            _ = try? await child.value.wait(until: .after(.seconds(1)))
-            throw error
-        }
-    }
-
-    /// What does not read its input is none the worse.
-    private static func startFeeding(_ writer: consuming PipeWriter, _ input: [UInt8]) -> Task<Void, Never> {
-        // The pipe is closed when the task, which alone has it, has ended.
-        let writer = Shared(writer)
-        return Task { try? await unsafe writer.value.write(input.span.bytes) }
-    }
-
-    private static var ownEnvironment: [String] {
-        var all: [String] = []
-        var next = unsafe environ
-        while let entry = unsafe next.pointee {
-            unsafe all.append(String(cString: entry))
-            unsafe next += 1
-        }
-        return all
+        var pipeline = Pipeline([Pipeline.Command(words[0], Array(words.dropFirst()))])
+        pipeline.environmentChanges = environment
+        let result = try await pipeline.run(
+            input: input, output: outputLimit.map { .collected(limit: $0) } ?? .inherited, until: .never,
+            guardian: guardian, endsGroupsOnFailure: true)
+        if case .ended(let status) = result.stages[0].outcome { return (status, result.output) }
+        try result.check()
+        throw IPCError(.childFailed, "run", words[0], advice: "it has no exit status")
     }
 }

@@ -2,21 +2,33 @@ import ArgumentParser
 import Glibc
 import IPC
 
-/// A command that ends in order when it is interrupted: its task is cancelled, so that what it has open is left as it
-/// should be.
+/// A command that ends in order when it is interrupted, told to end, or loses its terminal: its task is cancelled, so that what
+/// it has open is left as it should be.
 protocol Interruptible: AsyncParsableCommand, Sendable {
+    /// The signals that it takes for itself.
+    var takenSignals: [Signal] { get }
+    /// How long it has to end after a signal, unless a second one comes.
+    var patience: Duration { get }
+
     func perform() async throws
 }
 
 extension Interruptible {
+    var takenSignals: [Signal] { [] }
+    var patience: Duration { .seconds(1) }
+
     func run() async throws {
-        let signals = Shared(try SignalSource([.interrupt, .terminate]))
+        let signals = Shared(try SignalSource(EndingSignals.all.filter { !takenSignals.contains($0) }))
         let work = Task { try await perform() }
         let watch = Task {
             let received = try await signals.value.next()
             work.cancel()
             // A call that does not notice is not waited for.
-            try? await Task.sleep(for: .seconds(1))
+            do throws(IPCError) {
+                _ = try await signals.value.next(until: .after(patience))
+            } catch  where error.code == .cancelled {
+                return 128 + received.signal.rawValue
+            } catch  where error.code == .timedOut {}
             if !Task.isCancelled { Glibc._exit(128 + received.signal.rawValue) }
             return 128 + received.signal.rawValue
         }
@@ -25,6 +37,13 @@ extension Interruptible {
         if let code = try? await watch.value { throw ExitCode(code) }
         do { try outcome.get() } catch let error as IPCError where error.code == .cancelled { throw ExitCode(130) }
     }
+}
+
+/// The signals that ask the command to end.
+enum EndingSignals {
+    /// SIGHUP is left alone if it is ignored: `nohup` started the command.
+    static let all: [Signal] =
+        Signal.hangUp.isIgnored ? [.interrupt, .terminate] : [.interrupt, .terminate, .hangUp]
 }
 
 /// How long a command waits.

@@ -1,0 +1,204 @@
+// Starting a child, and the process that ends children when their parent is killed.
+#define _GNU_SOURCE
+#include "CIPCShims.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
+#endif
+#if defined(__clang__)
+#define NOT_INSTRUMENTED __attribute__((no_sanitize("address", "thread")))
+#else
+#define NOT_INSTRUMENTED
+#endif
+
+struct start {
+    const struct ipc_spawn *request;
+    volatile int error;
+};
+
+// Everything from here to `child_main` runs in the child, in its parent's memory: only async-signal-safe calls.
+
+// Where close_range is refused. Reads the folder by the bare system call, since opendir allocates.
+static void close_listed(int first) {
+    _Alignas(8) char buffer[4096];
+    int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) {
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+        int end = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
+        for (int fd = first; fd < end; fd++) close(fd);
+        return;
+    }
+    for (int is_again = 1; is_again;) {
+        is_again = 0;
+        lseek(folder, 0, SEEK_SET);
+        long count;
+        while ((count = syscall(SYS_getdents64, folder, buffer, sizeof buffer)) > 0) {
+            for (long at = 0; at < count;) {
+                // struct linux_dirent64: inode, offset, length of the entry, type, name.
+                unsigned short length;
+                memcpy(&length, buffer + at + 16, sizeof length);
+                int fd = 0;
+                for (const char *digit = buffer + at + 19; *digit >= '0' && *digit <= '9'; digit++)
+                    fd = fd * 10 + *digit - '0';
+                if (fd >= first && fd != folder && close(fd) == 0) is_again = 1;
+                at += length;
+            }
+        }
+    }
+    close(folder);
+}
+
+static void close_range_of(unsigned first, unsigned last) {
+    if (first > last || syscall(SYS_close_range, first, last, 0) == 0) return;
+    if (last == ~0u) close_listed((int)first);
+    else
+        for (unsigned fd = first; fd <= last; fd++) close((int)fd);
+}
+
+static int place_descriptors(const struct ipc_spawn *request) {
+    int next = 3;
+    for (int i = 0; i < request->count; i++)
+        if (dup2(request->sources[i], request->targets[i]) < 0) return -1;
+    // Targets come in ascending order.
+    for (int i = 0; i < request->count; i++) {
+        int target = request->targets[i];
+        if (target < 3) continue;
+        close_range_of((unsigned)next, (unsigned)target - 1);
+        next = target + 1;
+    }
+    close_range_of((unsigned)next, ~0u);
+    // One that would be closed by exec is no standard descriptor, but something that was opened where none was.
+    for (int fd = 0; fd < 3; fd++) {
+        int flags = fcntl(fd, F_GETFD);
+        if (flags >= 0 && !(flags & FD_CLOEXEC)) continue;
+        close(fd);
+        // The lowest free number is this one.
+        if (open("/dev/null", O_RDWR) != fd) return -1;
+    }
+    return 0;
+}
+
+static void reset_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    // A SIGPIPE that is pending is dropped by the first.
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, 0);
+    action.sa_handler = SIG_DFL;
+    for (int signal = 1; signal <= 64; signal++) sigaction(signal, &action, 0);
+    // Last: until now a handler would have run in the parent's memory.
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, 0);
+}
+
+NOT_INSTRUMENTED static int child_main(void *argument) {
+    struct start *start = argument;
+    const struct ipc_spawn *request = start->request;
+    if (request->group >= 0 && setpgid(0, request->group) != 0) goto failed;
+    if (request->guardian >= 0) {
+        struct ipc_guarded entry = {.process = getpid(), .is_started = 1};
+        if (write(request->guardian, &entry, sizeof entry) != sizeof entry) goto failed;
+    }
+    if (place_descriptors(request) != 0) goto failed;
+    if (request->folder && chdir(request->folder) != 0) {
+        start->error = -errno;
+        _exit(127);
+    }
+    reset_signals();
+    execvpe(request->program, request->arguments, request->environment);
+failed:
+    start->error = errno;
+    _exit(127);
+}
+
+// Blocks all signals, those of the C library too.
+static void block_all(uint64_t *mask) {
+    uint64_t all = ~0ull;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, mask, sizeof all);
+}
+static void restore_mask(const uint64_t *mask) { syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, 0, sizeof *mask); }
+
+NOT_INSTRUMENTED pid_t ipc_spawn(const struct ipc_spawn *request, int *pidfd, int *is_folder) {
+    // Its own stack, because both use the memory; enough for the longest path that execvpe puts together.
+    const size_t size = 256 << 10;
+    char *stack = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED) return -1;
+    struct start start = {.request = request, .error = 0};
+    int raw = -1, state;
+    uint64_t mask;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    block_all(&mask);
+    // Kernels before 5.2 pass over the flag, and leave -1.
+    pid_t child = clone(child_main, stack + size, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, &start, &raw);
+    int error = errno;
+    restore_mask(&mask);
+    pthread_setcancelstate(state, 0);
+    munmap(stack, size);
+    *is_folder = start.error < 0;
+    if (child > 0 && start.error != 0) {
+        while (waitpid(child, 0, 0) < 0 && errno == EINTR) {}
+        if (raw >= 0) close(raw);
+        child = -1;
+        error = abs(start.error);
+    }
+    if (child > 0) *pidfd = raw >= 0 ? ipc_above_standard(raw) : -1;
+    errno = error;
+    return child;
+}
+
+// The guardian
+
+static uint64_t guarded[(1 << 22) / 64];  // by process group; identifiers lie below 2^22
+
+static _Noreturn void guard(int input) {
+    prctl(PR_SET_NAME, "ipc-guardian", 0, 0, 0);
+    setsid();
+    if (chdir("/") != 0) _exit(1);
+    int nothing = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3 && nothing >= 0; fd++) dup2(nothing, fd);
+    if (dup2(input, 3) < 0) _exit(1);
+    close_range_of(4, ~0u);
+    struct ipc_guarded entry;
+    ssize_t count;
+    while ((count = read(3, &entry, sizeof entry)) != 0) {
+        if (count < 0 && errno == EINTR) continue;
+        if (count != sizeof entry) break;
+        if (entry.process <= 1 || entry.process >= 1 << 22) continue;
+        uint64_t bit = 1ull << (entry.process & 63);
+        if (entry.is_started) guarded[entry.process >> 6] |= bit;
+        else guarded[entry.process >> 6] &= ~bit;
+    }
+    // Its parent has gone.
+    for (int i = 0; i < (1 << 22) / 64; i++)
+        for (uint64_t bits = guarded[i]; bits; bits &= bits - 1) kill(-(i * 64 + __builtin_ctzll(bits)), SIGKILL);
+    _exit(0);
+}
+
+pid_t ipc_start_guardian(int *descriptor) {
+    int ends[2];
+    if (ipc_pipe2(ends, O_CLOEXEC) != 0) return -1;
+    uint64_t mask;
+    block_all(&mask);
+    // Without the handlers at fork: it runs nothing but the above, and closes all that it has of its parent.
+    pid_t child = _Fork();
+    if (child == 0) guard(ends[0]);
+    int error = errno;
+    restore_mask(&mask);
+    close(ends[0]);
+    if (child < 0) close(ends[1]);
+    else *descriptor = ends[1];
+    errno = error;
+    return child;
+}

@@ -1,0 +1,153 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// What a child is started with.
+struct ProcessStart {
+    let executable: String
+    let arguments: [String]
+    /// Nil for this process's, with `changes`.
+    let environment: [String]?
+    /// `NAME=value` strings instead of this process's of these names.
+    let changes: [String]
+    let descriptors: [CInt: FileDescriptor]
+    let folder: FilePath?
+    let group: ChildProcess.ProcessGroup
+    let guardian: ProcessGuardian?
+
+    /// Starts it.
+    ///
+    /// - Returns: The process, and a pidfd, which kernels before 5.2 do not give.
+    func run() throws(IPCError) -> (process: pid_t, pidfd: CInt?) {
+        try check()
+        // In ascending order, as the C function needs them.
+        let targets = descriptors.keys.sorted()
+        let highest = max(2, targets.last ?? 2)
+        // Copies above every target, so that no dup2 overwrites the source of a later one.
+        var copies: [CInt] = []
+        defer { for copy in copies { Glibc.close(copy) } }
+        for target in targets {
+            let source = descriptors[target]!.rawValue
+            copies.append(
+                try systemCall { ipc_fcntl_int(source, F_DUPFD_CLOEXEC, highest + 1) }
+                    .orThrow("fcntl", "descriptor \(source)") { errno in
+                        errno == .invalidArgument
+                            ? "a child's descriptor \(highest) is beyond the limit of \(SystemLimits.openFiles); "
+                                + "choose a lower number" : nil
+                    })
+        }
+        var pidfd: CInt = -1
+        var isFolder: CInt = 0
+        switch systemCall({ start(copies, targets, &pidfd, &isFolder) }) {
+        case .success(let process): return (process, pidfd >= 0 ? pidfd : nil)
+        case .failure(let errno):
+            throw IPCError(
+                .childFailed, "start", isFolder != 0 ? folder!.string : executable, errno: errno,
+                advice: advice(errno, isFolder != 0))
+        }
+    }
+
+    private func start(_ sources: [CInt], _ targets: [CInt], _ pidfd: inout CInt, _ isFolder: inout CInt) -> pid_t {
+        unsafe sources.withUnsafeBufferPointer { sources in
+            unsafe targets.withUnsafeBufferPointer { targets in
+                unsafe executable.withCString { program in
+                    unsafe withCStrings([executable] + arguments) { argumentVector in
+                        unsafe withEnvironment { environmentVector in
+                            unsafe withOptional(folder?.string) { folder in
+                                var request = unsafe ipc_spawn(
+                                    program: program, arguments: argumentVector,
+                                    environment: environmentVector, folder: folder,
+                                    sources: sources.baseAddress, targets: targets.baseAddress,
+                                    count: CInt(sources.count), group: groupNumber,
+                                    guardian: guardian?.descriptor ?? -1)
+                                return unsafe ipc_spawn(&request, &pidfd, &isFolder)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private func withEnvironment<Result>(
+        _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+    ) -> Result {
+        if let environment { return unsafe withCStrings(environment) { unsafe body($0) } }
+        guard !changes.isEmpty else { return unsafe body(ipc_environment()) }
+        // The rest as it is: not all of it need be text.
+        return unsafe withCStrings(changes) { changed in
+            var all: [UnsafeMutablePointer<CChar>?] = unsafe []
+            var next = unsafe ipc_environment()!
+            while let entry = unsafe next.pointee {
+                if unsafe !isChanged(entry) { unsafe all.append(entry) }
+                unsafe next += 1
+            }
+            unsafe all.append(contentsOf: UnsafeBufferPointer(start: changed, count: changes.count))
+            unsafe all.append(nil)
+            return unsafe all.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress!) }
+        }
+    }
+
+    /// Whether an entry of the environment is of a variable that has another value.
+    private func isChanged(_ entry: UnsafePointer<CChar>) -> Bool {
+        for change in changes {
+            let name = change.utf8.prefix { $0 != UInt8(ascii: "=") }
+            let prefix = String(decoding: Array(name), as: UTF8.self) + "="
+            if unsafe strncmp(entry, prefix, name.count + 1) == 0 { return true }
+        }
+        return false
+    }
+
+    private var groupNumber: pid_t {
+        switch group {
+        case .inherited: -1
+        case .new: 0
+        case .joining(let group): group
+        }
+    }
+
+    private func check() throws(IPCError) {
+        let strings = [executable] + arguments + (environment ?? []) + changes
+        if let wrong = strings.first(where: { $0.utf8.contains(0) }) {
+            throw IPCError(
+                .invalidArgument, "start", executable,
+                advice: "\(wrong.debugDescription) has a zero byte, which would cut it short; leave it out")
+        }
+        if let wrong = descriptors.keys.first(where: { $0 < 0 || $0 == .max }) {
+            throw IPCError(
+                .invalidArgument, "start", executable,
+                advice: "a child cannot have a descriptor \(wrong); choose 0 or more"
+            )
+        }
+        if case .joining(let group) = group, group <= 0 {
+            throw IPCError(
+                .invalidArgument, "start", executable, advice: "\(group) is no process group; they are greater than 0")
+        }
+    }
+
+    private func advice(_ errno: Errno, _ isFolder: Bool) -> String {
+        switch errno {
+        case _ where isFolder: "it cannot start in this folder; choose another"
+        case .noSuchFileOrDirectory: "there is no such program; give its path, or a name found in PATH"
+        case .resourceTemporarilyUnavailable: "no process is left for this user; end some, or raise ulimit -u"
+        case .noSuchProcess, .notPermitted:
+            "it cannot be run; if it is to join a process group, that has to be one of this session"
+        default: "it cannot be run"
+        }
+    }
+}
+
+/// Lends a null-terminated vector of C strings, as `argv` is.
+private func withCStrings<Result>(
+    _ strings: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
+) -> Result {
+    var pointers: [UnsafeMutablePointer<CChar>?] = unsafe strings.map { unsafe strdup($0) }
+    unsafe pointers.append(nil)
+    defer { unsafe pointers.forEach { unsafe free($0) } }
+    return unsafe pointers.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress!) }
+}
+
+private func withOptional<Result>(_ string: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+    guard let string else { return body(nil) }
+    return unsafe string.withCString { unsafe body($0) }
+}
