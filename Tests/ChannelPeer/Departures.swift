@@ -96,7 +96,9 @@ enum Departures {
         let job = try worker.value!.next(until: .after(.seconds(5)))
         let (attempt, message) = (job.attempt, job.message)
         try job.acknowledge()
-        ChannelPeer.say("parent: \(first) \(second) \(third), job \(message) at attempt \(attempt), \(try getter.value!.get() ?? 0)")
+        ChannelPeer.say(
+            "parent: \(first) \(second) \(third), job \(message) at attempt \(attempt), \(try getter.value!.get() ?? 0)"
+        )
     }
 
     private static func tell(_ name: String, _ body: () throws -> Void) {
@@ -112,6 +114,6 @@ enum Departures {
 extension EventParticipant {
     /// Waits for nothing, which is no error.
     fileprivate func wait(until deadline: Deadline, orTimeOut: Void) throws {
-        do throws(IPCError) { try wait(until: deadline) } catch where error.code == .timedOut {}
+        do throws(IPCError) { try wait(until: deadline) } catch  where error.code == .timedOut {}
     }
 }

@@ -14,7 +14,9 @@ import Testing
         try memory.lockGate()
         let other = try PlainThread { () throws(IPCError) in
             #expect(try !memory.tryLockGate())
-            #expect(failure { () throws(IPCError) in try memory.lockGate(until: .after(.milliseconds(20))) }?.code == .timedOut)
+            #expect(
+                failure { () throws(IPCError) in try memory.lockGate(until: .after(.milliseconds(20))) }?.code
+                    == .timedOut)
         }
         #expect(other.join() == nil)
         // And others, who have opened the channel for themselves.

@@ -151,7 +151,8 @@ import Testing
                 memory.writer(slot, LogLayout.WriterSlot.intentPosition).ordered = position
                 memory.writer(slot, LogLayout.WriterSlot.intentLength).ordered = length
             }
-            unsafe SharedWord(memory.log + 640).relaxed = 640 ^ memory.key  // and a stamp of before the crash, behind the end
+            // And a stamp of before the crash, behind the end.
+            unsafe SharedWord(memory.log + 640).relaxed = 640 ^ memory.key
             var subscription = try topic.subscribe(from: .oldest)
             for number in 0..<10 as Range<UInt64> { #expect(try subscription.tryReceive() == number) }
             #expect(try subscription.tryReceive() == nil)

@@ -64,7 +64,8 @@ import Testing
     @Test func aRecoveryDoesNotBelieveAnIntentWhosePlaceWasUsedAgain() throws {
         let topic = try Topic<RawBytes>.create(
             channelName(),
-            ChannelOptions(writers: .shared, overflow: .overwrite, lifetime: .kept, capacity: 65_536, maximumWriters: 4))
+            ChannelOptions(writers: .shared, overflow: .overwrite, lifetime: .kept, capacity: 65_536, maximumWriters: 4)
+        )
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
         let memory = try ChannelMemory(topic.name, in: .root(.current), logAccess: .readWrite)

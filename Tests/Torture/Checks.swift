@@ -4,8 +4,6 @@ import IPCChannels
 
 /// What is looked at when a round is over.
 enum Checks {
-    /// Nobody may wait for the dead for longer, in nanoseconds.
-    private static let promise: UInt64 = 100_000_000
     /// A wait takes several threads' turns: each may be as late as the control thread was.
     private static let turns: UInt64 = 4
     private static let around: UInt64 = 20_000_000
@@ -42,6 +40,7 @@ enum Checks {
 
     private static func waits(_ round: Round, _ orchestrator: Orchestrator) -> [String] {
         var problems: [String] = []
+        let promise = UInt64(orchestrator.options.longestWait) * 1_000_000
         for member in round.plan.members where member.isSurvivor {
             for (start, end) in round.ledger.longWaits(member.index) {
                 let wait = end - start - round.stops.overlap(start, end)

@@ -1,6 +1,7 @@
 // Kills participants of channels by the hundred thousand, and looks at what the others see.
 //
 //     Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop,PATTERN]
+//             [--longest-wait MILLISECONDS]
 //     Torture --kill-points
 //     Torture participant LEDGER SEED ROUND INDEX WITHOUT        started by the first form
 import CIPCShims
@@ -15,7 +16,7 @@ struct Torture {
         if arguments.first == "participant", arguments.count == 6 { return participate(arguments) }
         guard let options = Options(arguments) else {
             fail(
-                "usage: Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop,PATTERN] | --kill-points",
+                "usage: Torture (--hours H | --seconds S) [--seed N] [--round N [--rounds COUNT]] [--without fork,exec,second,stop,PATTERN] [--longest-wait MILLISECONDS] | --kill-points",
                 code: 2)
         }
         do throws(IPCError) {
@@ -59,6 +60,8 @@ struct Options {
     var firstRound = 0
     var rounds = Int.max
     var without: [String] = []
+    /// How long anybody may wait for the dead, in milliseconds.
+    var longestWait = 100
 
     /// What repeats a round.
     func command(_ round: Int) -> String {
@@ -71,6 +74,9 @@ struct Options {
         while let name = rest.popFirst() {
             guard let value = rest.popFirst() else { return nil }
             switch name {
+            case "--longest-wait":
+                guard let milliseconds = Int(value), (1...60_000).contains(milliseconds) else { return nil }
+                longestWait = milliseconds
             case "--hours":
                 guard let hours = Double(value), hours > 0, hours < 10_000 else { return nil }
                 seconds = hours * 3600

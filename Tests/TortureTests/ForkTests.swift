@@ -31,7 +31,8 @@ import Testing
         #expect(status == .exited(0))
         let lines = text.split(separator: "\n").map(String.init)
         let calls = [
-            "publish", "tryPublish", "receive", "tryReceive", "arm", "send", "next", "set", "get", "call", "serve", "wait",
+            "publish", "tryPublish", "receive", "tryReceive", "arm", "send", "next", "set", "get", "call", "serve",
+            "wait",
         ]
         #expect(Array(lines.prefix(calls.count)) == calls.map { "\($0): inherited" }, "\(text)")
         // What the child published for itself is there, nothing of the parent's is lost, and no job was given back for it.

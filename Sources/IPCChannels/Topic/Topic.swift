@@ -102,7 +102,8 @@ public struct Topic<Message>: Sendable {
         Subscription(try LogReader(channel.join(.reader), from: start), waiting, channel.type.checks)
     }
 
-    /// Removes a topic, whoever uses it: they go on among themselves, and new ones get a new topic.
+    /// Removes a topic, whoever uses it: what was published is still received, their next wait throws
+    /// ``IPC/IPCError/Code/removed``, and new ones get a new topic.
     public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
         try Channel.remove(name, in: root)
     }
