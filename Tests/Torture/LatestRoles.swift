@@ -27,7 +27,8 @@ enum LatestRoles {
     }
 
     static func close(_ me: Participant) throws(IPCError) {
-        var setter = try Latest<RawBytes>.open(me.plan.name).makeSetter()
+        let latest = try Latest<RawBytes>.open(me.plan.name)
+        var setter = try me.joinLast { () throws(IPCError) in try latest.makeSetter() }
         while me.ledger[.phase] == 2 {
             try set(&setter, Stamp(member: me.index, number: 0, clock: me.ledger.add(.clock), isEnd: true), me)
             usleep(1000)

@@ -84,6 +84,17 @@ final class Participant: @unchecked Sendable {
         return nil
     }
 
+    /// Joins once all others are gone. A child that was forked from one of them, and has not run yet, has its lock for a moment.
+    func joinLast<Result: ~Copyable>(_ attempt: () throws(IPCError) -> Result) throws(IPCError) -> Result {
+        let patience = deadline
+        while true {
+            do throws(IPCError) { return try attempt() } catch {
+                guard error.code == .addressInUse, !patience.hasPassed else { throw error }
+                usleep(1000)
+            }
+        }
+    }
+
     /// After it has left in order.
     func left() {
         ledger.count(index, .leaves)

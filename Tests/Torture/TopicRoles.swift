@@ -25,7 +25,7 @@ enum TopicRoles {
     /// Once all other writers are gone.
     static func close(_ me: Participant) async throws(IPCError) {
         let topic = try Topic<RawBytes>.open(me.plan.name)
-        var publisher = try topic.makePublisher()
+        var publisher = try me.joinLast { () throws(IPCError) in try topic.makePublisher() }
         while me.ledger[.phase] == 2 {
             try await publish(
                 &publisher, Stamp(member: me.index, number: Int(me.ledger[me.index, .done]), isEnd: true), me)
