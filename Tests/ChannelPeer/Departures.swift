@@ -41,7 +41,7 @@ enum Departures {
     static func useInChild(_ prefix: String) throws {
         struct Refusal: Error, BitwiseCopyable {}
         let topic = try Topic<UInt64>.create(prefix + "/topic", ChannelOptions(writers: .shared))
-        let queue = try WorkQueue<UInt64>.create(prefix + "/queue")
+        let queue = try WorkQueue<UInt64>.create(prefix + "/queue", ChannelOptions(writers: .shared))
         let latest = try Latest<UInt64>.create(prefix + "/latest")
         let service = try Service<UInt64, UInt64, Refusal>.create(prefix + "/service")
         let event = try Event.create(prefix + "/event")

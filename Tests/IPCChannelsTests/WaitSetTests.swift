@@ -7,7 +7,7 @@ import Testing
 
 /// Waiting for several things at once, and the readiness of channels as a descriptor.
 @Suite struct WaitSetTests {
-    private static let patience = Deadline.after(.seconds(120))
+    private static var patience: Deadline { .after(.seconds(120)) }
 
     @Test func anyOfSeveralKindsEndsTheWait() throws {
         let topic = try Topic<UInt64>.create(channelName())
