@@ -74,35 +74,51 @@ enum SignalRoles {
         TestPeer.say("end")
     }
 
-    /// Two threads take from one source, by calls that never wait, while signals come.
+    /// Two threads take from one source, by calls that never wait. After each signal, which one of them takes, both go on.
     static func twoTakers() throws {
-        final class Held: Sendable {
-            let source: SignalSource
-            let isDone = Atomic(false)
-            let taken = Atomic(0)
-            init() throws { source = try SignalSource([.userDefined1]) }
+        final class Taker: Sendable {
+            let source: Shared<SignalSource>
+            let calls = Atomic(0)
+            let taken: Shared<Counter>
+            init(_ source: Shared<SignalSource>, _ taken: Shared<Counter>) {
+                (self.source, self.taken) = (source, taken)
+            }
         }
-        let held = try Held()
-        var threads: [pthread_t] = []
-        for _ in 0..<2 {
+        struct Counter: ~Copyable { let value = Atomic(0) }
+        // Blocked everywhere, so that both look for the same pending signal.
+        SignalSet([.userDefined1]).blockInCallingThread()
+        let (source, taken) = (Shared(try SignalSource([.userDefined1])), Shared(Counter()))
+        let takers = [Taker(source, taken), Taker(source, taken)]
+        for taker in takers {
             var thread = pthread_t()
             pthread_create(
                 &thread, nil,
                 { argument in
-                    let held = Unmanaged<Held>.fromOpaque(argument!).takeRetainedValue()
-                    SignalSet([.userDefined1]).blockInCallingThread()
-                    while !held.isDone.load(ordering: .acquiring) {
-                        if (try? held.source.tryNext()) != nil { held.taken.add(1, ordering: .relaxed) }
+                    let taker = Unmanaged<Taker>.fromOpaque(argument!).takeRetainedValue()
+                    while true {
+                        if (try? taker.source.value.tryNext()) != nil {
+                            taker.taken.value.value.add(1, ordering: .sequentiallyConsistent)
+                        }
+                        taker.calls.add(1, ordering: .sequentiallyConsistent)
                     }
-                    return nil
-                }, Unmanaged.passRetained(held).toOpaque())
-            threads.append(thread)
+                }, Unmanaged.passRetained(taker).toOpaque())
         }
-        SignalSet([.userDefined1]).blockInCallingThread()
-        for _ in 0..<20_000 { try Signal.userDefined1.send(toProcess: getpid()) }
-        held.isDone.store(true, ordering: .releasing)
-        for thread in threads { pthread_join(thread, nil) }
-        TestPeer.say(held.taken.load(ordering: .relaxed) > 0 ? "done" : "nothing taken")
+        for round in 1...10_000 {
+            let deadline = Deadline.after(.seconds(10))
+            try Signal.userDefined1.send(toProcess: getpid())
+            while taken.value.value.load(ordering: .sequentiallyConsistent) < round {
+                guard !deadline.hasPassed else { return TestPeer.say("signal \(round) was not taken") }
+                sched_yield()
+            }
+            let before = takers.map { $0.calls.load(ordering: .sequentiallyConsistent) }
+            for (taker, count) in zip(takers, before) {
+                while taker.calls.load(ordering: .sequentiallyConsistent) < count + 2 {
+                    guard !deadline.hasPassed else { return TestPeer.say("a call waits after signal \(round)") }
+                    sched_yield()
+                }
+            }
+        }
+        TestPeer.say("done")
     }
 
     /// Standard signals that are not taken are one; of real-time signals, those that are lost are told.
