@@ -91,18 +91,20 @@ static int place_descriptors(const struct ipc_spawn *request) {
     return 0;
 }
 
+// By the bare system calls: a sanitizer's own `sigaction` keeps a table, which is the parent's as well.
+static void set_action(int signal, void (*handler)(int)) {
+    // The kernel's structure: handler, flags, restorer, mask.
+    uintptr_t action[4] = {(uintptr_t)handler, 0, 0, 0};
+    syscall(SYS_rt_sigaction, signal, action, 0, 8);
+}
+
 static void reset_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
     // A SIGPIPE that is pending is dropped by the first.
-    action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, 0);
-    action.sa_handler = SIG_DFL;
-    for (int signal = 1; signal <= 64; signal++) sigaction(signal, &action, 0);
+    set_action(SIGPIPE, SIG_IGN);
+    for (int signal = 1; signal <= 64; signal++) set_action(signal, SIG_DFL);
     // Last: until now a handler would have run in the parent's memory.
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, 0);
+    uint64_t none = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof none);
 }
 
 NOT_INSTRUMENTED static int child_main(void *argument) {
