@@ -328,9 +328,7 @@ proctype Reader(byte me) {
         STEP(isSame = (sleeps[0] == woken[0]));
         if :: isSame :: else -> signal(0) fi;
         STEP(isSame = (sleeps[1] == woken[1]));
-#ifndef FORGETS_QUEUE
         if :: isSame :: else -> signal(1) fi;
-#endif
         isSame = false; i = 0;
 #endif
         STEP(cursor[me] = 0);
