@@ -269,10 +269,15 @@ extension ChannelMemory {
     var sleepingReaders: SleepingPlace { SleepingPlace(self, LogLayout.readerQueue, .readers) }
     var sleepingWriters: SleepingPlace { SleepingPlace(self, LogLayout.writerQueue, .writers) }
 
+    /// Wherever somebody may sleep: readers, writers, and each caller of a service.
+    var queues: [SleepingPlace] {
+        let callers = pattern == .service ? (0..<usedWriters).compactMap { try? sleepingCaller(UInt32($0)) } : []
+        return [sleepingReaders, sleepingWriters] + callers
+    }
+
     /// Wakes whoever waits for anything: what held somebody back is gone.
     func wakeEverybody() {
-        sleepingReaders.wakeIfNeeded(self)
-        sleepingWriters.wakeIfNeeded(self)
+        for queue in queues { queue.wakeIfNeeded(self) }
     }
 
     /// Whether the frame at `position` is committed.

@@ -148,8 +148,7 @@ extension ChannelMemory {
             // joins. Both are sequentially consistent, so that one of us sees the other.
             joins.add(1)
             KillPoint.reach(.joinTold)
-            sleepingReaders.tellOfJoin(self)
-            sleepingWriters.tellOfJoin(self)
+            for queue in queues { queue.tellOfJoin(self) }
             return slot
         }
         return nil

@@ -8,27 +8,41 @@ import Synchronization
 enum Recovery {
     private typealias Slot = (role: Membership.Role, slot: Int)
 
+    /// What a recovery came to.
+    struct Report {
+        /// Whether somebody was dead.
+        var hasFound = false
+        /// Whether nothing is left: it had the gate, nobody else settles a slot (who may die at it, and may be one whose death
+        /// nobody is told of), and no claim was left because of a living rival.
+        var isComplete = false
+    }
+
     /// Recovers every slot whose owner is dead, unless another thread or process is at it.
     ///
     /// - Returns: Whether there was one.
     @discardableResult
-    static func tryRun(_ memory: ChannelMemory) throws(IPCError) -> Bool {
+    static func tryRun(_ memory: ChannelMemory) throws(IPCError) -> Bool { try run(memory).hasFound }
+
+    /// The same, with all that there is to say of it.
+    static func run(_ memory: ChannelMemory) throws(IPCError) -> Report {
+        var report = Report()
         // Our descriptor's locks do not exclude other threads that use it.
         guard memory.isRecovering.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged else {
-            return false
+            return report
         }
         defer { memory.isRecovering.store(false, ordering: .releasing) }
-        guard try memory.tryLockGate() else { return false }
+        guard try memory.tryLockGate() else { return report }
+        report.isComplete = true
 
         var settling: [Slot] = []
-        var hasCleared = false
         // One that wrote rubbish does not keep others from being recovered.
         var failure: IPCError?
         for (role, slot) in memory.othersSlots {
             do throws(IPCError) {
                 switch try settle(memory, role, slot) {
                 case .isAlive: break
-                case .isCleared: hasCleared = true
+                case .isOpen: report.isComplete = false
+                case .isCleared: report.hasFound = true
                 case .hasWork: settling.append((role, slot))
                 }
             } catch {
@@ -41,10 +55,11 @@ enum Recovery {
         } catch {
             failure = error
         }
+        if !settling.isEmpty { report.hasFound = true }
         // Whom they held back goes on; and they may have committed, or read, without waking anyone.
-        if hasCleared || !settling.isEmpty { memory.wakeEverybody() }
+        if report.hasFound { memory.wakeEverybody() }
         if let failure { throw failure }
-        return hasCleared || !settling.isEmpty
+        return report
     }
 
     /// Recovers all slots at once, by one that is alone in the channel and has the gate.
@@ -52,15 +67,16 @@ enum Recovery {
         for (role, slot) in memory.othersSlots {
             guard try settle(memory, role, slot) == .hasWork else { continue }
             defer { release(memory, [(role, slot)]) }
-            try memory.giveUpWork(of: role, slot)
+            try memory.giveUpWork(of: role, slot, isDead: true)
             clear(memory, role, slot)
         }
     }
 
-    /// Whether no slot is left that is a dead one's.
-    static func isDone(_ memory: ChannelMemory) throws(IPCError) -> Bool { try !memory.hasDeadParticipants }
-
-    private enum Outcome { case isAlive, isCleared, hasWork }
+    private enum Outcome {
+        case isAlive, isCleared, hasWork
+        /// It cannot be settled yet.
+        case isOpen
+    }
 
     /// Under the gate. Where there is work to give up, the slot's byte stays locked.
     private static func settle(
@@ -68,11 +84,13 @@ enum Recovery {
     ) throws(IPCError) -> Outcome {
         let byte = LogLayout.LockByte.participant(role, slot)
         // Whoever lives holds it; so does whoever settles the slot already.
-        guard try ByteLock.tryTake(memory.descriptor, byte, memory.name.description) else { return .isAlive }
+        guard try ByteLock.tryTake(memory.descriptor, byte, memory.name.description) else {
+            return memory.state(role, slot).acquired == LogLayout.SlotState.settling ? .isOpen : .isAlive
+        }
         var isKept = false
         defer { if !isKept { ByteLock.release(memory.descriptor, byte) } }
         if role == .writer {
-            guard try giveUpClaim(memory, slot) else { return .isAlive }
+            guard try giveUpClaim(memory, slot) else { return .isOpen }
         }
         guard memory.hasWork(of: role) else {
             KillPoint.reach(.recoverSlot)
@@ -88,7 +106,7 @@ enum Recovery {
     private static func finish(_ memory: ChannelMemory, _ settling: [Slot]) throws(IPCError) {
         defer { release(memory, settling) }
         KillPoint.reach(.recoverSettling)
-        for (role, slot) in settling { try memory.giveUpWork(of: role, slot) }
+        for (role, slot) in settling { try memory.giveUpWork(of: role, slot, isDead: true) }
         KillPoint.reach(.recoverSlot)
         try memory.lockGate()
         for (role, slot) in settling { clear(memory, role, slot) }

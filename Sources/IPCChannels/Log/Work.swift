@@ -152,17 +152,20 @@ extension ChannelMemory {
     }
 
     /// Settles what a participant that goes, or is dead, leaves behind.
-    func giveUpWork(of role: Membership.Role, _ slot: Int) throws(IPCError) {
+    func giveUpWork(of role: Membership.Role, _ slot: Int, isDead: Bool = false) throws(IPCError) {
         switch (pattern, role) {
-        case (.workQueue, .reader): try returnWork(of: slot) { $0.returned }
-        case (.service, .reader): try returnWork(of: slot) { $0.unanswered }
+        case (.workQueue, .reader): try returnWork(of: slot, isDead) { $0.returned }
+        case (.service, .reader): try returnWork(of: slot, isDead) { $0.unanswered }
         case (.service, .writer): try withdrawCalls(of: slot)
         default: break
         }
     }
 
-    private func returnWork(of slot: Int, as settled: (Work.State) -> Work.State) throws(IPCError) {
-        var hasReturned = false
+    private func returnWork(
+        of slot: Int, _ isDead: Bool, as settled: (Work.State) -> Work.State
+    ) throws(IPCError) {
+        // The dead one, or one that died as it settled this, may have given something back and not told of it.
+        var hasReturned = isDead
         try scanWork { (header, _, word) throws(IPCError) in
             var state = Work.State(word: word.published)
             for _ in 0..<Work.attempts {

@@ -86,7 +86,7 @@ struct Channel: Sendable {
         let memory = try? ChannelMemory(name, in: .root(root), logAccess: .readOnly)
         try memory?.markRemoved()
         try root.remove(name) { () throws(IPCError) in true }
-        memory?.wakeWaiters()
+        memory?.wakeEverybody()
     }
 }
 
@@ -101,12 +101,5 @@ extension ChannelMemory {
         }
         isRemoved = true
         unlockGate()
-    }
-
-    /// Wakes all who wait for anything in a channel that was removed, callers included.
-    fileprivate func wakeWaiters() {
-        wakeEverybody()
-        guard pattern == .service else { return }
-        for slot in 0..<usedWriters { try? sleepingCaller(UInt32(slot)).wakeIfNeeded(self) }
     }
 }

@@ -101,7 +101,6 @@ extension Membership {
     ///
     /// - Returns: Whether nothing is left.
     private func seeToTheDead() throws(IPCError) -> Bool {
-        try Recovery.tryRun(memory)
-        return try Recovery.isDone(memory)
+        try Recovery.run(memory).isComplete
     }
 }
