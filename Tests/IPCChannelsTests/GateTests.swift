@@ -55,7 +55,7 @@ import Testing
 
     /// Whatever a newcomer looks for, others join and leave meanwhile.
     @Test func oneThatLooksThroughALargeLogHoldsNobodyUp() throws {
-        let took = try shortest {
+        func longestWait() throws -> Duration {
             let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 64 << 20))
             defer { try? Topic<UInt64>.remove(topic.name.description) }
             var publisher = try topic.makePublisher()
@@ -77,8 +77,10 @@ import Testing
             #expect(joiner.join() == nil)
             return longest
         }
-        // Held for microseconds; the rest is the machine's.
-        #expect(took < .milliseconds(10))
+        // Held for microseconds; the rest is the machine's, so a few tries.
+        var best = try longestWait()
+        for _ in 0..<5 where best >= .milliseconds(10) { best = min(best, try longestWait()) }
+        #expect(best < .milliseconds(10))
     }
 
     @Test(arguments: [1, 2, 3, 1000, 5000]) func theLastFewAreTheLastFew(count: Int) throws {

@@ -55,7 +55,7 @@ import Testing
     }
 
     @Test func aCallThatNeverWaitsDoesNotWaitForASignalThatAnotherTook() throws {
-        let (status, text) = try Peer.role("signal-two-takers").finish(within: .seconds(60))
+        let (status, text) = try Peer.role("signal-two-takers").finish(within: .seconds(100))
         #expect(status == .exited(0) && text == "done\n")
     }
 

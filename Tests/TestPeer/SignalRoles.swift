@@ -103,7 +103,7 @@ enum SignalRoles {
                     }
                 }, Unmanaged.passRetained(taker).toOpaque())
         }
-        for round in 1...10_000 {
+        for round in 1...1000 {
             let deadline = Deadline.after(.seconds(10))
             try Signal.userDefined1.send(toProcess: getpid())
             while taken.value.value.load(ordering: .sequentiallyConsistent) < round {

@@ -16,10 +16,16 @@ import Testing
         eventually { processes.allSatisfy { kill($0, 0) != 0 && errno == ESRCH } }
     }
 
+    /// The queues are kept ones: another test's `ipc clean` takes others while nobody has them.
+    private func removeQueue(_ name: String) {
+        do throws(IPCError) { try WorkQueue<RawBytes>.remove(name) } catch { Issue.record(error) }
+    }
+
     @Test(arguments: [Signal.terminate, .interrupt, .hangUp, .kill])
     func noCommandOfAnUnacknowledgedJobGoesOn(signal: Signal) throws {
         let name = channelName()
-        _ = try ipc("queue", "push", name, "one", "two")
+        defer { removeQueue(name) }
+        _ = try ipc("queue", "push", name, "--keep", "one", "two")
         let work = try Tool(["queue", "work", name, "--concurrency", "2", "--", "sh", "-c", Self.family])
         var text = ""
         while text.split(separator: "\n").count < 2 { text += try work.peer.said() }
@@ -53,7 +59,8 @@ import Testing
 
     @Test func anAttemptReplacesAnInheritedOne() throws {
         let name = channelName()
-        _ = try ipc("queue", "push", name, "job")
+        defer { removeQueue(name) }
+        _ = try ipc("queue", "push", name, "--keep", "job")
         // Not by way of a shell, which would keep one of two.
         let work = try ipc(
             "queue", "work", name, "--count", "1", "--timeout", "10", "--", "env", environment: ["IPC_ATTEMPT": "77"])
@@ -63,8 +70,9 @@ import Testing
 
     @Test func aCommandMayLeaveInputUnreadIfItSucceeds() throws {
         let name = channelName()
+        defer { removeQueue(name) }
         let large = String(repeating: "x", count: 300_000)
-        _ = try ipc("queue", "push", name, "--whole", "--capacity", "4194304", input: large)
+        _ = try ipc("queue", "push", name, "--keep", "--whole", "--capacity", "4194304", input: large)
         let failed = try ipc("queue", "work", name, "--count", "1", "--timeout", "10", "--", "sh", "-c", "exec false")
         #expect(
             failed.status == .exited(0) && failed.errors.contains("exit code 1 at attempt 1; the job is given back"))
@@ -75,7 +83,8 @@ import Testing
 
     @Test func aCommandThatRunsWhenNoMoreJobsComeIsWaitedFor() throws {
         let name = channelName()
-        _ = try ipc("queue", "push", name, "job")
+        defer { removeQueue(name) }
+        _ = try ipc("queue", "push", name, "--keep", "job")
         let work = try ipc(
             "queue", "work", name, "--concurrency", "2", "--timeout", "0.2", "--", "sh", "-c", "sleep 1; echo done")
         #expect(work.status == .exited(3) && work.output == "done\n")
@@ -84,7 +93,8 @@ import Testing
 
     @Test func whatAFailedCommandLeftInTheBackgroundEnds() throws {
         let name = channelName()
-        _ = try ipc("queue", "push", name, "job")
+        defer { removeQueue(name) }
+        _ = try ipc("queue", "push", name, "--keep", "job")
         let script = "sleep 1000 > /dev/null 2>&1 & echo $!; exit 3"
         let work = try ipc("queue", "work", name, "--count", "1", "--timeout", "10", "--", "sh", "-c", script)
         #expect(numbers(work.output).count == 1 && areGone(numbers(work.output)))
