@@ -18,7 +18,7 @@
 #if defined(__clang__)
 // The C library's `clone` by its other name: the thread sanitizer takes the first for a fork, which it is not.
 int __clone(int (*body)(void *), void *stack, int flags, void *argument, ...);
-#define NOT_INSTRUMENTED __attribute__((no_sanitize("address", "thread")))
+#define NOT_INSTRUMENTED __attribute__((disable_sanitizer_instrumentation))
 #else
 #define NOT_INSTRUMENTED
 #endif
@@ -28,22 +28,35 @@ struct start {
     volatile int error;
 };
 
-// Everything from here to `child_main` runs in the child, in its parent's memory: only async-signal-safe calls.
+// Everything from here to `child_main` runs in the child, in its parent's memory and as its parent's thread: bare system calls
+// only, because a sanitizer's functions of the same names keep books, which are the parent's.
+
+NOT_INSTRUMENTED static int close_bare(int fd) { return (int)syscall(SYS_close, fd); }
+NOT_INSTRUMENTED static int open_bare(const char *path, int flags) { return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0); }
+NOT_INSTRUMENTED static _Noreturn void exit_bare(int status) {
+    for (;;) syscall(SYS_exit_group, status);
+}
+
+// `dup3` refuses to copy a descriptor to itself; this clears close-on-exec in that case too.
+NOT_INSTRUMENTED static int place(int source, int target) {
+    if (source == target) return (int)syscall(SYS_fcntl, target, F_SETFD, 0);
+    return (int)syscall(SYS_dup3, source, target, 0);
+}
 
 // Where close_range is refused. Reads the folder by the bare system call, since opendir allocates.
-static void close_listed(int first) {
+NOT_INSTRUMENTED static void close_listed(int first) {
     _Alignas(8) char buffer[4096];
-    int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int folder = open_bare("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) {
         struct rlimit limit;
-        if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+        if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return;
         int end = limit.rlim_cur < INT_MAX ? (int)limit.rlim_cur : INT_MAX;
-        for (int fd = first; fd < end; fd++) close(fd);
+        for (int fd = first; fd < end; fd++) close_bare(fd);
         return;
     }
     for (int is_again = 1; is_again;) {
         is_again = 0;
-        lseek(folder, 0, SEEK_SET);
+        syscall(SYS_lseek, folder, 0l, SEEK_SET);
         long count;
         while ((count = syscall(SYS_getdents64, folder, buffer, sizeof buffer)) > 0) {
             for (long at = 0; at < count;) {
@@ -53,25 +66,25 @@ static void close_listed(int first) {
                 int fd = 0;
                 for (const char *digit = buffer + at + 19; *digit >= '0' && *digit <= '9'; digit++)
                     fd = fd * 10 + *digit - '0';
-                if (fd >= first && fd != folder && close(fd) == 0) is_again = 1;
+                if (fd >= first && fd != folder && close_bare(fd) == 0) is_again = 1;
                 at += length;
             }
         }
     }
-    close(folder);
+    close_bare(folder);
 }
 
-static void close_range_of(unsigned first, unsigned last) {
+NOT_INSTRUMENTED static void close_range_of(unsigned first, unsigned last) {
     if (first > last || syscall(SYS_close_range, first, last, 0) == 0) return;
     if (last == ~0u) close_listed((int)first);
     else
-        for (unsigned fd = first; fd <= last; fd++) close((int)fd);
+        for (unsigned fd = first; fd <= last; fd++) close_bare((int)fd);
 }
 
-static int place_descriptors(const struct ipc_spawn *request) {
+NOT_INSTRUMENTED static int place_descriptors(const struct ipc_spawn *request) {
     int next = 3;
     for (int i = 0; i < request->count; i++)
-        if (dup2(request->sources[i], request->targets[i]) < 0) return -1;
+        if (place(request->sources[i], request->targets[i]) < 0) return -1;
     // Targets come in ascending order.
     for (int i = 0; i < request->count; i++) {
         int target = request->targets[i];
@@ -82,23 +95,22 @@ static int place_descriptors(const struct ipc_spawn *request) {
     close_range_of((unsigned)next, ~0u);
     // One that would be closed by exec is no standard descriptor, but something that was opened where none was.
     for (int fd = 0; fd < 3; fd++) {
-        int flags = fcntl(fd, F_GETFD);
+        int flags = (int)syscall(SYS_fcntl, fd, F_GETFD);
         if (flags >= 0 && !(flags & FD_CLOEXEC)) continue;
-        close(fd);
+        close_bare(fd);
         // The lowest free number is this one.
-        if (open("/dev/null", O_RDWR) != fd) return -1;
+        if (open_bare("/dev/null", O_RDWR) != fd) return -1;
     }
     return 0;
 }
 
-// By the bare system calls: a sanitizer's own `sigaction` keeps a table, which is the parent's as well.
-static void set_action(int signal, void (*handler)(int)) {
+NOT_INSTRUMENTED static void set_action(int signal, void (*handler)(int)) {
     // The kernel's structure: handler, flags, restorer, mask.
     uintptr_t action[4] = {(uintptr_t)handler, 0, 0, 0};
     syscall(SYS_rt_sigaction, signal, action, 0, 8);
 }
 
-static void reset_signals(void) {
+NOT_INSTRUMENTED static void reset_signals(void) {
     // A SIGPIPE that is pending is dropped by the first.
     set_action(SIGPIPE, SIG_IGN);
     for (int signal = 1; signal <= 64; signal++) set_action(signal, SIG_DFL);
@@ -110,21 +122,21 @@ static void reset_signals(void) {
 NOT_INSTRUMENTED static int child_main(void *argument) {
     struct start *start = argument;
     const struct ipc_spawn *request = start->request;
-    if (request->group >= 0 && setpgid(0, request->group) != 0) goto failed;
+    if (request->group >= 0 && syscall(SYS_setpgid, 0, request->group) != 0) goto failed;
     if (request->guardian >= 0) {
-        struct ipc_guarded entry = {.process = getpid(), .is_started = 1};
-        if (write(request->guardian, &entry, sizeof entry) != sizeof entry) goto failed;
+        struct ipc_guarded entry = {.process = (pid_t)syscall(SYS_getpid), .is_started = 1};
+        if (syscall(SYS_write, request->guardian, &entry, sizeof entry) != sizeof entry) goto failed;
     }
     if (place_descriptors(request) != 0) goto failed;
-    if (request->folder && chdir(request->folder) != 0) {
+    if (request->folder && syscall(SYS_chdir, request->folder) != 0) {
         start->error = -errno;
-        _exit(127);
+        exit_bare(127);
     }
     reset_signals();
     execvpe(request->program, request->arguments, request->environment);
 failed:
     start->error = errno;
-    _exit(127);
+    exit_bare(127);
 }
 
 // Blocks all signals, those of the C library too.
