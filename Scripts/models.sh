@@ -8,29 +8,45 @@ python3 Documentation/models/litmus.py
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# Runs SPIN on a model with these settings; leaves its report. The compiler takes longer than the search where a model is long.
+# Runs SPIN on a model with these settings in the present folder; leaves its report. The compiler takes longer than the search where
+# a model is long.
 explore() {
     local model=$1 optimization=-O2
     shift
     if [ "$model" = sleeping ]; then optimization=-O0; fi
-    cp "Documentation/models/$model.pml" "$folder"
-    (cd "$folder" && spin -a "$@" "$model.pml" >/dev/null &&
-        gcc "$optimization" -DSAFETY -DMEMLIM=7000 -DCOLLAPSE -w -o checker pan.c && ./checker -m400000 -E >report)
+    spin -a "$@" "$model.pml" >/dev/null
+    gcc "$optimization" -DSAFETY -DMEMLIM=7000 -DCOLLAPSE -w -o checker pan.c
+    ./checker -m400000 -E >report
 }
-states() { grep -oE '[0-9.e+]+ states, stored' "$folder/report"; }
-check() {
+judge() {
+    local kind=$1
+    shift
     explore "$@"
-    if ! grep -q 'errors: 0' "$folder/report" || grep -qE 'max search depth too small|out of memory|reached -DMEMLIM' "$folder/report"; then
-        cat "$folder/report" >&2
-        exit 1
+    if [ "$kind" = mistake ]; then
+        grep -q 'errors: 1' report || { echo "$*: the mistake was not found" >&2; return 1; }
+        echo "$*: found"
+    elif ! grep -q 'errors: 0' report || grep -qE 'max search depth too small|out of memory|reached -DMEMLIM' report; then
+        cat report >&2
+        return 1
+    else
+        echo "$*: $(grep -oE '[0-9.e+]+ states, stored' report), no errors"
     fi
-    echo "$*: $(states), no errors"
 }
-mistake() {
-    explore "$@"
-    grep -q 'errors: 1' "$folder/report" || { echo "$*: the mistake was not found" >&2; exit 1; }
-    echo "$*: found"
+# As many at a time as there are processors, each in a folder of its own.
+running=0
+begin() {
+    if [ "$running" -ge "$(nproc)" ]; then
+        wait -n
+        running=$((running - 1))
+    fi
+    local place
+    place=$(mktemp -d -p "$folder")
+    cp Documentation/models/*.pml "$place"
+    (cd "$place" && judge "$@" && rm -rf "$place") &
+    running=$((running + 1))
 }
+check() { begin check "$@"; }
+mistake() { begin mistake "$@"; }
 
 # Writers and recovery; a log that goes round; slots that are used again.
 check shared-log -DLOG=3 -DONE_CLAIM
@@ -81,3 +97,8 @@ mistake deaths -DMORTALS=11 -DDEATH_FLAG
 mistake deaths -DMORTALS=11 -DNEWCOMER -DHELD_IS_ALIVE
 mistake deaths -DNEWCOMER -DTHREADS -DBYTE_ALONE
 mistake deaths -DGIVES_BACK -DRETURNS_IF_ANY
+
+while [ "$running" -gt 0 ]; do
+    wait -n
+    running=$((running - 1))
+done

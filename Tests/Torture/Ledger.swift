@@ -12,6 +12,8 @@ final class Ledger: Sendable {
         case stopped, lastStopEnd
         /// When a reader last took an item, where one reader's item is no other's.
         case lastItem
+        /// When a writer's item was last through.
+        case lastWritten
         /// Counts what happens, to order it, and the greatest count at which a `set` began that has returned.
         case clock, known
         case endedReaders

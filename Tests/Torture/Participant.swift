@@ -150,8 +150,9 @@ final class Participant: @unchecked Sendable {
 
     /// How long it took since the last time, if somebody was killed meanwhile.
     private func progress() {
-        guard member.isSurvivor else { return }
         let now = MonotonicClock.now
+        let lastWritten = member.isReader ? 0 : ledger.exchange(.lastWritten, now)
+        guard member.isSurvivor else { return }
         ledger[index, .beat] = now
         var last = lastProgress
         lastProgress = now
@@ -160,6 +161,8 @@ final class Participant: @unchecked Sendable {
             let before = ledger.exchange(.lastItem, now)
             if before > 0 { last = min(before, now) }
         }
+        // One that does not wait in turn may lose each race for room to the others: it waits for none of the dead then.
+        if member.asksAgain, last > 0 { last = max(last, min(lastWritten, now)) }
         let allJoined = ledger[.allJoined]
         if last == 0 || allJoined == 0 || last < allJoined {
             ledger[index, .isActive] = 1

@@ -37,6 +37,8 @@ struct Member {
     var isReader: Bool
     var isSurvivor: Bool
     var way: Way
+    /// Whether it is a writer that tries again and again.
+    var asksAgain: Bool { !isReader && (way == .poll || way == .spin) }
     /// How many items it takes or gives before it leaves and joins again; 0 if it stays.
     var session = 0
     /// How many jobs or calls it has at a time, each finished on a thread or in a task of its own.
