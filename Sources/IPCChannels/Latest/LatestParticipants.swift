@@ -49,7 +49,9 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
         // Whatever was set before this call begins before this.
         let end = LogPositions.bound(subscription.reader.memory)
         var hasNewer = false
-        for _ in 0..<subscription.reader.memory.frameLimit {
+        var left = subscription.reader.memory.frameLimit
+        while left > 0 {
+            left &-= 1
             subscription.reader.passOver(until: end)
             guard let count = try subscription.take({ (_, payload) throws(IPCError) in payload.byteCount }) else {
                 break

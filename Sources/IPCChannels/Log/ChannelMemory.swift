@@ -28,8 +28,10 @@ final class ChannelMemory: @unchecked Sendable {
     let gateIsHeld = Atomic(false)
     /// Whether a thread of this process settles what the dead have left, likewise.
     let isRecovering = Atomic(false)
-    /// When somebody who only polls last looked after the dead, by the coarse clock.
+    /// When somebody who only polls last looked after the dead, and last read the clock for it, by the coarse clock.
     let lastLook = Atomic(ipc_coarse_now())
+    let lastAsked = Atomic<UInt64>(0)
+    let looksWithoutClock = Atomic<UInt32>(0)
 
     let readerSlots: Int
     let writerSlots: Int
@@ -37,6 +39,8 @@ final class ChannelMemory: @unchecked Sendable {
     @usableFromInline let key: UInt64
     /// Bytes of the largest frame.
     let maximumFrame: UInt64
+    /// More frames than a log has: a walk that is not over by then goes on at the next call.
+    let frameLimit: Int
     let hasSharedWriters: Bool
     let overwrites: Bool
     let isKept: Bool
@@ -95,6 +99,7 @@ final class ChannelMemory: @unchecked Sendable {
         self.name = name
         self.place = place
         self.capacity = Int(capacity)
+        frameLimit = Int(capacity) / LogLayout.Frame.alignment + 1
         maximumFrame = LogLayout.Frame.maximumSize(capacity: Int(capacity))
         readerSlots = readers
         writerSlots = writers

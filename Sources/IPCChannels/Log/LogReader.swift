@@ -85,7 +85,9 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func nextSlowly() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
         // As many as the log has: a peer that stores one skipped frame after the other ends the call.
-        for _ in 0..<memory.frameLimit {
+        var left = memory.frameLimit
+        while left > 0 {
+            left &-= 1
             let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
             guard unsafe SharedWord(frame).published == position ^ key else {
                 if try isBehind() { continue }
@@ -120,9 +122,9 @@ struct LogReader: ~Copyable {
     }
 
     /// Nothing is there. One that only polls looks now and then whether a dead writer's claim is in the way, and whether the
-    /// channel is there at all. (One that waits does so before it sleeps.)
+    /// channel is there at all. (One that waits does so before it sleeps.) Mutating, though it is not: else we would be copied.
     @usableFromInline @inline(never)
-    func lookAround() throws(IPCError) {
+    mutating func lookAround() throws(IPCError) {
         guard memory.isLookDue() else { return }
         try memory.checkPresence()
         if isShared, tail.published > position { try Recovery.tryRun(memory) }
@@ -159,7 +161,9 @@ struct LogReader: ~Copyable {
     mutating func passOver(until end: UInt64) {
         position = max(position, LogPositions.recent(memory))
         var next = position
-        for _ in 0..<memory.frameLimit {
+        var left = memory.frameLimit
+        while left > 0 {
+            left &-= 1
             guard next < end, memory.isCommitted(next) else { return }
             let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: next & mask))
             // Overwritten, or the next look says what it is.
@@ -305,7 +309,19 @@ extension ChannelMemory {
     /// Whether it is time that one who only polls looks after the dead; for one of those who ask. Costs a few nanoseconds, and no
     /// system call.
     func isLookDue() -> Bool {
+        let left = looksWithoutClock.load(ordering: .relaxed)
+        guard left == 0 else {
+            looksWithoutClock.store(left &- 1, ordering: .relaxed)
+            return false
+        }
+        return isLookDueByClock()
+    }
+
+    @inline(never)
+    private func isLookDueByClock() -> Bool {
         let now = ipc_coarse_now()
+        // Who asks again within a tick of the clock, some milliseconds, asks so often that it need not read it each time.
+        if lastAsked.exchange(now, ordering: .relaxed) == now { looksWithoutClock.store(7, ordering: .relaxed) }
         let last = lastLook.load(ordering: .relaxed)
         guard now &- last >= Self.pauseBetweenLooks else { return false }
         return lastLook.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged

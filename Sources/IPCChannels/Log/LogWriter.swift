@@ -180,8 +180,12 @@ struct LogWriter: ~Copyable {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
         unsafe header(count, LogLayout.Kind.message).store(at: frame)
         unsafe stamp(frame)
-        if isPlainShared { giveUpIntent() }
-        goOn()
+        if isPlainShared {
+            giveUpIntent()
+            goOn(isShared: true)
+        } else {
+            goOn(isShared: false)
+        }
     }
 
     @usableFromInline @inline(never)
@@ -203,7 +207,7 @@ struct LogWriter: ~Copyable {
         KillPoint.reach(.commitLatest)
         if isShared { giveUpIntent() }
         if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
-        goOn()
+        goOn(isShared: isShared)
     }
 
     @inlinable @inline(__always)
@@ -231,7 +235,7 @@ struct LogWriter: ~Copyable {
 
     /// What follows on a commit.
     @inlinable @inline(__always)
-    mutating func goOn() {
+    mutating func goOn(isShared: Bool) {
         sequence &+= 1
         let start = position
         position = start &+ claimed

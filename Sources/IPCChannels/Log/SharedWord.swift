@@ -12,6 +12,13 @@ struct SharedWord: @unchecked Sendable {
         unsafe pointer = UnsafeRawPointer(address).assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
+    /// The word behind it.
+    @inlinable @inline(__always)
+    var next: SharedWord { unsafe SharedWord(pointer + 1) }
+
+    @inlinable @inline(__always)
+    init(_ pointer: UnsafePointer<Atomic<UInt64>>) { unsafe self.pointer = pointer }
+
     /// For values that only hint, or that no other memory hangs on.
     @inlinable @inline(__always)
     var relaxed: UInt64 {

@@ -93,7 +93,9 @@ extension ChannelMemory {
     /// The header of the frame at `position` if it is committed, after `position` was moved on to the head.
     func workFrame(at position: inout UInt64) throws(IPCError) -> FrameHeader? {
         // More often than the head can pass us while others do anything; a peer that moves it for ever ends the call.
-        for _ in 0..<Self.attemptsToRead {
+        var left = Self.attemptsToRead
+        while left > 0 {
+            left &-= 1
             position = max(position, workHead.published)
             guard LogLayout.Frame.isAligned(position) else {
                 throw corrupted("a position is not aligned")
@@ -113,8 +115,6 @@ extension ChannelMemory {
     }
 
     private static var attemptsToRead: Int { 65_536 }
-    /// More frames than a log has: a walk that is not over by then goes on at the next call.
-    var frameLimit: Int { capacity / LogLayout.Frame.alignment + 1 }
 
     /// Moves the head past all that is done, and wakes those who wait for that room. Anyone may: whoever looked at a frame that
     /// others have passed meanwhile loses the exchange.
@@ -126,7 +126,9 @@ extension ChannelMemory {
         // A pair: each of two that acknowledge makes its word done and then looks at the head and at the other's word. All of it
         // is sequentially consistent, so that the later one sees both.
         var position = workHead.ordered
-        for _ in 0..<frameLimit {
+        var left = frameLimit
+        while left > 0 {
+            left &-= 1
             guard let header = try workFrame(at: &position) else { break }
             if header.kind == LogLayout.Kind.message {
                 guard Work.State(word: workState(at: position).ordered).stage == Work.Stage.done else { break }

@@ -127,7 +127,9 @@ struct WorkTaker: ~Copyable {
             returns = seen
             position = 0
         }
-        for _ in 0..<memory.frameLimit {
+        var left = memory.frameLimit
+        while left > 0 {
+            left &-= 1
             guard let header = try memory.workFrame(at: &position) else { break }
             let here = position
             if header.kind == LogLayout.Kind.message {

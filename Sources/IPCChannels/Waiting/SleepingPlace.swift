@@ -21,17 +21,22 @@ struct SleepingPlace: @unchecked Sendable {
     /// Whose slots may hold the word of a bell.
     enum Sleepers { case readers, writers, writer(Int) }
 
-    @usableFromInline let sleeps: SharedWord
-    @usableFromInline let woken: SharedWord
-    private let wakes: UnsafePointer<Atomic<UInt32>>
+    // One address for the three words of `LogLayout.Queue`: a place is passed in registers, since it is where news are told.
+    @usableFromInline let queue: SharedWord
     private let sleepers: Sleepers
 
     /// - Parameter queue: Where its three words are: `LogLayout.Queue`.
     init(_ memory: ChannelMemory, _ queue: Int, _ sleepers: Sleepers) {
-        sleeps = memory.word(queue + LogLayout.Queue.sleeps)
-        woken = memory.word(queue + LogLayout.Queue.woken)
-        unsafe wakes = memory.half(queue + LogLayout.Queue.wakes)
+        self.queue = memory.word(queue)
         self.sleepers = sleepers
+    }
+
+    @inlinable @inline(__always)
+    var sleeps: SharedWord { queue }
+    @inlinable @inline(__always)
+    var woken: SharedWord { queue.next }
+    private var wakes: UnsafePointer<Atomic<UInt32>> {
+        unsafe UnsafeRawPointer(queue.pointer + 2).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
     /// Whether the kernel makes a sleeper's fence in this process too. If not, its wakers need fences of their own.

@@ -24,7 +24,8 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     ///   what cannot be a message, such as a number in the place of an enumeration that is none of its cases: that is given
     ///   back, and goes to the dead letters after as many attempts as any other.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
-        try job(take(until: deadline))
+        let work = try take(until: deadline)
+        return checks == nil ? Job(taker.membership, work) : try checkedJob(work)
     }
 
     private mutating func take(until deadline: Deadline) throws(IPCError) -> TakenWork {
@@ -84,6 +85,11 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
 
     /// A job of work that is due.
     private mutating func job(_ work: TakenWork) throws(IPCError) -> Job<Message> {
+        checks == nil ? Job(taker.membership, work) : try checkedJob(work)
+    }
+
+    @inline(never)
+    private mutating func checkedJob(_ work: TakenWork) throws(IPCError) -> Job<Message> {
         guard let checks else { return Job(taker.membership, work) }
         do throws(MessageChecks.Invalid) {
             let copy = try unsafe checks.copy(taker.membership.payload(of: work), byteCount: work.byteCount)
