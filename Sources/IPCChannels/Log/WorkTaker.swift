@@ -3,6 +3,7 @@ import Glibc
 import IPC
 
 /// A message that was taken: nobody else has it.
+@usableFromInline
 struct TakenWork: Sendable {
     let position: UInt64
     let header: FrameHeader

@@ -7,7 +7,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     private let queue: WorkQueue<Message>
     // Copies, and `isDue` is mutating, though it is not: else each job would have the type of `queue` looked up, and us copied.
     private let messageSize: Int?
-    private let checks: MessageChecks?
+    @usableFromInline let checks: MessageChecks?
     private let maximumAttempts: Int
 
     init(_ membership: Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {
@@ -119,24 +119,21 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         try job.acknowledge()
     }
 
-    /// Takes the next job, lends its message to `body`, and acknowledges it if that returns, or rejects it if it throws.
-    private mutating func workNext<Value, Failure>(
-        until deadline: Deadline, _ body: (UnsafeMutableRawPointer, Int) throws(Failure) -> Value
-    ) throws(IPCError) -> Result<Value, Failure> {
+    // For jobs that are lent. What is generic is inlined: Swift would look up the types of its results for each job.
+
+    @usableFromInline
+    mutating func takeLent(until deadline: Deadline) throws(IPCError) -> (
+        work: TakenWork, payload: UnsafeRawBufferPointer
+    ) {
         let work = try take(until: deadline)
-        return try finish(
-            work,
-            Result { () throws(Failure) in try unsafe body(taker.membership.payload(of: work), work.byteCount) })
+        return unsafe (
+            work, UnsafeRawBufferPointer(start: taker.membership.payload(of: work), count: work.byteCount)
+        )
     }
 
-    private mutating func finish<Value, Failure>(
-        _ work: TakenWork, _ outcome: Result<Value, Failure>
-    ) throws(IPCError) -> Result<Value, Failure> {
-        switch outcome {
-        case .success: try taker.membership.acknowledge(work)
-        case .failure: taker.membership.giveBack(work)
-        }
-        return outcome
+    @usableFromInline
+    mutating func finish(_ work: TakenWork, isDone: Bool) throws(IPCError) {
+        if isDone { try taker.membership.acknowledge(work) } else { taker.membership.giveBack(work) }
     }
 
     /// Leaves the queue, once its jobs are finished.
@@ -203,40 +200,41 @@ extension Worker where Message: BitwiseCopyable {
     /// - Returns: What `body` returned or threw.
     /// - Throws: ``IPC/IPCError/Code/timedOut`` if no work came until the deadline; ``IPC/IPCError/Code/corrupted`` as
     ///   ``next(until:)``.
-    @discardableResult
+    @discardableResult @inlinable
     public mutating func workNext<Value, Failure>(
         until deadline: Deadline = .never, _ body: (Message) throws(Failure) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        if let checks { return try workNext(until: deadline, checks, body) }
-        return try unsafe workNext(until: deadline) { (payload, _) throws(Failure) in
-            try unsafe body(payload.loadUnaligned(as: Message.self))
-        }
+        let (work, payload) = try unsafe takeLent(until: deadline)
+        let message = unsafe checks == nil ? payload.loadUnaligned(as: Message.self) : try checked(work)
+        let result: Result<Value, Failure>
+        do throws(Failure) { result = .success(try body(message)) } catch { result = .failure(error) }
+        if case .success = result { try finish(work, isDone: true) } else { try finish(work, isDone: false) }
+        return result
     }
 
-    private mutating func workNext<Value, Failure>(
-        until deadline: Deadline, _ checks: MessageChecks, _ body: (Message) throws(Failure) -> Value
-    ) throws(IPCError) -> Result<Value, Failure> {
-        let work = try take(until: deadline)
-        let message: Message
+    @usableFromInline @inline(never)
+    mutating func checked(_ work: TakenWork) throws(IPCError) -> Message {
+        guard let checks else { return unsafe taker.membership.payload(of: work).loadUnaligned(as: Message.self) }
         do throws(MessageChecks.Invalid) {
-            message = try unsafe checks.value(at: taker.membership.payload(of: work))
+            return try unsafe checks.value(at: taker.membership.payload(of: work))
         } catch {
             throw giveBack(work, error, checks)
         }
-        return try finish(work, Result { () throws(Failure) in try body(message) })
     }
 }
 
 extension Worker where Message == RawBytes {
     /// Takes the next job, waiting for it, lends its message where it lies in the log, and acknowledges it when `body` returns,
     /// or rejects it if `body` throws.
-    @discardableResult
+    @discardableResult @inlinable
     public mutating func workNext<Value, Failure>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(Failure) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        try unsafe workNext(until: deadline) { (payload, count) throws(Failure) in
-            try unsafe body(RawSpan(_unsafeStart: payload, byteCount: count))
-        }
+        let (work, payload) = try unsafe takeLent(until: deadline)
+        let result: Result<Value, Failure>
+        do throws(Failure) { result = .success(try body(unsafe payload.bytes)) } catch { result = .failure(error) }
+        if case .success = result { try finish(work, isDone: true) } else { try finish(work, isDone: false) }
+        return result
     }
 }
 
