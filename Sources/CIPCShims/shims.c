@@ -35,6 +35,7 @@ _Static_assert(1 == SOCK_STREAM, "IPC_SOCK_STREAM");
 _Static_assert(2 == SOCK_DGRAM, "IPC_SOCK_DGRAM");
 _Static_assert(5 == SOCK_SEQPACKET, "IPC_SOCK_SEQPACKET");
 _Static_assert(02000000 == SOCK_CLOEXEC, "IPC_SOCK_CLOEXEC");
+_Static_assert(010000000 == O_PATH, "IPC_O_PATH");
 _Static_assert(4096 == PIPE_BUF, "IPC_PIPE_BUF");
 _Static_assert(7 == RLIMIT_NOFILE, "IPC_RLIMIT_NOFILE");
 _Static_assert(12 == RLIMIT_MSGQUEUE, "IPC_RLIMIT_MSGQUEUE");
@@ -63,10 +64,21 @@ static int pair_above_standard(int ends[2]) {
     errno = error;
     return -1;
 }
+// The same for what was just opened. If that call made the object, and its descriptor cannot be moved, the object goes too.
+static int opened_above_standard(int fd, int flags, const char *name, int (*remove)(const char *)) {
+    int moved = ipc_above_standard(fd);
+    int creating = O_CREAT | O_EXCL;
+    if (fd >= 0 && moved < 0 && (flags & creating) == creating) {
+        int error = errno;
+        remove(name);
+        errno = error;
+    }
+    return moved;
+}
 int ipc_fcntl_int(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available); }
 int ipc_open(const char *path, int flags, mode_t mode) {
-    return ipc_above_standard(open(path, flags, mode));
+    return opened_above_standard(open(path, flags, mode), flags, path, unlink);
 }
 int ipc_pipe2(int ends[2], int flags) {
     return pipe2(ends, flags) == 0 ? pair_above_standard(ends) : -1;
@@ -158,6 +170,9 @@ int ipc_bytes_are_locked(int fd, off_t offset, off_t count) {
 int ipc_memfd_create(const char *name, unsigned flags) {
     return ipc_above_standard(memfd_create(name, flags));
 }
+int ipc_shm_open(const char *name, int flags, mode_t mode) {
+    return opened_above_standard(shm_open(name, flags, mode), flags, name, shm_unlink);
+}
 void *ipc_map_failed(void) { return MAP_FAILED; }
 void *ipc_map_twice(int fd, size_t length, int protection, int is_prefaulted) {
     char *base = mmap(0, 2 * length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -215,7 +230,7 @@ sem_t *ipc_sem_open(const char *name, int flags, mode_t mode, unsigned value) {
 // Message queues: on Linux a queue descriptor is a file descriptor.
 
 int ipc_mq_open(const char *name, int flags, mode_t mode, struct mq_attr *attributes) {
-    return ipc_above_standard(mq_open(name, flags, mode, attributes));
+    return opened_above_standard(mq_open(name, flags, mode, attributes), flags, name, mq_unlink);
 }
 int ipc_mq_unlink(const char *name) { return mq_unlink(name); }
 int ipc_mq_getattr(int queue, struct mq_attr *attributes) { return mq_getattr(queue, attributes); }
@@ -246,6 +261,7 @@ int ipc_peer_credentials(int fd, struct ipc_credentials *credentials) {
     credentials->group = raw.gid;
     return 0;
 }
+int ipc_socket(int family, int type) { return ipc_above_standard(socket(family, type, 0)); }
 int ipc_accept4(int fd, int flags) { return ipc_above_standard(accept4(fd, 0, 0, flags)); }
 int ipc_socketpair(int type, int ends[2]) {
     return socketpair(AF_UNIX, type, 0, ends) == 0 ? pair_above_standard(ends) : -1;

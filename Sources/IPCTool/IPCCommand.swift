@@ -38,6 +38,7 @@ enum Entry {
     static func main() {
         // A launcher may have closed them, and ignored what tells of children: neither is wanted here.
         StandardDescriptors.openClosedOnes()
+        GivenBytes.check()
         signal(SIGCHLD, SIG_DFL)
         // While this thread is the only one: signals are taken as values, by `Interruptible`, and interrupt nobody.
         SignalSet(EndingSignals.all).blockInCallingThread()

@@ -74,6 +74,12 @@ struct ChannelPeer {
         case "work": try Work.work(arguments[1], records: arguments[2])
         case "hold-job": try Work.hold(arguments[1])
         case "serve": try Calls.serve(arguments[1])
+        case "tell-deadline":
+            var server = try Service<UInt64, UInt64, CommandFailure>.create(arguments[1]).makeServer()
+            say("ready")
+            let call = try server.next(until: .after(.seconds(60)))
+            let seconds = call.deadline.remaining.map { UInt64($0.components.seconds) }
+            try call.reply(seconds ?? .max)
         case "hold-call": try Calls.hold(arguments[1])
         case "call": try Calls.call(arguments[1], count: number(2), retries: number(3))
         case "begin-call": try Calls.leave(arguments[1])

@@ -17,7 +17,7 @@ extension Storm {
         let stream = Box(try StreamSocket.makePair())
         let datagrams = Box(try DatagramSocket.makePair())
         let packets = Box(try PacketSocket.makePair())
-        let endpoint = Endpoint.unixAbstract(name)
+        let endpoint = Endpoint.unixAbstract(AbstractName(name))
         let listener = Box(try StreamListener(endpoint))
         let signals = Box(try SignalSource([stormSignal]))
         let child = Box(try sleeper())

@@ -122,7 +122,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
             switch kind {
             case "tcp": .tcp(host: "127.0.0.1", port: 0)
             case "unix": .unix(FilePath("/tmp/" + name))
-            default: .unixAbstract(name)
+            default: .unixAbstract(AbstractName(name))
             }
         let listener = try StreamListener(endpoint)
         let address =

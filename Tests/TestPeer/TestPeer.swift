@@ -52,6 +52,14 @@ struct TestPeer {
         case "unread-input": ProcessRoles.run(ProcessRoles.unreadInput)
         case "ignored-children": ProcessRoles.run(ProcessRoles.ignoredChildren)
         case "closed-descriptors": try ProcessRoles.closedDescriptors()
+        case "full-receiver":
+            let (name, way) = (arguments[1], arguments[2])
+            ProcessRoles.run { try await SocketRoles.fullReceiver(name, isAsync: way == "async") }
+        case "connect-to":
+            let (endpoint, time) = (try Endpoint(arguments[1]), Int(arguments[2])!)
+            ProcessRoles.run { try await SocketRoles.connect(endpoint, milliseconds: time) }
+        case "relative-path": try SocketRoles.relativePath(arguments[1], arguments[2])
+        case "closed-sockets": try SocketRoles.closedDescriptors(arguments[1])
         case "refused-calls":
             let (error, names) = (CInt(arguments[1])!, Array(arguments.dropFirst(2)))
             ProcessRoles.run { try await ProcessRoles.refused(names, error) }

@@ -53,6 +53,7 @@ static const int IPC_SOCK_STREAM = 1;
 static const int IPC_SOCK_DGRAM = 2;
 static const int IPC_SOCK_SEQPACKET = 5;
 static const int IPC_SOCK_CLOEXEC = 02000000;
+static const int IPC_O_PATH = 010000000;
 static const int IPC_PIPE_BUF = 4096;
 static const int IPC_RLIMIT_NOFILE = 7;
 static const int IPC_RLIMIT_MSGQUEUE = 12;
@@ -73,6 +74,7 @@ struct ipc_credentials {
 int ipc_above_standard(int fd);
 int ipc_fcntl_int(int fd, int command, int argument);
 int ipc_fionread(int fd, int *available);
+// As `ipc_shm_open` and `ipc_mq_open`: what it made by O_CREAT and O_EXCL is removed if the descriptor cannot be moved above 2.
 int ipc_open(const char *path, int flags, mode_t mode);
 int ipc_pipe2(int ends[2], int flags);
 int ipc_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout);
@@ -129,6 +131,7 @@ uint32_t ipc_crc32c_by_table(uint32_t crc, const void *bytes, size_t count);
 // Memory
 
 int ipc_memfd_create(const char *name, unsigned flags);
+int ipc_shm_open(const char *name, int flags, mode_t mode);
 void *ipc_map_failed(void);
 void *ipc_map_twice(int fd, size_t length, int protection, int is_prefaulted);
 
@@ -209,6 +212,7 @@ ssize_t ipc_mq_timedreceive(int queue, void *bytes, size_t capacity, unsigned *p
 // Sockets
 
 int ipc_peer_credentials(int fd, struct ipc_credentials *credentials);
+int ipc_socket(int family, int type);
 int ipc_accept4(int fd, int flags);
 int ipc_socketpair(int type, int ends[2]);
 size_t ipc_cmsg_space(size_t length);

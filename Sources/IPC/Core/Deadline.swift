@@ -45,7 +45,7 @@ public struct Deadline: Hashable, Comparable, Sendable {
 
 /// The clock that all deadlines and measurements are read on.
 package enum MonotonicClock {
-    /// Nanoseconds on `CLOCK_MONOTONIC`: the same clock in every process of the machine.
+    /// Nanoseconds on `CLOCK_MONOTONIC`: the same clock in every process of the machine that is in the same time namespace.
     package static var now: UInt64 {
         var time = timespec()
         unsafe clock_gettime(CLOCK_MONOTONIC, &time)

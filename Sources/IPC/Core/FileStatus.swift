@@ -19,6 +19,15 @@ package struct FileStatus {
         self.raw = raw
     }
 
+    /// The same of a path, whose bytes need not be text.
+    package init(at path: FilePath, followingLinks: Bool = true) throws(IPCError) {
+        var raw = Glibc.stat()
+        _ = try systemCall {
+            unsafe path.withPlatformString { unsafe followingLinks ? stat($0, &raw) : lstat($0, &raw) }
+        }.orThrow("stat", path.string)
+        self.raw = raw
+    }
+
     package var size: Int { Int(raw.st_size) }
     package var mode: FilePermissions { FilePermissions(rawValue: raw.st_mode & 0o7777) }
     /// How many names it has: 0 once it was removed.
@@ -26,6 +35,9 @@ package struct FileStatus {
     package var owner: uid_t { raw.st_uid }
     package var identity: [UInt64] { [UInt64(raw.st_dev), UInt64(raw.st_ino)] }
 
+    /// Whether users other than its owner and root may write to it; of a folder, whether they may put something into it.
+    package var isWritableByOthers: Bool { raw.st_mode & 0o022 != 0 || (raw.st_uid != 0 && raw.st_uid != geteuid()) }
+    package var isSticky: Bool { raw.st_mode & S_ISVTX != 0 }
     package var isRegularFile: Bool { raw.st_mode & S_IFMT == S_IFREG }
     package var isFIFO: Bool { raw.st_mode & S_IFMT == S_IFIFO }
     package var isSocket: Bool { raw.st_mode & S_IFMT == S_IFSOCK }

@@ -1,16 +1,53 @@
+import CIPCShims
 import Glibc
 import SystemPackage
 
 /// The names in a folder, in no order, without `.` and `..`.
+///
+/// Bytes of a name that are not UTF-8 are written as `\xff`, so that such a text does not name another file that exists, as it
+/// might if they were replaced.
 package func namesInFolder(_ path: String) throws(IPCError) -> [String] {
-    guard let folder = unsafe opendir(path) else { throw IPCError("opendir", path, Errno(rawValue: errno)) }
+    // Not by `opendir`, which may make one of the descriptors 0 to 2.
+    let raw = try retryingInterrupts { unsafe ipc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
+        .orThrow("open folder", path)
+    guard let folder = unsafe fdopendir(raw) else {
+        let errno = Errno(rawValue: errno)
+        close(raw)
+        throw IPCError("open folder", path, errno)
+    }
     defer { unsafe closedir(folder) }
     var names: [String] = []
     while let entry = unsafe readdir(folder) {
         let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            unsafe escapingInvalidBytes(bytes.prefix { $0 != 0 })
         }
         if name != ".", name != ".." { names.append(name) }
     }
     return names
+}
+
+/// Text for people: what is UTF-8 as it is, and every other byte as `\xff`.
+package func escapingInvalidBytes(_ bytes: some Sequence<UInt8>) -> String {
+    let bytes = Array(bytes)
+    if let text = String(validating: bytes, as: UTF8.self) { return text }
+    var text = ""
+    var decoder = UTF8()
+    var source = bytes.makeIterator()
+    var start = 0
+    decoding: while true {
+        switch decoder.decode(&source) {
+        case .scalarValue(let scalar):
+            text.unicodeScalars.append(scalar)
+            start += UTF8.width(scalar)
+        case .error:
+            // As many bytes as the decoder passed over are at least one: it goes on at the next from where it stopped.
+            let digits = String(bytes[start], radix: 16)
+            text += "\\x" + (digits.count == 1 ? "0" : "") + digits
+            start += 1
+            decoder = UTF8()
+            source = Array(bytes[start...]).makeIterator()
+        case .emptyInput: break decoding
+        }
+    }
+    return text
 }

@@ -44,6 +44,7 @@ public struct OwnedDescriptor: ~Copyable, Sendable {
 }
 
 extension Result where Success == CInt, Failure == Errno {
-    /// A new descriptor, moved above 2 if it is not: for the calls that `CIPCShims` has no function for, which does the same.
+    /// A new descriptor, moved above 2 if it is not: for those that come in another way than from a function of `CIPCShims`,
+    /// which does the same. The descriptor is closed if it cannot be moved.
     package var aboveStandard: Result<CInt, Errno> { flatMap { raw in systemCall { ipc_above_standard(raw) } } }
 }

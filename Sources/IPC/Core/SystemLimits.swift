@@ -11,10 +11,10 @@ package enum SystemLimits {
 
     /// What one read of a file of `/proc` brings; nil if there is none, or none any more.
     package static func smallFile(_ path: String, limit: Int = 8192) -> String? {
-        guard let descriptor = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else {
+        guard let raw = try? retryingInterrupts({ unsafe ipc_open(path, O_RDONLY | O_CLOEXEC, 0) }).get() else {
             return nil
         }
-        let file = OwnedDescriptor(adopting: descriptor)
+        let file = OwnedDescriptor(adopting: raw)
         var bytes = [UInt8](repeating: 0, count: limit)
         guard
             let count = try? unsafe bytes.withUnsafeMutableBytes({ buffer in

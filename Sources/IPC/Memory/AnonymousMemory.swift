@@ -38,8 +38,13 @@ public struct AnonymousMemory: ~Copyable, Sendable {
     ///
     /// - Parameters:
     ///   - byteCount: Its size.
-    ///   - label: A word for `/proc/PID/fd` and `/proc/PID/maps`; it names nothing.
+    ///   - label: A word for `/proc/PID/fd` and `/proc/PID/maps`, of at most 249 bytes; it names nothing.
     public init(byteCount: Int, label: String = "swift-ipc") throws(IPCError) {
+        guard !label.utf8.contains(0), label.utf8.count <= 249 else {
+            throw IPCError(
+                .invalidName, "memfd_create", label,
+                advice: "a label has at most 249 bytes, none of them zero; this one has \(label.utf8.count)")
+        }
         let flags = UInt32(IPC_MFD_CLOEXEC | IPC_MFD_ALLOW_SEALING)
         let raw = try systemCall { unsafe ipc_memfd_create(label, flags) }.orThrow("memfd_create", label)
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: label)

@@ -12,7 +12,8 @@ public import SystemPackage
 /// ```
 ///
 /// Writes reach other processes at once, and the disk at some time: nothing is durable before ``MemoryMapping/sync(_:_:)``.
-/// If another process cuts the file short, touching what is gone is SIGBUS.
+/// If another process cuts the file short, touching what is gone is SIGBUS. A symbolic link that another user may have put in
+/// the file's place is not followed.
 public struct MappedFile: ~Copyable, Sendable {
     private let object: MemoryObject
     /// What it was opened for.
@@ -28,21 +29,15 @@ public struct MappedFile: ~Copyable, Sendable {
         at path: FilePath, byteCount: Int, permissions: FilePermissions = .ownerReadWrite,
         _ policy: CreationPolicy = .exclusive
     ) throws(IPCError) -> MappedFile {
-        var flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
-        var result = retryingInterrupts { unsafe ipc_open(path.string, flags, permissions.rawValue) }
-        let isNew: Bool
-        if case .failure(.fileExists) = result, policy == .openExisting {
-            flags &= ~O_EXCL
-            result = retryingInterrupts { unsafe ipc_open(path.string, flags, permissions.rawValue) }
-            isNew = false
-        } else {
-            isNew = true
-        }
-        let object = try regularFile(result.orThrow("open", path.string), path)
+        try path.check("open")
+        let (raw, isNew) = try policy.opening { flags in
+            openFile(path, O_RDWR | flags, mode: permissions.rawValue)
+        }.orThrow("open", path.string, advice: refusedLinkAdvice)
+        let object = try regularFile(raw, path)
         do throws(IPCError) {
             try object.reserve(byteCount, fileSystem: path.string)
         } catch {
-            if isNew { unsafe Glibc.unlink(path.string) }
+            if isNew { unsafe path.withPlatformString { _ = unsafe Glibc.unlink($0) } }
             throw error
         }
         return MappedFile(object: object, access: .readWrite)
@@ -52,8 +47,9 @@ public struct MappedFile: ~Copyable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/wrongType`` if it is not a regular file.
     public static func open(_ path: FilePath, access: MemoryAccess = .readOnly) throws(IPCError) -> MappedFile {
-        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK
-        let raw = try retryingInterrupts { unsafe ipc_open(path.string, flags, 0) }.orThrow("open", path.string)
+        try path.check("open")
+        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK
+        let raw = try openFile(path, flags).orThrow("open", path.string, advice: refusedLinkAdvice)
         return MappedFile(object: try regularFile(raw, path), access: access)
     }
 

@@ -31,18 +31,9 @@ public struct SharedMemory: ~Copyable, Sendable {
         _ policy: CreationPolicy = .exclusive
     ) throws(IPCError) -> SharedMemory {
         let name = try ResourceName(name).description
-        let result = retryingInterrupts { unsafe shm_open(name, O_RDWR | O_CREAT | O_EXCL, permissions.rawValue) }
-            .aboveStandard
-        let isNew: Bool
-        let raw: CInt
-        switch result {
-        case .success(let descriptor): (raw, isNew) = (descriptor, true)
-        case .failure(.fileExists) where policy == .openExisting:
-            raw = try retryingInterrupts { unsafe shm_open(name, O_RDWR | O_CREAT, permissions.rawValue) }.aboveStandard
-                .orThrow("shm_open", name)
-            isNew = false
-        case .failure(let errno): throw IPCError("shm_open", name, errno)
-        }
+        let (raw, isNew) = try policy.opening { flags in
+            retryingInterrupts { unsafe ipc_shm_open(name, O_RDWR | flags, permissions.rawValue) }
+        }.orThrow("shm_open", name)
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name)
         do throws(IPCError) {
             // Whoever opens it meanwhile sees size 0 until all is reserved, and waits.
@@ -63,10 +54,10 @@ public struct SharedMemory: ~Copyable, Sendable {
     ) throws(IPCError) -> SharedMemory {
         let name = try ResourceName(name).description
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
-        let raw = try retryingInterrupts { unsafe shm_open(name, flags, 0) }.aboveStandard.orThrow("shm_open", name)
+        let raw = try retryingInterrupts { unsafe ipc_shm_open(name, flags, 0) }.orThrow("shm_open", name)
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name)
         if try object.size == 0 {
-            let watch = try FileWatch("/proc/self/fd/\(raw)", for: IN_MODIFY | IN_ATTRIB)
+            let watch = try FileWatch(FilePath("/proc/self/fd/\(raw)"), for: IN_MODIFY | IN_ATTRIB)
             while try object.size == 0 {
                 guard try watch.wait(until: deadline) else {
                     throw IPCError(

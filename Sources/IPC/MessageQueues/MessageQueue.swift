@@ -65,9 +65,13 @@ public struct MessageQueue: ~Copyable, Sendable {
         var attributes = mq_attr()
         attributes.mq_maxmsg = maximumMessages
         attributes.mq_msgsize = messageSize
-        let flags = O_RDWR | O_CREAT | O_CLOEXEC | (policy == .exclusive ? O_EXCL : 0)
-        switch retryingInterrupts({ unsafe ipc_mq_open(name, flags, permissions.rawValue, &attributes) }) {
-        case .success(let raw): return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+        let opened = policy.opening { flags in
+            retryingInterrupts {
+                unsafe ipc_mq_open(name, O_RDWR | O_CLOEXEC | flags, permissions.rawValue, &attributes)
+            }
+        }
+        switch opened {
+        case .success((let raw, _)): return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
         case .failure(let errno):
             throw MessageQueueLimits.explain(errno, name, maximumMessages: maximumMessages, messageSize: messageSize)
         }

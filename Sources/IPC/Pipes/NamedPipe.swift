@@ -18,8 +18,9 @@ public struct NamedPipe: Hashable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/wrongType`` if the path is not a FIFO.
     public init(_ path: FilePath) throws(IPCError) {
+        try path.check("open")
         self.path = path
-        guard try FileStatus(at: path.string).isFIFO else { throw Self.notAFIFO(path) }
+        guard try FileStatus(at: path).isFIFO else { throw Self.notAFIFO(path) }
     }
 
     /// Makes a FIFO. The C function is `mkfifo`.
@@ -32,7 +33,8 @@ public struct NamedPipe: Hashable, Sendable {
     public static func create(
         at path: FilePath, permissions: FilePermissions = .ownerReadWrite, _ policy: CreationPolicy = .exclusive
     ) throws(IPCError) -> NamedPipe {
-        switch retryingInterrupts({ unsafe mkfifo(path.string, permissions.rawValue) }) {
+        try path.check("mkfifo")
+        switch retryingInterrupts({ unsafe path.withPlatformString { unsafe mkfifo($0, permissions.rawValue) } }) {
         case .success: break
         case .failure(.fileExists) where policy == .openExisting: break
         case .failure(let errno): throw IPCError("mkfifo", path.string, errno)
@@ -42,7 +44,8 @@ public struct NamedPipe: Hashable, Sendable {
 
     /// Removes the name. Who has it open goes on. The C function is `unlink`.
     public func unlink() throws(IPCError) {
-        _ = try retryingInterrupts { unsafe Glibc.unlink(path.string) }.orThrow("unlink", path.string)
+        _ = try retryingInterrupts { unsafe path.withPlatformString { unsafe Glibc.unlink($0) } }.orThrow(
+            "unlink", path.string)
     }
 
     /// Opens the reading end, waiting for a writer.
@@ -51,7 +54,7 @@ public struct NamedPipe: Hashable, Sendable {
     /// - Throws: ``IPCError/Code/timedOut`` if no writer came; ``IPCError/Code/wrongType`` if the path is not a FIFO.
     public func openForReading(until deadline: Deadline = .never) throws(IPCError) -> PipeReader {
         // Watched before the first look, so that a writer who comes in between is noticed.
-        let watch = try FileWatch(path.string, for: IN_OPEN)
+        let watch = try FileWatch(path, for: IN_OPEN)
         let descriptor = try open(O_RDONLY)
         while try !hasWriter(descriptor.rawValue) {
             guard try watch.wait(until: deadline) else { throw noPeer("writer") }
@@ -66,7 +69,7 @@ public struct NamedPipe: Hashable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/timedOut`` if no reader came; ``IPCError/Code/wrongType`` if the path is not a FIFO.
     public func openForWriting(until deadline: Deadline = .never) throws(IPCError) -> PipeWriter {
-        let watch = try FileWatch(path.string, for: IN_OPEN)
+        let watch = try FileWatch(path, for: IN_OPEN)
         while true {
             if let writer = try tryOpenForWriting() { return writer }
             guard !deadline.hasPassed else { throw noPeer("reader") }
@@ -95,7 +98,7 @@ extension NamedPipe {
     public nonisolated(nonsending) func openForReading(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> PipeReader {
-        let watch = try FileWatch(path.string, for: IN_OPEN)
+        let watch = try FileWatch(path, for: IN_OPEN)
         let descriptor = try open(O_RDONLY)
         while try !hasWriter(descriptor.rawValue) {
             guard try await watch.wait(until: deadline) else { throw noPeer("writer") }
@@ -109,7 +112,7 @@ extension NamedPipe {
     public nonisolated(nonsending) func openForWriting(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> PipeWriter {
-        let watch = try FileWatch(path.string, for: IN_OPEN)
+        let watch = try FileWatch(path, for: IN_OPEN)
         while true {
             if let writer = try tryOpenForWriting() { return writer }
             guard !deadline.hasPassed else { throw noPeer("reader") }
@@ -122,10 +125,10 @@ extension NamedPipe {
     /// Opens without waiting, and makes sure that it is a FIFO before anything is read from it or written to it.
     private func open(_ mode: CInt) throws(IPCError) -> OwnedDescriptor {
         // Looked at first, since opening a device can have effects, and once more when open.
-        guard try FileStatus(at: path.string).isFIFO else { throw Self.notAFIFO(path) }
-        let flags = mode | O_NONBLOCK | O_CLOEXEC | O_NOCTTY
+        guard try FileStatus(at: path).isFIFO else { throw Self.notAFIFO(path) }
         let descriptor = OwnedDescriptor(
-            adopting: try retryingInterrupts { unsafe ipc_open(path.string, flags, 0) }.orThrow("open", path.string))
+            adopting: try openFile(path, mode | O_NONBLOCK | O_NOCTTY)
+                .orThrow("open", path.string, advice: refusedLinkAdvice))
         guard try FileStatus(of: descriptor.rawValue, path.string).isFIFO else { throw Self.notAFIFO(path) }
         return descriptor
     }

@@ -243,27 +243,10 @@ private final class PipelineRun: Sendable {
         }
     }
 
-    /// Ends all stages, and the processes in their groups: by SIGTERM, and by SIGKILL what is left after the grace period.
+    /// Ends all stages, and the processes in their groups.
     func end(_ grace: Duration) async {
-        let deadline = Deadline.after(grace)
-        let groups = Set(children.map { $0.value.handle.identifier })
-        // What is stopped takes SIGTERM when it goes on.
-        for signal in [Signal.terminate, .continue] { Self.send(signal, to: groups) }
-        for child in children { _ = await Self.waitForExit(of: child, until: deadline) }
-        while ProcessGroups.haveLivingMembers(groups), !deadline.hasPassed {
-            do { try await Task.sleep(for: .milliseconds(5)) } catch { break }
-        }
-        Self.send(.kill, to: groups)
-        // A process in the middle of a system call that cannot be interrupted, such as one on a dead network disk, is left.
-        for child in children { _ = await Self.waitForExit(of: child, until: .after(.seconds(5))) }
+        await ProcessGroups.end(children, grace)
         for child in children { guardian?.forget(child.value.handle.identifier) }
-    }
-
-    private static func send(_ signal: Signal, to groups: Set<pid_t>) {
-        for group in groups {
-            // Fails if it has ended, and if it has become another user's: then nobody here can end it.
-            do throws(IPCError) { try signal.send(toGroup: group) } catch { continue }
-        }
     }
 }
 

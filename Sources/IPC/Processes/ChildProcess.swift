@@ -155,7 +155,7 @@ extension ChildProcess {
     }
 
     /// The exit status if the child has ended, left there to be taken; nil if it still runs, or the status is lost.
-    borrowing func tryPeek() throws(IPCError) -> ExitStatus? {
+    package borrowing func tryPeek() throws(IPCError) -> ExitStatus? {
         do throws(IPCError) {
             return try reap(WEXITED | WNOHANG | WNOWAIT)
         } catch {

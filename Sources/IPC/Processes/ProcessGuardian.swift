@@ -23,7 +23,7 @@ package final class ProcessGuardian: Sendable {
 
     /// Lets the group of this child live on. To be called before the child is waited for: afterwards, the number may be
     /// another's.
-    func forget(_ process: pid_t) {
+    package func forget(_ process: pid_t) {
         var entry = ipc_guarded(process: process, is_started: 0)
         let raw = pipe.rawValue
         // If the guardian was killed, nobody is left to be told.

@@ -53,7 +53,7 @@ struct ProcessStart {
                 unsafe executable.withCString { program in
                     unsafe withCStrings([executable] + arguments) { argumentVector in
                         unsafe withEnvironment { environmentVector in
-                            unsafe withOptional(folder?.string) { folder in
+                            unsafe withOptional(folder) { folder in
                                 var request = unsafe ipc_spawn(
                                     program: program, arguments: argumentVector,
                                     environment: environmentVector, folder: folder,
@@ -107,6 +107,7 @@ struct ProcessStart {
     }
 
     private func check() throws(IPCError) {
+        try folder?.check("start in")
         let strings = [executable] + arguments + (environment ?? []) + changes
         if let wrong = strings.first(where: { $0.utf8.contains(0) }) {
             throw IPCError(
@@ -147,7 +148,7 @@ private func withCStrings<Result>(
     return unsafe pointers.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress!) }
 }
 
-private func withOptional<Result>(_ string: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
-    guard let string else { return body(nil) }
-    return unsafe string.withCString { unsafe body($0) }
+private func withOptional<Result>(_ path: FilePath?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+    guard let path else { return body(nil) }
+    return unsafe path.withPlatformString { unsafe body($0) }
 }

@@ -31,17 +31,19 @@ public struct DatagramSocket: ~Copyable, Sendable {
         until deadline: Deadline = .after(.seconds(5))
     ) throws(IPCError) {
         try Self.requireDatagrams(endpoint)
-        let address = try RawSocketAddress(endpoint)
-        let handle = try SocketHandle.make(address.family, .datagram, "\(endpoint)")
-        var file: UnixSocketFile?
+        let name = "\(endpoint)"
         if case .unix(let path) = endpoint {
+            let handle = try SocketHandle.make(AF_UNIX, .datagram, name)
             file = try UnixSocketFile.bind(
-                handle, .datagram, to: path, permissions: permissions, until: deadline, thenListen: {})
-        } else {
+                handle, to: path, permissions: permissions, until: deadline, thenListen: { _ in })
+            self.handle = handle
+            return
+        }
+        let addresses = try HostLookup.addresses(of: endpoint, until: deadline)
+        handle = try SocketHandle.bound(to: addresses, .datagram, name) { (handle, address) throws(IPCError) in
             try handle.bind(to: address)
         }
-        self.handle = handle
-        self.file = file
+        file = nil
     }
 
     private init(connecting handle: consuming SocketHandle) {
@@ -63,16 +65,18 @@ public struct DatagramSocket: ~Copyable, Sendable {
         -> DatagramSocket
     {
         try requireDatagrams(endpoint)
-        let address = try RawSocketAddress(endpoint)
-        let handle = try SocketHandle.make(address.family, .datagram, "\(endpoint)")
-        try handle.connect(to: address, until: deadline)
+        let addresses = try HostLookup.addresses(of: endpoint, until: deadline)
+        // A connection of datagrams is a note in this machine: it fails if there is no way to the address.
+        let handle = try SocketHandle.bound(to: addresses, .datagram, "\(endpoint)") {
+            (handle, address) throws(IPCError) in try handle.connect(to: address, until: deadline)
+        }
         return DatagramSocket(connecting: handle)
     }
 
     /// Connects this bound socket: from now on it sends to one address, and receives from that one only.
     public borrowing func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError) {
         try Self.requireDatagrams(endpoint)
-        try handle.connect(to: try RawSocketAddress(endpoint), until: deadline)
+        try handle.connect(to: try address(of: endpoint, until: deadline), until: deadline)
     }
 
     /// Two connected Unix datagram sockets without a name. The C function is `socketpair`.
@@ -117,20 +121,41 @@ public struct DatagramSocket: ~Copyable, Sendable {
     public borrowing func send(_ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never)
         throws(IPCError)
     {
-        let sent: Void? = try waiting(
-            for: .writable, of: handle.rawValue, until: deadline
-        ) { () throws(IPCError) in
-            if try trySend(bytes, to: endpoint) { return () }
-            // A full *receiver* does not make this socket unready, so readiness alone would spin.
-            if endpoint.isUnix, !deadline.hasPassed { usleep(200) }
-            return nil
+        let address = try address(of: endpoint, until: deadline)
+        var room: ReceiverRoom?
+        while try !trySend(bytes, toAddress: address) {
+            guard !deadline.hasPassed, try Readiness.writable.wait(for: handle.rawValue, until: deadline) else {
+                throw .timedOut("send", "\(endpoint)")
+            }
+            guard endpoint.isUnix else { continue }
+            // A full *receiver* does not make this socket unready.
+            if room == nil { room = try ReceiverRoom(of: address, "\(endpoint)") }
+            guard let descriptor = room?.descriptor else { continue }
+            guard try Readiness.writable.wait(for: descriptor, until: deadline) else {
+                throw .timedOut("send", "\(endpoint)")
+            }
         }
-        guard sent != nil else { throw .timedOut("send", "\(endpoint)") }
     }
 
-    /// Sends a message to an address if there is room; false if not.
+    private borrowing func address(of endpoint: Endpoint, until deadline: Deadline) throws(IPCError) -> RawSocketAddress
+    {
+        try choice(of: HostLookup.addresses(of: endpoint, until: deadline))
+    }
+
+    /// The first address of the family that this socket is of.
+    borrowing func choice(of addresses: [RawSocketAddress]) throws(IPCError) -> RawSocketAddress {
+        guard addresses.count > 1 else { return addresses[0] }
+        let family = try handle.localAddress().family
+        return addresses.first { $0.family == family } ?? addresses[0]
+    }
+
+    /// Sends a message to an address if there is room; false if not. A host name is looked up first, which may take as long as
+    /// the system's resolver does: give a literal address.
     public borrowing func trySend(_ bytes: RawSpan, to endpoint: Endpoint) throws(IPCError) -> Bool {
-        let address = try RawSocketAddress(endpoint)
+        try trySend(bytes, toAddress: try address(of: endpoint, until: .never))
+    }
+
+    borrowing func trySend(_ bytes: RawSpan, toAddress address: RawSocketAddress) throws(IPCError) -> Bool {
         let raw = handle.rawValue
         let flags = IPC_MSG_NOSIGNAL | IPC_MSG_DONTWAIT
         let result = unsafe bytes.withUnsafeBytes { buffer in

@@ -124,7 +124,25 @@ extension SocketHandle {
                 advice: "descriptors were lost: more came than the \(limit) allowed, or no number was free (ulimit -n)",
                 transferred: count)
         }
-        return (count, numbers, messageFlags & IPC_MSG_TRUNC != 0)
+        return (count, try aboveStandard(numbers, after: count), messageFlags & IPC_MSG_TRUNC != 0)
+    }
+
+    /// The kernel gives the lowest free numbers to what it hands over, as to all else.
+    private borrowing func aboveStandard(_ numbers: [CInt], after count: Int) throws(IPCError) -> [CInt] {
+        guard numbers.contains(where: { $0 <= 2 }) else { return numbers }
+        var moved: [CInt] = []
+        for (index, number) in numbers.enumerated() {
+            switch Result<CInt, Errno>.success(number).aboveStandard {
+            case .success(let above): moved.append(above)
+            case .failure(let errno):
+                for lost in moved + numbers[(index + 1)...] { Glibc.close(lost) }
+                throw IPCError(
+                    .descriptorsTruncated, "recvmsg", name, errno: errno,
+                    advice: "no number above 2 was free for the descriptors that came (ulimit -n); they are closed",
+                    transferred: count)
+            }
+        }
+        return moved
     }
 
     private static func descriptors(in message: inout msghdr) -> [CInt] {

@@ -9,12 +9,17 @@ public import SystemPackage
 /// | `unix:///run/app.sock` | ``unix(_:)``: a file; stream, datagram or sequenced packet by the socket type that uses it |
 /// | `unix-abstract:name` | ``unixAbstract(_:)``: a name without a file, and *without permissions* |
 ///
-/// Port 0 asks for a free port, which the listener's own endpoint then tells.
+/// Port 0 asks for a free port, which the listener's own endpoint then tells. Paths and abstract names are bytes, and may be
+/// such that no text can say; they are printed with `\xff` for those that are not UTF-8, which is not parsed again.
+///
+/// A host name is looked up when the endpoint is used. All addresses that it has are tried: see ``StreamSocket`` and
+/// ``StreamListener``. What has a deadline keeps it, though the system's resolver does not: it is asked by a thread of its own,
+/// which ends when the resolver answers. For a literal address nobody is asked.
 public enum Endpoint: Hashable, Sendable {
     case tcp(host: String, port: UInt16)
     case udp(host: String, port: UInt16)
     case unix(FilePath)
-    case unixAbstract(String)
+    case unixAbstract(AbstractName)
 
     /// The longest path of a Unix socket, in bytes: `sun_path` less its final zero.
     public static let maximumPathBytes = 107
@@ -31,21 +36,23 @@ public enum Endpoint: Hashable, Sendable {
     /// - Throws: ``IPCError/Code/invalidName`` that says which part is wrong.
     public init(_ text: String) throws(IPCError) {
         func invalid(_ reason: String) -> IPCError { IPCError(.invalidName, "endpoint", text, advice: reason) }
-        if text.hasPrefix("tcp://") || text.hasPrefix("udp://") {
-            let (host, port) = try Self.hostAndPort(text.dropFirst(6), invalid)
-            self = text.hasPrefix("tcp") ? .tcp(host: host, port: port) : .udp(host: host, port: port)
-        } else if text.hasPrefix("unix-abstract:") {
-            let name = String(text.dropFirst(14))
-            guard !name.isEmpty else { throw invalid("a name is missing after unix-abstract:") }
-            self = .unixAbstract(name)
-            try checkLength(name.utf8.count, text)
-        } else if text.hasPrefix("unix:") {
-            let rest = text.dropFirst(5)
-            let path = rest.hasPrefix("//") ? String(rest.dropFirst(2)) : String(rest)
-            guard !path.isEmpty else { throw invalid("a path is missing after unix://") }
+        // By bytes: a letter with an accent of its own would hide the character before it from a comparison of characters.
+        func rest(after scheme: String) -> String? {
+            text.utf8.starts(with: scheme.utf8) ? String(text.utf8.dropFirst(scheme.utf8.count)) : nil
+        }
+        if let address = rest(after: "tcp://") {
+            let (host, port) = try Self.hostAndPort(address[...], invalid)
+            self = .tcp(host: host, port: port)
+        } else if let address = rest(after: "udp://") {
+            let (host, port) = try Self.hostAndPort(address[...], invalid)
+            self = .udp(host: host, port: port)
+        } else if let name = rest(after: "unix-abstract:") {
+            self = .unixAbstract(AbstractName(name))
+            try checkUnixName()
+        } else if let path = rest(after: "unix://") ?? rest(after: "unix:") {
             guard !path.utf8.contains(0) else { throw invalid("a path cannot hold a zero byte") }
             self = .unix(FilePath(path))
-            try checkLength(path.utf8.count, text)
+            try checkUnixName()
         } else {
             throw invalid("start it with tcp://, udp://, unix:// or unix-abstract:")
         }
@@ -69,16 +76,29 @@ public enum Endpoint: Hashable, Sendable {
         guard !host.isEmpty else {
             throw invalid("a host is missing: 127.0.0.1 for this machine, 0.0.0.0 for all interfaces")
         }
+        guard !host.utf8.contains(0) else { throw invalid("a host cannot hold a zero byte") }
         return (String(host), port)
     }
 
-    func checkLength(_ count: Int, _ text: String) throws(IPCError) {
+    /// Refuses the name of a Unix socket that the kernel would take for another one: the address of an empty path is an
+    /// abstract name, and that of an empty name asks for one of the kernel's choice.
+    func checkUnixName() throws(IPCError) {
+        func invalid(_ reason: String) -> IPCError { IPCError(.invalidName, "endpoint", "\(self)", advice: reason) }
+        let count: Int
+        switch self {
+        case .tcp, .udp: return
+        case .unix(let path):
+            guard !path.isEmpty else { throw invalid("a path is missing after unix://") }
+            try path.check("endpoint")
+            count = path.length
+        case .unixAbstract(let name):
+            guard !name.bytes.isEmpty else { throw invalid("a name is missing after unix-abstract:") }
+            count = name.bytes.count
+        }
         guard count <= Self.maximumPathBytes else {
-            throw IPCError(
-                .invalidName, "endpoint", text,
-                advice:
-                    "a Unix socket's path has at most \(Self.maximumPathBytes) bytes, this one has \(count); choose a shorter folder"
-            )
+            throw invalid(
+                "the name of a Unix socket has at most \(Self.maximumPathBytes) bytes, this one has \(count); "
+                    + "choose a shorter one, or a shorter folder")
         }
     }
 }
@@ -88,7 +108,7 @@ extension Endpoint: CustomStringConvertible {
         switch self {
         case .tcp(let host, let port): "tcp://\(Self.bracketed(host)):\(port)"
         case .udp(let host, let port): "udp://\(Self.bracketed(host)):\(port)"
-        case .unix(let path): "unix://\(path.string)"
+        case .unix(let path): "unix://\(escapingInvalidBytes(path.bytes))"
         case .unixAbstract(let name): "unix-abstract:\(name)"
         }
     }

@@ -10,25 +10,31 @@ struct ListeningSocket: ~Copyable, Sendable {
     init(
         _ endpoint: Endpoint, _ type: SocketType, backlog: Int, permissions: FilePermissions, until deadline: Deadline
     ) throws(IPCError) {
-        let address = try RawSocketAddress(endpoint)
-        let handle = try SocketHandle.make(address.family, type, "\(endpoint)")
-        let raw = handle.rawValue
-        func listen() throws(IPCError) {
-            _ = try systemCall { Glibc.listen(raw, CInt(clamping: backlog)) }.orThrow("listen", "\(endpoint)")
+        let name = "\(endpoint)"
+        func listen(_ handle: borrowing SocketHandle) throws(IPCError) {
+            let raw = handle.rawValue
+            _ = try systemCall { Glibc.listen(raw, CInt(clamping: backlog)) }.orThrow("listen", name)
         }
-        try Self.makeNonBlocking(handle)
-        var file: UnixSocketFile?
         if case .unix(let path) = endpoint {
+            let handle = try SocketHandle.make(AF_UNIX, type, name)
+            try handle.setNonBlocking(true)
             file = try UnixSocketFile.bind(
-                handle, type, to: path, permissions: permissions, until: deadline, thenListen: listen)
-        } else {
+                handle, to: path, permissions: permissions, until: deadline, thenListen: listen)
+            self.handle = handle
+            return
+        }
+        let addresses = try HostLookup.addresses(of: endpoint, until: deadline)
+        let handle = try SocketHandle.bound(to: addresses, type, name) { (handle, address) throws(IPCError) in
             // A restarted server gets its port although connections of the old one linger.
             if address.family != AF_UNIX { try handle.setOption(SOL_SOCKET, SO_REUSEADDR, CInt(1)) }
             try handle.bind(to: address)
-            try listen()
         }
+        // `accept` has no flag for the call. Another acceptor may be faster between readiness and the call, so the listening
+        // socket itself must not block. The accepted ones do not inherit that.
+        try handle.setNonBlocking(true)
+        try listen(handle)
         self.handle = handle
-        self.file = file
+        self.file = nil
     }
 
     /// Takes over a socket that somebody else bound: its file is not ours to remove.
@@ -37,20 +43,12 @@ struct ListeningSocket: ~Copyable, Sendable {
         guard try handle.option(SOL_SOCKET, SO_ACCEPTCONN) != 0 else {
             throw IPCError(.wrongType, "adopt", handle.name, advice: "this socket does not listen")
         }
-        try Self.makeNonBlocking(handle)
+        try handle.setNonBlocking(true)
         self.handle = handle
         self.file = nil
     }
 
     deinit { file?.remove() }
-
-    /// `accept` has no flag for the call. Another acceptor may be faster between readiness and the call, so the listening
-    /// socket itself must not block. The accepted ones do not inherit that.
-    private static func makeNonBlocking(_ handle: borrowing SocketHandle) throws(IPCError) {
-        let raw = handle.rawValue
-        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", handle.name)
-        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", handle.name)
-    }
 
     borrowing func accept(until deadline: Deadline) throws(IPCError) -> SocketHandle {
         while true {

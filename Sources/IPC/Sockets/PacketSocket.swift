@@ -21,7 +21,7 @@ public struct PacketSocket: ~Copyable, Sendable {
     {
         try requireLocal(endpoint)
         let handle = try SocketHandle.make(AF_UNIX, .sequencedPacket, "\(endpoint)")
-        try handle.connect(to: try RawSocketAddress(endpoint), until: deadline)
+        try handle.connect(to: try RawSocketAddress(unix: endpoint), until: deadline)
         return PacketSocket(handle)
     }
 

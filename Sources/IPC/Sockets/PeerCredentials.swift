@@ -35,7 +35,9 @@ extension SocketHandle {
                 "socket \(descriptor)",
                 errno: error.errno, advice: "this kernel or this peer has none; use peerCredentials")
         }
-        let handle = OwnedDescriptor(adopting: raw)
+        let handle = OwnedDescriptor(
+            adopting: try Result<CInt, Errno>.success(raw).aboveStandard.orThrow("peer process", "socket \(descriptor)")
+        )
         return ProcessHandle(adopting: handle, identifier: try peerCredentials().process)
     }
 }

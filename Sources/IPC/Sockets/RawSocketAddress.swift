@@ -7,23 +7,30 @@ struct RawSocketAddress: Sendable {
     private var storage = sockaddr_storage()
     private(set) var length: socklen_t
 
-    /// The address of an endpoint. A host name is looked up, which may block for as long as the system's resolver is
-    /// configured to; a literal address never does.
-    init(_ endpoint: Endpoint) throws(IPCError) {
+    /// The address of a Unix socket.
+    ///
+    /// - Throws: ``IPCError/Code/invalidName`` for what the kernel would take for another name.
+    init(unix endpoint: Endpoint) throws(IPCError) {
+        try endpoint.checkUnixName()
+        var name: [UInt8]
         switch endpoint {
-        case .tcp(let host, let port), .udp(let host, let port):
-            length = 0
-            try resolve(host, port, "\(endpoint)")
-        case .unix(let path):
-            let bytes = Array(path.string.utf8)
-            try endpoint.checkLength(bytes.count, "\(endpoint)")
-            length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count + 1)
-            setUnixPath(bytes)
-        case .unixAbstract(let name):
-            let bytes = Array(name.utf8)
-            try endpoint.checkLength(bytes.count, "\(endpoint)")
-            length = socklen_t(MemoryLayout<sa_family_t>.size + 1 + bytes.count)
-            setUnixPath([0] + bytes)
+        case .unix(let path): name = path.bytes + [0]
+        case .unixAbstract(let abstract): name = [0] + abstract.bytes
+        case .tcp, .udp:
+            throw IPCError(.wrongType, "address", "\(endpoint)", advice: "this is no Unix socket; use unix:///path")
+        }
+        length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
+        storage.ss_family = sa_family_t(AF_UNIX)
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            unsafe bytes[MemoryLayout<sa_family_t>.size...].copyBytes(from: name)
+        }
+    }
+
+    /// An address that the resolver found.
+    init(_ address: UnsafePointer<sockaddr>, _ length: socklen_t) {
+        self.length = min(length, socklen_t(MemoryLayout<sockaddr_storage>.size))
+        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(start: address, count: Int(self.length)))
         }
     }
 
@@ -31,33 +38,6 @@ struct RawSocketAddress: Sendable {
     init() { length = socklen_t(MemoryLayout<sockaddr_storage>.size) }
 
     var family: CInt { CInt(storage.ss_family) }
-
-    private mutating func setUnixPath(_ path: [UInt8]) {
-        storage.ss_family = sa_family_t(AF_UNIX)
-        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
-            unsafe bytes[MemoryLayout<sa_family_t>.size...].copyBytes(from: path)
-        }
-    }
-
-    private mutating func resolve(_ host: String, _ port: UInt16, _ name: String) throws(IPCError) {
-        var hints = unsafe addrinfo()
-        unsafe hints.ai_flags = AI_NUMERICSERV
-        unsafe hints.ai_socktype = IPC_SOCK_STREAM  // one entry per address
-        var found: UnsafeMutablePointer<addrinfo>?
-        let result = unsafe getaddrinfo(host, "\(port)", &hints, &found)
-        guard result == 0, let found = unsafe found else {
-            throw IPCError(
-                .notFound, "getaddrinfo", name,
-                advice:
-                    unsafe "no address is known for \"\(host)\": \(String(cString: gai_strerror(result))); use a literal address"
-            )
-        }
-        defer { unsafe freeaddrinfo(found) }
-        length = unsafe found.pointee.ai_addrlen
-        unsafe withUnsafeMutableBytes(of: &storage) { bytes in
-            unsafe bytes.copyMemory(from: UnsafeRawBufferPointer(start: found.pointee.ai_addr, count: Int(length)))
-        }
-    }
 
     /// Lends it as the C calls take it.
     func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
@@ -91,8 +71,7 @@ struct RawSocketAddress: Sendable {
         let path = unsafe withUnsafeBytes(of: storage) {
             unsafe Array($0[MemoryLayout<sa_family_t>.size...].prefix(pathLength))
         }
-        if path[0] == 0 { return .unixAbstract(String(decoding: path.dropFirst(), as: UTF8.self)) }
-        return .unix(FilePath(String(decoding: path.prefix { $0 != 0 }, as: UTF8.self)))
+        return path[0] == 0 ? .unixAbstract(AbstractName(bytes: Array(path.dropFirst()))) : .unix(FilePath(bytes: path))
     }
 
     private var numericHost: (String, UInt16)? {

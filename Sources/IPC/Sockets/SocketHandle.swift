@@ -35,7 +35,7 @@ struct SocketHandle: ~Copyable, Sendable {
     }
 
     static func make(_ family: CInt, _ type: SocketType, _ name: String) throws(IPCError) -> SocketHandle {
-        let raw = try systemCall { socket(family, type.rawValue | IPC_SOCK_CLOEXEC, 0) }.orThrow("socket", name)
+        let raw = try systemCall { ipc_socket(family, type.rawValue | IPC_SOCK_CLOEXEC) }.orThrow("socket", name)
         return SocketHandle(adopting: OwnedDescriptor(adopting: raw), name: name)
     }
 
@@ -159,9 +159,7 @@ extension SocketHandle {
             case .success: return
             case .failure(.interrupted): continue
             case .failure(.resourceTemporarilyUnavailable):
-                throw IPCError(
-                    .timedOut, "connect", name,
-                    advice: "the server did not accept before the deadline: its backlog is full; allow more time")
+                throw isFull
             case .failure(let errno): throw connectError(errno)
             }
         }
@@ -169,19 +167,43 @@ extension SocketHandle {
 
     private borrowing func connectInBackground(to address: RawSocketAddress, until deadline: Deadline) throws(IPCError)
     {
+        guard try !startConnecting(to: address) else { return }
+        guard try Readiness.writable.wait(for: rawValue, until: deadline) else { throw .timedOut("connect", name) }
+        try finishConnecting()
+    }
+
+    /// Begins to connect a new socket, whose flags nobody shares yet.
+    ///
+    /// - Returns: Whether it is connected. If not, ``finishConnecting()`` is to be called when it is writable.
+    borrowing func startConnecting(to address: RawSocketAddress) throws(IPCError) -> Bool {
         let raw = rawValue
-        // Nobody shares this new socket's flags yet.
-        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", name)
-        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", name)
+        try setNonBlocking(true)
         switch systemCall({ unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }) {
-        case .success: break
-        case .failure(.nowInProgress), .failure(.interrupted):
-            guard try Readiness.writable.wait(for: raw, until: deadline) else { throw .timedOut("connect", name) }
-            let failure = Errno(rawValue: try option(SOL_SOCKET, SO_ERROR))
-            guard failure.rawValue == 0 else { throw connectError(failure) }
+        case .success:
+            try setNonBlocking(false)
+            return true
+        case .failure(.nowInProgress), .failure(.interrupted): return false
         case .failure(let errno): throw connectError(errno)
         }
-        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags) }.orThrow("fcntl", name)
+    }
+
+    borrowing func finishConnecting() throws(IPCError) {
+        let failure = Errno(rawValue: try option(SOL_SOCKET, SO_ERROR))
+        guard failure.rawValue == 0 else { throw connectError(failure) }
+        try setNonBlocking(false)
+    }
+
+    borrowing func setNonBlocking(_ isOn: Bool) throws(IPCError) {
+        let raw = rawValue
+        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", name)
+        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, isOn ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) }
+            .orThrow("fcntl", name)
+    }
+
+    var isFull: IPCError {
+        IPCError(
+            .timedOut, "connect", name,
+            advice: "the server did not accept before the deadline: its backlog is full; allow more time")
     }
 
     borrowing func connectError(_ errno: Errno) -> IPCError {
@@ -214,6 +236,28 @@ extension SocketHandle {
                 unsafe setsockopt(raw, level, option, $0, socklen_t(MemoryLayout<Value>.size))
             }
         }.orThrow("setsockopt", name)
+    }
+
+    /// A new socket, made and bound by `bind` to the first of these addresses that this machine has.
+    ///
+    /// One that the machine has and that is in use is an error: a server would otherwise come to be somewhere else.
+    static func bound(
+        to addresses: [RawSocketAddress], _ type: SocketType, _ name: String,
+        _ bind: (borrowing SocketHandle, RawSocketAddress) throws(IPCError) -> Void
+    ) throws(IPCError) -> SocketHandle {
+        for address in addresses.dropLast() {
+            do throws(IPCError) {
+                let handle = try SocketHandle.make(address.family, type, name)
+                try bind(handle, address)
+                return handle
+            } catch {
+                let isMissing = error.errno == .addressNotAvailable || error.errno == .addressFamilyNotSupported
+                guard isMissing else { throw error }
+            }
+        }
+        let handle = try SocketHandle.make(addresses[addresses.count - 1].family, type, name)
+        try bind(handle, addresses[addresses.count - 1])
+        return handle
     }
 
     borrowing func bind(to address: RawSocketAddress) throws(IPCError) {

@@ -5,7 +5,7 @@ import SystemPackage
 // The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
 
 extension StreamSocket {
-    /// Connects to a server, suspended meanwhile. A host name is looked up by the system, which blocks: prefer addresses.
+    /// Connects to a server, suspended meanwhile.
     ///
     /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
     public nonisolated(nonsending) static func connect(
@@ -14,10 +14,9 @@ extension StreamSocket {
         if case .udp = endpoint {
             throw IPCError(.wrongType, "connect", "\(endpoint)", advice: "UDP has no streams; use a DatagramSocket")
         }
-        let address = try RawSocketAddress(endpoint)
-        let handle = try SocketHandle.make(address.family, .stream, "\(endpoint)")
-        try await handle.connect(to: address, until: deadline)
-        return StreamSocket(handle)
+        let addresses = try await HostLookup.addressesWithoutBlocking(of: endpoint, until: deadline)
+        return StreamSocket(
+            try await SocketHandle.connectedWithoutBlocking(to: addresses, "\(endpoint)", until: deadline))
     }
 
     /// Reads what there is, suspended until there is at least one byte.
@@ -64,26 +63,21 @@ extension SocketHandle {
     nonisolated(nonsending) borrowing func connect(
         to address: RawSocketAddress, until deadline: Deadline
     ) async throws(IPCError) {
-        let raw = rawValue
-        // Nobody shares this new socket's flags yet.
-        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", name)
-        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", name)
-        connecting: while true {
-            switch systemCall({ unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }) {
-            case .success: break connecting
-            case .failure(.nowInProgress), .failure(.interrupted):
-                try await Reactor.wait(for: .writable, of: raw, until: deadline, "connect", name)
-                let failure = Errno(rawValue: try option(SOL_SOCKET, SO_ERROR))
-                guard failure.rawValue == 0 else { throw connectError(failure) }
-                break connecting
-            case .failure(.resourceTemporarilyUnavailable):
-                // A Unix server's backlog is full; nothing tells when it is not.
-                guard !deadline.hasPassed else { throw .timedOut("connect", name) }
-                do { try await Task.sleep(for: .milliseconds(1)) } catch { throw .cancelled("connect", name) }
-            case .failure(let errno): throw connectError(errno)
+        var pause = Duration.milliseconds(1)
+        while true {
+            do throws(IPCError) {
+                if try startConnecting(to: address) { return }
+                try await Reactor.wait(for: .writable, of: rawValue, until: deadline, "connect", name)
+                return try finishConnecting()
+            } catch  where error.errno == .resourceTemporarilyUnavailable {
+                // A Unix server's backlog is full; nothing tells when it is not. Looked at less and less often.
+                guard !deadline.hasPassed else { throw isFull }
+                if case .cancelled = try await Reactor.park(until: min(deadline, .after(pause)), { _ in true }) {
+                    throw .cancelled("connect", name)
+                }
+                pause = min(pause * 2, .milliseconds(20))
             }
         }
-        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags) }.orThrow("fcntl", name)
     }
 }
 
@@ -187,15 +181,14 @@ extension DatagramSocket {
     public nonisolated(nonsending) borrowing func send(
         _ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never
     ) async throws(IPCError) {
-        while try !trySend(bytes, to: endpoint) {
-            if endpoint.isUnix, !deadline.hasPassed {
-                // A full *receiver* does not make this socket unready, so readiness alone would spin.
-                let pause = Deadline.after(.microseconds(200))
-                if case .cancelled = try await Reactor.park(until: min(deadline, pause), { _ in true }) {
-                    throw .cancelled("send", "\(endpoint)")
-                }
-            }
-            try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
+        let address = try choice(of: await HostLookup.addressesWithoutBlocking(of: endpoint, until: deadline))
+        var room: ReceiverRoom?
+        while try !trySend(bytes, toAddress: address) {
+            try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", "\(endpoint)")
+            guard endpoint.isUnix else { continue }
+            if room == nil { room = try ReceiverRoom(of: address, "\(endpoint)") }
+            guard let descriptor = room?.descriptor else { continue }
+            try await Reactor.wait(for: .writable, of: descriptor, until: deadline, "send", "\(endpoint)")
         }
     }
 

@@ -17,11 +17,15 @@ public struct StreamListener: ~Copyable, Sendable {
 
     /// Binds and listens. The C functions are `socket`, `bind` and `listen`.
     ///
+    /// Of a host name, the first address is used that this machine has. A relative path is made absolute if that fits into the
+    /// ``Endpoint/maximumPathBytes``; else clients in another folder do not find it. The file is removed whatever folder this
+    /// process works in by then.
     /// - Parameters:
     ///   - endpoint: `tcp://127.0.0.1:0` for a free port: see ``localEndpoint``.
     ///   - backlog: How many connections may wait to be accepted.
     ///   - permissions: Who may connect to a socket file. Abstract names have no permissions.
-    ///   - deadline: How long to wait if another server is binding in the same folder at this moment.
+    ///   - deadline: How long to wait if another server is binding in the same folder at this moment, and for a host name
+    ///     to be looked up.
     /// - Throws: ``IPCError/Code/addressInUse``, ``IPCError/Code/invalidName``, ``IPCError/Code/permissionDenied``.
     public init(
         _ endpoint: Endpoint, backlog: Int = 128, permissions: FilePermissions = .ownerReadWrite,

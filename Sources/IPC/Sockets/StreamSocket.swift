@@ -27,6 +27,8 @@ public struct StreamSocket: ~Copyable, Sendable {
 
     /// Connects to a server. The C functions are `socket` and `connect`.
     ///
+    /// Of a host name all addresses are tried, the next one when one has failed or has not answered for a quarter of a second:
+    /// whichever is connected first is used.
     /// - Throws: ``IPCError/Code/connectionRefused``, ``IPCError/Code/notFound`` (no such socket file),
     ///   ``IPCError/Code/timedOut``, ``IPCError/Code/wrongType`` (a Unix socket of another kind).
     public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError)
@@ -35,10 +37,8 @@ public struct StreamSocket: ~Copyable, Sendable {
         if case .udp = endpoint {
             throw IPCError(.wrongType, "connect", "\(endpoint)", advice: "UDP has no streams; use a DatagramSocket")
         }
-        let address = try RawSocketAddress(endpoint)
-        let handle = try SocketHandle.make(address.family, .stream, "\(endpoint)")
-        try handle.connect(to: address, until: deadline)
-        return StreamSocket(handle)
+        let addresses = try HostLookup.addresses(of: endpoint, until: deadline)
+        return StreamSocket(try SocketHandle.connected(to: addresses, "\(endpoint)", until: deadline))
     }
 
     /// Two connected Unix sockets without a name, one of which to give to a child. The C function is `socketpair`.

@@ -3,70 +3,162 @@ import Glibc
 import SystemPackage
 
 /// The file that a Unix socket is bound to: made safely, replaced when its server is dead, removed by its owner only.
-struct UnixSocketFile: Sendable {
-    let path: String
+package struct UnixSocketFile: Sendable {
+    /// Absolute: this process may work in another folder when the file is removed.
+    private let path: FilePath
     private let identity: [UInt64]
 
     /// Binds `socket` to a path, and runs `thenListen` before another server can look.
     ///
-    /// A file that is left of a dead server is replaced; a live server's never. Whether it lives is asked by connecting.
-    /// Two servers that start at once are kept apart by a lock on the folder, which is let go by the kernel however its
-    /// holder ends.
+    /// A file that is left of a dead server is replaced; a live server's never. Two servers that start at once are kept apart
+    /// by a lock on the folder, which is let go by the kernel however its holder ends.
     /// - Throws: ``IPCError/Code/addressInUse`` if a live server has the path, or something that is not a socket;
     ///   ``IPCError/Code/timedOut`` if another process keeps the folder locked.
     static func bind(
-        _ socket: borrowing SocketHandle, _ type: SocketType, to path: FilePath, permissions: FilePermissions,
-        until deadline: Deadline, thenListen: () throws(IPCError) -> Void
+        _ socket: borrowing SocketHandle, to given: FilePath, permissions: FilePermissions, until deadline: Deadline,
+        thenListen: (borrowing SocketHandle) throws(IPCError) -> Void
     ) throws(IPCError) -> UnixSocketFile {
-        let address = try RawSocketAddress(.unix(path))
+        try Endpoint.unix(given).checkUnixName()
+        let path = try given.madeAbsolute()
+        // What clients are told. A short relative path may be all that fits.
+        let address = try RawSocketAddress(unix: .unix(path.length <= Endpoint.maximumPathBytes ? path : given))
         let folder = try FolderLock(path, until: deadline)
-        if let status = try? FileStatus(at: path.string, followingLinks: false) {
+        if let status = try status(of: path) {
             guard status.isSocket else {
                 throw IPCError(
                     .addressInUse, "bind", path.string,
                     advice: "a file that is not a socket is there; choose another path")
             }
-            guard try isDead(address, type, path) else {
+            guard try !isServed(address, path) else {
                 throw IPCError(
                     .addressInUse, "bind", path.string,
                     advice: "a live server has it; stop that one, or choose another path")
             }
-            _ = try retryingInterrupts { unsafe unlink(path.string) }.orThrow("unlink", path.string)
+            try unlink(path)
         }
         // The kernel makes the file with the socket's own mode less the umask: set before, so that it is never wider.
         let raw = socket.rawValue
         _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path.string)
         try socket.bind(to: address)
-        let file = UnixSocketFile(
-            path: path.string, identity: try FileStatus(at: path.string, followingLinks: false).identity)
+        let file = UnixSocketFile(path: path, identity: try FileStatus(at: path, followingLinks: false).identity)
         do throws(IPCError) {
-            // Wider than the umask was asked for by name.
-            _ = try systemCall { unsafe chmod(path.string, permissions.rawValue) }.orThrow("chmod", path.string)
-            try thenListen()
+            try file.widen(to: permissions)
+            try thenListen(socket)
         } catch {
-            file.remove()
+            file.removeIfOurs()
             throw error
         }
         _ = consume folder
         return file
     }
 
-    /// Removes the file, unless another server has replaced it.
-    func remove() {
-        guard (try? FileStatus(at: path, followingLinks: false))?.identity == identity else { return }
-        unsafe unlink(path)
+    /// Gives the file the permissions that were asked for by name, if the umask took some away.
+    ///
+    /// By a descriptor, and after a look at what it is of: in a folder that others may write to, the name may have come to mean
+    /// something else, which `chmod` by path would change.
+    private func widen(to permissions: FilePermissions) throws(IPCError) {
+        let raw = try retryingInterrupts {
+            unsafe path.withPlatformString { unsafe ipc_open($0, IPC_O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) }
+        }.orThrow("open", path.string)
+        let descriptor = OwnedDescriptor(adopting: raw)
+        let status = try FileStatus(of: descriptor.rawValue, path.string)
+        guard status.isSocket, status.identity == identity else { throw exchanged }
+        guard status.mode != permissions else { return }
+        // The name was looked up twice since it was made, and another user may have been faster than both.
+        guard status.owner == geteuid(), status.linkCount == 1 else { throw exchanged }
+        _ = try systemCall { unsafe chmod("/proc/self/fd/\(raw)", permissions.rawValue) }
+            .orThrow("chmod", path.string) { errno in
+                errno == .noSuchFileOrDirectory
+                    ? "its permissions are set by way of /proc, which is not mounted here; mount it, or set the umask"
+                    : nil
+            }
     }
 
-    private static func isDead(_ address: RawSocketAddress, _ type: SocketType, _ path: FilePath) throws(IPCError)
-        -> Bool
-    {
-        let probe = try SocketHandle.make(AF_UNIX, type, path.string)
-        let raw = probe.rawValue
-        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", path.string)
-        _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", path.string)
-        // Anything but a refusal means that a socket of a live process has it, if perhaps of another kind, or a full one.
-        return systemCall { unsafe address.withPointer { unsafe Glibc.connect(raw, $0, $1) } }
-            == .failure(.connectionRefused)
+    private var exchanged: IPCError {
+        IPCError(
+            .permissionDenied, "bind", path.string,
+            advice: "another user has put something else in the place of the socket; use a folder of your own")
+    }
+
+    /// Removes the file, unless another server has replaced it.
+    func remove() {
+        // Keeps out a server that replaces it at this moment. Who holds the lock for longer is not waited for.
+        let folder = try? FolderLock(path, until: .after(.milliseconds(200)))
+        removeIfOurs()
+        _ = consume folder
+    }
+
+    private func removeIfOurs() {
+        guard (try? FileStatus(at: path, followingLinks: false))?.identity == identity else { return }
+        _ = unsafe path.withPlatformString { unsafe Glibc.unlink($0) }
+    }
+
+    private static func unlink(_ path: FilePath) throws(IPCError) {
+        _ = try retryingInterrupts { unsafe path.withPlatformString { unsafe Glibc.unlink($0) } }
+            .orThrow("unlink", path.string)
+    }
+
+    private static func status(of path: FilePath) throws(IPCError) -> FileStatus? {
+        do throws(IPCError) {
+            return try FileStatus(at: path, followingLinks: false)
+        } catch  where error.errno == .noSuchFileOrDirectory {
+            return nil
+        }
+    }
+}
+
+extension UnixSocketFile {
+    /// Whether a process has a socket that is bound to this file. Its server does not notice.
+    ///
+    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/wrongType`` if it is no socket file;
+    ///   ``IPCError/Code/permissionDenied`` if this user may not know.
+    package static func isServed(_ path: FilePath) throws(IPCError) -> Bool {
+        let status = try FileStatus(at: path, followingLinks: false)
+        guard status.isSocket else {
+            throw IPCError(
+                .wrongType, "look at", path.string, advice: "this is no socket file; give the path of one")
+        }
+        switch probe(try RawSocketAddress(unix: .unix(path)), path) {
+        case .success(let isServed): return isServed
+        case .failure(let errno): throw IPCError("look at", path.string, errno)
+        }
+    }
+
+    /// Removes a socket file if nobody serves it, looking and removing under the lock of its folder.
+    ///
+    /// - Returns: Whether it was removed.
+    package static func removeIfDead(_ path: FilePath, until deadline: Deadline) throws(IPCError) -> Bool {
+        let folder = try FolderLock(path, until: deadline)
+        guard try !isServed(path) else { return false }
+        try unlink(path)
+        _ = consume folder
+        return true
+    }
+
+    /// What may not be known counts as served.
+    private static func isServed(_ address: RawSocketAddress, _ path: FilePath) throws(IPCError) -> Bool {
+        switch probe(address, path) {
+        case .success(let isServed): return isServed
+        case .failure(.tooManyOpenFiles), .failure(.tooManyOpenFilesInSystem), .failure(.noMemory):
+            throw IPCError("look at", path.string, .tooManyOpenFiles)
+        case .failure: return true
+        }
+    }
+
+    /// Asks by a datagram socket that is connected to it. A server of streams or packets refuses the kind, and is not told of it;
+    /// one of datagrams is not told either. To a file that no socket is bound to, there is no connection.
+    private static func probe(_ address: RawSocketAddress, _ path: FilePath) -> Result<Bool, Errno> {
+        systemCall { ipc_socket(AF_UNIX, IPC_SOCK_DGRAM | IPC_SOCK_CLOEXEC) }.flatMap { raw in
+            let socket = OwnedDescriptor(adopting: raw)
+            let result = retryingInterrupts {
+                unsafe address.withPointer { unsafe Glibc.connect(socket.rawValue, $0, $1) }
+            }
+            switch result {
+            case .success, .failure(.protocolWrongTypeForSocket), .failure(.notPermitted): return .success(true)
+            case .failure(.connectionRefused): return .success(false)
+            case .failure(let errno): return .failure(errno)
+            }
+        }
     }
 }
 
@@ -75,13 +167,14 @@ private struct FolderLock: ~Copyable {
     private let folder: OwnedDescriptor
 
     init(_ path: FilePath, until deadline: Deadline) throws(IPCError) {
-        let parent = path.removingLastComponent().string
-        let name = parent.isEmpty ? "." : parent
-        let folder = OwnedDescriptor(
-            adopting: try retryingInterrupts { unsafe ipc_open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }.orThrow(
-                "open", name))
+        let parent = path.removingLastComponent()
+        let name: FilePath = parent.isEmpty ? "." : parent
+        let opened = retryingInterrupts {
+            unsafe name.withPlatformString { unsafe ipc_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
+        }
+        let folder = OwnedDescriptor(adopting: try opened.orThrow("open", name.string))
         let raw = folder.rawValue
-        // Held for some system calls only, so a look every millisecond is enough. flock knows no deadline.
+        // Held for some system calls only, so a look every few milliseconds is enough. flock knows no deadline.
         while true {
             switch retryingInterrupts({ ipc_flock(raw, LOCK_EX | LOCK_NB) }) {
             case .success:
@@ -90,11 +183,11 @@ private struct FolderLock: ~Copyable {
             case .failure(.resourceTemporarilyUnavailable):
                 guard !deadline.hasPassed else {
                     throw IPCError(
-                        .timedOut, "flock", name,
+                        .timedOut, "flock", name.string,
                         advice: "another process keeps this folder locked; use a folder of your own")
                 }
-                usleep(1000)
-            case .failure(let errno): throw IPCError("flock", name, errno)
+                usleep(2000)
+            case .failure(let errno): throw IPCError("flock", name.string, errno)
             }
         }
     }

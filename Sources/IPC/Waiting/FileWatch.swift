@@ -8,13 +8,16 @@ package struct FileWatch: ~Copyable {
     private let watch: CInt
 
     /// Starts to watch. What happens from now on is not missed.
-    package init(_ path: String, for events: Int32) throws(IPCError) {
-        let queue = try SpareQueues.shared.take(path)
-        switch systemCall({ unsafe inotify_add_watch(queue, path, UInt32(bitPattern: events)) }) {
+    package init(_ path: FilePath, for events: Int32) throws(IPCError) {
+        let queue = try SpareQueues.shared.take(path.string)
+        let added = systemCall {
+            unsafe path.withPlatformString { unsafe inotify_add_watch(queue, $0, UInt32(bitPattern: events)) }
+        }
+        switch added {
         case .success(let watch): (self.queue, self.watch) = (queue, watch)
         case .failure(let errno):
             SpareQueues.shared.put(queue)
-            throw IPCError("inotify_add_watch", path, errno)
+            throw IPCError("inotify_add_watch", path.string, errno)
         }
     }
 

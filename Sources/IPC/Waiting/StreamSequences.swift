@@ -4,7 +4,8 @@
 /// for try await line in try AnonymousPipe().reader.lines() { print(line) }
 /// ```
 ///
-/// A line ends with a newline, or CR and newline, which are left out, or with the stream. It has a descriptor of its own, so
+/// A line ends with a newline, or CR and newline, which are left out, or with the stream. Bytes that are not UTF-8 are replaced
+/// by U+FFFD: read what is no text by ``StreamSocket/read(into:until:)`` or ``PipeReader/read(into:until:)``. It has a descriptor of its own, so
 /// it may outlive what it was made from. One loop at a time: what a loop has read and not handed over goes with it. A loop
 /// whose task is cancelled ends.
 public struct Lines: AsyncSequence, Sendable {
@@ -19,17 +20,27 @@ public struct Lines: AsyncSequence, Sendable {
         /// - Throws: ``IPCError/Code/messageTooLarge`` if a line is longer than was allowed.
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> String? {
             while true {
-                if let end = buffer.index(of: UInt8(ascii: "\n")) {
-                    var line = buffer.take(end)
-                    _ = buffer.take(1)
-                    if line.last == UInt8(ascii: "\r") { line.removeLast() }
-                    return String(decoding: line, as: UTF8.self)
-                }
+                if let end = buffer.newline() { return try text(buffer.take(end + 1).dropLast()) }
+                // One byte more may be the CR of a line that is as long as it may be.
+                guard buffer.count <= buffer.limit || buffer.count - buffer.limit == 1 else { throw tooLong }
                 guard try await buffer.fill() else {
                     let rest = buffer.take(buffer.count)
-                    return rest.isEmpty ? nil : String(decoding: rest, as: UTF8.self)
+                    return rest.isEmpty ? nil : try text(rest[...])
                 }
             }
+        }
+
+        private func text(_ line: ArraySlice<UInt8>) throws(IPCError) -> String {
+            let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+            guard line.count <= buffer.limit else { throw tooLong }
+            return String(decoding: line, as: UTF8.self)
+        }
+
+        private var tooLong: IPCError {
+            IPCError(
+                .messageTooLarge, "read", buffer.source.name,
+                advice: "a line is longer than the limit of \(buffer.limit) bytes; raise the limit of lines(limit:)",
+                transferred: buffer.count)
         }
     }
 
@@ -57,8 +68,7 @@ public struct Frames: AsyncSequence, Sendable {
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> [UInt8]? {
             guard try await buffer.fill(upTo: Frames.prefixSize, or: "the length of a frame") else { return nil }
             let length = Int(buffer.take(Frames.prefixSize).reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
-            let limit = buffer.limit - Frames.prefixSize
-            guard length <= limit else { throw .overLimit(limit, buffer.source.name, 0) }
+            guard length <= buffer.limit else { throw .overLimit(buffer.limit, buffer.source.name, 0) }
             guard try await buffer.fill(upTo: length, or: "a frame of \(length) bytes") else {
                 if Task.isCancelled { return nil }
                 throw IPCError(
@@ -69,9 +79,7 @@ public struct Frames: AsyncSequence, Sendable {
         }
     }
 
-    public func makeAsyncIterator() -> Iterator {
-        Iterator(buffer: StreamBuffer(source, limit: limit + Self.prefixSize))
-    }
+    public func makeAsyncIterator() -> Iterator { Iterator(buffer: StreamBuffer(source, limit: limit)) }
 }
 
 /// What brings bytes.
@@ -86,50 +94,65 @@ enum ByteSource: Sendable {
         }
     }
 
-    /// Appends what comes next; false at the end.
-    nonisolated(nonsending) func read(into bytes: inout [UInt8]) async throws(IPCError) -> Bool {
-        var chunk = [UInt8](repeating: 0, count: 16_384)
+    /// Puts what comes next into `chunk`.
+    ///
+    /// - Returns: How many bytes; 0 at the end.
+    nonisolated(nonsending) func read(into chunk: inout [UInt8]) async throws(IPCError) -> Int {
         var elements = chunk.mutableSpan
         var buffer = unsafe elements.mutableBytes
-        let count =
-            switch self {
-            case .pipe(let pipe): try await pipe.value.read(into: &buffer)
-            case .socket(let socket): try await socket.value.read(into: &buffer)
-            }
-        bytes += chunk[..<count]
-        return count > 0
+        return switch self {
+        case .pipe(let pipe): try await pipe.value.read(into: &buffer)
+        case .socket(let socket): try await socket.value.read(into: &buffer)
+        }
     }
 }
 
 /// What has come of a stream, and was not handed over yet.
+///
+/// Each byte is looked at once, and moved a fixed number of times, in however small pieces it comes.
 private struct StreamBuffer {
     let source: ByteSource
     let limit: Int
     private var bytes: [UInt8] = []
     private var start = 0
+    /// Up to where there is no newline.
+    private var searched = 0
+    private var chunk = [UInt8](repeating: 0, count: 16_384)
 
     init(_ source: ByteSource, limit: Int) {
         self.source = source
-        self.limit = limit
+        self.limit = max(limit, 0)
     }
 
     var count: Int { bytes.count - start }
 
-    /// How many bytes come before the next one of this value.
-    func index(of byte: UInt8) -> Int? { bytes[start...].firstIndex(of: byte).map { $0 - start } }
+    /// How many bytes come before the next newline.
+    mutating func newline() -> Int? {
+        let found = bytes[searched...].firstIndex(of: UInt8(ascii: "\n"))
+        searched = found ?? bytes.count
+        return found.map { $0 - start }
+    }
 
     mutating func take(_ count: Int) -> [UInt8] {
-        defer { start += count }
+        defer {
+            start += count
+            searched = max(searched, start)
+        }
         return Array(bytes[start..<start + count])
     }
 
     /// Waits for more; false at the end, or when the task was cancelled.
     nonisolated(nonsending) mutating func fill() async throws(IPCError) -> Bool {
-        guard count <= limit else { throw .overLimit(limit, source.name, count) }
-        bytes.removeFirst(start)
-        start = 0
+        // What was taken is dropped when it is more than what is left, so that this does not move a long rest again and again.
+        if start > count {
+            bytes.removeFirst(start)
+            searched -= start
+            start = 0
+        }
         do throws(IPCError) {
-            return try await source.read(into: &bytes)
+            let count = try await source.read(into: &chunk)
+            bytes += chunk[..<count]
+            return count > 0
         } catch {
             guard error.code == .cancelled else { throw error }
             return false

@@ -15,7 +15,7 @@ struct CallChecks: Sendable {
 struct CallFrame: @unchecked Sendable {
     // `@unchecked`: what others change of it is atomic, and the rest is written before they are told of it.
     // After the word of `Work.State`:
-    static let deadline = 8  // UInt64, nanoseconds of CLOCK_MONOTONIC; UInt64.max for none
+    static let deadline = 8  // UInt64, nanoseconds of the machine's CLOCK_MONOTONIC; UInt64.max for none
     static let requestCount = 16  // UInt32
     static let replyLimit = 20  // UInt32
     static let replyCount = 24  // UInt32, by the server
@@ -34,7 +34,7 @@ struct CallFrame: @unchecked Sendable {
         requestCount = request
         replyLimit = reply
         word.relaxed = state.word
-        unsafe payload.storeBytes(of: deadline.nanoseconds, toByteOffset: Self.deadline, as: UInt64.self)
+        unsafe payload.storeBytes(of: deadline.onMachine, toByteOffset: Self.deadline, as: UInt64.self)
         unsafe payload.storeBytes(of: UInt32(request), toByteOffset: Self.requestCount, as: UInt32.self)
         unsafe payload.storeBytes(of: UInt32(reply), toByteOffset: Self.replyLimit, as: UInt32.self)
     }
@@ -58,7 +58,7 @@ struct CallFrame: @unchecked Sendable {
     var request: UnsafeMutableRawPointer { unsafe payload + Self.request }
     var reply: UnsafeMutableRawPointer { unsafe payload + Self.aligned(requestCount) }
     var deadline: Deadline {
-        Deadline(nanoseconds: unsafe payload.load(fromByteOffset: Self.deadline, as: UInt64.self))
+        Deadline(onMachine: unsafe payload.load(fromByteOffset: Self.deadline, as: UInt64.self))
     }
     /// Written before the state that tells of it.
     var replyCount: Int {

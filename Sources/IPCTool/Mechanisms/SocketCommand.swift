@@ -3,6 +3,15 @@ import Glibc
 import IPC
 import SystemPackage
 
+extension Endpoint {
+    var isUnixSocket: Bool {
+        switch self {
+        case .unix, .unixAbstract: true
+        case .tcp, .udp: false
+        }
+    }
+}
+
 extension Endpoint: ExpressibleByArgument {
     public init?(argument: String) {
         guard let endpoint = try? Endpoint(argument) else { return nil }
@@ -24,12 +33,23 @@ struct SocketCommand: ParsableCommand {
             """,
         subcommands: [Listen.self, Connect.self])
 
+    static func check(_ credentials: Bool, _ endpoint: Endpoint) throws {
+        if credentials, !endpoint.isUnixSocket {
+            throw ValidationError(
+                "--credentials needs a Unix socket: the kernel knows no more of the other side of TCP.")
+        }
+    }
+
     struct Listen: Interruptible {
         static let configuration = CommandConfiguration(
             abstract: "Accept a connection, and join it with standard input and output.",
             discussion: """
-                A descriptor that the other side passes is told on standard error, and what can be read from it is printed. Of
-                UDP, one datagram is printed, a line each with --keep.
+                A descriptor that the other side passes is told on standard error, and what can be read from it within a second
+                is printed, up to 1 MiB. Of UDP, one datagram is printed, a line each with --keep.
+
+                With --exec, each command is a process group of its own. When this program ends, whatever ends it, the commands
+                end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or at once if
+                this program was killed.
                 """)
 
         @Argument(help: "tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
@@ -38,20 +58,48 @@ struct SocketCommand: ParsableCommand {
         @Option(help: "Give each connection to this command, as its standard input and output.") var exec: String?
         @OptionGroup var timeout: TimeoutOption
 
+        /// More than commands have between SIGTERM and SIGKILL.
+        var patience: Duration { exec == nil ? .seconds(1) : .seconds(10) }
+
+        func validate() throws {
+            if case .udp = endpoint, exec != nil || credentials {
+                throw ValidationError("--exec and --credentials are of connections, and UDP has none.")
+            }
+            try SocketCommand.check(credentials, endpoint)
+        }
+
         func perform() async throws {
             if case .udp = endpoint { return try await receiveDatagrams() }
+            // Before the listener, so that the process that watches over commands has nothing of it.
+            let commands = try exec.map { (script) throws(IPCError) in try ConnectionCommands(script) }
+            do {
+                try await acceptConnections(commands)
+            } catch {
+                await commands?.end()
+                throw error
+            }
+            await commands?.end()
+        }
+
+        private func acceptConnections(_ commands: ConnectionCommands?) async throws {
             let listener = Shared(try StreamListener(endpoint))
             printError("ipc: listening on \(try listener.value.localEndpoint ?? endpoint)")
             repeat {
                 let connection = Shared(try await listener.value.accept(until: timeout.deadline))
-                if credentials {
-                    let peer = try connection.value.peerCredentials
-                    printError("ipc: process \(peer.process), user \(peer.user), group \(peer.group)")
-                }
-                if let exec {
-                    try await run(exec, connection)
-                } else {
-                    try await Conversation(connection).run()
+                do throws(IPCError) {
+                    if credentials {
+                        let peer = try connection.value.peerCredentials
+                        printError("ipc: process \(peer.process), user \(peer.user), group \(peer.group)")
+                    }
+                    if let commands {
+                        try await commands.run(connection)
+                    } else {
+                        try await Conversation(connection).run()
+                    }
+                } catch {
+                    // What one client does, such as to reset its connection, is no matter to the next.
+                    guard keep, error.code != .cancelled, !error.resource.hasPrefix("standard ") else { throw error }
+                    printError("ipc: \(error)")
                 }
             } while keep
         }
@@ -74,18 +122,6 @@ struct SocketCommand: ParsableCommand {
             let count = try await socket.receiveBytes(into: &buffer, until: deadline)
             return Array(bytes[..<count])
         }
-
-        private func run(_ command: String, _ connection: Shared<StreamSocket>) async throws {
-            let descriptor = connection.value.descriptor
-            let child = Shared(
-                try ChildProcess("/bin/sh", ["-c", command], descriptors: [0: descriptor, 1: descriptor]))
-            do {
-                _ = try await child.value.wait()
-            } catch {
-                try? child.value.handle.send(.terminate)
-                throw error
-            }
-        }
     }
 
     struct Connect: Interruptible {
@@ -98,6 +134,13 @@ struct SocketCommand: ParsableCommand {
         var passed: String?
         @Flag(help: "Tell who listens: process, user and group, on the kernel's word.") var credentials = false
         @OptionGroup var timeout: TimeoutOption
+
+        func validate() throws {
+            if passed != nil, !endpoint.isUnixSocket {
+                throw ValidationError("--pass-fd needs a Unix socket: unix:///PATH or unix-abstract:NAME.")
+            }
+            try SocketCommand.check(credentials, endpoint)
+        }
 
         func perform() async throws {
             if case .udp = endpoint { return try await sendDatagrams() }
@@ -122,69 +165,6 @@ struct SocketCommand: ParsableCommand {
             while let message = try await input.next() {
                 try await unsafe socket.value.send(message.span.bytes, until: timeout.deadline)
             }
-        }
-    }
-}
-
-/// A connection, joined with standard input and output.
-private struct Conversation {
-    private let connection: Shared<StreamSocket>
-
-    init(_ connection: Shared<StreamSocket>) { self.connection = connection }
-
-    /// Ends when the other side has finished writing.
-    func run() async throws {
-        let connection = connection
-        let sending = Task {
-            while true {
-                let bytes = try await StandardInput.read()
-                if bytes.isEmpty { return try connection.value.finishWriting() }
-                try await unsafe connection.value.write(bytes.span.bytes)
-            }
-        }
-        defer { sending.cancel() }
-        while true {
-            let bytes = try await Self.read(connection)
-            if bytes.isEmpty { return }
-            try MessageOutput.put(bytes)
-        }
-    }
-
-    private static func read(_ connection: Shared<StreamSocket>) async throws(IPCError) -> [UInt8] {
-        let socket = connection.value.descriptor.rawValue
-        try await Reactor.wait(for: .readable, of: socket, until: .never, "read", "connection")
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        var elements = chunk.mutableSpan
-        var buffer = unsafe elements.mutableBytes
-        let isLocal = (try? connection.value.peerCredentials) != nil
-        guard isLocal else {
-            let count = try await connection.value.read(into: &buffer)
-            return Array(chunk[..<count])
-        }
-        var descriptors = ReceivedDescriptors()
-        let count = try connection.value.receive(into: &buffer, descriptors: &descriptors)
-        while let descriptor = descriptors.takeFirst() {
-            printError("ipc: got a descriptor: \(Self.name(descriptor.descriptor.rawValue))")
-            // It is what was asked to be passed: show it.
-            if let content = try? Self.content(descriptor) { try? MessageOutput.put(content) }
-            if count == 1 { return try await read(connection) }
-        }
-        return Array(chunk[..<count])
-    }
-
-    private static func name(_ descriptor: CInt) -> String {
-        var path = [CChar](repeating: 0, count: 4096)
-        let count = unsafe readlink("/proc/self/fd/\(descriptor)", &path, path.count - 1)
-        return String(decoding: path.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    private static func content(_ descriptor: borrowing OwnedDescriptor) throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = unsafe Glibc.read(descriptor.descriptor.rawValue, &chunk, chunk.count)
-            if count <= 0 { return bytes }
-            bytes += chunk[..<count]
         }
     }
 }

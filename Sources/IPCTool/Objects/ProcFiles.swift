@@ -24,12 +24,15 @@ enum ProcFiles {
 
     static func lines(_ path: String) -> [Substring] { text(path)?.split(separator: "\n") ?? [] }
 
-    static func link(_ path: String) -> String? {
+    /// Where a link leads; bytes that are not UTF-8 as `\xff`.
+    static func link(_ path: String) -> String? { linkBytes(path).map { escapingInvalidBytes($0) } }
+
+    static func linkBytes(_ path: String) -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = unsafe buffer.withUnsafeMutableBytes { bytes in
             unsafe readlink(path, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
         }
-        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
+        return count > 0 ? Array(buffer[..<count]) : nil
     }
 
     /// Not following a symbolic link; nil if there is nothing, or it may not be known.

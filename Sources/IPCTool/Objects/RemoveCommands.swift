@@ -68,10 +68,7 @@ struct CleanCommand: Interruptible {
     func perform() async throws {
         var dead = Inventory([.channel]).objects.filter { $0.staleness != nil }
         for file in files {
-            guard ProcFiles.status(file)?.isSocket == true else {
-                throw IPCError(.wrongType, "clean", file, advice: "this is no socket file; give the path of one")
-            }
-            guard try await Self.isRefused(file) else { continue }
+            guard try !UnixSocketFile.isServed(FilePath(file)) else { continue }
             var object = SystemObject(kind: .unix, name: file)
             object.staleness = "nobody listens on it"
             dead.append(object)
@@ -91,20 +88,11 @@ struct CleanCommand: Interruptible {
                 if try !ChannelRoot.current.removeIfDead(ChannelName(object.name)) {
                     printError("ipc: \(object.name) is used again, and stays")
                 }
-            } else {
-                try Removal.remove(object.name, object.kind)
+            } else if try !UnixSocketFile.removeIfDead(FilePath(object.name), until: .after(.seconds(5))) {
+                // A server may have started while we asked.
+                printError("ipc: \(object.name) is used again, and stays")
             }
         }
-    }
-
-    private static func isRefused(_ file: String) async throws(IPCError) -> Bool {
-        do throws(IPCError) {
-            try await StreamSocket.connect(to: .unix(FilePath(file)), until: .after(.seconds(1))).close()
-        } catch {
-            guard error.code == .connectionRefused else { throw error }
-            return true
-        }
-        return false
     }
 }
 

@@ -40,11 +40,16 @@ struct MessageSource {
     }
 }
 
-/// Messages from standard input, whatever it is.
+/// Messages from standard input, whatever it is, in time that grows with its length only, in however small pieces it comes.
 struct MessageInput {
+    /// The longest line, in bytes: input without a newline does not fill the memory.
+    static let lineLimit = 64 << 20
+
     private let framing: Framing
     private var bytes: [UInt8] = []
     private var start = 0
+    /// Up to where there is no newline.
+    private var searched = 0
     private var isAtEnd = false
 
     init(_ framing: Framing) { self.framing = framing }
@@ -54,8 +59,12 @@ struct MessageInput {
         while true {
             if let message = try cut() { return message }
             if isAtEnd { return nil }
-            bytes.removeFirst(start)
-            start = 0
+            // What was taken is dropped when it is more than what is left, so that a long rest is not moved again and again.
+            if start > bytes.count - start {
+                bytes.removeFirst(start)
+                searched = max(searched - start, 0)
+                start = 0
+            }
             let more = try await StandardInput.read()
             isAtEnd = more.isEmpty
             bytes += more
@@ -66,8 +75,15 @@ struct MessageInput {
         let rest = bytes[start...]
         switch framing {
         case .lines, .hex:
-            guard let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? (isAtEnd && !rest.isEmpty ? rest.endIndex : nil)
-            else { return nil }
+            let newline = bytes[max(searched, start)...].firstIndex(of: UInt8(ascii: "\n"))
+            searched = newline ?? bytes.count
+            guard (newline ?? bytes.count) - start <= Self.lineLimit else {
+                throw IPCError(
+                    .messageTooLarge, "read", "standard input",
+                    advice: "a line is longer than the limit of \(Self.lineLimit) bytes; "
+                        + "use --length-prefixed or --whole for longer messages")
+            }
+            guard let end = newline ?? (isAtEnd && !rest.isEmpty ? rest.endIndex : nil) else { return nil }
             let line = Array(rest[..<end])
             start = min(end + 1, bytes.count)
             return framing == .hex ? try Hex.bytes(line) : line
@@ -134,9 +150,9 @@ struct MessageOutput {
     }
 
     /// Who reads no more ends this program by SIGPIPE, as it ends `cat`.
-    static func put(_ bytes: [UInt8]) throws {
-        do { try FileDescriptor.standardOutput.writeAll(bytes) } catch let error as Errno {
-            throw IPCError("write", "standard output", error)
+    static func put(_ bytes: [UInt8]) throws(IPCError) {
+        do { try FileDescriptor.standardOutput.writeAll(bytes) } catch {
+            throw IPCError("write", "standard output", error as? Errno ?? .ioError)
         }
     }
 

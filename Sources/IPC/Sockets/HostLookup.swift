@@ -1,0 +1,150 @@
+import CIPCShims
+import Glibc
+import SystemPackage
+
+/// The addresses of an endpoint: one, or all that its host name has, in the order in which the system would try them.
+///
+/// The system's resolver knows no deadline. So a call that has one, or that must not block its thread, has a thread of its own
+/// ask it, and goes on without the answer when the deadline passes. That thread ends when the resolver gives up, after as long as
+/// it is configured to (`resolv.conf`). A literal address, and a Unix socket's, is never asked for.
+enum HostLookup {
+    /// Waits for the answer in this thread.
+    static func addresses(of endpoint: Endpoint, until deadline: Deadline) throws(IPCError) -> [RawSocketAddress] {
+        let request: Request
+        switch try start(endpoint) {
+        case .known(let addresses): return addresses
+        case .asking(let asking): request = asking
+        }
+        if deadline == .never { return try request.ask() }
+        let answer = try request.askInBackground()
+        guard try Readiness.readable.wait(for: answer.descriptor, until: deadline) else { throw request.isLate }
+        return try answer.take()
+    }
+
+    /// The same, suspended meanwhile.
+    static nonisolated(nonsending) func addressesWithoutBlocking(
+        of endpoint: Endpoint, until deadline: Deadline
+    ) async throws(IPCError) -> [RawSocketAddress] {
+        let request: Request
+        switch try start(endpoint) {
+        case .known(let addresses): return addresses
+        case .asking(let asking): request = asking
+        }
+        let answer = try request.askInBackground()
+        do throws(IPCError) {
+            try await Reactor.wait(for: .readable, of: answer.descriptor, until: deadline, "look up", request.name)
+        } catch {
+            throw error.code == .timedOut ? request.isLate : error
+        }
+        return try answer.take()
+    }
+
+    private enum Start {
+        case known([RawSocketAddress])
+        case asking(Request)
+    }
+
+    private static func start(_ endpoint: Endpoint) throws(IPCError) -> Start {
+        switch endpoint {
+        case .unix, .unixAbstract: return .known([try RawSocketAddress(unix: endpoint)])
+        case .tcp(let host, let port), .udp(let host, let port):
+            guard !host.utf8.contains(0) else {
+                throw IPCError(
+                    .invalidName, "look up", "\(endpoint)", advice: "a host cannot hold a zero byte; leave it out")
+            }
+            let request = Request(host: host, port: port, name: "\(endpoint)")
+            if case .success(let addresses) = request.find(AI_NUMERICHOST) { return .known(addresses) }
+            return .asking(request)
+        }
+    }
+}
+
+/// A host name to be looked up.
+private struct Request: Sendable {
+    let host: String
+    let port: UInt16
+    let name: String
+
+    struct Failure: Error { let code: CInt }
+
+    var isLate: IPCError {
+        IPCError(
+            .timedOut, "look up", name,
+            advice: "the system's resolver did not answer for \"\(host)\" before the deadline; "
+                + "use a literal address, or allow more time")
+    }
+
+    func find(_ flags: CInt) -> Result<[RawSocketAddress], Failure> {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_flags = AI_NUMERICSERV | flags
+        unsafe hints.ai_socktype = IPC_SOCK_STREAM  // one entry per address
+        var found: UnsafeMutablePointer<addrinfo>?
+        let code = unsafe getaddrinfo(host, "\(port)", &hints, &found)
+        guard code == 0 else { return .failure(Failure(code: code)) }
+        defer { unsafe freeaddrinfo(found) }
+        var addresses: [RawSocketAddress] = []
+        var next = unsafe found
+        while let entry = unsafe next {
+            unsafe addresses.append(RawSocketAddress(entry.pointee.ai_addr, entry.pointee.ai_addrlen))
+            unsafe next = entry.pointee.ai_next
+        }
+        return .success(addresses)
+    }
+
+    func ask() throws(IPCError) -> [RawSocketAddress] { try value(of: find(0)) }
+
+    func askInBackground() throws(IPCError) -> Answer {
+        let answer = try Answer(self)
+        if let errno = startQuietThread({ answer.set(find(0)) }) {
+            throw IPCError("pthread_create", name, errno, advice: "no thread is left to look the name up; end some")
+        }
+        return answer
+    }
+
+    func value(of result: Result<[RawSocketAddress], Failure>) throws(IPCError) -> [RawSocketAddress] {
+        switch result {
+        case .success(let addresses) where !addresses.isEmpty: return addresses
+        case .success: throw unknown("it has none")
+        case .failure(let failure): throw unknown(unsafe String(cString: gai_strerror(failure.code)))
+        }
+    }
+
+    private func unknown(_ reason: String) -> IPCError {
+        IPCError(
+            .notFound, "look up", name, advice: "no address is known for \"\(host)\": \(reason); use a literal address")
+    }
+}
+
+/// What a thread finds. It has a descriptor that is readable from then on, and lives until nobody waits and the thread has ended.
+private final class Answer: Sendable {
+    private let request: Request
+    private let isThere: OwnedDescriptor
+    private let result = Box()
+
+    private final class Box: @unchecked Sendable {
+        // `@unchecked`: by its lock.
+        let lock = PrivateLock()
+        var value: Result<[RawSocketAddress], Request.Failure>?
+    }
+
+    init(_ request: Request) throws(IPCError) {
+        self.request = request
+        isThere = OwnedDescriptor(
+            adopting: try systemCall { ipc_eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) }
+                .orThrow("eventfd", request.name))
+    }
+
+    var descriptor: CInt { isThere.rawValue }
+
+    func set(_ found: Result<[RawSocketAddress], Request.Failure>) {
+        result.lock.withLock { result.value = found }
+        var one: UInt64 = 1
+        // Cannot fail: nobody else writes to it.
+        _ = unsafe Glibc.write(descriptor, &one, 8)
+    }
+
+    func take() throws(IPCError) -> [RawSocketAddress] {
+        guard let found = result.lock.withLock({ result.value }) else { throw request.isLate }
+        return try request.value(of: found)
+    }
+}
