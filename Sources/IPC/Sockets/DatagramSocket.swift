@@ -117,15 +117,13 @@ public struct DatagramSocket: ~Copyable, Sendable {
     public borrowing func send(_ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never)
         throws(IPCError)
     {
-        let sent: Void? = try waiting(
-            for: .writable, of: handle.rawValue, until: deadline
-        ) { () throws(IPCError) in
-            if try trySend(bytes, to: endpoint) { return () }
-            // A full *receiver* does not make this socket unready, so readiness alone would spin.
-            if endpoint.isUnix, !deadline.hasPassed { usleep(200) }
-            return nil
-        }
-        guard sent != nil else { throw .timedOut("send", "\(endpoint)") }
+        if try trySend(bytes, to: endpoint) { return }
+        let room = try ReceiverRoom(endpoint)
+        repeat {
+            guard !deadline.hasPassed, try room.wait(handle.rawValue, until: deadline) else {
+                throw .timedOut("send", "\(endpoint)")
+            }
+        } while try !trySend(bytes, to: endpoint)
     }
 
     /// Sends a message to an address if there is room; false if not.

@@ -187,16 +187,11 @@ extension DatagramSocket {
     public nonisolated(nonsending) borrowing func send(
         _ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never
     ) async throws(IPCError) {
-        while try !trySend(bytes, to: endpoint) {
-            if endpoint.isUnix, !deadline.hasPassed {
-                // A full *receiver* does not make this socket unready, so readiness alone would spin.
-                let pause = Deadline.after(.microseconds(200))
-                if case .cancelled = try await Reactor.park(until: min(deadline, pause), { _ in true }) {
-                    throw .cancelled("send", "\(endpoint)")
-                }
-            }
-            try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", handle.name)
-        }
+        if try trySend(bytes, to: endpoint) { return }
+        let room = try ReceiverRoom(endpoint)
+        repeat {
+            try await room.wait(handle.rawValue, until: deadline)
+        } while try !trySend(bytes, to: endpoint)
     }
 
     /// Receives a message, suspended until there is one, without asking who sent it.
