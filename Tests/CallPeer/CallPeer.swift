@@ -29,6 +29,13 @@ struct CallPeer {
                 fflush(nil)
             }
             print("end")
+        case "repeat":
+            let (count, part, parts) = (Int(arguments[1])!, Int(arguments[2])!, Int(arguments[3])!)
+            for (index, row) in Deadlines.rows.enumerated() where index % parts == part {
+                for line in LongUse.run(row, count) { print(line) }
+                fflush(nil)
+            }
+            print("end")
         case "sandbox": try Sandbox.run(Array(arguments.dropFirst(2)), CInt(arguments[1])!)
         case "deadline":
             for row in Deadlines.rows where row.calls[0].contains(arguments[1]) { print(row.calls, Deadlines.run(row)) }

@@ -63,6 +63,9 @@ enum Deadlines {
         return wrong.map { "\(row.calls[0]): \($0)" }
     }
 
+    /// With no time left.
+    static func attempt(_ call: Wait.Case.Call) -> Result<Bool, any Error> { perform(call, .immediate).result }
+
     private static func end(
         _ made: Wait.Case, _ name: String, _ deadline: () -> Deadline, isShort: Bool
     ) -> [String] {

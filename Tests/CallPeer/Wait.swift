@@ -25,8 +25,8 @@ struct Wait: Sendable {
         var tries: [(String, () throws -> Bool)] = []
         /// Whether it may be ready from the beginning: where nothing that a test can do keeps it waiting.
         var mayBeReady = false
-        /// Whether it can only be cancelled, or end by its deadline.
-        var canBeReleased = true
+        /// Whether it has to be released before it goes: a thread's lock would lie in memory that is there no more.
+        var mustBeReleased = false
     }
 }
 

@@ -14,19 +14,20 @@ let synchronizationWaits: [Wait] = [
                 _ = try mutex.lock(until: deadline)
                 try mutex.unlock()
                 return true
-            }, release: { try mutex.unlock() }, tries: [("tryLock", { try inThread { try mutex.tryLock() != nil } })])
+            }, release: { try mutex.unlock() }, tries: [("tryLock", { try inThread { try mutex.tryLock() != nil } })],
+            mustBeReleased: true)
     },
     Wait("SharedMutex.withLock(until:repair:_:)") {
         let mutex = try heldMutex()
         return Wait.Case(
             call: .blocking { deadline in try mutex.withLock(until: deadline) { true } },
-            release: { try mutex.unlock() })
+            release: { try mutex.unlock() }, mustBeReleased: true)
     },
     Wait("SharedMutex.withLock(until:repair:_:) async") {
         let mutex = try heldMutex()
         return Wait.Case(
             call: .suspending { deadline in try await mutex.withLock(until: deadline) { true } },
-            release: { try mutex.unlock() })
+            release: { try mutex.unlock() }, mustBeReleased: true)
     },
     Wait("SharedReadWriteLock.lockForReading(until:)", "SharedReadWriteLock.tryLockForReading()") {
         let lock = try SharedReadWriteLock.create(in: newMemory(), at: 0)
@@ -36,14 +37,15 @@ let synchronizationWaits: [Wait] = [
                 try lock.unlock(try lock.lockForReading(until: deadline))
                 return true
             }, release: { try lock.unlockAfterWriting() },
-            tries: [("tryLockForReading", { try inThread { try lock.tryLockForReading() != nil } })])
+            tries: [("tryLockForReading", { try inThread { try lock.tryLockForReading() != nil } })],
+            mustBeReleased: true)
     },
     Wait("SharedReadWriteLock.withReadLock(until:_:)") {
         let lock = try SharedReadWriteLock.create(in: newMemory(), at: 0)
         _ = try lock.lockForWriting()
         return Wait.Case(
             call: .blocking { deadline in try lock.withReadLock(until: deadline) { true } },
-            release: { try lock.unlockAfterWriting() })
+            release: { try lock.unlockAfterWriting() }, mustBeReleased: true)
     },
     Wait("SharedReadWriteLock.lockForWriting(until:)") {
         let lock = try SharedReadWriteLock.create(in: newMemory(), at: 0)
@@ -53,14 +55,14 @@ let synchronizationWaits: [Wait] = [
                 _ = try lock.lockForWriting(until: deadline)
                 try lock.unlockAfterWriting()
                 return true
-            }, release: { try lock.unlock(token) })
+            }, release: { try lock.unlock(token) }, mustBeReleased: true)
     },
     Wait("SharedReadWriteLock.withWriteLock(until:repair:_:)") {
         let lock = try SharedReadWriteLock.create(in: newMemory(), at: 0)
         let token = try lock.lockForReading()
         return Wait.Case(
             call: .blocking { deadline in try lock.withWriteLock(until: deadline) { true } },
-            release: { try lock.unlock(token) })
+            release: { try lock.unlock(token) }, mustBeReleased: true)
     },
     Wait("SharedCondition.wait(_:until:)") {
         let (mutex, condition) = try newCondition()
@@ -203,7 +205,8 @@ let synchronizationWaits: [Wait] = [
             release: {
                 try require(ftruncate(maker, 4096) == 0)
                 close(maker)
-            })
+                try SharedMemory.unlink(name)
+            }, mustBeReleased: true)
     },
 ]
 

@@ -25,6 +25,13 @@ import Testing
         #expect(lines.dropFirst() == [])
     }
 
+    /// `IPC_TEST_REPETITIONS=100000` for a long run: a small leak of memory shows only then.
+    @Test(arguments: 0..<3)
+    func manyCallsLeaveNothing(part: Int) throws {
+        let count = getenv("IPC_TEST_REPETITIONS").map { String(cString: $0) } ?? "20"
+        #expect(try run("repeat", count, "\(part)", "3") == "end\n")
+    }
+
     /// What cannot go on without a call (without `eventfd2`, `timerfd_create` or `clone3`, Dispatch itself cannot), in the words of its rows, and the name of the call in the error.
     private static let needs: [String: (name: String, rows: [String])] = [
         "memfd_create": (
