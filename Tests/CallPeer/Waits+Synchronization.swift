@@ -196,6 +196,7 @@ let synchronizationWaits: [Wait] = [
         // Its maker has not given it a size.
         let name = systemName()
         let maker = shm_open(name, O_RDWR | O_CREAT, 0o600)
+        let unlinking = Unlinking(name)
         try require(maker >= 0)
         return Wait.Case(
             call: .blocking { deadline in
@@ -205,10 +206,18 @@ let synchronizationWaits: [Wait] = [
             release: {
                 try require(ftruncate(maker, 4096) == 0)
                 close(maker)
-                try SharedMemory.unlink(name)
+                // The name goes with the case: the opener may not have looked yet.
+                withExtendedLifetime(unlinking) {}
             }, mustBeReleased: true)
     },
 ]
+
+/// A name of shared memory that goes with this object.
+private final class Unlinking {
+    private let name: String
+    init(_ name: String) { self.name = name }
+    deinit { shm_unlink(name) }
+}
 
 private func heldMutex() throws -> SharedMutex {
     let mutex = try SharedMutex.create(in: newMemory(), at: 0)
