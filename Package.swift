@@ -153,6 +153,16 @@ let package = Package(
                 name: "AsyncPeer", dependencies: ["IPC"], path: "Tests/AsyncPeer", swiftSettings: plainSettings),
             .executableTarget(
                 name: "TopLevelPeer", dependencies: ["IPC"], path: "Tests/TopLevelPeer", swiftSettings: plainSettings),
+            // Each public call of the library, in tables.
+            .executableTarget(
+                name: "CallPeer",
+                dependencies: [
+                    "IPC", "IPCChannels", "SystemSupport", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                path: "Tests/CallPeer",
+                swiftSettings: plainSettings
+            ),
             .target(name: "SystemSupport", path: "Tests/SystemSupport", cSettings: cSettings),
             .target(name: "AllocationCounter", path: "Tests/AllocationCounter", cSettings: cSettings),
             .target(
@@ -166,6 +176,13 @@ let package = Package(
                 dependencies: [
                     "AsyncPeer", "IPC", "CIPCShims", "TestPeer", "TestSupport", "TopLevelPeer",
                     .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "CallTests",
+                dependencies: [
+                    "CallPeer", "IPC", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings
             ),

@@ -138,7 +138,20 @@ int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64
 }
 int ipc_flock(int fd, int operation) { return flock(fd, operation); }
 int ipc_rename_new(const char *from, const char *to) {
-    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != ENOSYS && errno != EPERM && errno != EINVAL) return -1;
+    // No such call, or the file system cannot. The caller holds a lock against others that make names here, so looking first is
+    // as good among ours.
+    int error = errno;
+    if (access(to, F_OK) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (errno != ENOENT) {
+        errno = error;
+        return -1;
+    }
+    return rename(from, to);
 }
 static int byte_lock(int fd, off_t offset, off_t count, int command, short *type) {
     struct flock lock;

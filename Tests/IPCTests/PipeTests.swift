@@ -308,4 +308,27 @@ import Testing
         let status = try await child.wait(until: .after(.seconds(10)))
         #expect(status == .exited(42))
     }
+
+    @Test(.timeLimit(.minutes(1))) func openingsThatTimedOutKeepNoFileWatch() throws {
+        let path = FilePath("/tmp/\(uniqueName())")
+        let pipe = try NamedPipe.create(at: path)
+        defer { try? pipe.unlink() }
+        for _ in 0..<3 {
+            let late = failure { () throws(IPCError) in _ = try pipe.openForReading(until: .after(.milliseconds(5))) }
+            #expect(late?.code == .timedOut)
+        }
+        // A thread closes them after a second; other tests may open some of their own meanwhile.
+        let end = Deadline.after(.seconds(30))
+        while Self.fileWatchCount > 0, !end.hasPassed { usleep(50_000) }
+        #expect(Self.fileWatchCount == 0)
+    }
+
+    private static var fileWatchCount: Int {
+        (0..<1024 as Range<CInt>).count { number in
+            var target = [CChar](repeating: 0, count: 64)
+            guard readlink("/proc/self/fd/\(number)", &target, 63) > 0 else { return false }
+            return String(decoding: target.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+                == "anon_inode:inotify"
+        }
+    }
 }

@@ -219,4 +219,18 @@ import Testing
         let error = failure { () throws(IPCError) in _ = try counter.take(until: .after(.milliseconds(10))) }
         #expect(error?.code == .timedOut)
     }
+
+    @Test(.timeLimit(.minutes(1))) func aWriterThatIsAReaderAlreadyLeavesTheLockAsItWas() throws {
+        let lock = try SharedReadWriteLock.create(in: AnonymousMemory(byteCount: 4096).map(), at: 0)
+        let token = try lock.lockForReading()
+        let refused = failure { () throws(IPCError) in _ = try lock.lockForWriting(until: .after(.seconds(5))) }
+        #expect(refused?.errno?.rawValue == EDEADLK)
+        try lock.unlock(token)
+        // Another thread could not have it if a part of it were still this one's.
+        let thread = try PlainThread { () throws(IPCError) in
+            _ = try lock.lockForWriting(until: .after(.seconds(5)))
+            try lock.unlockAfterWriting()
+        }
+        #expect(thread.join() == nil)
+    }
 }

@@ -36,7 +36,9 @@ int support_refuse(const int *calls, int count, int error) {
 int support_call_number(const char *name) {
     static const struct { const char *name; int number; } calls[] = {
         {"pidfd_open", 434}, {"pidfd_send_signal", 424}, {"close_range", 436}, {"preadv2", SYS_preadv2},
-        {"pwritev2", SYS_pwritev2},
+        {"pwritev2", SYS_pwritev2}, {"futex_waitv", 449}, {"membarrier", SYS_membarrier}, {"memfd_create", SYS_memfd_create},
+        {"clone3", 435}, {"eventfd2", SYS_eventfd2}, {"timerfd_create", SYS_timerfd_create},
+        {"inotify_init1", SYS_inotify_init1}, {"renameat2", SYS_renameat2},
     };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (strcmp(calls[i].name, name) == 0) return calls[i].number;

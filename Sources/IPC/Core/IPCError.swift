@@ -90,9 +90,31 @@ public struct IPCError: Error, Hashable, Sendable {
 
     /// The error for a system call that failed with `errno`, with advice that holds for every mechanism.
     package init(_ operation: String, _ resource: String, _ errno: Errno, advice: String? = nil, transferred: Int = 0) {
+        guard let advice else {
+            let refusal = Self.refusal(of: operation, errno)
+            self.init(
+                refusal == nil ? Code(errno) : .unsupported, operation, resource, errno: errno,
+                advice: refusal ?? Self.commonAdvice(errno), transferred: transferred)
+            return
+        }
         self.init(
-            Code(errno), operation, resource, errno: errno,
-            advice: advice ?? Self.commonAdvice(errno), transferred: transferred)
+            Code(errno), operation, resource, errno: errno, advice: advice, transferred: transferred)
+    }
+
+    /// Calls that ask for no permission. If one is not permitted, a sandbox says so, and no mode of a file.
+    private static let callsForEveryone: Set<String> = [
+        "epoll_create1", "eventfd", "futex", "inotify_init1", "memfd_create", "pidfd_open", "pipe2", "ppoll",
+        "signalfd", "socketpair", "tee", "timerfd_create",
+    ]
+
+    /// What to say of a call that a sandbox refuses, or the kernel does not have; nil if it is neither.
+    private static func refusal(of operation: String, _ errno: Errno) -> String? {
+        switch errno {
+        case .noFunction: "the kernel lacks this system call, or a sandbox (seccomp) refuses it; allow it there"
+        case .notPermitted where callsForEveryone.contains(operation):
+            "a sandbox (seccomp) refuses this system call; allow it there"
+        default: nil
+        }
     }
 
     package static func timedOut(_ operation: String, _ resource: String, transferred: Int = 0) -> IPCError {
@@ -157,7 +179,9 @@ extension IPCError {
         case .fileExists: "it exists already; open it, or unlink it first"
         case .noSuchFileOrDirectory: "there is none of this name; create it first"
         case .noSuchProcess: "there is no such process; it may have ended"
-        case .permissionDenied, .notPermitted:
+        case .notPermitted:
+            "not permitted: it is another user's, or needs a privilege, or a sandbox (seccomp) refuses this system call"
+        case .permissionDenied:
             "permission denied; its mode was 0600 unless its creator asked for more: run as its owner, or create it wider"
         case .tooManyOpenFiles:
             "this process has its limit of \(SystemLimits.openFiles) descriptors open; close some or raise it (ulimit -n)"

@@ -5,7 +5,8 @@ public import SystemPackage
 /// A counter in the kernel that can be waited for like any descriptor (`eventfd`): the cheapest notice between processes
 /// that can be polled.
 ///
-/// It has no name: inherit it, or send it over a Unix socket. Safe from any thread and process.
+/// It has no name: inherit it, or send it over a Unix socket. Safe from any thread and process. Where a sandbox or an old kernel
+/// has no read that does not wait (`RWF_NOWAIT`), the first call that needs one sets `O_NONBLOCK`, for all who share it.
 public struct EventCounter: ~Copyable, Sendable {
     private let owned: OwnedDescriptor
 
@@ -35,7 +36,15 @@ public struct EventCounter: ~Copyable, Sendable {
     public borrowing func add(_ amount: UInt64 = 1) throws(IPCError) {
         var amount = amount
         let raw = owned.rawValue
-        _ = try retryingInterrupts { unsafe write(raw, &amount, 8) }.orThrow("write", "eventfd")
+        while true {
+            switch retryingInterrupts({ unsafe write(raw, &amount, 8) }) {
+            case .success: return
+            case .failure(.resourceTemporarilyUnavailable):
+                // It does not block.
+                _ = try Readiness.writable.wait(for: raw, until: .never)
+            case .failure(let errno): throw IPCError("write", "eventfd", errno)
+            }
+        }
     }
 
     /// Takes what was added, waiting while it is zero.
@@ -45,8 +54,11 @@ public struct EventCounter: ~Copyable, Sendable {
         var value: UInt64 = 0
         let raw = owned.rawValue
         if deadline == .never {
-            _ = try retryingInterrupts { unsafe read(raw, &value, 8) }.orThrow("read", "eventfd")
-            return value
+            switch retryingInterrupts({ unsafe read(raw, &value, 8) }) {
+            case .success: return value
+            case .failure(.resourceTemporarilyUnavailable): break  // it does not block
+            case .failure(let errno): throw IPCError("read", "eventfd", errno)
+            }
         }
         while true {
             if let value = try tryTake() { return value }
@@ -63,6 +75,22 @@ public struct EventCounter: ~Copyable, Sendable {
             return retryingInterrupts { unsafe ipc_preadv2(raw, &vector, 1, IPC_RWF_NOWAIT) }
         }
         switch result {
+        case .success: return value
+        case .failure(.resourceTemporarilyUnavailable): return nil
+        case .failure(let errno) where errno.isRefusedFlag: return try takeWithoutBlocking()
+        case .failure(let errno): throw IPCError("read", "eventfd", errno)
+        }
+    }
+
+    /// Where the kernel cannot be asked for one read that does not wait, all reads are made not to.
+    private borrowing func takeWithoutBlocking() throws(IPCError) -> UInt64? {
+        var value: UInt64 = 0
+        let raw = owned.rawValue
+        let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", "eventfd")
+        if flags & O_NONBLOCK == 0 {
+            _ = try systemCall { ipc_fcntl_int(raw, F_SETFL, flags | O_NONBLOCK) }.orThrow("fcntl", "eventfd")
+        }
+        switch retryingInterrupts({ unsafe read(raw, &value, 8) }) {
         case .success: return value
         case .failure(.resourceTemporarilyUnavailable): return nil
         case .failure(let errno): throw IPCError("read", "eventfd", errno)

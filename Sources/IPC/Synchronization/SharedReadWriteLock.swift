@@ -122,16 +122,23 @@ public struct SharedReadWriteLock: Sendable {
     /// Locks it for writing, waiting for readers and another writer.
     ///
     /// - Returns: ``LockAcquisition/ownerDied`` if a writer died with it: repair the state and call ``markConsistent()``.
-    /// - Throws: ``IPCError/Code/timedOut``: the lock is not held.
+    /// - Throws: ``IPCError/Code/timedOut``; an error of the system if this thread reads it already. The lock is not held then.
     public func lockForWriting(until deadline: Deadline = .never) throws(IPCError) -> LockAcquisition {
         guard let acquisition = try writers.lock(until: deadline) else { throw .timedOut("lock", object.name) }
-        if acquisition == .ownerDied { try writers.markConsistent() }
-        for place in 0..<Self.concurrentReaders {
-            guard let acquisition = try mutex(place).lock(until: deadline) else {
-                try unlock(places: place)
-                throw .timedOut("lock", object.name)
+        var taken = 0
+        do throws(IPCError) {
+            if acquisition == .ownerDied { try writers.markConsistent() }
+            while taken < Self.concurrentReaders {
+                guard let acquisition = try mutex(taken).lock(until: deadline) else {
+                    throw .timedOut("lock", object.name)
+                }
+                taken += 1
+                if acquisition == .ownerDied { try mutex(taken - 1).markConsistent() }
             }
-            if acquisition == .ownerDied { try mutex(place).markConsistent() }
+        } catch {
+            // Whatever the reason, such as a thread that reads it already (EDEADLK): the lock is as it was.
+            try unlock(places: taken)
+            throw error
         }
         let isWhole = unsafe condition.pointee.load(ordering: .relaxed) == Condition.whole
         // Relaxed: the mutexes order it for everyone who gets one of them.

@@ -3,7 +3,8 @@ import Glibc
 import Synchronization
 
 /// Tasks that wait for words in shared memory, without a thread for each: one thread sleeps on up to 127 words
-/// (`futex_waitv`, Linux 5.16). Where the kernel has no such call, a task looks again and again, less and less often.
+/// (`futex_waitv`, Linux 5.16). Where the kernel lacks the call, a sandbox refuses it, or no thread can be started, a task
+/// looks again and again, less and less often.
 @safe
 final class FutexWaits: @unchecked Sendable {
     // `@unchecked`: the lock guards all that changes.
@@ -56,9 +57,18 @@ final class FutexWaits: @unchecked Sendable {
     private let lock = PrivateLock()
     private var lanes: [Lane] = []
 
-    private static let isSupported: Bool = {
-        unsafe ipc_futex_wait_any([], [], 0) == -1 && errno != ENOSYS
-    }()
+    /// Whether the call can be used: false once it failed in a way that a wait does not, which may be later than the first look,
+    /// since a program can be put into a sandbox while it runs.
+    private let isSupported = Atomic(FutexWaits.probe())
+
+    /// A wait for a word that has another value already ends at once (`EAGAIN`). Every other answer means that the call is not to
+    /// be had: sandboxes refuse with whatever error they like.
+    private static func probe() -> Bool {
+        var word: UInt32 = 0
+        return unsafe withUnsafePointer(to: &word) { address in
+            unsafe ipc_futex_wait_any([address], [1], 1) == -1 && errno == EAGAIN
+        }
+    }
 
     /// Waits while a word has the value `expected`, or until a wake-up.
     ///
@@ -66,13 +76,20 @@ final class FutexWaits: @unchecked Sendable {
     nonisolated(nonsending) func wait(
         for word: UnsafePointer<Atomic<UInt32>>, whileEqual expected: UInt32, until deadline: Deadline
     ) async throws(IPCError) -> Reactor.Outcome {
-        guard Self.isSupported else { return try await unsafe looking(at: word, expected, until: deadline) }
+        // Relaxed: the worst that a stale value costs is one more wait that is sent here.
+        guard isSupported.load(ordering: .relaxed) else {
+            return try await unsafe looking(at: word, expected, until: deadline)
+        }
         var entry: Entry?
+        var hasThread = true
         let outcome = try await Reactor.park(until: deadline) { wait in
             let new = unsafe Entry(word, expected, wait)
             entry = new
-            return !new.hasChanged && add(new)
+            guard !new.hasChanged else { return false }
+            hasThread = add(new)
+            return hasThread
         }
+        guard hasThread else { return try await unsafe looking(at: word, expected, until: deadline) }
         if let entry, remove(entry), !outcome.isReady {
             // It was woken as well, and does not use it: it is another's.
             unsafe ipc_futex_wake(entry.address, 1)
@@ -140,6 +157,7 @@ final class FutexWaits: @unchecked Sendable {
             }
             guard isNeeded else { return }
             let woken = sleep(lane, changes, sleeping)
+            guard woken >= -1 else { return giveUp() }
             // More than one may have been woken at once, and only one is told; the others show by their words.
             let ready = lock.withLock {
                 if woken > 0 { take(sleeping[woken - 1], in: lane) }
@@ -152,6 +170,22 @@ final class FutexWaits: @unchecked Sendable {
         }
     }
 
+    /// The call is refused. All who wait are sent to look by themselves, and nobody is added any more.
+    private func giveUp() {
+        let waits = lock.withLock {
+            isSupported.store(false, ordering: .relaxed)
+            let waits = lanes.flatMap { $0.entries.map(\.wait) }
+            // Threads that sleep still end: without entries, whose memory may be gone soon, and outside the list.
+            for lane in lanes {
+                lane.entries.removeAll()
+                lane.tellOfChange()
+            }
+            lanes.removeAll()
+            return waits
+        }
+        for wait in waits { wait.resume() }
+    }
+
     /// One was woken. If its task has given up already, the wake-up is another's.
     private func take(_ entry: Entry, in lane: Lane) {
         if lane.entries.contains(where: { $0 === entry }) {
@@ -161,7 +195,7 @@ final class FutexWaits: @unchecked Sendable {
         }
     }
 
-    /// - Returns: The place of the word that was woken, with 0 for the lane's own; -1 for none.
+    /// - Returns: The place of the word that was woken, with 0 for the lane's own; -1 for none, -2 if there is no such call.
     private func sleep(_ lane: Lane, _ changes: UInt32, _ entries: [Entry]) -> Int {
         var words: [UnsafePointer<UInt32>?] = unsafe [lane.address]
         var expected = [changes]
@@ -169,7 +203,9 @@ final class FutexWaits: @unchecked Sendable {
             unsafe words.append(entry.address)
             expected.append(entry.expected)
         }
-        return unsafe Int(ipc_futex_wait_any(words, expected, CInt(words.count)))
+        let woken = unsafe Int(ipc_futex_wait_any(words, expected, CInt(words.count)))
+        if woken >= 0 || errno == EAGAIN || errno == EINTR { return woken }
+        return -2
     }
 }
 

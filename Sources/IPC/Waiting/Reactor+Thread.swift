@@ -5,17 +5,30 @@ import SystemPackage
 extension Reactor {
     /// Starts the thread, at the first wait, or at the first for which the system has what it takes.
     func start() throws(IPCError) {
-        let errno: Errno? = lock.withLock {
+        let failure: (call: String, errno: Errno)? = lock.withLock {
             guard !isRunning else { return nil }
             if epoll < 0 { epoll = ipc_epoll_create() }
-            if epoll >= 0, alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
-            guard epoll >= 0, alarm >= 0 else { return Errno(rawValue: Glibc.errno) }
-            _ = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
+            guard epoll >= 0 else { return ("epoll_create1", Errno(rawValue: Glibc.errno)) }
+            if alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
+            guard alarm >= 0 else { return ("eventfd", Errno(rawValue: Glibc.errno)) }
+            let error = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
+            guard error == 0 else { return ("epoll_ctl", Errno(rawValue: error)) }
             let errno = startQuietThread { self.run() }
             isRunning = errno == nil
-            return errno
+            return errno.map { ("pthread_create", $0) }
         }
-        if let errno { throw IPCError("start", "asynchronous waits", errno) }
+        guard let failure else { return }
+        throw IPCError(
+            failure.call, "asynchronous waits", failure.errno,
+            advice: failure.call == "pthread_create" ? Self.threadAdvice(failure.errno) : nil)
+    }
+
+    private static func threadAdvice(_ errno: Errno) -> String {
+        switch errno {
+        case .notPermitted, .noFunction:
+            "a sandbox (seccomp) refuses to start a thread (clone3, or clone); allow it, or let it fail with ENOSYS"
+        default: "no thread can be started; end some, or raise the limit on processes (ulimit -u)"
+        }
     }
 
     /// Ends the thread, once it has run what it has to run.

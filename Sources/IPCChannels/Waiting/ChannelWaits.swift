@@ -295,11 +295,11 @@ final class ChannelWaits: @unchecked Sendable {
         wake(waits, rings)
     }
 
-    /// Rings a bell at a time, for one who has to look again then.
-    func ring(_ bell: Bell, _ token: UInt32, at time: Deadline) {
+    /// Rings a bell at a time, for one who has to look again then, if `isNeeded` says so at that time.
+    func ring(_ bell: Bell, _ token: UInt32, at time: Deadline, if isNeeded: Check? = nil) {
         Task {
             _ = try? await Reactor.park(until: time) { _ in true }
-            bell.ring(token)
+            if isNeeded?() ?? true { bell.ring(token) }
         }
     }
 

@@ -55,7 +55,11 @@ extension Membership {
             place.announce()
             if isReady() { return false }
             guard hasNoNews(outlook, deaths, isReady) else { continue }
-            if pause.end != .never { ChannelWaits.shared.ring(bell, token, at: pause.end) }
+            if pause.end != .never {
+                // Of a look for want of a fence only the news are told: whoever is rung for nothing arms the bell again, and would
+                // be rung for nothing again.
+                ChannelWaits.shared.ring(bell, token, at: pause.end, if: pause.isForFence ? isReady : nil)
+            }
             return true
         }
         // Others join and die all the time: the bell is rung for another look in a while.
@@ -75,6 +79,8 @@ extension Membership {
         var length: UInt64 = 0
         var end = Deadline.never
         var isFirst = true
+        /// Whether it ends only because the kernel made no fence.
+        var isForFence = false
     }
 
     /// Sees to it that a wake-up, or a death, would be told, and to what the dead have left.
@@ -82,6 +88,7 @@ extension Membership {
         try memory.checkPresence()
         let outlook = try ChannelWaits.shared.prepare(self)
         pause.end = .never
+        pause.isForFence = false
         if outlook.deaths != outlook.settled {
             if try seeToTheDead() {
                 ChannelWaits.shared.settleDeaths(self, upTo: outlook.deaths)
@@ -92,6 +99,7 @@ extension Membership {
         } else if pause.isFirst, !SleepingPlace.canFence {
             // What a waker has told without a fence is seen by then.
             pause.end = Deadline(nanoseconds: MonotonicClock.now &+ SleepingPlace.sliceWithoutFence)
+            pause.isForFence = true
         }
         pause.isFirst = false
         return outlook
