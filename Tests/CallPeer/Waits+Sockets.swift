@@ -110,7 +110,7 @@ let listenerWaits: [Wait] = [
     },
 ]
 
-func newAddress() -> Endpoint { .unixAbstract(uniqueName()) }
+func newAddress() -> Endpoint { .unixAbstract(AbstractName(uniqueName())) }
 
 private func fillBacklog(_ connect: (Deadline) throws -> Void) throws {
     try fill {
