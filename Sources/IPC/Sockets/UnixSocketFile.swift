@@ -1,9 +1,9 @@
 import CIPCShims
 import Glibc
-import SystemPackage
+package import SystemPackage
 
 /// The file that a Unix socket is bound to: made safely, replaced when its server is dead, removed by its owner only.
-struct UnixSocketFile: Sendable {
+package struct UnixSocketFile: Sendable {
     let path: String
     private let identity: [UInt64]
 
@@ -55,6 +55,20 @@ struct UnixSocketFile: Sendable {
     func remove() {
         guard (try? FileStatus(at: path, followingLinks: false))?.identity == identity else { return }
         unsafe unlink(path)
+    }
+
+    /// Removes a file if no socket is bound to it, under the lock that servers bind under: one that has started is seen.
+    ///
+    /// - Returns: False if there is a server, or no socket file.
+    package static func removeIfDead(_ path: FilePath, until deadline: Deadline) throws(IPCError) -> Bool {
+        let address = try RawSocketAddress(.unix(path))
+        let folder = try FolderLock(path, until: deadline)
+        guard let status = try? FileStatus(at: path.string, followingLinks: false), status.isSocket,
+            try isDead(address, .stream, path)
+        else { return false }
+        _ = try retryingInterrupts { unsafe unlink(path.string) }.orThrow("unlink", path.string)
+        _ = consume folder
+        return true
     }
 
     private static func isDead(_ address: RawSocketAddress, _ type: SocketType, _ path: FilePath) throws(IPCError)

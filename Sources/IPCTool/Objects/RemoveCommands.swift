@@ -91,8 +91,9 @@ struct CleanCommand: Interruptible {
                 if try !ChannelRoot.current.removeIfDead(ChannelName(object.name)) {
                     printError("ipc: \(object.name) is used again, and stays")
                 }
-            } else {
-                try Removal.remove(object.name, object.kind)
+            } else if try !UnixSocketFile.removeIfDead(FilePath(object.name), until: .after(.seconds(5))) {
+                // Likewise, under the lock that servers bind under.
+                printError("ipc: \(object.name) is used again, or gone, and was left alone")
             }
         }
     }
