@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -68,6 +69,9 @@ int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available)
 int ipc_open(const char *path, int flags, mode_t mode) {
     return ipc_above_standard(open(path, flags, mode));
 }
+int ipc_openat(int folder, const char *path, int flags, mode_t mode) {
+    return ipc_above_standard(openat(folder, path, flags, mode));
+}
 int ipc_pipe2(int ends[2], int flags) {
     return pipe2(ends, flags) == 0 ? pair_above_standard(ends) : -1;
 }
@@ -125,8 +129,10 @@ int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64
     return count;
 }
 int ipc_flock(int fd, int operation) { return flock(fd, operation); }
-int ipc_rename_new(const char *from, const char *to) {
-    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+_Static_assert(O_PATH == 010000000, "O_PATH");
+const char *ipc_secure_getenv(const char *name) { return secure_getenv(name); }
+int ipc_rename_new(int folder, const char *from, const char *to) {
+    return renameat2(folder, from, folder, to, RENAME_NOREPLACE);
 }
 static int byte_lock(int fd, off_t offset, off_t count, int command, short *type) {
     struct flock lock;
