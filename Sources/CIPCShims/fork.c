@@ -100,10 +100,10 @@ void ipc_release_memory(void *address) {
     pthread_mutex_unlock(&lock);
 }
 
-int ipc_open_withheld(const char *path, int flags, mode_t mode) {
+int ipc_openat_withheld(int folder, const char *path, int flags, mode_t mode) {
     pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
-    int fd = ipc_above_standard(open(path, flags, mode));
+    int fd = ipc_above_standard(openat(folder, path, flags, mode));
     if (fd >= 0 && add(fd, 0, 0) != 0) {
         close(fd);
         fd = -1;

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -80,6 +81,9 @@ int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available)
 int ipc_open(const char *path, int flags, mode_t mode) {
     return opened_above_standard(open(path, flags, mode), flags, path, unlink);
 }
+int ipc_openat(int folder, const char *path, int flags, mode_t mode) {
+    return ipc_above_standard(openat(folder, path, flags, mode));
+}
 int ipc_pipe2(int ends[2], int flags) {
     return pipe2(ends, flags) == 0 ? pair_above_standard(ends) : -1;
 }
@@ -137,13 +141,14 @@ int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64
     return count;
 }
 int ipc_flock(int fd, int operation) { return flock(fd, operation); }
-int ipc_rename_new(const char *from, const char *to) {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+const char *ipc_secure_getenv(const char *name) { return secure_getenv(name); }
+int ipc_rename_new(int folder, const char *from, const char *to) {
+    if (renameat2(folder, from, folder, to, RENAME_NOREPLACE) == 0) return 0;
     if (errno != ENOSYS && errno != EPERM && errno != EINVAL) return -1;
     // No such call, or the file system cannot. The caller holds a lock against others that make names here, so looking first is
     // as good among ours.
     int error = errno;
-    if (access(to, F_OK) == 0) {
+    if (faccessat(folder, to, F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
         errno = EEXIST;
         return -1;
     }
@@ -151,7 +156,7 @@ int ipc_rename_new(const char *from, const char *to) {
         errno = error;
         return -1;
     }
-    return rename(from, to);
+    return renameat(folder, from, folder, to);
 }
 static int byte_lock(int fd, off_t offset, off_t count, int command, short *type) {
     struct flock lock;

@@ -240,14 +240,14 @@ private final class ProgressLine {
     func show(_ text: String) {
         let seconds = Int(MonotonicSeconds.now - started)
         if isTerminal {
-            printError("\r\u{1B}[K\(seconds) s  \(text)", terminator: "")
+            drawOnError("\r\u{1B}[K\(seconds) s  \(text.escapingControls)")
         } else {
             printError("measuring \(text)")
         }
     }
 
     func clear() {
-        if isTerminal { printError("\r\u{1B}[K", terminator: "") }
+        if isTerminal { drawOnError("\r\u{1B}[K") }
     }
 }
 
@@ -259,6 +259,10 @@ private enum MonotonicSeconds {
     }
 }
 
+/// A line on standard error. Control characters in it are escaped: names and messages of others may be in it.
 func printError(_ text: String, terminator: String = "\n") {
-    _ = try? FileDescriptor.standardError.writeAll((text + terminator).utf8)
+    drawOnError(text.escapingControls + terminator)
 }
+
+/// As it is.
+private func drawOnError(_ text: String) { _ = try? FileDescriptor.standardError.writeAll(text.utf8) }

@@ -68,7 +68,15 @@ enum Entry {
             printError("ipc: \(error.message)")
             exit(64)
         }
-        guard let error = error as? IPCError else { IPCCommand.exit(withError: error) }
+        guard let error = error as? IPCError else {
+            let code = IPCCommand.exitCode(for: error)
+            guard !code.isSuccess, !(error is ExitCode) else { IPCCommand.exit(withError: error) }
+            // The arguments are told, and may be names that others chose.
+            for line in IPCCommand.fullMessage(for: error).split(separator: "\n", omittingEmptySubsequences: false) {
+                printError(String(line))
+            }
+            exit(code.rawValue)
+        }
         printError("ipc: \(error)")
         exit(error.exitCode)
     }

@@ -76,6 +76,7 @@ int ipc_fcntl_int(int fd, int command, int argument);
 int ipc_fionread(int fd, int *available);
 // As `ipc_shm_open` and `ipc_mq_open`: what it made by O_CREAT and O_EXCL is removed if the descriptor cannot be moved above 2.
 int ipc_open(const char *path, int flags, mode_t mode);
+int ipc_openat(int folder, const char *path, int flags, mode_t mode);
 int ipc_pipe2(int ends[2], int flags);
 int ipc_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout);
 ssize_t ipc_preadv2(int fd, const struct iovec *vector, int count, int flags);
@@ -100,7 +101,10 @@ int ipc_epoll_forget(int epoll, int fd);
 // Waits until the absolute CLOCK_MONOTONIC time in nanoseconds; UINT64_MAX for no end. Events as those of poll.
 int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64_t until);
 int ipc_flock(int fd, int operation);
-int ipc_rename_new(const char *from, const char *to);
+// Null in a program that runs with more rights than its caller has.
+const char *ipc_secure_getenv(const char *name);
+// Of two names in a folder, unless the second is taken.
+int ipc_rename_new(int folder, const char *from, const char *to);
 
 // Locks of one byte that belong to an open file description: they end with its last descriptor, however that ends.
 
@@ -112,7 +116,7 @@ int ipc_bytes_are_locked(int fd, off_t offset, off_t count);
 // What a child of fork gets no part in (see fork.c): in it, such descriptors are those of /dev/null, and such memory is private
 // and zero.
 
-int ipc_open_withheld(const char *path, int flags, mode_t mode);
+int ipc_openat_withheld(int folder, const char *path, int flags, mode_t mode);
 int ipc_close_withheld(int fd);
 // No other thread forks in between: a mapping that the child had and that is not entered would keep its file open.
 void ipc_hold_forks(void);

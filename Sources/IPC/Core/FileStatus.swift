@@ -28,17 +28,30 @@ package struct FileStatus {
         self.raw = raw
     }
 
+    /// The status of a name in an open folder, not following a symbolic link if it is one; nil if there is no such name.
+    package init?(of name: String, in folder: CInt, _ resource: String) throws(IPCError) {
+        var raw = Glibc.stat()
+        switch systemCall({ unsafe fstatat(folder, name, &raw, AT_SYMLINK_NOFOLLOW) }) {
+        case .success: self.raw = raw
+        case .failure(.noSuchFileOrDirectory): return nil
+        case .failure(let errno): throw IPCError("stat", resource, errno)
+        }
+    }
+
     package var size: Int { Int(raw.st_size) }
     package var mode: FilePermissions { FilePermissions(rawValue: raw.st_mode & 0o7777) }
     /// How many names it has: 0 once it was removed.
     package var linkCount: Int { Int(raw.st_nlink) }
     package var owner: uid_t { raw.st_uid }
+    package var group: gid_t { raw.st_gid }
     package var identity: [UInt64] { [UInt64(raw.st_dev), UInt64(raw.st_ino)] }
 
     /// Whether users other than its owner and root may write to it; of a folder, whether they may put something into it.
     package var isWritableByOthers: Bool { raw.st_mode & 0o022 != 0 || (raw.st_uid != 0 && raw.st_uid != geteuid()) }
     package var isSticky: Bool { raw.st_mode & S_ISVTX != 0 }
     package var isRegularFile: Bool { raw.st_mode & S_IFMT == S_IFREG }
+    package var isFolder: Bool { raw.st_mode & S_IFMT == S_IFDIR }
+    package var isSymbolicLink: Bool { raw.st_mode & S_IFMT == S_IFLNK }
     package var isFIFO: Bool { raw.st_mode & S_IFMT == S_IFIFO }
     package var isSocket: Bool { raw.st_mode & S_IFMT == S_IFSOCK }
 }

@@ -8,8 +8,18 @@ import SystemPackage
 /// might if they were replaced.
 package func namesInFolder(_ path: String) throws(IPCError) -> [String] {
     // Not by `opendir`, which may make one of the descriptors 0 to 2.
-    let raw = try retryingInterrupts { unsafe ipc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
-        .orThrow("open folder", path)
+    try names(of: retryingInterrupts { unsafe ipc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }, path)
+}
+
+/// The same of a folder that is open, on whatever descriptor; `path` is for errors.
+package func namesInFolder(_ descriptor: CInt, _ path: String) throws(IPCError) -> [String] {
+    // Of its own, whose place in the folder is the beginning.
+    try names(
+        of: retryingInterrupts { unsafe ipc_openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }, path)
+}
+
+private func names(of opened: Result<CInt, Errno>, _ path: String) throws(IPCError) -> [String] {
+    let raw = try opened.orThrow("open folder", path)
     guard let folder = unsafe fdopendir(raw) else {
         let errno = Errno(rawValue: errno)
         close(raw)

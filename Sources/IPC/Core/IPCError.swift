@@ -143,11 +143,11 @@ extension IPCError {
 }
 
 extension IPCError: CustomStringConvertible {
-    /// The whole error in one line: operation, resource, and advice.
+    /// The whole error in one line: operation, resource, and advice. Control characters in them are written as `\u{1b}`.
     public var description: String {
         let subject = resource.isEmpty ? operation : "\(operation) \"\(resource)\""
         let reason = errno.map { " (\($0))" } ?? ""
-        return "\(subject): \(advice)\(reason)"
+        return "\(subject): \(advice)\(reason)".escapingControls
     }
 }
 

@@ -13,13 +13,15 @@ package struct WithheldDescriptor: ~Copyable, Sendable {
     /// Opens `path`, close-on-exec, above the standard descriptors.
     ///
     /// - Parameters:
+    ///   - folder: The descriptor of a folder, to which a relative path belongs.
     ///   - operation: For the error, such as `open channel`.
     ///   - resource: For the error; nil for the path.
     package init(
-        _ path: String, _ flags: CInt, mode: mode_t = 0, _ operation: String = "open", _ resource: String? = nil,
+        _ path: String, in folder: CInt = AT_FDCWD, _ flags: CInt, mode: mode_t = 0, _ operation: String = "open",
+        _ resource: String? = nil,
         advice: (Errno) -> String? = { _ in nil }
     ) throws(IPCError) {
-        rawValue = try retryingInterrupts { unsafe ipc_open_withheld(path, flags | O_CLOEXEC, mode) }
+        rawValue = try retryingInterrupts { unsafe ipc_openat_withheld(folder, path, flags | O_CLOEXEC, mode) }
             .orThrow(operation, resource ?? path, advice: advice)
     }
 

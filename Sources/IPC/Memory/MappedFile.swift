@@ -62,6 +62,13 @@ public struct MappedFile: ~Copyable, Sendable {
         self.init(object: try Self.regularFile(raw, FilePath("/proc/self/fd/\(raw)")), access: access)
     }
 
+    /// The same of a file whose path is known, for errors.
+    package init(
+        adopting descriptor: consuming OwnedDescriptor, of path: FilePath, access: MemoryAccess
+    ) throws(IPCError) {
+        self.init(object: try Self.regularFile(descriptor.release().rawValue, path), access: access)
+    }
+
     private init(object: consuming MemoryObject, access: MemoryAccess) {
         self.object = object
         self.access = access

@@ -22,3 +22,13 @@ package final class PrivateLock: @unchecked Sendable {
         return body()
     }
 }
+
+/// A value that is changed under a lock.
+package final class Locked<Value: Sendable>: @unchecked Sendable {
+    private let lock = PrivateLock()
+    private var value: Value
+
+    package init(_ value: Value) { self.value = value }
+
+    package func withLock<Result>(_ body: (inout Value) -> Result) -> Result { lock.withLock { body(&value) } }
+}

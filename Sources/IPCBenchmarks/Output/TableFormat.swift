@@ -1,3 +1,5 @@
+import IPC
+
 /// The guide's comparison with measured figures, for a terminal.
 public enum TableFormat {
     public static func text(_ result: BenchmarkResult) -> String {
@@ -112,8 +114,9 @@ public enum TableFormat {
             + aligned([["mechanism", "size"] + result.options.ratioHeads] + rows, numeric: [2, 3, 4, 5])
     }
 
-    /// Columns as wide as their widest cell.
+    /// Columns as wide as their widest cell. Control characters in cells are escaped.
     package static func aligned(_ rows: [[String]], numeric: Set<Int> = []) -> String {
+        let rows = rows.map { $0.map(\.escapingControls) }
         let widths = (rows.first ?? []).indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
         let lines = rows.map { row in
             row.enumerated().map { column, cell in

@@ -1,6 +1,7 @@
 import CIPCShims
 import Glibc
 public import IPC
+public import SystemPackage
 
 /// A channel without messages: something has happened.
 ///
@@ -20,14 +21,18 @@ public struct Event: Sendable {
 
     /// Creates an event, or opens it if it exists.
     ///
-    /// - Parameter maximumParticipants: At most 1024.
+    /// - Parameters:
+    ///   - maximumParticipants: At most 1024.
+    ///   - permissions: Who may use it: a participant writes to its files. Set whatever the umask is.
     public static func create(
         _ name: String, lifetime: ChannelOptions.Lifetime = .whileUsed, maximumParticipants: Int = 64,
-        _ policy: CreationPolicy = .openExisting
+        permissions: FilePermissions = .ownerReadWrite, _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Event {
         try Event(
             name,
-            ChannelOptions(lifetime: lifetime, capacity: 1, maximumReaders: maximumParticipants, maximumWriters: 1),
+            ChannelOptions(
+                lifetime: lifetime, capacity: 1, maximumReaders: maximumParticipants, maximumWriters: 1,
+                permissions: permissions),
             policy)
     }
 

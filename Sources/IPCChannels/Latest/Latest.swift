@@ -1,4 +1,5 @@
 public import IPC
+public import SystemPackage
 
 /// A channel of which only the newest value counts: a position, a temperature, a configuration.
 ///
@@ -30,6 +31,8 @@ public struct Latest<Value>: Sendable {
         channel = try Channel(name, .latest, type, options, policy)
     }
 
+    init(_ channel: Channel) { self.channel = channel }
+
     /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Value == RawBytes {
         channel = try Channel(on: descriptors, .latest, .bytes)
@@ -60,6 +63,8 @@ public struct LatestOptions: Hashable, Sendable {
     public var capacity = 65_536
     /// How many may get it at once; at most 1024.
     public var maximumReaders = 64
+    /// Who may use it, getters as well as setters: a participant writes to its files. Set whatever the umask is.
+    public var permissions = FilePermissions.ownerReadWrite
 
     public init() {}
 
@@ -67,7 +72,8 @@ public struct LatestOptions: Hashable, Sendable {
     func channel(size: Int) -> ChannelOptions {
         ChannelOptions(
             writers: writers, overflow: .overwrite, lifetime: lifetime,
-            capacity: max(capacity, 4 * LogLayout.Frame.size(payload: size)), maximumReaders: maximumReaders)
+            capacity: max(capacity, 4 * LogLayout.Frame.size(payload: size)), maximumReaders: maximumReaders,
+            permissions: permissions)
     }
 }
 

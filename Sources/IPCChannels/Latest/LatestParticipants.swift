@@ -4,7 +4,7 @@ public import IPC
 ///
 /// Setting does not block; with shared writers, only for another that is stopped in the middle of it, a whole log ago.
 public struct LatestSetter<Value>: ~Copyable, Sendable {
-    private var publisher: Publisher<Value>
+    var publisher: Publisher<Value>
 
     init(_ writer: consuming LogWriter) { publisher = Publisher(writer) }
 }

@@ -11,6 +11,10 @@ import SystemPackage
 final class ChannelMemory: @unchecked Sendable {
     let name: ChannelName
     let place: ChannelPlace
+    /// The root that it is in, whatever has its path by now; nil for one without a name.
+    let folder: RootFolder?
+    /// For one without a name: where its bells are, once somebody asked.
+    let currentFolder = Locked<RootFolder?>(nil)
     private let file: WithheldDescriptor
     private let controlMapping: WithheldMapping
     private let logMapping: MirroredMapping
@@ -47,6 +51,8 @@ final class ChannelMemory: @unchecked Sendable {
     let isDurable: Bool
     /// Of a durable log: how many bytes are published before a sync; UInt64.max for when it is asked for.
     let syncBytes: UInt64
+    /// Of its files, as they were when it was opened.
+    let permissions: FilePermissions
     let pattern: ChannelPattern
     let messageType: MessageType
 
@@ -54,11 +60,12 @@ final class ChannelMemory: @unchecked Sendable {
     ///
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
     init(_ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess) throws(IPCError) {
-        file = try WithheldDescriptor(place.control(name), O_RDWR, "open channel", name.description) { errno in
-            errno == .noSuchFileOrDirectory ? "there is no such channel; create it first" : nil
-        }
+        let files = try ChannelOpening(name, in: place)
+        folder = files.root
+        file = try files.control()
         let raw = file.rawValue
-        let size = try FileStatus(of: raw, name.description).size
+        let status = try FileStatus(of: raw, name.description)
+        let size = status.isRegularFile ? status.size : 0
         func corrupted(_ what: String) -> IPCError {
             IPCError(
                 .corrupted, "open channel", name.description, advice: "\(what); remove the channel, and create it again"
@@ -98,6 +105,7 @@ final class ChannelMemory: @unchecked Sendable {
         key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
         self.name = name
         self.place = place
+        permissions = status.mode
         self.capacity = Int(capacity)
         frameLimit = Int(capacity) / LogLayout.Frame.alignment + 1
         maximumFrame = LogLayout.Frame.maximumSize(capacity: Int(capacity))
@@ -121,7 +129,7 @@ final class ChannelMemory: @unchecked Sendable {
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
         self.controlMapping = controlMapping
         unsafe self.control = control.pointer(at: 0, byteCount: size)
-        (logMapping, logIdentity) = try Self.mapLog(place.log(name), Int(capacity), logAccess, prefaulting: !isDurable)
+        (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
         self.logAccess = logAccess
         _ = try systemCall { unsafe ipc_withhold_memory(log, 2 * Int(capacity)) }
@@ -136,14 +144,11 @@ final class ChannelMemory: @unchecked Sendable {
     private static let prefaultedCapacity = 64 << 20
 
     private static func mapLog(
-        _ path: String, _ capacity: Int, _ access: MemoryAccess, prefaulting: Bool
+        _ files: borrowing ChannelOpening, _ capacity: Int, _ access: MemoryAccess, prefaulting: Bool
     ) throws(IPCError) -> (MirroredMapping, identity: [UInt64]) {
-        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
-        let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }
-            .orThrow("open channel", path) { errno in
-                errno == .noSuchFileOrDirectory ? "there is no such channel any more; create it" : nil
-            }
-        let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
+        let path = files.path + "/log"
+        let file = try files.log(access)
+        let raw = file.rawValue
         let status = try FileStatus(of: raw, path)
         guard status.size >= capacity else {
             throw IPCError(
@@ -163,25 +168,31 @@ final class ChannelMemory: @unchecked Sendable {
     /// The log, to be written to: a reader that recovers maps it once more.
     func writableLog() throws(IPCError) -> MirroredMapping {
         if logAccess == .readWrite { return logMapping }
-        let (log, identity) = try Self.mapLog(place.log(name), capacity, .readWrite, prefaulting: false)
+        let files = try ChannelOpening(name, in: place)
+        let (log, identity) = try Self.mapLog(files, capacity, .readWrite, prefaulting: false)
         // Another channel may have the name by now.
         guard identity == logIdentity else { throw isRemovedError }
         return log
     }
 
-    /// What its creator chose, but for the permissions.
+    /// What its creator chose.
     var options: ChannelOptions {
         ChannelOptions(
             writers: hasSharedWriters ? .shared : .exclusive, overflow: overwrites ? .overwrite : .block,
             lifetime: isKept ? .kept : .whileUsed,
             durability: !isDurable ? .none : syncBytes == .max ? .syncedWhenAsked : .syncedEvery(bytes: Int(syncBytes)),
-            capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots)
+            capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots, permissions: permissions)
     }
 
     /// Which file this is: a channel of the same name that was made anew is another one.
     var identity: [UInt64] {
         get throws(IPCError) { try FileStatus(of: file.rawValue, name.description).identity }
     }
+
+    /// That this user may take the channel away.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/permissionDenied``.
+    func checkRemovable() throws(IPCError) { try folder?.checkRemovable(name) }
 
     var descriptor: CInt { file.rawValue }
 

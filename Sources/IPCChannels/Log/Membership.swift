@@ -73,7 +73,8 @@ final class Membership: Sendable {
         KillPoint.reach(.leaveSlot)
         memory.clear(role, slot)
         ByteLock.release(memory.descriptor, LogLayout.LockByte.participant(role, slot))
-        let isLast = !memory.isKept && !memory.hasLivingParticipants
+        // In a root that this user may not change, it stays, for one who may take it away.
+        let isLast = !memory.isKept && !memory.hasLivingParticipants && (try? memory.checkRemovable()) != nil
         if isLast { memory.isRemoved = true }
         KillPoint.reach(.removeFlag)
         memory.unlockGate()
@@ -85,12 +86,13 @@ final class Membership: Sendable {
 
     /// Takes the folder of a removed channel away, unless it is another one's by now.
     static func remove(_ memory: ChannelMemory) throws(IPCError) {
-        guard case .root(let root) = memory.place else { return }
+        guard let folder = memory.folder else { return }
         let identity = try memory.identity
-        try root.remove(memory.name) { () throws(IPCError) in
-            guard let status = try? FileStatus(at: root.folder(memory.name) + "/control") else { return false }
-            return status.identity == identity
-        }
+        // Nil if the whole root has been removed.
+        guard let lock = try folder.lock() else { return }
+        try folder.removeLeftovers()
+        if try folder.identity(of: memory.name) == identity { try folder.remove(memory.name) }
+        _ = consume lock
     }
 }
 

@@ -10,26 +10,60 @@ extension Channel {
 }
 
 extension Topic where Message == RawBytes {
-    /// Opens a topic of whatever type. What is published has to be as long as the type is.
-    package static func openAnyType(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Topic {
-        try Topic(name, in: root, Channel.type(of: name, in: root), nil, .openExisting)
+    /// Opens a topic of whatever type, or makes one of bytes. What is published has to be as long as the type is.
+    ///
+    /// - Parameter options: What to make it with, also when it is gone by the time that somebody joins; nil if it has to exist.
+    package static func openAnyType(
+        _ name: String, in root: ChannelRoot = .current, orCreate options: ChannelOptions? = nil
+    ) throws(IPCError) -> Topic {
+        Topic(try Channel.ofAnyType(name, in: root, .topic, options))
     }
 }
 
 extension WorkQueue where Message == RawBytes {
-    /// Opens a queue of whatever type.
+    /// Opens a queue of whatever type, or makes one of bytes.
     package static func openAnyType(
-        _ name: String, in root: ChannelRoot = .current, maximumAttempts: Int = 5
+        _ name: String, in root: ChannelRoot = .current, orCreate options: ChannelOptions? = nil,
+        maximumAttempts: Int = 5
     ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, Channel.type(of: name, in: root), nil, maximumAttempts, .openExisting)
+        try check(name, maximumAttempts)
+        return WorkQueue(try Channel.ofAnyType(name, in: root, .workQueue, options), maximumAttempts)
     }
 }
 
 extension Latest where Value == RawBytes {
-    /// Opens a latest value of whatever type.
-    package static func openAnyType(_ name: String) throws(IPCError) -> Latest {
-        try Latest(name, Channel.type(of: name, in: .current), nil, .openExisting)
+    /// Opens a latest value of whatever type, or makes one of bytes.
+    package static func openAnyType(_ name: String, orCreate options: LatestOptions? = nil) throws(IPCError) -> Latest {
+        Latest(try Channel.ofAnyType(name, in: .current, .latest, options?.channel(size: 0)))
     }
+}
+
+/// What the channel of a participant carries, for tools that send bytes to a channel of whatever type.
+package struct CarriedType {
+    /// The channel's name.
+    package let channel: String
+    /// The full name of the type.
+    package let name: String
+    /// Bytes of each message; nil if they vary.
+    package let size: Int?
+
+    fileprivate init(_ memory: ChannelMemory) {
+        channel = memory.name.description
+        name = memory.messageType.name
+        size = memory.messageType.size > 0 ? memory.messageType.size : nil
+    }
+}
+
+extension Publisher where Message == RawBytes {
+    package var carriedType: CarriedType { CarriedType(writer.memory) }
+}
+
+extension Producer where Message == RawBytes {
+    package var carriedType: CarriedType { CarriedType(writer.memory) }
+}
+
+extension LatestSetter where Value == RawBytes {
+    package var carriedType: CarriedType { publisher.carriedType }
 }
 
 extension Topic where Message == RawBytes {
@@ -49,6 +83,7 @@ extension ChannelRoot {
     /// - Returns: Whether it was taken away.
     package func removeIfDead(_ name: ChannelName) throws(IPCError) -> Bool {
         let memory = try ChannelMemory(name, in: .root(self), logAccess: .readOnly)
+        try memory.checkRemovable()
         try Recovery.tryRun(memory)
         try memory.lockGate()
         let isDead = !memory.isKept && !memory.hasLivingParticipants

@@ -9,6 +9,8 @@ struct Channel: Sendable {
     let type: MessageType
     /// What to create it with; nil if it has to exist.
     private let options: ChannelOptions?
+    /// Whether it may be of another type by the time that somebody joins.
+    private let takesAnyType: Bool
 
     /// Creates it if there are options, by the policy, and checks that it is what it has to be.
     init(
@@ -31,8 +33,9 @@ struct Channel: Sendable {
 
     private init(
         _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
-        _ options: ChannelOptions?
+        _ options: ChannelOptions?, takesAnyType: Bool = false
     ) {
+        self.takesAnyType = takesAnyType
         self.name = name
         self.place = place
         self.pattern = pattern
@@ -40,9 +43,47 @@ struct Channel: Sendable {
         self.options = options
     }
 
+    /// A channel of whatever type. If there is none, one of bytes is made where there are options.
+    static func ofAnyType(
+        _ name: String, in root: ChannelRoot, _ pattern: ChannelPattern, _ options: ChannelOptions?
+    ) throws(IPCError) -> Channel {
+        let name = try ChannelName(name)
+        func channel(_ type: MessageType) -> Channel {
+            Channel(name, in: .root(root), pattern, type, options, takesAnyType: true)
+        }
+        while true {
+            do throws(IPCError) {
+                let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+                try channel(memory.messageType).check(memory)
+                return channel(memory.messageType)
+            } catch  where error.code == .notFound && options != nil {
+                try channel(.bytes).create(mayExist: true)
+            }
+        }
+    }
+
     private func create(mayExist: Bool) throws(IPCError) {
         guard let options, case .root(let root) = place else { return }
-        try ChannelFiles.create(name, pattern: pattern, type: type, options, in: root, mayExist: mayExist)
+        while true {
+            do throws(IPCError) {
+                return try ChannelFiles.create(
+                    name, pattern: pattern, type: type, options, in: root, mayExist: mayExist)
+            } catch {
+                // What its last participant has left, and not taken away yet, is not there any more.
+                guard error.code == .alreadyExists, try takeAwayIfRemoved() else { throw error }
+            }
+        }
+    }
+
+    /// - Returns: False if there is a channel.
+    private func takeAwayIfRemoved() throws(IPCError) -> Bool {
+        let memory: ChannelMemory
+        do throws(IPCError) { memory = try ChannelMemory(name, in: place, logAccess: .readOnly) } catch {
+            return error.code == .notFound
+        }
+        guard memory.isRemoved else { return false }
+        try Membership.remove(memory)
+        return true
     }
 
     private func check(_ memory: ChannelMemory) throws(IPCError) {
@@ -51,7 +92,9 @@ struct Channel: Sendable {
                 .wrongType, "open \(pattern)", name.description,
                 advice: "this channel is no \(pattern) but of the kind \(memory.pattern); choose another name")
         }
-        guard memory.messageType == type else { throw memory.messageType.mismatch(name.description, wanted: type) }
+        guard takesAnyType || memory.messageType == type else {
+            throw memory.messageType.mismatch(name.description, wanted: type)
+        }
     }
 
     /// Joins it, made anew if its last participant took it away.
@@ -79,14 +122,23 @@ struct Channel: Sendable {
     /// Removes a channel, whoever uses it: they are told at their next wait, and new ones get a new channel.
     static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
         let name = try ChannelName(name)
-        guard try root.names().contains(name) else {
-            throw IPCError(.notFound, "remove channel", name.description, advice: "there is no such channel")
+        do throws(IPCError) {
+            let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+            try memory.checkRemovable()
+            try memory.markRemoved()
+            // That one, and none that was made in its place meanwhile.
+            try Membership.remove(memory)
+            memory.wakeEverybody()
+        } catch {
+            // One whose files are no channel's is removed as well.
+            guard error.code == .corrupted || error.code == .wrongType || error.code == .notFound else { throw error }
+            try root.withLock { (folder) throws(IPCError) in
+                guard try folder.status(of: name.folder) != nil else {
+                    throw IPCError(.notFound, "remove channel", name.description, advice: "there is no such channel")
+                }
+                try folder.remove(name)
+            }
         }
-        // One whose files are no channel's is removed as well.
-        let memory = try? ChannelMemory(name, in: .root(root), logAccess: .readOnly)
-        try memory?.markRemoved()
-        try root.remove(name) { () throws(IPCError) in true }
-        memory?.wakeEverybody()
     }
 }
 

@@ -17,7 +17,7 @@ public struct ChannelDescription: Sendable {
     public let messageType: String
     /// Bytes of each message; nil if they vary.
     public let messageSize: Int?
-    /// What its creator chose, but for the permissions.
+    /// What its creator chose.
     public let options: ChannelOptions
     /// Bytes that were claimed in the log since the channel was made.
     public let position: UInt64

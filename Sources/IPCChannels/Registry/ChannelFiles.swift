@@ -26,18 +26,21 @@ enum ChannelFiles {
                 advice: "a log of \(options.capacity) bytes is asked for; it has 64 KiB to 1 TiB")
         }
         let capacity = roundedCapacity(options.capacity)
-        let isNew = try root.publish(name, permissions: options.permissions) { (folder) throws(IPCError) in
-            let control = try file(
-                folder + "/control", options.permissions,
-                LogLayout.controlByteCount(readerSlots: options.maximumReaders, writerSlots: options.maximumWriters))
-            let log = try file(folder + "/log", options.permissions, capacity)
-            try initialize(control.map(), pattern, type, options, capacity)
-            if options.durability != .none {
-                for file in [control.descriptor.rawValue, log.descriptor.rawValue] { try sync(file, folder) }
+        let isNew = try root.withLock { (root) throws(IPCError) in
+            let isNew = try root.publish(name, permissions: options.permissions) { (folder, path) throws(IPCError) in
+                let slots = LogLayout.controlByteCount(
+                    readerSlots: options.maximumReaders, writerSlots: options.maximumWriters)
+                let control = try root.makeFile("control", in: folder, path, options.permissions, byteCount: slots)
+                let log = try root.makeFile("log", in: folder, path, options.permissions, byteCount: capacity)
+                try initialize(control.map(), pattern, type, options, capacity)
+                if options.durability != .none {
+                    for file in [control.descriptor.rawValue, log.descriptor.rawValue] { try sync(file, path) }
+                }
+                _ = consume log
             }
-            _ = consume log
+            if isNew, options.durability != .none { try root.sync(name) }
+            return isNew
         }
-        if isNew, options.durability != .none { try root.sync(name) }
         guard isNew || mayExist else {
             throw IPCError(
                 .alreadyExists, "create channel", name.description,
@@ -54,16 +57,6 @@ enum ChannelFiles {
         var capacity = 65_536
         while capacity < wanted { capacity *= 2 }
         return capacity
-    }
-
-    private static func file(_ path: String, _ permissions: FilePermissions, _ bytes: Int) throws(IPCError)
-        -> MappedFile
-    {
-        // Reserved in full, so that a full file system is an error now, and not SIGBUS later.
-        let file = try MappedFile.create(at: FilePath(path), byteCount: bytes, permissions: permissions)
-        // What the umask took away was asked for by name.
-        _ = try systemCall { fchmod(file.descriptor.rawValue, permissions.rawValue) }.orThrow("fchmod", path)
-        return file
     }
 
     fileprivate static func initialize(

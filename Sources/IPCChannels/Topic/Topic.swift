@@ -77,6 +77,8 @@ public struct Topic<Message>: Sendable {
         channel = try Channel(name, in: root, .topic, type, options, policy)
     }
 
+    init(_ channel: Channel) { self.channel = channel }
+
     /// A topic without a name, on the descriptors of its files; they have to stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Message == RawBytes {
         channel = try Channel(on: descriptors, .topic, .bytes)

@@ -12,7 +12,7 @@ final class Bell: Sendable {
     private static let prefix = ".bell-"
 
     let number: UInt32
-    private let root: ChannelRoot
+    let folder: RootFolder
     /// Withheld from children of a fork: they would keep it open when its owner has died.
     private let end: WithheldDescriptor
     private let forks = ipc_forks()
@@ -21,30 +21,30 @@ final class Bell: Sendable {
     /// From so many bytes on, it may have been full when it was rung.
     private let capacity: Int
 
-    init(in root: ChannelRoot, _ reactor: Reactor?) throws(IPCError) {
-        self.root = root
-        self.reactor = reactor
-        var number: UInt32 = 0
-        end = try root.withLock { () throws(IPCError) -> WithheldDescriptor in
-            try Self.removeDead(root)
-            while true {
-                number = UInt32.random(in: 1 ... .max)
-                let path = Self.path(number, root)
-                switch systemCall({ unsafe mkfifo(path, 0o600) }) {
-                case .success: break
-                case .failure(.fileExists): continue
-                case .failure(let errno):
-                    throw IPCError("mkfifo", path, errno, advice: "asynchronous waits for channels need a FIFO there")
-                }
-                // Open for writing too, so that it is never at its end.
-                let end = try WithheldDescriptor(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW)
-                let raw = end.rawValue
-                // All who can see the root may ring, and nobody else may listen.
-                _ = try systemCall { fchmod(raw, 0o622) }.orThrow("fchmod", path)
-                return end
-            }
+    /// In the root of a channel. Under its lock, which `folder` gives.
+    convenience init(in folder: RootFolder, _ reactor: Reactor?) throws(IPCError) {
+        guard let lock = try folder.lock() else {
+            throw IPCError(
+                .removed, "wait", folder.path,
+                advice: "the folder was removed while it was in use (by a program, or systemd's RemoveIPC); join again")
         }
+        try self.init(lockedIn: folder, reactor)
+        _ = consume lock
+    }
+
+    /// - Parameter folder: Whose lock is held.
+    init(lockedIn folder: RootFolder, _ reactor: Reactor?) throws(IPCError) {
+        self.folder = folder
+        self.reactor = reactor
+        let number = try Self.make(in: folder)
         self.number = number
+        // Open for writing too, so that it is never at its end.
+        end = try WithheldDescriptor(
+            Self.name(number), in: folder.descriptor, O_RDWR | O_NONBLOCK | O_NOFOLLOW, "open",
+            folder.path + "/" + Self.name(number))
+        let raw = end.rawValue
+        // All who can see the root may ring, and nobody else may listen.
+        _ = try systemCall { fchmod(raw, 0o622) }.orThrow("fchmod", folder.path + "/" + Self.name(number))
         capacity = Int(ipc_fcntl_int(end.rawValue, IPC_F_GETPIPE_SZ, 0))
         if let reactor {
             try reactor.watch(end.rawValue) { [weak self] in
@@ -58,23 +58,40 @@ final class Bell: Sendable {
         // In a child of fork it is the parent's still.
         guard !isInherited else { return }
         reactor?.unwatch(end.rawValue)
-        unsafe unlink(Self.path(number, root))
+        unsafe unlinkat(folder.descriptor, Self.name(number), 0)
+    }
+
+    /// Makes a FIFO. Under the lock.
+    ///
+    /// - Returns: Its number.
+    private static func make(in folder: RootFolder) throws(IPCError) -> UInt32 {
+        try removeDead(folder)
+        while true {
+            let number = UInt32.random(in: 1 ... .max)
+            let path = folder.path + "/" + name(number)
+            switch systemCall({ unsafe mkfifoat(folder.descriptor, name(number), 0o600) }) {
+            case .success: return number
+            case .failure(.fileExists): continue
+            case .failure(let errno):
+                throw IPCError("mkfifo", path, errno, advice: "asynchronous waits for channels need a FIFO there")
+            }
+        }
     }
 
     /// Whether this process was forked from the one that made it: then it has no part in it.
     var isInherited: Bool { forks != ipc_forks() }
 
-    private static func path(_ number: UInt32, _ root: ChannelRoot) -> String {
+    private static func name(_ number: UInt32) -> String {
         let digits = String(number, radix: 16)
-        return root.path + "/" + prefix + String(repeating: "0", count: 8 - digits.count) + digits
+        return prefix + String(repeating: "0", count: 8 - digits.count) + digits
     }
 
     /// Under the root's lock.
-    static func removeDead(_ root: ChannelRoot) throws(IPCError) {
-        for name in try root.entries() where name.hasPrefix(prefix) {
-            let path = root.path + "/" + name
-            let raw = unsafe ipc_open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)
-            if raw >= 0 { Glibc.close(raw) } else if errno == ENXIO { unsafe unlink(path) }
+    static func removeDead(_ folder: RootFolder) throws(IPCError) {
+        for name in try folder.entries() where name.hasPrefix(prefix) {
+            let raw = unsafe ipc_openat(
+                folder.descriptor, name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)
+            if raw >= 0 { Glibc.close(raw) } else if errno == ENXIO { unsafe unlinkat(folder.descriptor, name, 0) }
         }
     }
 
@@ -84,23 +101,27 @@ final class Bell: Sendable {
     func word(_ token: UInt32) -> UInt64 { UInt64(number) << 32 | UInt64(token) }
 
     /// Rings the bell that a word names, if its owner lives.
-    static func ring(_ word: UInt64, in root: ChannelRoot) {
-        let path = path(UInt32(truncatingIfNeeded: word >> 32), root)
+    ///
+    /// - Returns: False if there is no such bell.
+    @discardableResult
+    static func ring(_ word: UInt64, in folder: RootFolder) -> Bool {
+        let name = name(UInt32(truncatingIfNeeded: word >> 32))
         guard
             let raw = try? retryingInterrupts({
-                unsafe ipc_open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)
+                unsafe ipc_openat(folder.descriptor, name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)
             })
             .get()
-        else { return }
+        else { return false }
         let end = OwnedDescriptor(adopting: raw)
         // Full, it has been rung so often that its owner will look at everything.
         _ = unsafe withUnsafeBytes(of: word) { bytes in
             BrokenPipeSilence().write(unsafe bytes.bytes, to: end.rawValue, flags: 0)
         }
+        return true
     }
 
     /// Rings this one from within its process.
-    func ring(_ token: UInt32) { Self.ring(word(token), in: root) }
+    func ring(_ token: UInt32) { Self.ring(word(token), in: folder) }
 
     /// The tokens that were rung for; nil if there may have been more.
     func takeRings() -> [UInt32]? {
@@ -114,8 +135,16 @@ final class Bell: Sendable {
 }
 
 extension ChannelMemory {
-    /// The root in which bells for this channel are.
-    var bellRoot: ChannelRoot { if case .root(let root) = place { root } else { .current } }
+    /// The root in which bells for this channel are. Of one without a name it is the current one, which is opened once.
+    var bellFolder: RootFolder {
+        get throws(IPCError) {
+            if let folder { return folder }
+            if let known = currentFolder.withLock({ $0 }) { return known }
+            let opened = try RootFolder.make(.current)
+            currentFolder.withLock { $0 = opened }
+            return opened
+        }
+    }
 
     func bell(_ role: Membership.Role, _ slot: Int) -> SharedWord {
         role == .reader ? reader(slot, LogLayout.ReaderSlot.bell) : writer(slot, LogLayout.WriterSlot.bell)
@@ -124,6 +153,9 @@ extension ChannelMemory {
     /// Rings for the participant in a slot, if it has left its word. The word stays: its owner takes it away when it is awake.
     func ring(_ role: Membership.Role, _ slot: Int) {
         let word = bell(role, slot).ordered
-        if word != 0 { Bell.ring(word, in: bellRoot) }
+        // Without a root there is no bell either.
+        guard word != 0, let root = try? bellFolder, !Bell.ring(word, in: root) else { return }
+        // Its owner is dead; or the current root was removed, and is to be opened anew.
+        currentFolder.withLock { $0 = nil }
     }
 }

@@ -19,14 +19,12 @@ public import SystemPackage
 /// the last participant that was armed with it. Safe from any thread.
 public final class ChannelBell: Sendable {
     let bell: Bell
-    let root: ChannelRoot
 
     /// Makes a bell.
     ///
     /// - Parameter root: Where the channels are.
     public init(in root: ChannelRoot = .current) throws(IPCError) {
-        bell = try Bell(in: root, nil)
-        self.root = root
+        bell = try root.withLock { (folder) throws(IPCError) in try Bell(lockedIn: folder, nil) }
     }
 
     /// Readable once a participant that was armed has something to do. Lent: not to be closed, nor read by others if
@@ -90,10 +88,11 @@ public struct ChannelReadiness {
     /// - Returns: False if there is something already, and the bell will not ring: take it first.
     /// - Throws: ``IPC/IPCError/Code/invalidArgument`` if the bell is of another root.
     public func arm(_ bell: ChannelBell) throws(IPCError) -> Bool {
-        guard bell.root == membership.memory.bellRoot else {
+        guard try bell.bell.folder === membership.memory.bellFolder else {
             throw IPCError(
                 .invalidArgument, "arm", membership.memory.name.description,
-                advice: "the bell is in \(bell.root.path), and the channel is not; make one in the channel's root")
+                advice:
+                    "the bell is in \(bell.bell.folder.path), and the channel is not; make one in the channel's root")
         }
         return try membership.arm(bell.bell, in: place, unless: check)
     }

@@ -55,7 +55,7 @@ final class ChannelWaits: @unchecked Sendable {
 
     private struct BellKey: Hashable {
         let reactor: ObjectIdentifier
-        let root: ChannelRoot
+        let folder: ObjectIdentifier
     }
 
     private struct WeakBell { weak var bell: Bell? }
@@ -80,10 +80,11 @@ final class ChannelWaits: @unchecked Sendable {
     // MARK: Before a wait
 
     /// The bell that a reactor reads in a root.
-    func bell(in root: ChannelRoot, for reactor: Reactor) throws(IPCError) -> Bell {
-        let key = BellKey(reactor: ObjectIdentifier(reactor), root: root)
+    func bell(in folder: RootFolder, for reactor: Reactor) throws(IPCError) -> Bell {
+        // A bell keeps its folder: as long as there is one, no other folder has the identifier.
+        let key = BellKey(reactor: ObjectIdentifier(reactor), folder: ObjectIdentifier(folder))
         if let bell = lock.withLock({ bells[key]?.bell }) { return bell }
-        let new = try Bell(in: root, reactor)
+        let new = try Bell(in: folder, reactor)
         return lock.withLock {
             if let other = bells[key]?.bell { return other }  // another task was quicker
             bells = bells.filter { $0.value.bell != nil }

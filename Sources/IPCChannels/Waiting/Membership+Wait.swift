@@ -17,7 +17,7 @@ extension Membership {
         var pause = Pause()
         while !isReady() {
             guard !deadline.hasPassed else { return false }
-            let bell = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .current)
+            let bell = try ChannelWaits.shared.bell(in: memory.bellFolder, for: .current)
             let outlook = try prepare(&pause)
 
             var begun: Reactor.Wait?
@@ -33,7 +33,7 @@ extension Membership {
             }
             if let begun { ChannelWaits.shared.remove(begun, token) }
             if case .cancelled = outcome { throw .cancelled(operation, memory.name.description) }
-            if needsShared { shared = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .shared) }
+            if needsShared { shared = try ChannelWaits.shared.bell(in: memory.bellFolder, for: .shared) }
         }
         return true
     }
@@ -49,7 +49,7 @@ extension Membership {
         for _ in 0..<Self.attemptsToArm {
             let outlook = try prepare(&pause)
             guard let deaths = ChannelWaits.shared.arm(bell, or: shared, token, isReady) else {
-                shared = try ChannelWaits.shared.bell(in: memory.bellRoot, for: .shared)
+                shared = try ChannelWaits.shared.bell(in: memory.bellFolder, for: .shared)
                 continue
             }
             place.announce()

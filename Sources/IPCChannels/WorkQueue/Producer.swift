@@ -3,7 +3,7 @@ public import IPC
 /// One writer of a ``WorkQueue``. One thread at a time may use it.
 public struct Producer<Message>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private var writer: LogWriter
+    var writer: LogWriter
 
     init(_ writer: consuming LogWriter) { self.writer = writer }
 

@@ -41,13 +41,22 @@ public struct WorkQueue<Message>: Sendable {
             throw IPCError(
                 .invalidArgument, "create queue", name, advice: "a work queue loses nothing: it cannot overwrite")
         }
+        try Self.check(name, maximumAttempts)
+        channel = try Channel(name, in: root, .workQueue, type, options, policy)
+        self.maximumAttempts = maximumAttempts
+    }
+
+    init(_ channel: Channel, _ maximumAttempts: Int) {
+        self.channel = channel
+        self.maximumAttempts = maximumAttempts
+    }
+
+    static func check(_ name: String, _ maximumAttempts: Int) throws(IPCError) {
         guard (1...65_534).contains(maximumAttempts) else {
             throw IPCError(
                 .invalidArgument, "open queue", name,
                 advice: "\(maximumAttempts) attempts are asked for; there are 1 to 65534")
         }
-        channel = try Channel(name, in: root, .workQueue, type, options, policy)
-        self.maximumAttempts = maximumAttempts
     }
 
     /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.

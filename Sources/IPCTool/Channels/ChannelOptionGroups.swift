@@ -1,6 +1,8 @@
 import ArgumentParser
+import Glibc
 import IPC
 import IPCChannels
+import SystemPackage
 
 /// A channel's name, as an argument.
 struct ChannelArgument: ParsableArguments {
@@ -16,17 +18,39 @@ struct CreationOptions: ParsableArguments {
     @Flag(name: .long, help: "If the channel is made now, keep it when its last participant has gone.")
     var keep = false
 
+    @OptionGroup var permissions: PermissionsOption
+
     func options(keeping: Bool = false) -> ChannelOptions {
-        ChannelOptions(writers: .shared, lifetime: keep || keeping ? .kept : .whileUsed, capacity: capacity)
+        ChannelOptions(
+            writers: .shared, lifetime: keep || keeping ? .kept : .whileUsed, capacity: capacity,
+            permissions: permissions.permissions.value)
     }
+}
+
+/// Who may use a channel that is made.
+struct PermissionsOption: ParsableArguments {
+    @Option(name: .long, help: "If the channel is made now: who may use it, as for chmod, whatever the umask is.")
+    var permissions = PermissionsArgument(value: .ownerReadWrite)
+}
+
+/// Permissions in octal digits.
+struct PermissionsArgument: ExpressibleByArgument, Sendable, CustomStringConvertible {
+    let value: FilePermissions
+
+    init(value: FilePermissions) { self.value = value }
+
+    init?(argument: String) {
+        guard let number = mode_t(argument, radix: 8), number <= 0o777 else { return nil }
+        value = FilePermissions(rawValue: number)
+    }
+
+    var description: String { ProcFiles.mode(value) }
 }
 
 extension Topic where Message == RawBytes {
     /// A topic of whatever type, made now if there is none.
     static func openOrCreate(_ name: String, _ creation: CreationOptions) throws(IPCError) -> Topic {
-        do throws(IPCError) { return try openAnyType(name) } catch  where error.code == .notFound {
-            return try create(name, creation.options())
-        }
+        try openAnyType(name, orCreate: creation.options())
     }
 }
 
@@ -34,44 +58,28 @@ extension WorkQueue where Message == RawBytes {
     static func openOrCreate(_ name: String, _ creation: CreationOptions, attempts: Int = 5) throws(IPCError)
         -> WorkQueue
     {
-        do throws(IPCError) { return try openAnyType(name, maximumAttempts: attempts) } catch
-            where error.code == .notFound
-        {
-            return try create(name, creation.options(keeping: true), maximumAttempts: attempts)
-        }
+        try openAnyType(name, orCreate: creation.options(keeping: true), maximumAttempts: attempts)
     }
 }
 
 extension Latest where Value == RawBytes {
-    static func openOrCreate(_ name: String, keep: Bool) throws(IPCError) -> Latest {
-        do throws(IPCError) { return try openAnyType(name) } catch  where error.code == .notFound {
-            var options = LatestOptions()
-            options.writers = .shared
-            options.lifetime = keep ? .kept : .whileUsed
-            return try create(name, options)
-        }
+    static func openOrCreate(_ name: String, keep: Bool, _ permissions: PermissionsOption) throws(IPCError) -> Latest {
+        var options = LatestOptions()
+        options.writers = .shared
+        options.lifetime = keep ? .kept : .whileUsed
+        options.permissions = permissions.permissions.value
+        return try openAnyType(name, orCreate: options)
     }
 }
 
-/// Checks a message against the type that its channel carries.
-struct MessageCheck {
-    private let name: String
-    private let size: Int?
-    private let type: String
-
-    init(_ name: String) throws(IPCError) {
-        let channel = try ChannelDescription(ChannelName(name))
-        self.name = name
-        size = channel.messageSize
-        type = channel.messageType
-    }
-
+extension CarriedType {
+    /// Checks a message against the type that its channel carries.
     func check(_ message: [UInt8]) throws(IPCError) {
         guard let size, size != message.count else { return }
         throw IPCError(
-            .invalidArgument, "send", name,
+            .invalidArgument, "send", channel,
             advice:
-                "its messages are of the type \(type), of \(size) bytes, and this one has \(message.count); use --hex or --whole"
+                "its messages are of the type \(name), of \(size) bytes, and this one has \(message.count); use --hex or --whole"
         )
     }
 }

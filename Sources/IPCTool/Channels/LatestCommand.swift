@@ -22,15 +22,16 @@ struct LatestCommand: ParsableCommand {
         @Argument(help: "The value. Without one, values are read from standard input.") var value: String?
         @Flag(name: .long, help: "If the value is made now, keep it when the last who uses it has gone.") var keep =
             false
+        @OptionGroup var permissions: PermissionsOption
         @OptionGroup var framing: FramingOption
 
         func perform() async throws {
-            let latest = try Latest<RawBytes>.openOrCreate(channel.name, keep: keep)
-            let check = try MessageCheck(channel.name)
+            let latest = try Latest<RawBytes>.openOrCreate(channel.name, keep: keep, permissions)
             var setter = try latest.makeSetter()
+            let type = setter.carriedType
             var source = MessageSource(value.map { [$0] } ?? [], framing.framing)
             while let message = try await source.next() {
-                try check.check(message)
+                try type.check(message)
                 try unsafe setter.set(message.span.bytes)
             }
         }
@@ -62,11 +63,13 @@ struct LatestCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "End after so many.") var count: Int?
+        @OptionGroup var permissions: PermissionsOption
         @OptionGroup var framing: FramingOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            var getter = try Latest<RawBytes>.openOrCreate(channel.name, keep: false).makeGetter()
+            var getter = try Latest<RawBytes>.openOrCreate(channel.name, keep: false, permissions)
+                .makeGetter()
             let output = MessageOutput(framing: framing.framing)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await getter.next(until: timeout.deadline) { $0.array })
@@ -96,9 +99,12 @@ struct EventCommand: ParsableCommand {
         @Flag(name: .long, help: "End all waits that are under way, and none that comes later.") var all = false
         @Flag(name: .long, help: "If the event is made now, keep it when the last who uses it has gone.") var keep =
             false
+        @OptionGroup var permissions: PermissionsOption
 
         func perform() async throws {
-            let participant = try Event.create(channel.name, lifetime: keep ? .kept : .whileUsed).join()
+            let participant = try Event.create(
+                channel.name, lifetime: keep ? .kept : .whileUsed, permissions: permissions.permissions.value
+            ).join()
             if all { participant.notifyAll() } else { participant.notify(count: count) }
         }
     }
@@ -107,10 +113,11 @@ struct EventCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Wait until somebody notifies.")
 
         @OptionGroup var channel: ChannelArgument
+        @OptionGroup var permissions: PermissionsOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let participant = try Event.create(channel.name).join()
+            let participant = try Event.create(channel.name, permissions: permissions.permissions.value).join()
             try await participant.wait(until: timeout.deadline)
         }
     }

@@ -26,11 +26,11 @@ struct QueueCommand: ParsableCommand {
 
         func perform() async throws {
             let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
-            let check = try MessageCheck(channel.name)
             var producer = try queue.makeProducer()
+            let type = producer.carriedType
             var source = MessageSource(messages, framing.framing)
             while let message = try await source.next() {
-                try check.check(message)
+                try type.check(message)
                 try await unsafe producer.send(message.span.bytes, until: timeout.deadline)
             }
         }

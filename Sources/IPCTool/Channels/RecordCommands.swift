@@ -29,6 +29,7 @@ struct RecordCommand: Interruptible {
     @Option(help: "Bytes of each channel's messages that are kept.") var capacity = 1 << 26
     @Option(help: "The first message: next, oldest, or last:N.") var from = StartArgument(.next)
     @Option(name: .long, help: "End after so many messages.") var count: Int?
+    @OptionGroup var permissions: PermissionsOption
 
     /// One channel that is recorded.
     private final class Track {
@@ -56,7 +57,8 @@ struct RecordCommand: Interruptible {
         for name in names { _ = try ChannelTap(name) }
         let root = ChannelRoot(FilePath(output))
         let options = ChannelOptions(
-            overflow: .overwrite, lifetime: .kept, durability: .syncedWhenAsked, capacity: capacity)
+            overflow: .overwrite, lifetime: .kept, durability: .syncedWhenAsked, capacity: capacity,
+            permissions: permissions.permissions.value)
         var small = options
         small.capacity = max(capacity / 4, 65_536)
         var tracks: [Track] = []
@@ -118,6 +120,7 @@ struct ReplayCommand: Interruptible {
     @Option(help: "How much faster than it was; 0 for as fast as it goes.") var speed = 1.0
     @Flag(help: "One message for each line of standard input, as for each time that Enter is pressed.") var step = false
     @Option(help: "A word before the channels' names.") var prefix: String?
+    @OptionGroup var permissions: PermissionsOption
     @OptionGroup var timeout: TimeoutOption
 
     func validate() throws {
@@ -179,7 +182,8 @@ struct ReplayCommand: Interruptible {
         for name in names.isEmpty ? all : names {
             let target = (prefix.map { $0 + "/" } ?? "") + name
             let topic = try Topic<RawBytes>.createLike(
-                name, in: root, as: target, ChannelOptions(writers: .shared, lifetime: .kept))
+                name, in: root, as: target,
+                ChannelOptions(writers: .shared, lifetime: .kept, permissions: permissions.permissions.value))
             let track = Track(
                 name, try ChannelTap(name, in: root, from: .oldest),
                 try ChannelTap(Recording.timesName(name), in: root, from: .oldest), try topic.makePublisher())

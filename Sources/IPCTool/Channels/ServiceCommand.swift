@@ -24,6 +24,7 @@ struct ServiceCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "How many commands run at a time.") var concurrency = 4
+        @OptionGroup var permissions: PermissionsOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
         /// More than commands have between SIGTERM and SIGKILL.
@@ -31,7 +32,7 @@ struct ServiceCommand: ParsableCommand {
 
         func perform() async throws {
             let command = try CommandRun(command)
-            let service = try CommandService.create(channel.name)
+            let service = try CommandService.create(channel.name, permissions.service)
             try await service.serve(concurrency: concurrency) { (request, _) async throws(CommandFailure) in
                 do {
                     let (status, output) = try await command(request, outputLimit: 1 << 30)
@@ -58,12 +59,13 @@ struct ServiceCommand: ParsableCommand {
         @Argument(help: "The request. Without one, all of standard input.") var request: String?
         @Option(name: .long, help: "The most bytes that the reply may have.") var replyLimit = 65_536
         @Option(name: .long, help: "How often another server may do the call if one dies in it.") var retries = 0
+        @OptionGroup var permissions: PermissionsOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
             var bytes = Array((request ?? "").utf8)
             if request == nil { bytes = try await StandardInput.readToEnd() }
-            var client = try CommandService.create(channel.name).makeClient()
+            var client = try CommandService.create(channel.name, permissions.service).makeClient()
             let call = try await unsafe client.begin(
                 bytes.span.bytes, replyLimit: replyLimit, until: timeout.deadline, retries: retries)
             switch try await call.wait({ $0.array }) {
@@ -71,5 +73,13 @@ struct ServiceCommand: ParsableCommand {
             case .failure(let failure): throw ExitCode(failure.code)
             }
         }
+    }
+}
+
+extension PermissionsOption {
+    fileprivate var service: ServiceOptions {
+        var options = ServiceOptions()
+        options.permissions = permissions.value
+        return options
     }
 }

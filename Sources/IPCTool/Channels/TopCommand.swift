@@ -141,7 +141,10 @@ struct TopScreen {
         return .goOn
     }
 
-    func lines(width: Int) -> [String] {
+    /// Control characters are escaped: types and commands have the names that others chose.
+    func lines(width: Int) -> [String] { content(width: width).map(\.escapingControls) }
+
+    private func content(width: Int) -> [String] {
         let shown = shown
         let rate = shown.reduce(0) { $0 + $1.rate }
         var lines = [

@@ -26,11 +26,11 @@ struct TopicCommand: ParsableCommand {
 
         func perform() async throws {
             let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
-            let check = try MessageCheck(channel.name)
             var publisher = try topic.makePublisher()
+            let type = publisher.carriedType
             var source = MessageSource(messages, framing.framing)
             while let message = try await source.next() {
-                try check.check(message)
+                try type.check(message)
                 try await unsafe publisher.publish(message.span.bytes, until: timeout.deadline)
             }
         }

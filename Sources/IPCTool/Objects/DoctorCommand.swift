@@ -3,6 +3,7 @@ import CIPCShims
 import Glibc
 import IPC
 import IPCBenchmarks
+import IPCChannels
 
 /// `ipc doctor`: limits and settings that IPC runs into.
 struct DoctorCommand: Interruptible {
@@ -23,7 +24,7 @@ struct DoctorCommand: Interruptible {
     }
 
     func perform() async throws {
-        let findings = Self.limits() + Self.memory() + Self.kernel()
+        let findings = Self.limits() + Self.memory() + Self.channels() + Self.kernel()
         if format.format == .json {
             let all = findings.map { finding in
                 JSON.object([
@@ -40,7 +41,9 @@ struct DoctorCommand: Interruptible {
                         [finding.advice == nil ? "ok " : "low", finding.name, finding.value, finding.meaning]
                     }))
             for finding in findings {
-                if let advice = finding.advice { try MessageOutput.put(line: "\(finding.name): \(advice)") }
+                if let advice = finding.advice {
+                    try MessageOutput.put(line: "\(finding.name): \(advice)".escapingControls)
+                }
             }
         }
         if findings.contains(where: { $0.advice != nil }) { throw ExitCode(1) }
@@ -117,6 +120,17 @@ struct DoctorCommand: Interruptible {
                 name: "/dev/mqueue", value: isMounted ? "mounted" : "not mounted",
                 meaning: "only for listing message queues; they work without", advice: nil))
         return findings
+    }
+
+    private static func channels() -> [Finding] {
+        var refusal: String?
+        do throws(IPCError) { _ = try ChannelRoot.current.names() } catch { refusal = error.advice }
+        return [
+            Finding(
+                name: "channels", value: ChannelRoot.current.path, meaning: "the folder of channels (IPC_ROOT)",
+                advice: refusal),
+            RemoveIPC().finding,
+        ]
     }
 
     private static func kernel() -> [Finding] {

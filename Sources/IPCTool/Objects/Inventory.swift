@@ -12,7 +12,7 @@ struct Inventory {
     init(_ kinds: Set<SystemObject.Kind>) {
         let files = OpenFiles()
         var (objects, notes): ([SystemObject], [String]) = ([], [])
-        if kinds.contains(.channel) { objects += Self.channels() }
+        if kinds.contains(.channel) { objects += Self.channels(&notes) }
         if !kinds.isDisjoint(with: [.shm, .sem]) {
             objects += Self.sharedMemory(files).filter { kinds.contains($0.kind) }
         }
@@ -30,9 +30,14 @@ struct Inventory {
 
     // MARK: Channels
 
-    private static func channels() -> [SystemObject] {
+    private static func channels(_ notes: inout [String]) -> [SystemObject] {
         let root = ChannelRoot.current
-        return ((try? root.names()) ?? []).compactMap { name in
+        let names: [ChannelName]
+        do throws(IPCError) { names = try root.names() } catch {
+            notes.append("channels: \(error)")
+            return []
+        }
+        return names.compactMap { name in
             // One that goes meanwhile is not there.
             guard let channel = try? ChannelDescription(name, in: root) else { return nil }
             return object(channel)

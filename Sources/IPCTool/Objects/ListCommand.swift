@@ -39,7 +39,7 @@ struct ListCommand: Interruptible {
             }
             try MessageOutput.put(line: TableFormat.aligned(rows, numeric: [2, 3]))
         }
-        for note in inventory.notes where kinds.contains(.mq) { printError("ipc: \(note)") }
+        for note in inventory.notes { printError("ipc: \(note)") }
     }
 }
 

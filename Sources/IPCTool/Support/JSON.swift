@@ -1,3 +1,5 @@
+import IPC
+
 /// A value to be printed as JSON: small, in the order given, and without Foundation, whose start costs milliseconds.
 indirect enum JSON {
     case object([(String, JSON)])
@@ -29,7 +31,7 @@ indirect enum JSON {
             case "\n": text += "\\n"
             case "\r": text += "\\r"
             case "\t": text += "\\t"
-            case _ where scalar.value < 32:
+            case _ where scalar.isControl:
                 let digits = String(scalar.value, radix: 16)
                 text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
             default: text.unicodeScalars.append(scalar)

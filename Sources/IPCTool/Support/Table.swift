@@ -1,3 +1,5 @@
+import IPC
+
 /// How figures and messages are shown in tables.
 enum Table {
     /// 1.5 KiB, and so on.
@@ -14,7 +16,7 @@ enum Table {
     static func printable(_ bytes: [UInt8], limit: Int = .max) -> String {
         var text = ""
         for character in String(decoding: bytes.prefix(limit), as: UTF8.self) {
-            let isControl = character.unicodeScalars.contains { $0.value < 32 || $0.value == 127 || $0.value == 0xfffd }
+            let isControl = character.unicodeScalars.contains { $0.isControl || $0.value == 0xfffd }
             text += isControl ? "·" : String(character)
         }
         return bytes.count > limit ? text + "…" : text

@@ -1,0 +1,31 @@
+extension Unicode.Scalar {
+    /// Whether a terminal acts on it instead of showing it, or it changes the order in which other characters are shown.
+    package var isControl: Bool {
+        switch value {
+        case 0..<0x20, 0x7F..<0xA0: true
+        // Marks, embeddings and isolates of direction; separators of lines and paragraphs.
+        case 0x61C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
+        default: false
+        }
+    }
+}
+
+extension String {
+    /// The text in one line, for people: what a terminal would act on is written as `\n` or `\u{1b}`.
+    ///
+    /// For whatever another process, or another user, may have chosen: names, types, commands.
+    package var escapingControls: String {
+        guard unicodeScalars.contains(where: \.isControl) else { return self }
+        var text = ""
+        for scalar in unicodeScalars {
+            switch scalar {
+            case "\n": text += "\\n"
+            case "\r": text += "\\r"
+            case "\t": text += "\\t"
+            case _ where scalar.isControl: text += "\\u{\(String(scalar.value, radix: 16))}"
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        return text
+    }
+}

@@ -1,0 +1,93 @@
+import CIPCShims
+import Glibc
+import IPC
+import SystemPackage
+
+/// A channel's folder, open, so that both of its files are those of one channel, whatever is renamed meanwhile.
+struct ChannelOpening: ~Copyable {
+    private let name: ChannelName
+    private let place: ChannelPlace
+    /// Nil for one without a name.
+    let root: RootFolder?
+    private let folder: OwnedDescriptor
+
+    /// - Throws: ``IPC/IPCError/Code/notFound`` if there is none.
+    init(_ name: ChannelName, in place: ChannelPlace) throws(IPCError) {
+        let root: RootFolder? = if case .root(let root) = place { try RootFolder.open(root) } else { nil }
+        self.init(name, place, root, try Self.openFolder(name, in: place, root))
+    }
+
+    private init(
+        _ name: ChannelName, _ place: ChannelPlace, _ root: RootFolder?, _ folder: consuming OwnedDescriptor
+    ) {
+        self.name = name
+        self.place = place
+        self.root = root
+        self.folder = folder
+    }
+
+    private static func openFolder(
+        _ name: ChannelName, in place: ChannelPlace, _ root: RootFolder?
+    ) throws(IPCError) -> OwnedDescriptor {
+        if case .descriptors(let control, _) = place {
+            // Never used for names: those files are opened by their paths in `/proc`.
+            return try OwnedDescriptor(
+                adopting: systemCall { ipc_fcntl_int(control, F_DUPFD_CLOEXEC, 3) }
+                    .orThrow("open channel", name.description))
+        }
+        guard let root, let folder = try root.openFolder(name.folder) else { throw notFound(name) }
+        return folder
+    }
+
+    /// For messages.
+    var path: String { if let root { root.path + "/" + name.folder } else { name.description } }
+
+    func control() throws(IPCError) -> WithheldDescriptor {
+        do throws(IPCError) {
+            // No device, and no FIFO that nobody writes to, holds us up.
+            return switch place {
+            case .root:
+                try WithheldDescriptor(
+                    "control", in: folder.rawValue, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
+            // Opened anew by this path, for an open file description, and so a lock, of one's own.
+            case .descriptors(let control, _):
+                try WithheldDescriptor("/proc/self/fd/\(control)", O_RDWR, "open channel", name.description)
+            }
+        } catch {
+            throw try explained(error)
+        }
+    }
+
+    func log(_ access: MemoryAccess) throws(IPCError) -> OwnedDescriptor {
+        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
+        let result =
+            switch place {
+            case .root:
+                retryingInterrupts {
+                    unsafe ipc_openat(folder.rawValue, "log", flags | O_NOFOLLOW | O_NONBLOCK, 0)
+                }
+            case .descriptors(_, let log):
+                retryingInterrupts { unsafe ipc_open("/proc/self/fd/\(log)", flags, 0) }
+            }
+        do throws(IPCError) {
+            return OwnedDescriptor(adopting: try result.orThrow("open channel", name.description))
+        } catch {
+            throw try explained(error)
+        }
+    }
+
+    private func explained(_ error: IPCError) throws(IPCError) -> IPCError {
+        guard root != nil, let errno = error.errno else { return error }
+        if errno == .noSuchFileOrDirectory { return Self.notFound(name) }
+        var status = try FileStatus(of: folder.rawValue, path)
+        if let file = try FileStatus(of: "control", in: folder.rawValue, path) { status = file }
+        return IPCError(
+            "open channel", name.description, errno, advice: RootTrust.denial(errno, status, path))
+    }
+
+    private static func notFound(_ name: ChannelName) -> IPCError {
+        IPCError(
+            .notFound, "open channel", name.description, errno: .noSuchFileOrDirectory,
+            advice: "there is no such channel; create it first")
+    }
+}

@@ -1,0 +1,175 @@
+import CIPCShims
+import Glibc
+import IPC
+import SystemPackage
+
+/// A root that is open, and was found to be trusted. Everything in it is reached from its descriptor, so that nobody who puts
+/// another folder, or a link, in its place changes what is meant.
+final class RootFolder: Sendable {
+    /// By which it was opened; for messages.
+    let path: String
+    private let directory: OwnedDescriptor
+    private let identity: [UInt64]
+
+    /// Only for looking up names in it (`O_PATH`): that takes no permission to read it.
+    var descriptor: CInt { directory.rawValue }
+
+    private init(_ path: String, _ directory: consuming OwnedDescriptor, _ identity: [UInt64]) {
+        self.path = path
+        self.directory = directory
+        self.identity = identity
+    }
+
+    // MARK: Opening
+
+    /// Those that are open: each once in a process, for all its channels.
+    private static let known = KnownFolders()
+
+    /// - Returns: Nil if there is none.
+    /// - Throws: ``IPC/IPCError/Code/permissionDenied`` if it is not to be trusted; ``IPC/IPCError/Code/wrongType`` if it is no
+    ///   folder.
+    static func open(_ root: ChannelRoot) throws(IPCError) -> RootFolder? {
+        let flags = IPC_O_PATH | O_NOFOLLOW | O_CLOEXEC
+        guard let raw = try openIfThere(root.path, flags) else { return nil }
+        var directory = OwnedDescriptor(adopting: raw)
+        var status = try FileStatus(of: raw, root.path)
+        if status.isSymbolicLink {
+            try RootTrust.checkLink(status, root)
+            guard let target = try openIfThere(root.path, flags & ~O_NOFOLLOW) else {
+                throw IPCError(
+                    .notFound, "open", root.path, advice: "it is a symbolic link to nothing; make what it points to")
+            }
+            directory = OwnedDescriptor(adopting: target)
+            status = try FileStatus(of: target, root.path)
+        }
+        try RootTrust.check(status, root)
+        return known.shared(RootFolder(root.path, directory, status.identity))
+    }
+
+    private static func openIfThere(_ path: String, _ flags: CInt) throws(IPCError) -> CInt? {
+        switch retryingInterrupts({ unsafe ipc_open(path, flags, 0) }) {
+        case .success(let raw): return raw
+        case .failure(.noSuchFileOrDirectory): return nil
+        case .failure(let errno): throw IPCError("open", path, errno)
+        }
+    }
+
+    /// Opens it, or makes it, for this user alone.
+    static func make(_ root: ChannelRoot) throws(IPCError) -> RootFolder {
+        while true {
+            if let folder = try open(root) { return folder }
+            let result = systemCall { unsafe mkdir(root.path, 0o700) }
+            // Another may have been quicker, and is looked at like any.
+            guard case .failure(let errno) = result, errno != .fileExists else { continue }
+            throw IPCError("mkdir", root.path, errno)
+        }
+    }
+
+    // MARK: What is in it
+
+    func entries() throws(IPCError) -> [String] { try namesInFolder(descriptor, path) }
+
+    func status() throws(IPCError) -> FileStatus { try FileStatus(of: descriptor, path) }
+
+    /// Nil if there is none of this name.
+    func status(of name: String) throws(IPCError) -> FileStatus? {
+        try FileStatus(of: name, in: descriptor, path + "/" + name)
+    }
+
+    /// Opens a folder in it, for looking up names.
+    ///
+    /// - Returns: Nil if there is none of this name.
+    func openFolder(_ name: String) throws(IPCError) -> OwnedDescriptor? {
+        let flags = IPC_O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+        switch retryingInterrupts({ unsafe ipc_openat(descriptor, name, flags, 0) }) {
+        case .success(let raw): return OwnedDescriptor(adopting: raw)
+        case .failure(.noSuchFileOrDirectory): return nil
+        case .failure(.notDirectory):
+            throw IPCError(
+                .wrongType, "open", path + "/" + name,
+                advice: "a file or a symbolic link is there, and not a channel's folder; remove it")
+        case .failure(let errno):
+            throw IPCError("open", path + "/" + name, errno, advice: try RootTrust.denial(errno, status(), path))
+        }
+    }
+
+    /// Which file a channel's `control` is; nil if there is no such channel.
+    func identity(of name: ChannelName) throws(IPCError) -> [UInt64]? {
+        guard let folder = try openFolder(name.folder) else { return nil }
+        return try FileStatus(of: "control", in: folder.rawValue, name.description)?.identity
+    }
+
+    /// One object for each folder, as long as somebody has it.
+    private final class KnownFolders: @unchecked Sendable {
+        // `@unchecked`: the lock guards what changes.
+        private struct Entry { weak var folder: RootFolder? }
+
+        private let lock = PrivateLock()
+        private var entries: [[UInt64]: Entry] = [:]
+
+        /// The one that is open already, if it is the same folder.
+        func shared(_ folder: RootFolder) -> RootFolder {
+            lock.withLock {
+                if let known = entries[folder.identity]?.folder { return known }
+                entries = entries.filter { $0.value.folder != nil }
+                entries[folder.identity] = Entry(folder: folder)
+                return folder
+            }
+        }
+    }
+}
+
+/// Which folders are used as a root, and what is said of the others.
+enum RootTrust {
+    static func check(_ status: FileStatus, _ root: ChannelRoot) throws(IPCError) {
+        guard status.isFolder else {
+            throw IPCError(.wrongType, "open", root.path, advice: "it is no folder; \(remedy(root))")
+        }
+        let (owner, mode) = (status.owner, status.mode.rawValue)
+        if root.isDefault, owner != geteuid() {
+            throw refusal(
+                root,
+                "it belongs to \(user(owner)), who could read and change all messages, and not to \(user(geteuid()))")
+        }
+        let others: mode_t = root.isDefault ? 0o022 : 0o002
+        if mode & others != 0 {
+            let who = mode & 0o002 != 0 ? "everybody" : "the group \(UserName.ofGroup(status.group))"
+            throw refusal(
+                root, "\(who) can write to it (mode \(octal(mode)), owner \(user(owner))), and so put in other channels"
+            )
+        }
+    }
+
+    static func checkLink(_ status: FileStatus, _ root: ChannelRoot) throws(IPCError) {
+        guard !root.isDefault, status.owner == geteuid() || status.owner == 0 else {
+            throw refusal(root, "it is a symbolic link, which belongs to \(user(status.owner))")
+        }
+    }
+
+    private static func refusal(_ root: ChannelRoot, _ reason: String) -> IPCError {
+        IPCError(.permissionDenied, "open", root.path, advice: "\(reason); \(remedy(root))")
+    }
+
+    private static func remedy(_ root: ChannelRoot) -> String {
+        root.isDefault
+            ? "have it removed, or name a folder of your own in IPC_ROOT"
+            : "name a folder that only its owner, or a group, can write to"
+    }
+
+    /// For a refusal by the kernel: whose the folder is; nil for another error.
+    static func denial(_ errno: Errno, _ status: FileStatus, _ path: String) -> String? {
+        guard errno == .permissionDenied || errno == .notPermitted else { return nil }
+        return
+            "permission denied; \(path) belongs to \(user(status.owner)) and the group \(UserName.ofGroup(status.group)), with mode \(octal(status.mode.rawValue)): be one of those that it lets in, or ask for wider permissions"
+    }
+
+    static func user(_ identifier: uid_t) -> String {
+        let name = UserName.of(identifier)
+        return name == "\(identifier)" ? "user \(identifier)" : name
+    }
+
+    private static func octal(_ mode: mode_t) -> String {
+        let digits = String(mode, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+}
