@@ -2,6 +2,7 @@
 import Glibc
 import IPC
 import IPCChannels
+import SystemPackage
 
 @main
 struct ChannelPeer {
@@ -33,6 +34,7 @@ struct ChannelPeer {
         switch arguments[0] {
         case "idle": return { try await Waits.idle(arguments[1], count: number(2), seconds: number(3)) }
         case "pool": return { try await Waits.pool(arguments[1]) }
+        case "use-all": return { try await Members.use(arguments[1]) }
         case "storm": return { try await Storm.run(arguments[1], count: number(2)) }
         case "receive-waiting": return { try await Waits.receiveWaiting(arguments[1], count: UInt64(number(2))) }
         default: return nil
@@ -56,7 +58,8 @@ struct ChannelPeer {
         case "hold-publisher":
             let publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
             say("ready")
-            withExtendedLifetime(publisher) { while true { pause() } }
+            leaveWhenTold()
+            publisher.close()
         case "hold-publisher-of-numbers":
             let publisher = try Topic<UInt64>.open(arguments[1]).makePublisher()
             say("ready")
@@ -128,6 +131,23 @@ struct ChannelPeer {
         case "create-of-private-type":
             _ = try Topic<Hidden>.create(arguments[1], ChannelOptions(lifetime: .kept))
             say("created")
+        case "churn": try Churn.run(arguments[1], arguments[2], seconds: number(3))
+        case "make-all": try Members.make(arguments[1])
+        case "remove-all": try Members.remove(arguments[1])
+        case "remove": try Topic<RawBytes>.remove(arguments[1])
+        case "hold-open":
+            // In a channel with these permissions, until it is told to leave.
+            let permissions = FilePermissions(rawValue: CModeT(arguments[2], radix: 8)!)
+            let topic = try Topic<RawBytes>.create(
+                arguments[1], ChannelOptions(writers: .shared, permissions: permissions))
+            let publisher = try topic.makePublisher()
+            say("ready")
+            leaveWhenTold()
+            publisher.close()
+        case "publish-once":
+            var publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
+            try publisher.publish([1].span.bytes)
+            say("published")
         case "create-at-once":
             let topic = try Topic<UInt64>.create(arguments[1], ChannelOptions(writers: .shared, lifetime: .kept))
             var publisher = try topic.makePublisher()
@@ -137,6 +157,14 @@ struct ChannelPeer {
     }
 
     private struct Hidden: BitwiseCopyable { struct Inner: BitwiseCopyable { var x: Int }; var inner: Inner }
+
+    /// Waits for SIGTERM.
+    private static func leaveWhenTold() {
+        let signals = SignalSet([.terminate])
+        signals.blockInCallingThread()
+        guard let source = try? SignalSource([.terminate]) else { fatalError("no signals") }
+        _ = try? source.next()
+    }
 
     static func say(_ text: String) {
         print(text)

@@ -80,7 +80,8 @@ struct ChannelOpening: ~Copyable {
         guard root != nil, let errno = error.errno else { return error }
         if errno == .noSuchFileOrDirectory { return Self.notFound(name) }
         var status = try FileStatus(of: folder.rawValue, path)
-        if let file = try FileStatus(of: "control", in: folder.rawValue, path) { status = file }
+        // Who may not look into the folder is told of the folder.
+        if let file = try? FileStatus(of: "control", in: folder.rawValue, path) { status = file }
         return IPCError(
             "open channel", name.description, errno, advice: RootTrust.denial(errno, status, path))
     }

@@ -151,7 +151,7 @@ extension RootFolder {
         // Who may use the files may also look into the folder; who may also write to the root may remove what is there.
         let asked = permissions.rawValue
         let search = (asked & 0o444) >> 2 | (asked & 0o222) >> 1
-        let mode = asked & (root.mode.rawValue | 0o755) | search | 0o700 | own.mode.rawValue & Self.setsGroup
+        let mode = asked & (root.mode.rawValue | 0o755) | search | 0o700 | root.mode.rawValue & Self.setsGroup
         _ = try systemCall { fchmod(raw, mode) }.orThrow("fchmod", path)
         return folder
     }
