@@ -39,6 +39,7 @@ _Static_assert(4096 == PIPE_BUF, "IPC_PIPE_BUF");
 _Static_assert(7 == RLIMIT_NOFILE, "IPC_RLIMIT_NOFILE");
 _Static_assert(12 == RLIMIT_MSGQUEUE, "IPC_RLIMIT_MSGQUEUE");
 _Static_assert(11 == RLIMIT_SIGPENDING, "IPC_RLIMIT_SIGPENDING");
+_Static_assert(010000000 == O_PATH, "IPC_O_PATH");
 _Static_assert(0x1 == MFD_CLOEXEC && 0x2 == MFD_ALLOW_SEALING, "IPC_MFD");
 
 // Descriptors
@@ -67,6 +68,9 @@ int ipc_fcntl_int(int fd, int command, int argument) { return fcntl(fd, command,
 int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available); }
 int ipc_open(const char *path, int flags, mode_t mode) {
     return ipc_above_standard(open(path, flags, mode));
+}
+int ipc_openat(int folder, const char *path, int flags, mode_t mode) {
+    return ipc_above_standard(openat(folder, path, flags, mode));
 }
 int ipc_pipe2(int ends[2], int flags) {
     return pipe2(ends, flags) == 0 ? pair_above_standard(ends) : -1;
@@ -110,11 +114,11 @@ int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64
     struct epoll_event found[64];
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t left = until - ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+    uint64_t point = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec, left = until - point;
     int milliseconds = -1;
     if (until != UINT64_MAX) {
         // Rounded up: it is looked at again after the wait.
-        if ((int64_t)left <= 0) milliseconds = 0;
+        if (until <= point) milliseconds = 0;
         else milliseconds = left > 1000000000000u ? 1000000 : (int)((left + 999999) / 1000000);
     }
     int count = epoll_wait(epoll, found, limit < 64 ? limit : 64, milliseconds);

@@ -59,6 +59,19 @@ static const int IPC_RLIMIT_MSGQUEUE = 12;
 static const int IPC_RLIMIT_SIGPENDING = 11;
 static const int IPC_MFD_CLOEXEC = 0x1;
 static const int IPC_MFD_ALLOW_SEALING = 0x2;
+static const int IPC_O_PATH = 010000000;
+
+// System calls that old kernels lack and sandboxes refuse.
+enum ipc_newer_call {
+    IPC_CALL_FUTEX_WAITV,
+    IPC_CALL_PIDFD_OPEN,
+    IPC_CALL_MEMBARRIER,
+    IPC_CALL_PWRITEV2,
+    IPC_CALL_MEMFD_CREATE,
+    IPC_CALL_CLOSE_RANGE,
+};
+// Makes one in a way that changes nothing. 0 if it is there; ENOSYS if it is not; what else it was refused with.
+int ipc_try_call(enum ipc_newer_call call);
 
 struct ipc_credentials {
     pid_t process;
@@ -74,6 +87,7 @@ int ipc_above_standard(int fd);
 int ipc_fcntl_int(int fd, int command, int argument);
 int ipc_fionread(int fd, int *available);
 int ipc_open(const char *path, int flags, mode_t mode);
+int ipc_openat(int folder, const char *path, int flags, mode_t mode);
 int ipc_pipe2(int ends[2], int flags);
 int ipc_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout);
 ssize_t ipc_preadv2(int fd, const struct iovec *vector, int count, int flags);

@@ -27,6 +27,7 @@ package struct FileStatus {
     package var identity: [UInt64] { [UInt64(raw.st_dev), UInt64(raw.st_ino)] }
 
     package var isRegularFile: Bool { raw.st_mode & S_IFMT == S_IFREG }
+    package var isLink: Bool { raw.st_mode & S_IFMT == S_IFLNK }
     package var isFIFO: Bool { raw.st_mode & S_IFMT == S_IFIFO }
     package var isSocket: Bool { raw.st_mode & S_IFMT == S_IFSOCK }
 }

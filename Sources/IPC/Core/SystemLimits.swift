@@ -38,7 +38,10 @@ package enum SystemLimits {
     package static func freeBytes(at path: String) -> Int {
         var information = statvfs()
         guard unsafe statvfs(path, &information) == 0 else { return 0 }
-        return Int(information.f_bavail) * Int(information.f_frsize)
+        // Whoever serves a file system may say anything.
+        let (bytes, overflow) = UInt64(information.f_bavail).multipliedReportingOverflow(
+            by: UInt64(information.f_frsize))
+        return overflow ? .max : Int(clamping: bytes)
     }
 }
 

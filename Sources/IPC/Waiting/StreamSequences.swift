@@ -70,7 +70,8 @@ public struct Frames: AsyncSequence, Sendable {
     }
 
     public func makeAsyncIterator() -> Iterator {
-        Iterator(buffer: StreamBuffer(source, limit: limit + Self.prefixSize))
+        let (whole, overflow) = limit.addingReportingOverflow(Self.prefixSize)
+        return Iterator(buffer: StreamBuffer(source, limit: overflow ? .max : whole))
     }
 }
 
