@@ -46,7 +46,7 @@ struct SocketCommand: ParsableCommand {
                 let connection = Shared(try await listener.value.accept(until: timeout.deadline))
                 if credentials {
                     let peer = try connection.value.peerCredentials
-                    printError("ipc: process \(peer.process), user \(peer.user), group \(peer.group)")
+                    printError("ipc: \(peer.text)")
                 }
                 if let exec {
                     try await run(exec, connection)
@@ -104,7 +104,7 @@ struct SocketCommand: ParsableCommand {
             let connection = Shared(try await StreamSocket.connect(to: endpoint, until: timeout.deadline))
             if credentials {
                 let peer = try connection.value.peerCredentials
-                printError("ipc: process \(peer.process), user \(peer.user), group \(peer.group)")
+                printError("ipc: \(peer.text)")
             }
             if let passed {
                 let raw = unsafe Glibc.open(passed, O_RDONLY | O_CLOEXEC)
@@ -123,6 +123,12 @@ struct SocketCommand: ParsableCommand {
                 try await unsafe socket.value.send(message.span.bytes, until: timeout.deadline)
             }
         }
+    }
+}
+
+extension PeerCredentials {
+    fileprivate var text: String {
+        "process \(process.map { "\($0)" } ?? "of another pid namespace"), user \(user), group \(group)"
     }
 }
 
