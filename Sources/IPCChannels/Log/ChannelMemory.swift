@@ -50,7 +50,8 @@ final class ChannelMemory: @unchecked Sendable {
     ///
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
     init(_ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess) throws(IPCError) {
-        file = try WithheldDescriptor(place.control(name), O_RDWR, "open channel", name.description) { errno in
+        file = try WithheldDescriptor(place.control(name), O_RDWR | O_NONBLOCK, "open channel", name.description) {
+            errno in
             errno == .noSuchFileOrDirectory ? "there is no such channel; create it first" : nil
         }
         let raw = file.rawValue
@@ -133,14 +134,15 @@ final class ChannelMemory: @unchecked Sendable {
     private static func mapLog(
         _ path: String, _ capacity: Int, _ access: MemoryAccess, prefaulting: Bool
     ) throws(IPCError) -> (MirroredMapping, identity: [UInt64]) {
-        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
+        // Not waiting: somebody may have put a FIFO there.
+        let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK
         let raw = try retryingInterrupts { unsafe ipc_open(path, flags, 0) }
             .orThrow("open channel", path) { errno in
                 errno == .noSuchFileOrDirectory ? "there is no such channel any more; create it" : nil
             }
         let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
         let status = try FileStatus(of: raw, path)
-        guard status.size >= capacity else {
+        guard status.isRegularFile, status.size >= capacity else {
             throw IPCError(
                 .corrupted, "open channel", path,
                 advice:
