@@ -50,7 +50,8 @@ import Testing
         let name = channelName()
         let topic = try Topic<RawBytes>.create(name, ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()
-        for _ in 0..<3 { try publisher.publish([1, 2, 3].span.bytes) }
+        for _ in 0..<3 { try publisher.publish(([1, 2, 3] as [UInt8]).span.bytes) }
+        var other = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536)).makePublisher()
         for number in Self.integers {
             var subscription = try topic.subscribe(from: .last(number), waiting: .sleeping(spins: number))
             let count = try subscription.receiveAvailable(limit: number) { (_) throws(IPCError) in }
@@ -59,7 +60,7 @@ import Testing
                 _ = try topic.subscribe(from: .position(UInt64(bitPattern: Int64(number))))
             }
             refused { () throws(IPCError) in
-                try publisher.publish(upTo: number, until: .immediate) { (_) throws(IPCError) in }
+                try other.publish(upTo: number, until: .immediate) { (_) throws(IPCError) in }
             }
             var tap = try ChannelTap(name, from: .oldest)
             let message = try tap.next(limit: number)
@@ -75,10 +76,10 @@ import Testing
         var client = try service.makeClient()
         for number in Self.integers where number < 0 || number > 1 << 31 {
             refused { () throws(IPCError) in
-                _ = try client.begin([1].span.bytes, replyLimit: number, until: .immediate)
+                _ = try client.begin(([1] as [UInt8]).span.bytes, replyLimit: number, until: .immediate)
             }
             refused { () throws(IPCError) in
-                _ = try client.begin([1].span.bytes, replyLimit: 8, until: .immediate, retries: number)
+                _ = try client.begin(([1] as [UInt8]).span.bytes, replyLimit: 8, until: .immediate, retries: number)
             }
         }
     }
@@ -87,7 +88,7 @@ import Testing
         let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
         var client = try service.makeClient()
         var server = try service.makeServer()
-        let pending = try client.begin([1].span.bytes, replyLimit: 16, until: .after(.seconds(20)))
+        let pending = try client.begin(([1] as [UInt8]).span.bytes, replyLimit: 16, until: .after(.seconds(20)))
         // Its pages are never touched: it is too large to be copied.
         let large = mmap(nil, 5 << 30, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)!
         defer { munmap(large, 5 << 30) }

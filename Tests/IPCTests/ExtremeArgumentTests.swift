@@ -41,7 +41,9 @@ import Testing
         for size in Self.integers where size <= 0 || size > 1 << 46 {
             refused { () throws(IPCError) in _ = try SharedMemory.create(name, byteCount: size) }
             refused { () throws(IPCError) in _ = try AnonymousMemory(byteCount: size) }
-            refused { () throws(IPCError) in _ = try MappedFile.create(at: FilePath("/tmp/\(uniqueName())"), byteCount: size) }
+            refused { () throws(IPCError) in
+                _ = try MappedFile.create(at: FilePath("/tmp/\(uniqueName())"), byteCount: size)
+            }
         }
         #expect(failure { () throws(IPCError) in _ = try SharedMemory.open(name) }?.code == .notFound)
         let memory = try AnonymousMemory(byteCount: 8192)
@@ -88,7 +90,7 @@ import Testing
     @Test func limitsOfStreamsMayBeAnything() async throws {
         for limit in Self.integers {
             let pipe = try AnonymousPipe()
-            try await pipe.writer.write([0, 0, 0, 2, 65, 66].span.bytes)
+            try await pipe.writer.write(([0, 0, 0, 2, 65, 66] as [UInt8]).span.bytes)
             let frames = try pipe.reader.frames(limit: limit)
             let lines = try pipe.reader.lines(limit: limit)
             var iterator = frames.makeAsyncIterator()

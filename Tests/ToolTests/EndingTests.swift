@@ -83,13 +83,26 @@ import Testing
         let listener = try ChildProcess(
             product("ipc"), ["socket", "listen", "unix://\(socket)"], descriptors: [1: output.writer.descriptor])
         #expect(eventually { access(socket, F_OK) == 0 })
-        let client = try StreamSocket.connect(to: Endpoint("unix://\(socket)"))
+        // The file is there a moment before anybody listens.
+        let client = try connected()
         for _ in 0..<4 { _ = try client.tryWrite([UInt8](repeating: 65, count: 65_536).span.bytes) }
         #expect(eventually { (try? output.reader.availableBytes) == 4096 })
         try listener.handle.send(signal)
         #expect(try listener.wait(until: .after(.seconds(20))) == .exited(128 + signal.rawValue))
         #expect(access(socket, F_OK) != 0)
         try removeAll()
+    }
+
+    private func connected() throws -> StreamSocket {
+        let deadline = Deadline.after(.seconds(20))
+        while true {
+            do throws(IPCError) {
+                return try StreamSocket.connect(to: Endpoint("unix://\(socket)"), until: deadline)
+            } catch {
+                guard error.code == .connectionRefused, !deadline.hasPassed else { throw error }
+                usleep(1000)
+            }
+        }
     }
 
     /// Ticks of 10 ms that a process has used, with its children.
@@ -133,7 +146,7 @@ import Testing
             "bash",
             ["-c", "exec unshare --pid --fork '\(product("ipc"))' socket listen unix://\(socket) --credentials 2>&1"])
         #expect(eventually { access(socket, F_OK) == 0 })
-        let client = try StreamSocket.connect(to: Endpoint("unix://\(socket)"))
+        let client = try connected()
         try client.finishWriting()
         let (status, text) = try server.finish()
         #expect(

@@ -12,7 +12,8 @@ public import SystemPackage
 /// ```
 ///
 /// Writes reach other processes at once, and the disk at some time: nothing is durable before ``MemoryMapping/sync(_:_:)``.
-/// If another process cuts the file short, touching what is gone is SIGBUS.
+/// If another process cuts the file short, touching what is gone is SIGBUS: map what only trusted users can write to, and read other
+/// files by `pread`. (`Documentation/trust.md`)
 public struct MappedFile: ~Copyable, Sendable {
     private let object: MemoryObject
     /// What it was opened for.
