@@ -17,8 +17,7 @@ import Testing
     private var commands: [[String]] {
         [
             ["topic", "subscribe", "a"], ["queue", "work", "q"],
-            ["queue", "work", "q", "--", "cat"], ["latest", "watch", "l"], ["latest", "set", "l"],
-            ["event", "wait", "e"],
+            ["queue", "work", "q", "--", "cat"], ["latest", "watch", "l"], ["event", "wait", "e"],
             ["service", "serve", "s", "--", "cat"], ["service", "call", "s", "x"], ["tap", "kept"],
             ["record", "kept", "-o", recording], ["top"], ["socket", "listen", "unix://\(socket)"],
             ["socket", "listen", "unix://\(socket)", "--keep"],

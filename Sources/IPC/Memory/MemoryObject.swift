@@ -16,6 +16,13 @@ struct MemoryObject: ~Copyable, Sendable {
             throw IPCError(
                 .invalidArgument, "size", name, advice: "\(bytes) bytes are asked for; choose a size of at least 1")
         }
+        // Memory without a file system's limit is taken until the kernel kills processes for it: they may be anybody's.
+        if fileSystem == "/dev/shm", let available = SystemLimits.availableMemory, bytes > available, bytes > (try size)
+        {
+            throw IPCError(
+                .noSpace, "reserve", name,
+                advice: "\(bytes) bytes are asked for, and the system has \(available) of memory left; ask for less")
+        }
         var result: CInt
         repeat { result = posix_fallocate(owned.rawValue, 0, off_t(bytes)) } while result == EINTR
         guard result == 0 else {
