@@ -69,7 +69,8 @@ import Testing
             [
                 "-c",
                 """
-                import resource, socket
+                import resource, socket, sys
+                sys.stderr = sys.stdout
                 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
                 all = []
                 for i in range(1500):
@@ -82,7 +83,8 @@ import Testing
                 import time; time.sleep(1000)
                 """,
             ])
-        #expect(try flood.said() == "there\n")
+        let said = try flood.said()
+        #expect(said.hasPrefix("there"))
         for _ in 0..<5 {
             let clock = ContinuousClock.now
             #expect(try curl(address + "channels").contains("200 OK"))
