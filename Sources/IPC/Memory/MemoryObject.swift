@@ -21,7 +21,9 @@ struct MemoryObject: ~Copyable, Sendable {
         {
             throw IPCError(
                 .noSpace, "reserve", name,
-                advice: "\(bytes) bytes are asked for, and the system has \(available) of memory left; ask for less")
+                advice:
+                    "\(bytes) bytes are asked for, \(available) are free in memory, which \(fileSystem) is part of; ask for less"
+            )
         }
         var result: CInt
         repeat { result = posix_fallocate(owned.rawValue, 0, off_t(bytes)) } while result == EINTR
