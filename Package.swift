@@ -42,7 +42,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.6.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
-        .package(url: "https://github.com/swhitty/FlyingFox", from: "0.20.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.5.0"),
@@ -96,10 +95,7 @@ let package = Package(
         .executableTarget(
             name: "IPCViewer",
             dependencies: [
-                "IPC", "IPCChannels",
-                .product(name: "SystemPackage", package: "swift-system"),
-                .product(name: "FlyingFox", package: "FlyingFox"),
-                .product(name: "FlyingSocks", package: "FlyingFox"),
+                "IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: plainSettings
         ),

@@ -126,11 +126,11 @@ int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64
     struct epoll_event found[64];
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t left = until - ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+    uint64_t point = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec, left = until - point;
     int milliseconds = -1;
     if (until != UINT64_MAX) {
         // Rounded up: it is looked at again after the wait.
-        if ((int64_t)left <= 0) milliseconds = 0;
+        if (until <= point) milliseconds = 0;
         else milliseconds = left > 1000000000000u ? 1000000 : (int)((left + 999999) / 1000000);
     }
     int count = epoll_wait(epoll, found, limit < 64 ? limit : 64, milliseconds);

@@ -36,9 +36,9 @@ public enum Worker {
         var buffer = unsafe elements.mutableBytes
         let count = try control.receive(into: &buffer, descriptors: &descriptors)
         guard count > 0 else { return }
-        guard let command = WorkerPacket<WorkerCommand>(bytes, count: count)?.record, command.action == .attach else {
-            throw Loops.corrupted
-        }
+        guard let command = WorkerPacket<WorkerCommand>(bytes, count: count)?.record, command.action == .attach,
+            Mechanism.allCases.indices.contains(Int(command.mechanism))
+        else { throw Loops.corrupted }
         let mechanism = Mechanism.allCases[Int(command.mechanism)]
         let session = Session(control: control, results: results, mechanism: mechanism)
         do throws(IPCError) {

@@ -180,7 +180,9 @@ struct BenchParticipantCommand: ParsableCommand {
     @Argument var count: Int
 
     func run() throws {
-        guard let role = ScalingParticipant.Role(rawValue: role) else { throw ValidationError("role \(role)") }
+        guard let role = ScalingParticipant.Role(rawValue: role), count >= 0 else {
+            throw ValidationError("role \(role), count \(count): this is started by ipc bench --scaling")
+        }
         try ScalingParticipant(role: role, count: count).run()
     }
 }

@@ -61,6 +61,18 @@ static const int IPC_RLIMIT_SIGPENDING = 11;
 static const int IPC_MFD_CLOEXEC = 0x1;
 static const int IPC_MFD_ALLOW_SEALING = 0x2;
 
+// System calls that old kernels lack and sandboxes refuse.
+enum ipc_newer_call {
+    IPC_CALL_FUTEX_WAITV,
+    IPC_CALL_PIDFD_OPEN,
+    IPC_CALL_MEMBARRIER,
+    IPC_CALL_PWRITEV2,
+    IPC_CALL_MEMFD_CREATE,
+    IPC_CALL_CLOSE_RANGE,
+};
+// Makes one in a way that changes nothing. 0 if it is there; ENOSYS if it is not; what else it was refused with.
+int ipc_try_call(enum ipc_newer_call call);
+
 struct ipc_credentials {
     pid_t process;
     uid_t user;

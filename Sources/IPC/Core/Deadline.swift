@@ -17,15 +17,19 @@ public struct Deadline: Hashable, Comparable, Sendable {
     /// Do not wait at all: a deadline that has passed already.
     @inlinable public static var immediate: Deadline { Deadline(nanoseconds: 0) }
 
-    /// The deadline that passes `duration` from now. A negative duration has passed already.
+    /// The deadline that passes `duration` from now. A negative duration has passed already; one of more than a hundred years
+    /// never does.
     public static func after(_ duration: Duration) -> Deadline {
+        // Compared first: the longest durations have more seconds than their components can say.
+        guard duration > .zero else { return .immediate }
+        guard duration < longest else { return .never }
         let (seconds, attoseconds) = duration.components
-        guard seconds >= 0, attoseconds >= 0 else { return .immediate }
-        let (scaled, overflow) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        let (sum, carried) = scaled.addingReportingOverflow(UInt64(attoseconds) / 1_000_000_000)
-        let (point, late) = MonotonicClock.now.addingReportingOverflow(sum)
-        return overflow || carried || late ? .never : Deadline(nanoseconds: point)
+        let nanoseconds = UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds) / 1_000_000_000
+        return Deadline(nanoseconds: MonotonicClock.now + nanoseconds)
     }
+
+    /// A hundred years, so that sums of points in time stay below 2⁶³ nanoseconds.
+    private static let longest = Duration.seconds(100 * 366 * 86_400)
 
     public static func < (left: Deadline, right: Deadline) -> Bool { left.nanoseconds < right.nanoseconds }
 

@@ -34,11 +34,26 @@ package enum SystemLimits {
 
     package static var openFiles: UInt64 { resource(IPC_RLIMIT_NOFILE) }
 
+    /// Bytes of memory, with swap, that can be had without others being pushed out; nil if the system does not tell.
+    package static var availableMemory: Int? {
+        guard let text = smallFile("/proc/meminfo") else { return nil }
+        var sum: Int?
+        for line in text.split(separator: "\n") where line.hasPrefix("MemAvailable:") || line.hasPrefix("SwapFree:") {
+            let words = line.split(separator: " ")
+            guard words.count > 1, let kibibytes = Int(words[1]), kibibytes < 1 << 50 else { continue }
+            sum = (sum ?? 0) + kibibytes * 1024
+        }
+        return sum
+    }
+
     /// Free bytes in the file system that holds `path`.
     package static func freeBytes(at path: String) -> Int {
         var information = statvfs()
         guard unsafe statvfs(path, &information) == 0 else { return 0 }
-        return Int(information.f_bavail) * Int(information.f_frsize)
+        // Whoever serves a file system may say anything.
+        let (bytes, overflow) = UInt64(information.f_bavail).multipliedReportingOverflow(
+            by: UInt64(information.f_frsize))
+        return overflow ? .max : Int(clamping: bytes)
     }
 }
 

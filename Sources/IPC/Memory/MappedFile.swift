@@ -12,8 +12,8 @@ public import SystemPackage
 /// ```
 ///
 /// Writes reach other processes at once, and the disk at some time: nothing is durable before ``MemoryMapping/sync(_:_:)``.
-/// If another process cuts the file short, touching what is gone is SIGBUS. A symbolic link that another user may have put in
-/// the file's place is not followed.
+/// If another process cuts the file short, touching what is gone is SIGBUS: map what only trusted users can write to, and read other
+/// files by `pread`. (`Documentation/trust.md`) A symbolic link that another user may have put in the file's place is not followed.
 public struct MappedFile: ~Copyable, Sendable {
     private let object: MemoryObject
     /// What it was opened for.

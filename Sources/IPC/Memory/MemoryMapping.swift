@@ -39,6 +39,12 @@ public final class MemoryMapping: @unchecked Sendable {
             throw IPCError(
                 .invalidArgument, "mmap", name, advice: "a mapping needs at least one byte, from offset 0 on")
         }
+        // An object may be as long as a number can say; rounded up to pages, it would be longer.
+        guard byteCount <= Self.longest else {
+            throw IPCError(
+                .invalidArgument, "mmap", name,
+                advice: "\(byteCount) bytes are asked for; a mapping has at most \(Self.longest): map a part of it")
+        }
         let start = Page.roundedDown(offset)
         let length = Page.roundedUp(offset - start + byteCount)
         let protection = access == .readOnly ? PROT_READ : PROT_READ | PROT_WRITE
@@ -56,6 +62,8 @@ public final class MemoryMapping: @unchecked Sendable {
     }
 
     deinit { unsafe munmap(pageBase, pageByteCount) }
+
+    private static var longest: Int { .max - 2 * Page.size }
 }
 
 extension MemoryMapping {
@@ -126,6 +134,11 @@ extension MemoryMapping {
         return unsafe address.assumingMemoryBound(to: Atomic<Value>.self)
     }
 
+    /// Whether `offset` lies on a multiple of `alignment`: a mapping of part of a file may begin anywhere.
+    package func isAligned(_ offset: Int, to alignment: Int) -> Bool {
+        unsafe (UInt(bitPattern: base) &+ UInt(bitPattern: offset)) % UInt(alignment) == 0
+    }
+
     /// The address of `byteCount` bytes at `offset`, for our own types that live in the memory.
     package func pointer(at offset: Int, byteCount: Int) -> UnsafeMutableRawPointer {
         check(offset, byteCount)
@@ -167,17 +180,19 @@ extension MemoryMapping {
     /// - Parameters:
     ///   - range: Which bytes, widened to pages; nil for all.
     ///   - mode: Whether to wait for the disk.
+    /// - Throws: ``IPCError/Code/invalidArgument`` if the range is not inside the mapping.
     public func sync(_ range: Range<Int>? = nil, _ mode: SyncMode = .synchronous) throws(IPCError) {
-        let (address, length) = unsafe pages(range)
+        let (address, length) = try unsafe pages(range, "msync")
         let flags = mode == .synchronous ? MS_SYNC : MS_ASYNC
         _ = try retryingInterrupts { unsafe msync(address, length, CInt(flags)) }.orThrow("msync", name)
     }
 
     /// Tells the kernel how the memory is going to be used. The C function is `madvise`.
     ///
-    /// - Throws: ``IPCError/Code/invalidArgument`` where the kernel or the file system has no huge pages.
+    /// - Throws: ``IPCError/Code/invalidArgument`` if the range is not inside the mapping, and where the kernel or the file
+    ///   system has no huge pages.
     public func advise(_ advice: MemoryAdvice, _ range: Range<Int>? = nil) throws(IPCError) {
-        let (address, length) = unsafe pages(range)
+        let (address, length) = try unsafe pages(range, "madvise")
         _ = try retryingInterrupts { unsafe madvise(address, length, advice.rawValue) }.orThrow("madvise", name) {
             errno in
             advice == .hugePages && errno == .invalidArgument
@@ -185,9 +200,13 @@ extension MemoryMapping {
         }
     }
 
-    private func pages(_ range: Range<Int>?) -> (UnsafeMutableRawPointer, Int) {
+    private func pages(_ range: Range<Int>?, _ operation: String) throws(IPCError) -> (UnsafeMutableRawPointer, Int) {
         guard let range else { return unsafe (pageBase, pageByteCount) }
-        check(range.lowerBound, range.count)
+        guard range.lowerBound >= 0, range.upperBound <= byteCount else {
+            throw IPCError(
+                .invalidArgument, operation, name,
+                advice: "bytes \(range) are asked for, but the mapping has \(byteCount); choose some of those")
+        }
         let lead = unsafe base - pageBase
         let start = Page.roundedDown(lead + range.lowerBound)
         return unsafe (pageBase + start, lead + range.upperBound - start)

@@ -13,7 +13,17 @@ struct MemoryObject: ~Copyable, Sendable {
     /// touch. The C function is `posix_fallocate`, which never shrinks.
     borrowing func reserve(_ bytes: Int, fileSystem: String) throws(IPCError) {
         guard bytes > 0 else {
-            throw IPCError(.invalidArgument, "size", name, advice: "a size in bytes is greater than zero")
+            throw IPCError(
+                .invalidArgument, "size", name, advice: "\(bytes) bytes are asked for; choose a size of at least 1")
+        }
+        // Memory without a file system's limit is taken until the kernel kills processes for it: they may be anybody's.
+        if fileSystem == "/dev/shm", let available = SystemLimits.availableMemory, bytes > available, bytes > (try size)
+        {
+            throw IPCError(
+                .noSpace, "reserve", name,
+                advice:
+                    "\(bytes) bytes are asked for, \(available) are free in memory, which \(fileSystem) is part of; ask for less"
+            )
         }
         var result: CInt
         repeat { result = posix_fallocate(owned.rawValue, 0, off_t(bytes)) } while result == EINTR
@@ -30,7 +40,9 @@ struct MemoryObject: ~Copyable, Sendable {
 
     borrowing func truncate(to bytes: Int) throws(IPCError) {
         guard bytes >= 0 else {
-            throw IPCError(.invalidArgument, "ftruncate", name, advice: "a size in bytes is not negative")
+            throw IPCError(
+                .invalidArgument, "ftruncate", name, advice: "\(bytes) bytes are asked for; choose a size of at least 0"
+            )
         }
         let raw = owned.rawValue
         _ = try retryingInterrupts { ftruncate(raw, off_t(bytes)) }.orThrow("ftruncate", name)

@@ -44,6 +44,7 @@ enum MessageQueueLimits {
 
     /// What a queue counts against `RLIMIT_MSGQUEUE`: `mqueue_get_inode` in the kernel's ipc/mqueue.c.
     private static func queueBytes(_ messages: Int, _ size: Int) -> Int {
-        messages * (size + 48) + min(messages, 32768) * 48
+        let (bytes, overflow) = messages.multipliedReportingOverflow(by: size &+ 48)
+        return overflow || bytes < 0 ? .max : bytes &+ min(messages, 32768) * 48
     }
 }

@@ -8,7 +8,7 @@ public import SystemPackage
 /// process is known to live (as its parent, or from a socket's peer), and every later call is free of that race.
 public struct ProcessHandle: ~Copyable, Sendable {
     private let owned: OwnedDescriptor
-    /// The process identifier at the time of opening, for messages.
+    /// The process identifier at the time of opening, for messages; 0 if it has none in this pid namespace.
     public let identifier: pid_t
 
     /// Opens a handle for the process that has this identifier now. The system call is `pidfd_open`.

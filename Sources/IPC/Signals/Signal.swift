@@ -47,10 +47,11 @@ public struct Signal: Hashable, Sendable, RawRepresentable {
 
     /// The real-time signal `SIGRTMIN+n`, from 0 to about 30.
     ///
-    /// - Precondition: `n` lies in ``realTimeNumbers``.
+    /// - Parameter n: One of ``realTimeNumbers``. Of another there is no signal: each call that is given it throws
+    ///   ``IPCError/Code/invalidArgument``.
     public static func realTime(_ n: Int) -> Signal {
-        precondition(realTimeNumbers.contains(n), "there are \(realTimeNumbers.count) real-time signals, from 0")
-        return Signal(rawValue: ipc_sigrtmin() + CInt(n))
+        // Not a number nearby, which may be one of the C library's own.
+        Signal(rawValue: realTimeNumbers.contains(n) ? ipc_sigrtmin() + CInt(n) : .max)
     }
 
     private static let names: [(Signal, String)] = [
@@ -72,8 +73,8 @@ public struct Signal: Hashable, Sendable, RawRepresentable {
         let full = upper.hasPrefix("SIG") ? upper : "SIG" + upper
         if let known = Self.names.first(where: { $0.1 == full }) {
             self = known.0
-        } else if full.hasPrefix("SIGRTMIN"), let n = Int(full.dropFirst(8).isEmpty ? "0" : full.dropFirst(9)),
-            Self.realTimeNumbers.contains(n)
+        } else if full.hasPrefix("SIGRTMIN"), full.count == 8 || full.dropFirst(8).first == "+",
+            let n = Int(full.count == 8 ? "0" : full.dropFirst(9)), Self.realTimeNumbers.contains(n)
         {
             self = .realTime(n)
         } else {

@@ -24,12 +24,15 @@ public struct Futex: @unchecked Sendable {
 
     /// The word at `offset`, whatever it holds.
     ///
-    /// - Throws: ``IPCError/Code/invalidArgument`` unless the offset is a multiple of 4 inside the mapping.
+    /// - Throws: ``IPCError/Code/invalidArgument`` unless the offset is a multiple of 4 inside the mapping, and the mapping
+    ///   begins at one.
     public init(in mapping: MemoryMapping, at offset: Int) throws(IPCError) {
-        guard offset >= 0, offset % 4 == 0, offset <= mapping.byteCount - 4 else {
+        guard offset >= 0, offset <= mapping.byteCount - 4, mapping.isAligned(offset, to: 4) else {
             throw IPCError(
                 .invalidArgument, "futex", "\(mapping.name)+\(offset)",
-                advice: "a futex is 4 bytes at a multiple of 4, inside the mapping")
+                advice:
+                    "a futex is 4 bytes at a multiple of 4 in memory, inside the mapping of \(mapping.byteCount) bytes; choose another offset"
+            )
         }
         self.mapping = mapping
         unsafe self.word = mapping.atomicPointer(UInt32.self, at: offset)

@@ -6,6 +6,9 @@ public import SystemPackage
 ///
 /// It lives in `/dev/shm/sem.NAME` until ``unlink(_:)``, with its value, whatever becomes of its users. Like every
 /// semaphore it has no owner: see ``SharedSemaphore``. Safe from any thread and process.
+///
+/// Whoever may write to it has to be trusted: it can cut the file short, and the next use of the semaphore, in any process, is
+/// SIGBUS. So open only what this user, or one of its group, has made; ``readValue(_:)`` is safe whoever made it.
 @safe
 public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
     let raw: UnsafeMutablePointer<sem_t>  // the C library's mapping; freed by sem_close only
@@ -80,6 +83,28 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
 
     /// How many there are now. It may have changed when the caller looks at it.
     public var value: Int { unsafe SemaphoreCalls.value(raw) }
+
+    /// Reads how many there are now of a semaphore that need not be trusted: its file is read, and not mapped.
+    ///
+    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/corrupted`` if it is no semaphore. Never waits.
+    public static func readValue(_ name: String) throws(IPCError) -> Int {
+        let name = try ResourceName(name, maximumBytes: 251).description
+        let path = "/dev/shm/sem." + name.dropFirst()
+        // Not waiting: somebody may have put a FIFO there.
+        let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+        let file = OwnedDescriptor(
+            adopting: try retryingInterrupts { unsafe ipc_open(path, flags, 0) }.orThrow("sem_open", name))
+        let raw = file.rawValue
+        var words: [UInt32] = [0, 0, 0, 0]
+        let size = MemoryLayout<sem_t>.size
+        guard try FileStatus(of: raw, name).isRegularFile, try FileStatus(of: raw, name).size >= size,
+            try retryingInterrupts({ unsafe pread(raw, &words, 16, 0) }).orThrow("read", name) == 16
+        else {
+            throw IPCError(.corrupted, "sem_open", name, advice: "\(path) is no semaphore; remove it")
+        }
+        // The C library's `struct new_sem`: the value is the lower half of the first word of 64 bits.
+        return Int(UInt32(littleEndian: words[0]) & UInt32(CInt.max))
+    }
 
     /// Closes it; name and value remain. There is no error to report.
     public consuming func close() {}

@@ -29,10 +29,12 @@ package final class PlacedObject: @unchecked Sendable {
 
     private init(_ mapping: MemoryMapping, _ offset: Int, _ byteCount: Int) throws(IPCError) {
         self.name = "\(mapping.name)+\(offset)"
-        guard offset >= 0, offset % Self.alignment == 0, offset <= mapping.byteCount - byteCount else {
+        guard offset >= 0, offset <= mapping.byteCount - byteCount, mapping.isAligned(offset, to: Self.alignment) else {
             throw IPCError(
                 .invalidArgument, "place", name,
-                advice: "it needs \(byteCount) bytes at a multiple of \(Self.alignment), inside the mapping")
+                advice:
+                    "it needs \(byteCount) bytes at a multiple of \(Self.alignment) in memory, inside the mapping of \(mapping.byteCount) bytes; choose another offset"
+            )
         }
         guard mapping.access == .readWrite else {
             throw IPCError(.permissionDenied, "place", name, advice: "the mapping is read-only; map it for writing")

@@ -20,6 +20,9 @@ public enum LockAcquisition: Hashable, Sendable {
 /// Belongs to the thread that locked it, and is not recursive. An uncontended lock costs no system call. Not Swift's
 /// `Mutex`, whose futex is private to one process. The C functions are those of `pthread_mutex_t` with
 /// `PTHREAD_PROCESS_SHARED` and `PTHREAD_MUTEX_ROBUST`.
+///
+/// Locks need mutual trust: the C library keeps pointers in a robust mutex, so whoever can write to the memory can make its other
+/// users read and write where it wants. With a peer that is not trusted, use a socket. (`Documentation/trust.md`)
 public struct SharedMutex: Sendable {
     /// How many bytes it takes in the memory.
     public static let byteCount = 64

@@ -18,6 +18,9 @@ import SystemPackage
 /// It is a "big-reader" lock: a reader holds one of 16 robust mutexes, each on a cache line of its own, a writer all of
 /// them. So reading costs no system call and shares no cache line with other readers; writing is dear; the seventeenth
 /// concurrent reader waits. Not recursive; a lock belongs to the thread that took it.
+///
+/// Locks need mutual trust: the C library keeps pointers in a robust mutex, so whoever can write to the memory can make its other
+/// users read and write where it wants. With a peer that is not trusted, use a socket. (`Documentation/trust.md`)
 public struct SharedReadWriteLock: Sendable {
     /// How many readers can hold it at once.
     public static let concurrentReaders = 16

@@ -150,7 +150,7 @@ final class ChannelMemory: @unchecked Sendable {
         let file = try files.log(access)
         let raw = file.rawValue
         let status = try FileStatus(of: raw, path)
-        guard status.size >= capacity else {
+        guard status.isRegularFile, status.size >= capacity else {
             throw IPCError(
                 .corrupted, "open channel", path,
                 advice:

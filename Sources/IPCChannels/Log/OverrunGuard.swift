@@ -43,9 +43,13 @@ struct OverrunGuard: ~Copyable {
     }
 
     /// Copies a payload; false if it was overwritten meanwhile.
+    ///
+    /// - Parameter limit: Copy so many of its bytes at most.
     @usableFromInline
-    mutating func take(_ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64) -> Bool {
-        let count = Int(header.length)
+    mutating func take(
+        _ payload: UnsafeMutableRawPointer, _ header: FrameHeader, at position: UInt64, limit: Int = .max
+    ) -> Bool {
+        let count = min(Int(header.length), limit)
         if unsafe spare.count < count {
             unsafe spare.deallocate()
             unsafe spare = .allocate(byteCount: count * 2, alignment: LogLayout.Frame.alignment)

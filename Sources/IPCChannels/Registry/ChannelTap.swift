@@ -25,8 +25,10 @@ public struct ChannelTap: ~Copyable {
         /// The slot of its writer, and how many messages that slot had before.
         public let writer: Int
         public let sequence: UInt64
-        /// A copy of the payload; of a call, the request.
+        /// A copy of the payload, or of its beginning; of a call, the request.
         public let bytes: [UInt8]
+        /// How many bytes the payload has.
+        public let byteCount: Int
         /// Of a work queue and a service: how often it was handed out, and whether somebody has it or has finished it.
         public let work: Progress?
 
@@ -46,7 +48,10 @@ public struct ChannelTap: ~Copyable {
         let memory = try ChannelMemory(ChannelName(name), in: .root(root), logAccess: .readOnly)
         // What is done does not matter any more.
         let isWork = memory.carriesWork && start == .oldest
-        position = try isWork ? memory.workHead.published : start.refined(start.position(in: memory), memory)
+        // Aligned, whatever a peer stored there.
+        position =
+            try isWork
+            ? LogLayout.Frame.aligned(memory.workHead.published) : start.refined(start.position(in: memory), memory)
         overrun = OverrunGuard(memory, isAlwaysCopied: true)
         self.memory = memory
     }
@@ -55,7 +60,12 @@ public struct ChannelTap: ~Copyable {
     public var isRemoved: Bool { memory.isRemoved }
 
     /// The next message; nil if there is none yet.
-    public mutating func next() throws(IPCError) -> Message? {
+    ///
+    /// - Parameter limit: How many bytes of it are wanted at most: no more are copied.
+    public mutating func next(limit: Int = .max) throws(IPCError) -> Message? {
+        let limit = max(limit, 0)
+        // Before the payload of work, its state.
+        let copied = memory.carriesWork ? limit.addingReportingOverflow(Work.prefixSize) : (limit, false)
         for _ in 0..<memory.frameLimit {
             guard memory.isCommitted(position) else {
                 if skipOverwritten() { continue }
@@ -69,13 +79,14 @@ public struct ChannelTap: ~Copyable {
             let header = unsafe FrameHeader(frame)
             let here = position
             guard header.isValid(upTo: memory.maximumFrame),
-                unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: here)
+                unsafe overrun.take(
+                    frame + LogLayout.Frame.headerSize, header, at: here, limit: copied.1 ? .max : copied.0)
             else {
                 if skipOverwritten() { continue }
                 throw memory.corrupted("the frame at \(here) is larger than the log allows")
             }
             position &+= header.size
-            if header.kind == LogLayout.Kind.message { return message(header, at: here) }
+            if header.kind == LogLayout.Kind.message { return message(header, at: here, limit) }
         }
         return nil
     }
@@ -89,10 +100,10 @@ public struct ChannelTap: ~Copyable {
         return true
     }
 
-    private func message(_ header: FrameHeader, at position: UInt64) -> Message {
-        var bytes = unsafe Array(UnsafeRawBufferPointer(start: overrun.copy, count: Int(header.length)))
+    private func message(_ header: FrameHeader, at position: UInt64, _ limit: Int) -> Message {
+        var (start, byteCount) = (0, Int(header.length))
         var progress: Message.Progress?
-        if memory.carriesWork, bytes.count >= Work.prefixSize {
+        if memory.carriesWork, byteCount >= Work.prefixSize {
             let state = Work.State(word: unsafe overrun.copy.load(as: UInt64.self))
             let stage: Message.Progress.Stage =
                 switch state.stage {
@@ -101,14 +112,15 @@ public struct ChannelTap: ~Copyable {
                 default: .done
                 }
             progress = Message.Progress(stage: stage, attempts: state.attempts)
-            var count = bytes.count - Work.prefixSize
+            (start, byteCount) = (Work.prefixSize, byteCount - Work.prefixSize)
             if memory.pattern == .service {
                 let request = unsafe overrun.copy.load(fromByteOffset: CallFrame.requestCount, as: UInt32.self)
-                count = min(count, Int(request))
+                byteCount = min(byteCount, Int(request))
             }
-            bytes = Array(bytes[Work.prefixSize...].prefix(count))
         }
+        let copy = unsafe UnsafeRawBufferPointer(start: overrun.copy + start, count: min(byteCount, limit))
         return Message(
-            position: position, writer: Int(header.writer), sequence: header.sequence, bytes: bytes, work: progress)
+            position: position, writer: Int(header.writer), sequence: header.sequence, bytes: unsafe Array(copy),
+            byteCount: byteCount, work: progress)
     }
 }

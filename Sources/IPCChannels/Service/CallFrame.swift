@@ -64,7 +64,8 @@ struct CallFrame: @unchecked Sendable {
     var replyCount: Int {
         get { Int(unsafe payload.load(fromByteOffset: Self.replyCount, as: UInt32.self)) }
         nonmutating set {
-            unsafe payload.storeBytes(of: UInt32(newValue), toByteOffset: Self.replyCount, as: UInt32.self)
+            // One that is refused as too large may have 4 GiB and more.
+            unsafe payload.storeBytes(of: UInt32(clamping: newValue), toByteOffset: Self.replyCount, as: UInt32.self)
         }
     }
 }

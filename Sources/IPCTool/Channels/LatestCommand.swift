@@ -62,7 +62,7 @@ struct LatestCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print the newest value whenever it changes.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End after so many.") var count: Int?
+        @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
         @OptionGroup var permissions: PermissionsOption
         @OptionGroup var framing: FramingOption
         @OptionGroup var timeout: TimeoutOption
@@ -95,7 +95,7 @@ struct EventCommand: ParsableCommand {
             discussion: "A notice that nobody has taken is kept with --keep only.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End so many waits.") var count = 1
+        @Option(name: .long, help: "End so many waits.", transform: Numbers.count) var count = 1
         @Flag(name: .long, help: "End all waits that are under way, and none that comes later.") var all = false
         @Flag(name: .long, help: "If the event is made now, keep it when the last who uses it has gone.") var keep =
             false

@@ -50,8 +50,8 @@ struct QueueCommand: ParsableCommand {
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End after so many jobs.") var count: Int?
-        @Option(name: .long, help: "How many commands run at a time.") var concurrency = 1
+        @Option(name: .long, help: "End after so many jobs.", transform: Numbers.count) var count: Int?
+        @Option(name: .long, help: "How many commands run at a time.", transform: Numbers.positive) var concurrency = 1
         @Option(name: .long, help: "After so many, a job goes to the dead letters.") var attempts = 5
         @OptionGroup var framing: FramingOption
         @OptionGroup var creation: CreationOptions
@@ -83,7 +83,7 @@ struct QueueCommand: ParsableCommand {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 var running = 0
                 for _ in 0..<(count ?? .max) {
-                    if running >= max(concurrency, 1) {
+                    if running >= concurrency {
                         try await group.next()
                         running -= 1
                     }
@@ -130,7 +130,7 @@ struct QueueCommand: ParsableCommand {
                 guard let work = message.work, work.stage != .done else { continue }
                 if format.format == .json {
                     let line = JSON.object([
-                        ("position", .integer(Int(message.position))), ("stage", .string(work.stage.rawValue)),
+                        ("position", JSON(clamping: message.position)), ("stage", .string(work.stage.rawValue)),
                         ("attempts", .integer(work.attempts)), message.bytes.json,
                     ])
                     try MessageOutput.put(line: line.text)

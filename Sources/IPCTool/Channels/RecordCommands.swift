@@ -28,7 +28,7 @@ struct RecordCommand: Interruptible {
     @Option(name: [.customShort("o"), .long], help: "The folder; it must not exist.") var output: String
     @Option(help: "Bytes of each channel's messages that are kept.") var capacity = 1 << 26
     @Option(help: "The first message: next, oldest, or last:N.") var from = StartArgument(.next)
-    @Option(name: .long, help: "End after so many messages.") var count: Int?
+    @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
     @OptionGroup var permissions: PermissionsOption
 
     /// One channel that is recorded.
@@ -55,12 +55,39 @@ struct RecordCommand: Interruptible {
         }
         // All are opened before the folder is made.
         for name in names { _ = try ChannelTap(name) }
+        if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
+            throw IPCError(.invalidArgument, "record", twice, advice: "it is named twice; name each channel once")
+        }
+        // This makes it, so that nothing of somebody else's is recorded into, or removed.
+        guard unsafe mkdir(output, 0o700) == 0 else { throw IPCError("mkdir", output, Errno(rawValue: errno)) }
         let root = ChannelRoot(FilePath(output))
+        var recorded = 0
+        do {
+            try await record(root, &recorded)
+        } catch {
+            // What has messages is worth something; what has none is litter.
+            if recorded == 0 { Self.remove(root) } else { printError("ipc: \(recorded) messages in \(output)") }
+            throw error
+        }
+        printError("ipc: \(recorded) messages in \(output)")
+    }
+
+    private static func remove(_ root: ChannelRoot) {
+        do throws(IPCError) {
+            for name in try root.names() { try Topic<RawBytes>.remove(name.description, in: root) }
+            try root.removeIfUnused()
+        } catch {
+            printError("ipc: \(error)")
+        }
+    }
+
+    private func record(_ root: ChannelRoot, _ recorded: inout Int) async throws {
         let options = ChannelOptions(
             overflow: .overwrite, lifetime: .kept, durability: .syncedWhenAsked, capacity: capacity,
             permissions: permissions.permissions.value)
         var small = options
         small.capacity = max(capacity / 4, 65_536)
+        if count == 0 { return }
         var tracks: [Track] = []
         for name in names {
             tracks.append(
@@ -69,8 +96,7 @@ struct RecordCommand: Interruptible {
                     try Topic<RawBytes>.createLike(name, to: root, options).makePublisher(),
                     try Topic<RawBytes>.create(Recording.timesName(name), in: root, small).makePublisher()))
         }
-        var recorded = 0
-        defer { printError("ipc: \(recorded) messages in \(output)") }
+        var pause = Self.shortestPause
         while !Task.isCancelled {
             var isIdle = true
             for track in tracks {
@@ -83,10 +109,15 @@ struct RecordCommand: Interruptible {
                     if recorded == count { return try finish(tracks) }
                 }
             }
-            if isIdle { try? await Task.sleep(for: .milliseconds(1)) }
+            // Nobody wakes it, since nobody knows of it. The longer nothing comes, the more seldom it looks.
+            pause = isIdle ? min(pause * 2, Self.longestPause) : Self.shortestPause
+            if isIdle { try? await Task.sleep(for: pause) }
         }
         try finish(tracks)
     }
+
+    private static let shortestPause = Duration.milliseconds(1)
+    private static let longestPause = Duration.milliseconds(20)
 
     private func finish(_ tracks: [Track]) throws(IPCError) {
         for track in tracks {
@@ -124,7 +155,7 @@ struct ReplayCommand: Interruptible {
     @OptionGroup var timeout: TimeoutOption
 
     func validate() throws {
-        guard speed >= 0, speed.isFinite else { throw ValidationError("--speed \(speed): 0 or more.") }
+        guard speed >= 0, speed.isFinite else { throw ValidationError("--speed \(speed): a number, 0 or more.") }
     }
 
     private final class Track {
@@ -161,6 +192,11 @@ struct ReplayCommand: Interruptible {
                     time = later
                 }
             }
+            guard time.bytes.count == 8 else {
+                throw IPCError(
+                    .corrupted, "replay", name,
+                    advice: "a time has \(time.bytes.count) bytes instead of 8; this is no recording of ipc record")
+            }
             next = (time.bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }, message.bytes)
         }
     }
@@ -195,6 +231,7 @@ struct ReplayCommand: Interruptible {
 
     private func replay(_ tracks: [Track]) async throws {
         var (first, start): (UInt64?, UInt64) = (nil, MonotonicClock.now)
+        let longest = Double(1 << 62)
         var lines = MessageInput(.lines)
         while let track = tracks.filter({ $0.next != nil }).min(by: { $0.next!.time < $1.next!.time }) {
             let (time, bytes) = track.next!
@@ -203,9 +240,14 @@ struct ReplayCommand: Interruptible {
                 guard try await lines.next() != nil else { return }
             } else if speed > 0 {
                 if first == nil { (first, start) = (time, MonotonicClock.now) }
-                let due = start + UInt64(Double(time - first!) / speed)
-                let now = MonotonicClock.now
-                if due > now { try await Task.sleep(for: .nanoseconds(Int64(due - now))) }
+                // One whose time goes backwards comes at once; one that is due in more than a century, never.
+                let elapsed = time > first! ? Double(time - first!) : 0
+                let due = start + UInt64(min(elapsed / speed, longest))
+                while true {
+                    let now = MonotonicClock.now
+                    guard due > now else { break }
+                    try await Task.sleep(for: .nanoseconds(Int64(clamping: min(due - now, 3_600_000_000_000))))
+                }
             }
             try await track.publish(bytes, until: timeout.deadline)
             try track.advance()

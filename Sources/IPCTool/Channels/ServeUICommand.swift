@@ -8,7 +8,9 @@ struct ServeUICommand: Interruptible {
         commandName: "serve-ui", abstract: "Show channels live on a page, for this machine only.",
         discussion: """
             The page is on loopback, and only under an address with a random word in it, which is printed. It reads, and changes
-            nothing; like `ipc tap`, it takes part in no channel. The program `ipc-ui`, beside this one, serves it.
+            nothing; like `ipc tap`, it takes part in no channel. The program `ipc-ui`, beside this one, serves it: up to 64
+            connections at a time, of which each has five seconds to ask, and as long to take the answer. One more ends the one that
+            has been silent longest, so that nobody on this machine can keep others from it. Of each message, 1,024 bytes are shown.
 
             Example:
               ipc serve-ui --port 8080

@@ -23,7 +23,7 @@ struct ServiceCommand: ParsableCommand {
             discussion: "An exit code that is not 0 travels to the caller as the failure.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "How many commands run at a time.") var concurrency = 4
+        @Option(name: .long, help: "How many commands run at a time.", transform: Numbers.positive) var concurrency = 4
         @OptionGroup var permissions: PermissionsOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
@@ -70,7 +70,8 @@ struct ServiceCommand: ParsableCommand {
                 bytes.span.bytes, replyLimit: replyLimit, until: timeout.deadline, retries: retries)
             switch try await call.wait({ $0.array }) {
             case .success(let reply): try MessageOutput.put(reply)
-            case .failure(let failure): throw ExitCode(failure.code)
+            // Never as success, whatever a server of another program has sent: an exit code has eight bits.
+            case .failure(let failure): throw ExitCode(failure.code & 0xff == 0 ? 1 : failure.code)
             }
         }
     }

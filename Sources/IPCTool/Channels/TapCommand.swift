@@ -20,7 +20,7 @@ struct TapCommand: Interruptible {
     @OptionGroup var channel: ChannelArgument
     @Option(name: .customLong("as"), help: "How to show a message.") var decoding = Decoding.text
     @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
-    @Option(name: .long, help: "End after so many messages.") var count: Int?
+    @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
     @OptionGroup var timeout: TimeoutOption
 
     func perform() async throws {
@@ -53,8 +53,8 @@ struct TapCommand: Interruptible {
         case .hex: return Hex.text(message.bytes)
         case .json:
             var members: [(String, JSON)] = [
-                ("position", .integer(Int(message.position))), ("writer", .integer(message.writer)),
-                ("sequence", .integer(Int(message.sequence))),
+                ("position", JSON(clamping: message.position)), ("writer", .integer(message.writer)),
+                ("sequence", JSON(clamping: message.sequence)),
             ]
             if let work = message.work {
                 members += [("stage", .string(work.stage.rawValue)), ("attempts", .integer(work.attempts))]

@@ -15,7 +15,7 @@ struct TopCommand: Interruptible {
             """)
 
     @Option(help: "Seconds between looks.") var interval = 1.0
-    @Option(help: "End after so many looks.") var count: Int?
+    @Option(help: "End after so many looks.", transform: Numbers.count) var count: Int?
 
     func validate() throws {
         guard interval >= 0.1, interval <= 3600 else {

@@ -41,7 +41,7 @@ struct TopicCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
-        @Option(name: .long, help: "End after so many messages.") var count: Int?
+        @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var creation: CreationOptions

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import IPC
 import SystemPackage
 
@@ -31,9 +32,7 @@ struct SharedMemoryCommand: ParsableCommand {
         func perform() async throws {
             let memory = try SharedMemory.open(object.name)
             let bytes = try await StandardInput.readToEnd()
-            try MemoryBytes.write(bytes, at: offset, of: memory.byteCount, object.name) { () throws(IPCError) in
-                try memory.map()
-            }
+            try MemoryBytes.write(bytes, at: offset, of: memory.byteCount, object.name, memory.descriptor)
         }
     }
 
@@ -45,7 +44,7 @@ struct SharedMemoryCommand: ParsableCommand {
 
         func perform() async throws {
             let memory = try SharedMemory.open(object.name, access: .readOnly)
-            try range.print(memory.byteCount, object.name) { () throws(IPCError) in try memory.map() }
+            try range.print(memory.byteCount, object.name, memory.descriptor)
         }
     }
 
@@ -71,8 +70,10 @@ struct SharedMemoryCommand: ParsableCommand {
 /// `ipc mmap`: files, by mappings.
 struct MappedFileCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mmap", abstract: "Read and write a file through a mapping.",
+        commandName: "mmap", abstract: "Read and write a file's bytes, as those who map it see them.",
         discussion: """
+            The file is not mapped for that: whoever makes it shorter meanwhile would end this program by SIGBUS.
+
             Examples:
               ipc mmap read counters.bin --offset 8 --count 8 --hex
               echo 2a00 | xxd -r -p | ipc mmap write counters.bin --offset 8
@@ -91,7 +92,7 @@ struct MappedFileCommand: ParsableCommand {
 
         func perform() async throws {
             let mapped = try MappedFile.open(FilePath(file.path))
-            try range.print(mapped.byteCount, file.path) { () throws(IPCError) in try mapped.map() }
+            try range.print(mapped.byteCount, file.path, mapped.descriptor)
         }
     }
 
@@ -104,52 +105,69 @@ struct MappedFileCommand: ParsableCommand {
         func perform() async throws {
             let bytes = try await StandardInput.readToEnd()
             let mapped = try MappedFile.open(FilePath(file.path), access: .readWrite)
-            try MemoryBytes.write(bytes, at: offset, of: mapped.byteCount, file.path) { () throws(IPCError) in
-                try mapped.map()
-            }?.sync()
+            try MemoryBytes.write(bytes, at: offset, of: mapped.byteCount, file.path, mapped.descriptor)
+            let raw = mapped.descriptor.rawValue
+            _ = try retryingInterrupts { fsync(raw) }.orThrow("fsync", file.path)
         }
     }
 }
 
-/// Bytes in a mapping, from and to standard streams.
+/// Bytes of shared memory and of files, from and to standard streams.
+///
+/// They are read and written by their descriptor: those who map them see the same bytes, and whoever makes them shorter
+/// meanwhile does not end this program by SIGBUS.
 enum MemoryBytes {
     struct RangeOptions: ParsableArguments {
         @Option(help: "Where it begins.") var offset = 0
         @Option(help: "How many bytes; all that follow by default.") var count: Int?
         @Flag(help: "Print hexadecimal digits.") var hex = false
 
-        func print(_ size: Int, _ name: String, _ map: () throws(IPCError) -> MemoryMapping) throws {
-            let count = count ?? max(size - offset, 0)
-            try check(offset, count, size, name)
-            guard count > 0 else { return }
-            let bytes = try map().withBytes { $0.extracting(offset..<offset + count).array }
-            try hex ? MessageOutput.put(line: Hex.text(bytes)) : MessageOutput.put(bytes)
-        }
-    }
-
-    /// - Returns: The mapping; nil if there was nothing to write.
-    @discardableResult
-    static func write(
-        _ bytes: [UInt8], at offset: Int, of size: Int, _ name: String, _ map: () throws(IPCError) -> MemoryMapping
-    ) throws(IPCError) -> MemoryMapping? {
-        try check(offset, bytes.count, size, name)
-        guard !bytes.isEmpty else { return nil }
-        let mapping = try map()
-        mapping.withMutableBytes { target in
-            for (index, byte) in bytes.enumerated() {
-                target.storeBytes(of: byte, toByteOffset: offset + index, as: UInt8.self)
+        func print(_ size: Int, _ name: String, _ descriptor: FileDescriptor) throws {
+            guard offset >= 0, offset <= size else { throw MemoryBytes.outside(offset, count ?? 0, size, name) }
+            let count = count ?? (size - offset)
+            guard count >= 0, count <= size - offset else { throw MemoryBytes.outside(offset, count, size, name) }
+            // In parts: all of it may be more than this process has room for.
+            var position = offset
+            while position < offset + count {
+                let bytes = try MemoryBytes.read(
+                    descriptor, position, min(1 << 20, offset + count - position), size, name)
+                try MessageOutput.put(hex ? Array(Hex.text(bytes).utf8) : bytes)
+                position += bytes.count
             }
+            if hex, count > 0 { try MessageOutput.put(line: "") }
         }
-        return mapping
     }
 
-    private static func check(_ offset: Int, _ count: Int, _ size: Int, _ name: String) throws(IPCError) {
-        guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
-            throw IPCError(
-                .invalidArgument, "access", name,
-                advice:
-                    "bytes \(offset) to \(offset &+ count) are not all in its \(size) bytes; enlarge it, or choose others"
-            )
+    static func write(
+        _ bytes: [UInt8], at offset: Int, of size: Int, _ name: String, _ descriptor: FileDescriptor
+    ) throws(IPCError) {
+        guard offset >= 0, offset <= size, bytes.count <= size - offset else {
+            throw outside(offset, bytes.count, size, name)
         }
+        do { try descriptor.writeAll(toAbsoluteOffset: Int64(offset), bytes) } catch {
+            throw IPCError("write", name, error as? Errno ?? .ioError)
+        }
+    }
+
+    private static func read(
+        _ descriptor: FileDescriptor, _ position: Int, _ count: Int, _ size: Int, _ name: String
+    ) throws(IPCError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let raw = descriptor.rawValue
+        let got = try retryingInterrupts { unsafe pread(raw, &bytes, count, off_t(position)) }.orThrow("read", name)
+        guard got > 0 else {
+            throw IPCError(
+                .endOfFile, "read", name,
+                advice:
+                    "it ends at byte \(position), though it had \(size) bytes: somebody made it shorter; read it again")
+        }
+        return Array(bytes[..<got])
+    }
+
+    private static func outside(_ offset: Int, _ count: Int, _ size: Int, _ name: String) -> IPCError {
+        IPCError(
+            .invalidArgument, "access", name,
+            advice:
+                "\(count) bytes from \(offset) on are not all in its \(size) bytes; enlarge it, or choose others")
     }
 }

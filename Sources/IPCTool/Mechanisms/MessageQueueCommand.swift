@@ -45,7 +45,7 @@ struct MessageQueueCommand: ParsableCommand {
     struct Receive: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Take messages, those of the highest priority first.")
         @OptionGroup var queue: POSIXNameArgument
-        @Option(help: "End after so many messages.") var count = 1
+        @Option(help: "End after so many messages.", transform: Numbers.count) var count = 1
         @Flag(help: "Go on until interrupted.") var follow = false
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
@@ -127,11 +127,21 @@ struct SemaphoreCommand: ParsableCommand {
     struct Post: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Give one back.")
         @OptionGroup var semaphore: POSIXNameArgument
-        @Option(help: "Give so many back.") var count = 1
+        @Option(help: "Give so many back.", transform: Numbers.count) var count = 1
 
         func perform() async throws {
             let open = try NamedSemaphore.open(semaphore.name)
-            for _ in 0..<count { try open.post() }
+            let room = Int(CInt.max) - open.value
+            guard count <= room else {
+                throw IPCError(
+                    .limitReached, "post", semaphore.name,
+                    advice: "its value is \(open.value), and may be \(CInt.max): give at most \(room) back")
+            }
+            for number in 0..<count {
+                // A thousand posts take no time; a billion do.
+                if number % 1024 == 0, Task.isCancelled { throw IPCError.cancelled("post", semaphore.name) }
+                try open.post()
+            }
         }
     }
 
@@ -139,7 +149,7 @@ struct SemaphoreCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print how many there are now.")
         @OptionGroup var semaphore: POSIXNameArgument
 
-        func perform() async throws { try MessageOutput.put(line: "\(NamedSemaphore.open(semaphore.name).value)") }
+        func perform() async throws { try MessageOutput.put(line: "\(NamedSemaphore.readValue(semaphore.name))") }
     }
 
     struct Unlink: Interruptible {

@@ -89,7 +89,7 @@ struct SocketCommand: ParsableCommand {
                 do throws(IPCError) {
                     if credentials {
                         let peer = try connection.value.peerCredentials
-                        printError("ipc: process \(peer.process), user \(peer.user), group \(peer.group)")
+                        printError("ipc: \(peer.text)")
                     }
                     if let commands {
                         try await commands.run(connection)
@@ -147,7 +147,7 @@ struct SocketCommand: ParsableCommand {
             let connection = Shared(try await StreamSocket.connect(to: endpoint, until: timeout.deadline))
             if credentials {
                 let peer = try connection.value.peerCredentials
-                printError("ipc: process \(peer.process), user \(peer.user), group \(peer.group)")
+                printError("ipc: \(peer.text)")
             }
             if let passed {
                 let raw = unsafe Glibc.open(passed, O_RDONLY | O_CLOEXEC)
@@ -166,5 +166,11 @@ struct SocketCommand: ParsableCommand {
                 try await unsafe socket.value.send(message.span.bytes, until: timeout.deadline)
             }
         }
+    }
+}
+
+extension PeerCredentials {
+    fileprivate var text: String {
+        "process \(process.map { "\($0)" } ?? "of another pid namespace"), user \(user), group \(group)"
     }
 }

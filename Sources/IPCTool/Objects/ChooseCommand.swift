@@ -18,8 +18,8 @@ struct ChooseCommand: Interruptible {
 
     @Flag(inversion: .prefixedNo, help: "Is one process the parent of the other?") var related: Bool?
     @Flag(inversion: .prefixedNo, help: "Are they on different machines?") var remote: Bool?
-    @Option(help: "Bytes of a message.") var size: Int?
-    @Option(help: "Messages per second.") var rate: Int?
+    @Option(help: "Bytes of a message.", transform: Numbers.count) var size: Int?
+    @Option(help: "Messages per second.", transform: Numbers.count) var rate: Int?
     @Option(help: "Who gets a message: all, one of several, or a reply comes back.") var receivers: Advice.Receivers?
     @Flag(inversion: .prefixedNo, help: "Must the order be kept?") var ordering: Bool?
     @Flag(inversion: .prefixedNo, help: "Must messages survive the death of a process?") var survivesCrash: Bool?
@@ -40,7 +40,7 @@ struct ChooseCommand: Interruptible {
         needs.survivesCrash = try survivesCrash ?? (isAsking && ask("Must messages survive the death of a process?"))
 
         let advice = Advice(needs)
-        let figures = BenchCache.figures(advice.mechanism.rawValue)
+        let figures = BenchCache.figures(advice.mechanism)
         if format.format == .json {
             let json = JSON.object([
                 ("mechanism", .string(advice.mechanism.rawValue)), ("type", .string(advice.type)),
@@ -68,7 +68,7 @@ struct ChooseCommand: Interruptible {
     private func askNumber(_ question: String, _ byDefault: Int) throws -> Int {
         printError("\(question) [\(byDefault)] ", terminator: "")
         guard let answer = readLine() else { throw ExitCode(1) }
-        return Int(answer) ?? byDefault
+        return Int(answer).flatMap { $0 >= 0 ? $0 : nil } ?? byDefault
     }
 
     private func askReceivers() throws -> Advice.Receivers {
@@ -218,38 +218,4 @@ struct Advice {
             try await connection.value.write("hello\\n".utf8.span.bytes)   // others: StreamSocket.connect(to:)
         }
         """
-}
-
-/// The figures of the last `ipc bench` of this user.
-enum BenchCache {
-    private static var path: String {
-        func variable(_ name: String) -> String? { unsafe getenv(name).map { unsafe String(cString: $0) } }
-        let folder = variable("XDG_CACHE_HOME") ?? (variable("HOME") ?? "/tmp") + "/.cache"
-        return folder + "/swift-ipc/bench"
-    }
-
-    /// Keeps what was measured, beside what other runs measured of other mechanisms. It is no matter if it cannot be kept.
-    static func keep(_ result: BenchmarkResult) {
-        guard result.options.rate == nil, let size = result.options.sizes.first else { return }
-        var lines: [String: String] = [:]
-        for line in ProcFiles.lines(path) {
-            if let name = line.split(separator: "\t").first { lines[String(name)] = String(line) }
-        }
-        for mechanism in result.options.mechanisms {
-            guard let latency = result.latency(mechanism, size)?.latency else { continue }
-            let rate =
-                result.throughput(mechanism, size)?.messagesPerSecond.map { ", \(Int($0)) messages a second" } ?? ""
-            lines[mechanism.rawValue] =
-                "\(mechanism.rawValue)\t\(latency.p50) ns to and fro at \(size) B (median)\(rate)"
-        }
-        let folder = path.split(separator: "/").dropLast()
-        for depth in 1...folder.count { unsafe mkdir("/" + folder.prefix(depth).joined(separator: "/"), 0o700) }
-        guard let file = unsafe fopen(path, "w") else { return }
-        for line in lines.values.sorted() { unsafe fputs(line + "\n", file) }
-        unsafe fclose(file)
-    }
-
-    static func figures(_ mechanism: String) -> String? {
-        ProcFiles.lines(path).first { $0.hasPrefix(mechanism + "\t") }.map { String($0.split(separator: "\t")[1]) }
-    }
 }

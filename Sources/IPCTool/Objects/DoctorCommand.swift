@@ -1,5 +1,4 @@
 import ArgumentParser
-import CIPCShims
 import Glibc
 import IPC
 import IPCBenchmarks
@@ -24,7 +23,7 @@ struct DoctorCommand: Interruptible {
     }
 
     func perform() async throws {
-        let findings = Self.limits() + Self.memory() + Self.channels() + Self.kernel()
+        let findings = Self.limits() + Self.memory() + Self.channels() + Self.kernel() + SandboxFindings.all()
         if format.format == .json {
             let all = findings.map { finding in
                 JSON.object([
@@ -96,7 +95,10 @@ struct DoctorCommand: Interruptible {
         var findings: [Finding] = []
         var status = statvfs()
         if unsafe statvfs("/dev/shm", &status) == 0 {
-            let (size, free) = (Int(status.f_blocks * status.f_frsize), Int(status.f_bavail * status.f_frsize))
+            // Whoever serves a file system may say anything.
+            let (size, free) = (
+                Int(clamping: status.f_blocks &* status.f_frsize), SystemLimits.freeBytes(at: "/dev/shm")
+            )
             findings.append(
                 Finding(
                     name: "/dev/shm", value: "\(Table.size(free)) of \(Table.size(size)) free",
@@ -137,18 +139,12 @@ struct DoctorCommand: Interruptible {
         let version = ProcFiles.text("/proc/sys/kernel/osrelease")?.prefix { $0 != "\n" } ?? "?"
         let parts = version.split(separator: ".").prefix(2).compactMap { Int($0.prefix { $0.isNumber }) }
         let isNew = parts.count == 2 && (parts[0], parts[1]) >= (5, 16)
-        let hasBarrier = ipc_barrier_register() == 0
         return [
             Finding(
                 name: "kernel", value: String(version),
                 meaning: isNew
                     ? "has all that is used" : "before 5.16: asynchronous waits for semaphores look again and again",
-                advice: nil),
-            Finding(
-                name: "membarrier", value: hasBarrier ? "yes" : "no",
-                meaning: "lets a channel's writers go without a fence",
-                advice: hasBarrier
-                    ? nil : "allow the system call in this container's seccomp profile; channels work, slower"),
+                advice: nil)
         ]
     }
 }

@@ -74,9 +74,8 @@ struct Inventory {
             object.mode = ProcFiles.mode(status.mode)
             object.owner = ProcFiles.user(status.owner)
             object.holders = files.holders(of: path, inode: status.identity[1])
-            if isSemaphore, let semaphore = try? NamedSemaphore.open(object.name) {
-                object.depth = "\(semaphore.value)"
-            }
+            // Read from its file: whoever made it could cut it short under a mapping.
+            if isSemaphore, let value = try? NamedSemaphore.readValue(object.name) { object.depth = "\(value)" }
             return object
         }
     }

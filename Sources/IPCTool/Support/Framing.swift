@@ -1,4 +1,5 @@
 import ArgumentParser
+import CIPCShims
 import Glibc
 import IPC
 import SystemPackage
@@ -149,10 +150,33 @@ struct MessageOutput {
         }
     }
 
-    /// Who reads no more ends this program by SIGPIPE, as it ends `cat`.
+    /// Who reads no more ends this program by SIGPIPE, as it ends `cat`. Who reads nothing does not keep it from ending in order:
+    /// the wait for room in a pipe ends when the task is cancelled.
     static func put(_ bytes: [UInt8]) throws(IPCError) {
-        do { try FileDescriptor.standardOutput.writeAll(bytes) } catch {
-            throw IPCError("write", "standard output", error as? Errno ?? .ioError)
+        var start = 0
+        while start < bytes.count {
+            start += try put(bytes[start...])
+        }
+    }
+
+    private static func put(_ bytes: ArraySlice<UInt8>) throws(IPCError) -> Int {
+        while true {
+            let result = unsafe bytes.withUnsafeBytes { buffer in
+                var vector = unsafe iovec(
+                    iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: buffer.count)
+                let result = retryingInterrupts { unsafe ipc_pwritev2(STDOUT_FILENO, &vector, 1, IPC_RWF_NOWAIT) }
+                // A terminal, a file, and where a sandbox refuses the call.
+                guard case .failure(let errno) = result, errno != .resourceTemporarilyUnavailable, errno != .brokenPipe
+                else { return result }
+                return retryingInterrupts { unsafe Glibc.write(STDOUT_FILENO, buffer.baseAddress, buffer.count) }
+            }
+            switch result {
+            case .success(let count): return count
+            case .failure(.resourceTemporarilyUnavailable):
+                if Task.isCancelled { throw .cancelled("write", "standard output") }
+                _ = try Readiness.writable.wait(for: STDOUT_FILENO, until: .after(.milliseconds(50)))
+            case .failure(let errno): throw IPCError("write", "standard output", errno)
+            }
         }
     }
 

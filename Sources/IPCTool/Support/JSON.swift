@@ -53,4 +53,6 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
 extension JSON {
     init(_ string: String?) { self = string.map { .string($0) } ?? .null }
     init(_ number: Int?) { self = number.map { .integer($0) } ?? .null }
+    /// Of a number that another process has stored: at most what an `Int` can say.
+    init(clamping number: UInt64) { self = .integer(Int(clamping: number)) }
 }

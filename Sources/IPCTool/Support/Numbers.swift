@@ -1,0 +1,16 @@
+import ArgumentParser
+
+/// Numbers on the command line, as what they mean: an option that is out of its range is an error that names the range.
+enum Numbers {
+    /// How many: 0 or more.
+    static let count: @Sendable (String) throws -> Int = { try number($0, 0 ... .max) }
+    /// How many at a time: 1 or more.
+    static let positive: @Sendable (String) throws -> Int = { try number($0, 1 ... .max) }
+
+    private static func number(_ text: String, _ range: ClosedRange<Int>) throws -> Int {
+        guard let number = Int(text), range.contains(number) else {
+            throw ValidationError("a number from \(range.lowerBound) to \(range.upperBound) is needed.")
+        }
+        return number
+    }
+}
