@@ -49,6 +49,7 @@ struct TestPeer {
         case "signal-overflow": try SignalRoles.overflow()
         case "signal-fork": try SignalRoles.fork()
         case "signal-fault": try SignalRoles.fault()
+        case "late-openings": try lateOpenings(FilePath(arguments[1]))
         case "unread-input": ProcessRoles.run(ProcessRoles.unreadInput)
         case "ignored-children": ProcessRoles.run(ProcessRoles.ignoredChildren)
         case "closed-descriptors": try ProcessRoles.closedDescriptors()
@@ -345,6 +346,32 @@ struct TestPeer {
             say("\(try source.next(until: .after(.seconds(10))).signal)")
         } catch {
             say("\(error)")
+        }
+    }
+
+    /// Opens a named pipe that nobody else opens, and waits until what it watched with is closed.
+    static func lateOpenings(_ path: FilePath) throws {
+        let pipe = try NamedPipe.create(at: path)
+        defer { try? pipe.unlink() }
+        var late = 0
+        for _ in 0..<3 {
+            do throws(IPCError) { _ = try pipe.openForReading(until: .after(.milliseconds(5))) } catch {
+                if error.code == .timedOut { late += 1 }
+            }
+        }
+        say("\(late) late")
+        // A thread closes them after a second.
+        let end = Deadline.after(.seconds(40))
+        while fileWatchCount > 0, !end.hasPassed { usleep(50_000) }
+        say(fileWatchCount == 0 ? "none kept" : "\(fileWatchCount) kept")
+    }
+
+    private static var fileWatchCount: Int {
+        (0..<1024 as Range<CInt>).count { number in
+            var target = [CChar](repeating: 0, count: 64)
+            guard readlink("/proc/self/fd/\(number)", &target, 63) > 0 else { return false }
+            return String(decoding: target.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+                == "anon_inode:inotify"
         }
     }
 
