@@ -57,7 +57,6 @@ struct ChannelPeer {
             withExtendedLifetime(subscription) { while true { pause() } }
         case "hold-publisher":
             let publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
-            say("ready")
             leaveWhenTold()
             publisher.close()
         case "hold-publisher-of-numbers":
@@ -141,7 +140,6 @@ struct ChannelPeer {
             let topic = try Topic<RawBytes>.create(
                 arguments[1], ChannelOptions(writers: .shared, permissions: permissions))
             let publisher = try topic.makePublisher()
-            say("ready")
             leaveWhenTold()
             publisher.close()
         case "publish-once":
@@ -158,11 +156,12 @@ struct ChannelPeer {
 
     private struct Hidden: BitwiseCopyable { struct Inner: BitwiseCopyable { var x: Int }; var inner: Inner }
 
-    /// Waits for SIGTERM.
+    /// Says that it is ready, and waits for SIGTERM.
     private static func leaveWhenTold() {
         let signals = SignalSet([.terminate])
         signals.blockInCallingThread()
         guard let source = try? SignalSource([.terminate]) else { fatalError("no signals") }
+        say("ready")
         _ = try? source.next()
     }
 

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The asynchronous calls of channels: they wait without a thread, are told of deaths, and lose nothing.
-@Suite struct AsyncChannelTests {
+@Suite(.timeLimit(.minutes(10))) struct AsyncChannelTests {
     private static var patience: Deadline { .after(.seconds(120)) }
     /// Other tests block the threads of Swift's pool for longer than peers have patience.
     private static let loop = try! EventLoop()

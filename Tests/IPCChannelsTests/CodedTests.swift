@@ -4,7 +4,7 @@ import IPCChannels
 import TestSupport
 import Testing
 
-@Suite struct CodedTests {
+@Suite(.timeLimit(.minutes(10))) struct CodedTests {
     struct Order: Codable, Equatable {
         var customer: String
         var items: [String: Int]

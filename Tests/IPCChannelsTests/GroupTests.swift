@@ -34,7 +34,9 @@ struct GroupTests {
                 #expect(status == .exited(0) && text == answer, "\(role): \(text)")
             }
         }
-        #expect(try namesInFolder(root).allSatisfy { $0 == ".lock" })
+        // Bells of processes that have ended are removed by the next one that makes a bell.
+        let left = try namesInFolder(root).filter { $0 != ".lock" && !$0.hasPrefix(".bell-") }
+        #expect(left == [], "\(left)")
     }
 
     @Test func permissionsAreThoseThatWereAskedFor() throws {

@@ -4,7 +4,7 @@ import IPCChannels
 import TestSupport
 import Testing
 
-@Suite struct LatestTests {
+@Suite(.timeLimit(.minutes(10))) struct LatestTests {
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func theNewestValueIsGotAndOldOnesArePassedOver(writers: ChannelOptions.Writers) throws {
         var options = LatestOptions()
@@ -67,7 +67,7 @@ extension LatestTests {
     }
 }
 
-@Suite struct EventTests {
+@Suite(.timeLimit(.minutes(10))) struct EventTests {
     @Test func noticesAreCountedUntilTheyAreTaken() throws {
         let event = try Event.create(channelName())
         let (first, second) = (Box(try event.join()), Box(try event.join()))

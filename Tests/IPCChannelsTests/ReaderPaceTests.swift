@@ -3,7 +3,7 @@
 import Testing
 
 /// How long a reader looks at nothing: no less than it says, and nothing at all between single messages.
-@Suite struct ReaderPaceTests {
+@Suite(.timeLimit(.minutes(10))) struct ReaderPaceTests {
     /// The median of the nanoseconds that each of these took, over several runs, some of which are interrupted.
     private func stays(_ bursts: [UInt64], isOneMessage: Bool = false, capacity: Int = 1 << 20) -> [UInt64] {
         let runs = (0..<201).map { _ in

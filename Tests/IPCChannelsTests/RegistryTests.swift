@@ -6,7 +6,7 @@ import Testing
 
 @testable import IPCChannels
 
-@Suite struct RegistryTests {
+@Suite(.timeLimit(.minutes(10))) struct RegistryTests {
     @Test func namesAreChecked() {
         for (name, reason) in [
             ("", "bytes"), ("/a", "missing"), ("a//b", "missing"), ("a/../b", "dot"), ("a b", "letters"),

@@ -3,7 +3,7 @@ import IPCChannels
 import TestSupport
 import Testing
 
-@Suite struct ServiceTests {
+@Suite(.timeLimit(.minutes(10))) struct ServiceTests {
     private enum Refusal: Error, BitwiseCopyable { case odd, large }
     private typealias Halving = Service<UInt64, UInt64, Refusal>
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The same engine between threads of one process, where the thread sanitizer sees both sides.
-@Suite struct ThreadTests {
+@Suite(.timeLimit(.minutes(10))) struct ThreadTests {
     @Test(arguments: [(ChannelOptions.Writers.exclusive, 1), (.shared, 3)])
     func threadsAreParticipantsToo(writers: ChannelOptions.Writers, count: Int) throws {
         let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: writers, capacity: 65_536))

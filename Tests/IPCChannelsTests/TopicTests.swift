@@ -9,7 +9,7 @@ struct Quote: BitwiseCopyable, Equatable {
     var price: Double
 }
 
-@Suite struct TopicTests {
+@Suite(.timeLimit(.minutes(10))) struct TopicTests {
     @Test func everySubscriberGetsEveryMessageInOrder() throws {
         let topic = try Topic<Quote>.create(channelName())
         var publisher = try topic.makePublisher()

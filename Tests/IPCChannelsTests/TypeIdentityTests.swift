@@ -8,7 +8,7 @@ import Testing
 @c enum OfC: Int32, BitwiseCopyable { case first = 5, second = 9 }
 
 /// Which types are the same, and which may be messages at all.
-@Suite struct TypeIdentityTests {
+@Suite(.timeLimit(.minutes(10))) struct TypeIdentityTests {
     struct Holder<Value: BitwiseCopyable>: BitwiseCopyable { var number: Int32, value: Value }
 
     /// The types that an enumeration may be part of.

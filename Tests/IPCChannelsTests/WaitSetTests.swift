@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Waiting for several things at once, and the readiness of channels as a descriptor.
-@Suite struct WaitSetTests {
+@Suite(.timeLimit(.minutes(10))) struct WaitSetTests {
     private static var patience: Deadline { .after(.seconds(120)) }
 
     @Test func anyOfSeveralKindsEndsTheWait() throws {

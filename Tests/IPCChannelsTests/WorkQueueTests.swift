@@ -3,7 +3,7 @@ import IPCChannels
 import TestSupport
 import Testing
 
-@Suite struct WorkQueueTests {
+@Suite(.timeLimit(.minutes(10))) struct WorkQueueTests {
     private func queue(_ attempts: Int = 5, capacity: Int = 65_536) throws(IPCError) -> WorkQueue<UInt64> {
         try WorkQueue.create(
             channelName(), ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: capacity),

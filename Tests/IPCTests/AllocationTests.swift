@@ -2,7 +2,7 @@ import IPC
 import TestSupport
 import Testing
 
-@Suite struct AllocationTests {
+@Suite(.timeLimit(.minutes(10))) struct AllocationTests {
     @Test func noWayOfSendingAllocates() throws {
         _ = channelRoot
         let peer = try Peer.role("allocations")

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Tasks that wait for semaphores, mutexes and futexes, which have no descriptors.
-@Suite struct AsyncSynchronizationTests {
+@Suite(.timeLimit(.minutes(10))) struct AsyncSynchronizationTests {
     private static var patience: Deadline { .after(.seconds(120)) }
     private final class Count: Sendable { let number = Atomic(0) }
 

@@ -7,7 +7,7 @@ import Testing
 
 /// The asynchronous calls: they wait without a thread, end at their deadline or when their task is cancelled, and lose
 /// nothing. Other tests block the threads that they run on; so they allow much time.
-@Suite struct AsyncTests {
+@Suite(.timeLimit(.minutes(10))) struct AsyncTests {
     private static func bytes(_ count: Int, _ receive: (inout MutableRawSpan) async throws -> Int) async rethrows
         -> [UInt8]
     {

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Suite struct SharedMemoryTests {
+@Suite(.timeLimit(.minutes(10))) struct SharedMemoryTests {
     @Test func whatOneMappingWritesAnotherReads() throws {
         let name = uniqueName()
         let memory = try SharedMemory.create(name, byteCount: 10_000)
@@ -113,7 +113,7 @@ import Testing
     }
 }
 
-@Suite struct AnonymousMemoryTests {
+@Suite(.timeLimit(.minutes(10))) struct AnonymousMemoryTests {
     @Test func sealsHoldAgainstEverybody() throws {
         let memory = try AnonymousMemory(byteCount: 8192)
         try memory.add([.shrink, .grow])
@@ -157,7 +157,7 @@ import Testing
     }
 }
 
-@Suite struct MappedFileTests {
+@Suite(.timeLimit(.minutes(10))) struct MappedFileTests {
     @Test func windowsResizeAndSync() throws {
         let path = FilePath("/tmp/" + uniqueName())
         defer { unlink(path.string) }

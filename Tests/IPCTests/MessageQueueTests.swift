@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Suite struct MessageQueueTests {
+@Suite(.timeLimit(.minutes(10))) struct MessageQueueTests {
     @Test func thePriorityDecidesAndThenTheOrder() throws {
         let name = uniqueName()
         let queue = try MessageQueue.create(name, maximumMessages: 5, messageSize: 16)

@@ -5,7 +5,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Suite struct PipeTests {
+@Suite(.timeLimit(.minutes(10))) struct PipeTests {
     @Test func bytesGoThroughAndTheEndIsSeen() throws {
         let pipe = try AnonymousPipe()
         try pipe.writer.write("hello".utf8.span.bytes)
@@ -205,7 +205,7 @@ import Testing
     }
 }
 
-@Suite struct NamedPipeTests {
+@Suite(.timeLimit(.minutes(10))) struct NamedPipeTests {
     private func path() -> FilePath { FilePath("/tmp/" + uniqueName()) }
 
     @Test func bothSidesWaitForEachOtherUntilADeadline() throws {
@@ -261,7 +261,7 @@ import Testing
     }
 }
 
-@Suite struct PipelineTests {
+@Suite(.timeLimit(.minutes(10))) struct PipelineTests {
     @Test func aPipelineDoesWhatAShellDoes() async throws {
         let result = try await Pipeline([["printf", "a.txt\\nb.md\\nc.txt\\n"], ["grep", ".txt"], ["wc", "-l"]]).run()
         #expect(result.text.filter { $0.isNumber } == "2")

@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 /// What only another user than root meets: the tests run as root, so a child gives its privileges up.
-@Suite(.enabled(if: getuid() == 0, "another user cannot give privileges up")) struct PrivilegeTests {
+@Suite(.enabled(if: getuid() == 0, "another user cannot give privileges up"), .timeLimit(.minutes(10)))
+struct PrivilegeTests {
     @Test func limitsThatRootPassesAreExplainedToOthers() throws {
         // In an IPC namespace of its own: its queues are not the machine's, and go with it.
         let peer = try Peer("unshare", ["--ipc", product("TestPeer"), "unprivileged-limits"])

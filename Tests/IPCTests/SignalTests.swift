@@ -3,7 +3,7 @@ import IPC
 import TestSupport
 import Testing
 
-@Suite struct SignalTests {
+@Suite(.timeLimit(.minutes(10))) struct SignalTests {
     @Test func theGuidesTableHasItsNamesAndNumbers() {
         let table: [(Signal, Int32, String)] = [
             (.interrupt, 2, "SIGINT"), (.kill, 9, "SIGKILL"), (.terminate, 15, "SIGTERM"), (.child, 17, "SIGCHLD"),
@@ -92,7 +92,7 @@ import Testing
     }
 }
 
-@Suite struct DeadlineTests {
+@Suite(.timeLimit(.minutes(10))) struct DeadlineTests {
     @Test func deadlinesAreAbsoluteAndSaturate() {
         #expect(!Deadline.never.hasPassed && Deadline.never.remaining == nil)
         #expect(Deadline.immediate.hasPassed && Deadline.after(.seconds(-1)).hasPassed)

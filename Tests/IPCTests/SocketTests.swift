@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Suite struct EndpointTests {
+@Suite(.timeLimit(.minutes(10))) struct EndpointTests {
     @Test(arguments: [
         "tcp://127.0.0.1:9000", "tcp://[::1]:9000", "udp://[::1]:9000", "udp://localhost:0", "unix:///run/app.sock",
         "unix-abstract:name",
@@ -25,7 +25,7 @@ import Testing
     }
 }
 
-@Suite struct StreamSocketTests {
+@Suite(.timeLimit(.minutes(10))) struct StreamSocketTests {
     private func socketPath() -> String { "/tmp/" + uniqueName() }
 
     @Test(arguments: ["tcp://127.0.0.1:0", "tcp://[::1]:0", "unix", "unix-abstract"])
@@ -288,7 +288,7 @@ import Testing
     }
 }
 
-@Suite struct MessageSocketTests {
+@Suite(.timeLimit(.minutes(10))) struct MessageSocketTests {
     @Test func packetsStayWholeAndInOrder() throws {
         let path = FilePath("/tmp/" + uniqueName())
         let listener = try PacketListener(.unix(path))

@@ -4,7 +4,7 @@ import SystemPackage
 import TestSupport
 import Testing
 
-@Suite struct SynchronizationTests {
+@Suite(.timeLimit(.minutes(10))) struct SynchronizationTests {
     /// Zeroed shared memory under a name, for as long as the test needs it.
     private func withMemory(_ body: (String, MemoryMapping) throws -> Void) throws {
         let name = uniqueName()

@@ -8,7 +8,7 @@ import Testing
 
 /// Every piece of Swift in the documentation compiles: those of the doc comments, those of the README, and those that
 /// `ipc choose` prints.
-@Suite struct DocumentationTests {
+@Suite(.timeLimit(.minutes(10))) struct DocumentationTests {
     /// What the examples use without saying where it comes from.
     private static let prelude = """
         import Foundation

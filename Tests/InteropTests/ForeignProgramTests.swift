@@ -12,7 +12,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     return text
 }
 
-@Suite struct PosixIPCTests {
+@Suite(.timeLimit(.minutes(10))) struct PosixIPCTests {
     @Test func sharedMemoryGoesBothWays() throws {
         let name = "/" + uniqueName()
         let mapping = try SharedMemory.create(name, byteCount: 4096).map()
@@ -70,7 +70,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     }
 }
 
-@Suite struct SocatTests {
+@Suite(.timeLimit(.minutes(10))) struct SocatTests {
     /// What a `socat` echo at an address answers.
     private func ask(_ endpoint: Endpoint) throws -> String {
         let deadline = Deadline.after(.seconds(10))
@@ -184,7 +184,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     }
 }
 
-@Suite struct ShellTests {
+@Suite(.timeLimit(.minutes(10))) struct ShellTests {
     @Test func namedPipesWorkWithCatAndEcho() throws {
         let path = "/tmp/" + uniqueName()
         _ = try run("mkfifo", [path])
@@ -211,7 +211,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     }
 }
 
-@Suite struct CProgramTests {
+@Suite(.timeLimit(.minutes(10))) struct CProgramTests {
     @Test func theCProgramCountsWithUs() throws {
         let name = "/" + uniqueName()
         let mapping = try SharedMemory.create(name, byteCount: 4096).map()

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Participants in C and in Python, written by `Documentation/log-format.md` alone.
-@Suite struct LogFormatTests {
+@Suite(.timeLimit(.minutes(10))) struct LogFormatTests {
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/log_peer.py"
 
     private func peer(_ language: String, _ arguments: String...) throws(IPCError) -> Peer {

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// `ipc bench` as a user runs it. Figures are not judged here, only that they are there and say what they should.
-@Suite(.serialized) struct BenchCommandTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct BenchCommandTests {
     private struct Run {
         let status: IPC.ExitStatus
         let output: String

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The commands for channels, as a shell user gives them, and beside Swift programs.
-@Suite struct ChannelCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ChannelCommandTests {
     @Test func whatIsPublishedIsPrinted() throws {
         let name = channelName()
         let subscriber = try Tool(["topic", "subscribe", name, "--count", "3", "--timeout", "20"])

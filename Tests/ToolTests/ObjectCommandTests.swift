@@ -9,7 +9,7 @@ import Testing
 @testable import IPCTool
 
 /// `ls`, `info`, `rm`, `clean`, `doctor`, `choose`.
-@Suite struct ObjectCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ObjectCommandTests {
     private func listed(_ kind: String, environment: [String: String] = [:]) throws -> [[String: Any]] {
         let output = try ipc("ls", kind, "--format", "json", environment: environment).output
         return try #require(JSONSerialization.jsonObject(with: Data(output.utf8)) as? [[String: Any]])

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The live page, in headless Chromium.
-@Suite struct ViewerTests {
+@Suite(.timeLimit(.minutes(10))) struct ViewerTests {
     private func curl(_ address: String, _ more: String...) throws -> String {
         try Peer("curl", ["--silent", "--include", "--max-time", "5"] + more + [address]).finish().text
     }

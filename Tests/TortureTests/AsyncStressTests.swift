@@ -6,7 +6,7 @@ import Testing
 
 /// Very many asynchronous waits, each kind in a process of its own. `IPC_TORTURE=5` for the full numbers: 10,000 idle
 /// subscriptions, a million cancellations.
-@Suite struct AsyncStressTests {
+@Suite(.timeLimit(.minutes(20))) struct AsyncStressTests {
     private static let scale = min(getenv("IPC_TORTURE").flatMap { Int(String(cString: $0)) } ?? 1, 5)
 
     private static func peer(_ arguments: [String]) throws -> String {

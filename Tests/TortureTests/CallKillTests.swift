@@ -7,7 +7,7 @@ import Testing
 
 /// Servers and callers are killed at every named point and at random moments: every caller that lives gets the reply, or
 /// an error at once, and the log goes on.
-@Suite(.serialized) struct CallKillTests {
+@Suite(.serialized, .timeLimit(.minutes(20))) struct CallKillTests {
     private typealias Doubling = Service<UInt64, UInt64, Errno>
 
     private func service() throws(IPCError) -> Doubling {

@@ -10,7 +10,7 @@ import Testing
 
 /// Channels in files. The machine cannot be crashed here; instead, its disk is imagined: the files as they were page by page
 /// at different times, which is what a crash leaves of what was not synced.
-@Suite(.serialized) struct DurableTests {
+@Suite(.serialized, .timeLimit(.minutes(20))) struct DurableTests {
     /// A folder on a disk, which goes with its channels.
     private struct Disk: ~Copyable {
         let root = ChannelRoot(FilePath("/tmp/" + uniqueName()))

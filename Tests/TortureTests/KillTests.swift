@@ -7,7 +7,7 @@ import Testing
 
 /// Participants are killed at every named point, and at random moments, while others go on. What must hold is in
 /// `Documentation/guarantees.md`.
-@Suite(.serialized) struct KillTests {
+@Suite(.serialized, .timeLimit(.minutes(20))) struct KillTests {
     /// How often each point is tried; `IPC_TORTURE=20` for a long run.
     static let repetitions = getenv("IPC_TORTURE").flatMap { Int(String(cString: $0)) } ?? 1
 

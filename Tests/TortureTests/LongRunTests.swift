@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// A short form of the long run (`Scripts/torture.sh`).
-@Suite(.serialized) struct LongRunTests {
+@Suite(.serialized, .timeLimit(.minutes(20))) struct LongRunTests {
     /// Another seed each time: a failure says which it was, and which round to repeat.
     @Test(.timeLimit(.minutes(2))) func survivorsSeeNothingOfTheDeathsAroundThem() throws {
         let seed = UInt32.random(in: 1 ... .max)

@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 /// Containers have pids of their own, in which another's pid means nothing: death shows by the lock.
-@Suite(.enabled(if: getuid() == 0, "a pid namespace takes privileges")) struct NamespaceTests {
+@Suite(.enabled(if: getuid() == 0, "a pid namespace takes privileges"), .timeLimit(.minutes(20))) struct NamespaceTests
+{
     @Test func deathIsSeenAcrossPidNamespaces() throws {
         let name = channelName()
         let topic = try Topic<RawBytes>.create(

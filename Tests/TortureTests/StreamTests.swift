@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Streams of checked messages between real processes: none lost, doubled, torn, or out of its writer's order.
-@Suite(.serialized) struct StreamTests {
+@Suite(.serialized, .timeLimit(.minutes(20))) struct StreamTests {
     /// Messages of all writers together; `IPC_TORTURE_MESSAGES=10000000` for the long run.
     static let total = getenv("IPC_TORTURE_MESSAGES").flatMap { Int(String(cString: $0)) } ?? 20_000
 

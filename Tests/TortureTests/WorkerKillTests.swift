@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Workers are killed at every named point and at random moments: no job is lost, none that was acknowledged is done again.
-@Suite(.serialized) struct WorkerKillTests {
+@Suite(.serialized, .timeLimit(.minutes(20))) struct WorkerKillTests {
     private static let jobs = 2000
 
     private func trial(_ point: String?) throws {

@@ -13,7 +13,7 @@ import Testing
 import Tracing
 
 /// The traits with the packages that they are for. Bootstrapped once, as programs do.
-@Suite(.serialized) struct EcosystemTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct EcosystemTests {
     private static let metrics = TestMetrics()
     private static let tracer = InMemoryTracer()
     private static let lines = Lines()
