@@ -25,7 +25,9 @@ enum Main {
             try end("the server has no address", code: 1)
         }
         let server = PageServer(listener) { await content.answer($0) }
-        let running = Task { try await server.run() }
+        let running = Task {
+            do { try await server.run() } catch  where !Task.isCancelled { try Self.end("\(error)", code: 1) }
+        }
         let input = try PipeReader(adopting: OwnedDescriptor(adopting: .standardInput))
         try FileDescriptor.standardOutput.writeAll("http://127.0.0.1:\(chosen)/\(token)/\n".utf8)
         for try await look in try input.lines(limit: 1 << 26) { await content.show(look) }

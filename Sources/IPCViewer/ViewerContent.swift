@@ -14,7 +14,9 @@ actor ViewerContent {
     /// Messages are looked at outside of the actor: a look that takes long keeps nobody else waiting.
     nonisolated func answer(_ request: PageRequest) async -> PageResponse {
         // By its address, so that no name of somebody else's comes to mean this one.
-        guard request.method == "GET", request.host.hasPrefix("127.0.0.1:"), request.path.hasPrefix("/\(token)/") else {
+        guard request.method == "GET", request.path.hasPrefix("/\(token)/"),
+            request.host == "127.0.0.1" || request.host.hasPrefix("127.0.0.1:")
+        else {
             return .notFound
         }
         switch request.path.dropFirst(token.utf8.count + 2) {

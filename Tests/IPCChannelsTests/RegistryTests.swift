@@ -27,6 +27,24 @@ import Testing
         _ = publishers
     }
 
+    /// It used to be created and opened in turn, for ever.
+    @Test(arguments: [[], ["control"], ["log"]])
+    func aFolderWithoutItsFilesIsToldAndCanBeRemoved(gone: [String]) throws {
+        let topic = try Topic<UInt32>.create(channelName(), ChannelOptions(lifetime: .kept))
+        _ = try Box(topic.makePublisher())
+        let folder = ChannelRoot.current.folder(topic.name)
+        for file in gone.isEmpty ? ["control", "log"] : gone { unlink(folder + "/" + file) }
+        let name = topic.name.description
+        let errors = [
+            failure { () throws(IPCError) in _ = try Box(Topic<UInt32>.create(name).makePublisher()) },
+            failure { () throws(IPCError) in _ = try Box(Topic<UInt32>.open(name).subscribe()) },
+            failure { () throws(IPCError) in _ = try Box(topic.makePublisher()) },
+        ]
+        #expect(errors.allSatisfy { $0?.code == .corrupted && $0?.advice.contains("remove it") == true }, "\(errors)")
+        try Topic<UInt32>.remove(name)
+        _ = try Box(Topic<UInt32>.create(name).makePublisher())
+    }
+
     @Test func aTypeWithAnAddressIsRefusedByItsField() {
         struct Inner: BitwiseCopyable { var number: Int, place: UnsafeRawPointer }
         struct Outer: BitwiseCopyable { var count: Int, inner: Inner }

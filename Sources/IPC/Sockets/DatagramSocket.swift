@@ -122,16 +122,15 @@ public struct DatagramSocket: ~Copyable, Sendable {
         throws(IPCError)
     {
         let address = try address(of: endpoint, until: deadline)
-        var room: ReceiverRoom?
         while try !trySend(bytes, toAddress: address) {
             guard !deadline.hasPassed, try Readiness.writable.wait(for: handle.rawValue, until: deadline) else {
                 throw .timedOut("send", "\(endpoint)")
             }
             guard endpoint.isUnix else { continue }
             // A full *receiver* does not make this socket unready.
-            if room == nil { room = try ReceiverRoom(of: address, "\(endpoint)") }
-            guard let descriptor = room?.descriptor else { continue }
-            guard try Readiness.writable.wait(for: descriptor, until: deadline) else {
+            // Made anew each time: another receiver may have taken the place of the last one.
+            let room = try ReceiverRoom(of: address, "\(endpoint)")
+            guard try Readiness.writable.wait(for: room.descriptor, until: deadline) else {
                 throw .timedOut("send", "\(endpoint)")
             }
         }

@@ -182,13 +182,11 @@ extension DatagramSocket {
         _ bytes: RawSpan, to endpoint: Endpoint, until deadline: Deadline = .never
     ) async throws(IPCError) {
         let address = try choice(of: await HostLookup.addressesWithoutBlocking(of: endpoint, until: deadline))
-        var room: ReceiverRoom?
         while try !trySend(bytes, toAddress: address) {
             try await Reactor.wait(for: .writable, of: handle.rawValue, until: deadline, "send", "\(endpoint)")
             guard endpoint.isUnix else { continue }
-            if room == nil { room = try ReceiverRoom(of: address, "\(endpoint)") }
-            guard let descriptor = room?.descriptor else { continue }
-            try await Reactor.wait(for: .writable, of: descriptor, until: deadline, "send", "\(endpoint)")
+            let room = try ReceiverRoom(of: address, "\(endpoint)")
+            try await Reactor.wait(for: .writable, of: room.descriptor, until: deadline, "send", "\(endpoint)")
         }
     }
 

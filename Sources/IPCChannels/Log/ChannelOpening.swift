@@ -78,12 +78,26 @@ struct ChannelOpening: ~Copyable {
 
     private func explained(_ error: IPCError) throws(IPCError) -> IPCError {
         guard root != nil, let errno = error.errno else { return error }
-        if errno == .noSuchFileOrDirectory { return Self.notFound(name) }
+        if errno == .noSuchFileOrDirectory { return try isStillThere() ? lacksFiles : Self.notFound(name) }
         var status = try FileStatus(of: folder.rawValue, path)
         // Who may not look into the folder is told of the folder.
         if let file = try? FileStatus(of: "control", in: folder.rawValue, path) { status = file }
         return IPCError(
             "open channel", name.description, errno, advice: RootTrust.denial(errno, status, path))
+    }
+
+    /// Whether the folder has its name: one that is being removed loses that first.
+    private func isStillThere() throws(IPCError) -> Bool {
+        guard let root, let named = try root.status(of: name.folder) else { return false }
+        return try named.identity == FileStatus(of: folder.rawValue, path).identity
+    }
+
+    private var lacksFiles: IPCError {
+        IPCError(
+            .corrupted, "open channel", name.description,
+            advice:
+                "\(path) is no channel's folder, or lacks its files; remove it (ipc rm \(name)), or choose another name"
+        )
     }
 
     private static func notFound(_ name: ChannelName) -> IPCError {

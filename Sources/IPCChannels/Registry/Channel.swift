@@ -51,26 +51,33 @@ struct Channel: Sendable {
         func channel(_ type: MessageType) -> Channel {
             Channel(name, in: .root(root), pattern, type, options, takesAnyType: true)
         }
+        var left = attempts
         while true {
             do throws(IPCError) {
                 let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
                 try channel(memory.messageType).check(memory)
                 return channel(memory.messageType)
-            } catch  where error.code == .notFound && options != nil {
+            } catch  where error.code == .notFound && options != nil && left > 0 {
+                left -= 1
                 try channel(.bytes).create(mayExist: true)
             }
         }
     }
 
+    /// How often a channel may be taken away between our making it and our joining it, before that is an error.
+    private static let attempts = 1000
+
     private func create(mayExist: Bool) throws(IPCError) {
         guard let options, case .root(let root) = place else { return }
+        var left = Self.attempts
         while true {
             do throws(IPCError) {
                 return try ChannelFiles.create(
                     name, pattern: pattern, type: type, options, in: root, mayExist: mayExist)
             } catch {
                 // What its last participant has left, and not taken away yet, is not there any more.
-                guard error.code == .alreadyExists, try takeAwayIfRemoved() else { throw error }
+                guard error.code == .alreadyExists, left > 0, try takeAwayIfRemoved() else { throw error }
+                left -= 1
             }
         }
     }
@@ -107,8 +114,11 @@ struct Channel: Sendable {
 
     /// Runs `body` again if the channel's last participant took it away in the middle of it, and we may make it anew.
     private func meetingRemoval<Value>(_ body: () throws(IPCError) -> Value) throws(IPCError) -> Value {
+        var left = Self.attempts
         while true {
-            do throws(IPCError) { return try body() } catch  where error.code == .notFound && options != nil {
+            do throws(IPCError) { return try body() } catch  where error.code == .notFound && options != nil && left > 0
+            {
+                left -= 1
                 try create(mayExist: true)
             }
         }
