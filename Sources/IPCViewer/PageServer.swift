@@ -84,6 +84,7 @@ final class PageServer: Sendable {
     }
 
     private func serve(_ connection: Shared<StreamSocket>, _ number: UInt64) async {
+        var hasBegun = false
         // An error is the client's: it has gone, was too slow, or asked too much.
         do throws(IPCError) {
             guard let head = try await Self.head(connection, until: .after(Self.patience)) else { return }
@@ -95,12 +96,13 @@ final class PageServer: Sendable {
             let response =
                 if let request = PageRequest(head: head) { await answer(request) } else { PageResponse.notFound }
             let deadline = Deadline.after(Self.patience)
+            hasBegun = true
             try await connection.value.write(response.head.span.bytes, until: deadline)
             try await connection.value.write(response.body.span.bytes, until: deadline)
             try connection.value.finishWriting()
             try await Self.drain(connection)
         } catch {
-            guard error.code == .cancelled else { return }
+            guard error.code == .cancelled, !hasBegun else { return }
             // Said if there is room for it; nobody waits for that.
             let response = PageResponse.tooMany
             _ = try? connection.value.tryWrite((response.head + response.body).span.bytes)

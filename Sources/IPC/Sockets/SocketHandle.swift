@@ -183,13 +183,18 @@ extension SocketHandle {
             try setNonBlocking(false)
             return true
         case .failure(.nowInProgress), .failure(.interrupted): return false
-        case .failure(let errno): throw connectError(errno)
+        case .failure(let errno):
+            try setNonBlocking(false)
+            throw connectError(errno)
         }
     }
 
     borrowing func finishConnecting() throws(IPCError) {
         let failure = Errno(rawValue: try option(SOL_SOCKET, SO_ERROR))
-        guard failure.rawValue == 0 else { throw connectError(failure) }
+        guard failure.rawValue == 0 else {
+            try setNonBlocking(false)
+            throw connectError(failure)
+        }
         try setNonBlocking(false)
     }
 

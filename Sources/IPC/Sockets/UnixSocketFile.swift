@@ -62,10 +62,11 @@ package struct UnixSocketFile: Sendable {
         }.orThrow("open", path.string)
         let descriptor = OwnedDescriptor(adopting: raw)
         let status = try FileStatus(of: descriptor.rawValue, path.string)
-        guard status.isSocket, status.identity == identity else { throw exchanged }
-        guard status.mode != permissions else { return }
         // The name was looked up twice since it was made, and another user may have been faster than both.
-        guard status.owner == geteuid(), status.linkCount == 1 else { throw exchanged }
+        guard status.isSocket, status.identity == identity, status.owner == geteuid(), status.linkCount == 1 else {
+            throw exchanged
+        }
+        guard status.mode != permissions else { return }
         _ = try systemCall { unsafe chmod("/proc/self/fd/\(raw)", permissions.rawValue) }
             .orThrow("chmod", path.string) { errno in
                 errno == .noSuchFileOrDirectory
