@@ -7,7 +7,7 @@ import Testing
 @testable import IPCChannels
 
 /// Creating, opening, joining and removing at the same moment; files that are deleted under those who use them.
-@Suite(.timeLimit(.minutes(2))) struct ChurnTests {
+@Suite(.timeLimit(.minutes(5))) struct ChurnTests {
     private static let roles = ["create", "create-new", "open", "remove"]
 
     @Test(arguments: roles.indices.flatMap { first in roles[first...].map { (roles[first], $0) } })

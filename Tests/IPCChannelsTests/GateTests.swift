@@ -6,7 +6,7 @@ import Testing
 @testable import IPCChannels
 
 /// The gate, which joining, leaving and recovering take: it excludes threads of one membership as well as processes.
-@Suite(.timeLimit(.minutes(2))) struct GateTests {
+@Suite(.timeLimit(.minutes(5))) struct GateTests {
     @Test func theGateExcludesThreadsOfOneMembership() throws {
         let topic = try Topic<UInt64>.create(channelName())
         let subscription = try topic.subscribe()

@@ -8,7 +8,7 @@ import Testing
 
 /// A root for a group: what its members do there, and what others do not.
 @Suite(
-    .timeLimit(.minutes(2)), .enabled(if: OtherUser.isPossible, .init(stringLiteral: OtherUser.reason)))
+    .timeLimit(.minutes(5)), .enabled(if: OtherUser.isPossible, .init(stringLiteral: OtherUser.reason)))
 struct GroupTests {
     private let group = gid_t.random(in: 30_000..<60_000)
 

@@ -7,7 +7,7 @@ import Testing
 @testable import IPCChannels
 
 /// One that only polls is not hidden from by what a dead participant has left, for longer than 100 ms.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct PollingTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct PollingTests {
     private static func die(_ role: String, _ name: ChannelName, at point: String = "claim.done") throws {
         let errors = try AnonymousPipe()
         let peer = try ChildProcess(

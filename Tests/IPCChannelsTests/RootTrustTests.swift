@@ -7,7 +7,7 @@ import Testing
 @testable import IPCChannels
 
 /// Which folder is used for channels, and that nobody leads what is done there astray.
-@Suite(.timeLimit(.minutes(2))) struct RootTrustTests {
+@Suite(.timeLimit(.minutes(5))) struct RootTrustTests {
     /// A root that was named, of this test alone.
     private static func folder(mode: mode_t = 0o700) -> String {
         let path = "/dev/shm/" + uniqueName()

@@ -8,7 +8,7 @@ import Testing
 @testable import IPCChannels
 
 /// `sync()` means what it says: all that anyone published or acknowledged before is on the disk, in time.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct SyncTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct SyncTests {
     /// A participant for a thread to use.
     private final class Box<Value: ~Copyable>: @unchecked Sendable {
         var value: Value

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// A container may have a monotonic clock of its own.
-@Suite(.enabled(if: getuid() == 0, "only root makes a time namespace"), .timeLimit(.minutes(2)))
+@Suite(.enabled(if: getuid() == 0, "only root makes a time namespace"), .timeLimit(.minutes(5)))
 struct TimeNamespaceTests {
     @Test(arguments: ["-100000", "0", "100000"])
     func aServerSeesTheCallersDeadlineOnItsOwnClock(seconds: String) throws {

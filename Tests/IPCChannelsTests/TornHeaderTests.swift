@@ -8,7 +8,7 @@ import Testing
 
 /// In a log that overwrites, a writer may be in the middle of the frame that somebody reads: its stamp is the old one still, and its
 /// header is another's, or half of one. Whatever reads it looks at the frontier afterwards, and believes nothing.
-@Suite(.timeLimit(.minutes(1))) struct TornHeaderTests {
+@Suite(.timeLimit(.minutes(5))) struct TornHeaderTests {
     /// A topic of one message, over which a writer has begun to write another: with this header.
     private static func torn(
         _ header: FrameHeader, _ body: (Topic<RawBytes>, ChannelMemory) throws -> Void

@@ -38,7 +38,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
 }
 
 /// Bytes in shared memory that are no value of the channel's type are errors that name the field, whichever call meets them.
-@Suite(.timeLimit(.minutes(2))) struct TypeValidationTests {
+@Suite(.timeLimit(.minutes(5))) struct TypeValidationTests {
     enum Side: BitwiseCopyable, Hashable { case buy, sell, hold }
     struct Inner: BitwiseCopyable { var count: Int16, side: Side }
     struct Order: BitwiseCopyable {

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Arguments at the ends of their types: each call throws, or does what it can. None ends the process.
-@Suite(.timeLimit(.minutes(2))) struct ExtremeArgumentTests {
+@Suite(.timeLimit(.minutes(5))) struct ExtremeArgumentTests {
     private static let integers: [Int] = [.min, .min + 1, -4096, -1, 0, 1, 3, 4095, 1 << 47, 1 << 62, .max - 1, .max]
 
     /// What is thrown is an error that names what is wrong.

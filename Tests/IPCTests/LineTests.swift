@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Lines of streams: however long, and in however small pieces they come.
-@Suite(.timeLimit(.minutes(2))) struct LineTests {
+@Suite(.timeLimit(.minutes(5))) struct LineTests {
     @Test func aLongLineInSmallPiecesTakesLinearTime() async throws {
         let pipe = try AnonymousPipe()
         // As many pieces as 16 MiB have from a pipe, and short, since sanitizers make each byte cost microseconds.

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Parsers, with text that was made up by chance from what they look for: they accept what they print, and refuse the rest.
-@Suite(.timeLimit(.minutes(1))) struct ParserTests {
+@Suite(.timeLimit(.minutes(5))) struct ParserTests {
     /// The same numbers in each run (SplitMix64).
     private struct Chance: RandomNumberGenerator {
         var state: UInt64

@@ -309,7 +309,7 @@ import Testing
         #expect(status == .exited(42))
     }
 
-    @Test(.timeLimit(.minutes(1))) func openingsThatTimedOutKeepNoFileWatch() throws {
+    @Test(.timeLimit(.minutes(5))) func openingsThatTimedOutKeepNoFileWatch() throws {
         let path = "/tmp/\(uniqueName())"
         let (status, text) = try Peer.role("late-openings", path).finish(within: .seconds(50))
         #expect(status == .exited(0) && text == "3 late\nnone kept\n")

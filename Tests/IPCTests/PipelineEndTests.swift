@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// How pipelines end: in order, cut short, and in processes that were started in unusual ways.
-@Suite(.timeLimit(.minutes(2))) struct PipelineEndTests {
+@Suite(.timeLimit(.minutes(5))) struct PipelineEndTests {
     /// A shell that says its number and that of a child in the background, in a file, and runs on.
     private struct Family {
         let path = "/tmp/" + uniqueName()

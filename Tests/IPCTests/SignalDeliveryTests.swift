@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Signals arrive, whatever threads a program has and however it was built.
-@Suite(.timeLimit(.minutes(2))) struct SignalDeliveryTests {
+@Suite(.timeLimit(.minutes(5))) struct SignalDeliveryTests {
     /// The peer says `ready`, gets a signal, says so, and ends in order.
     private func expectArrival(_ program: String, _ role: String) throws {
         for signal in [Signal.terminate, .interrupt] {

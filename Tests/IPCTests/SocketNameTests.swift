@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Names of sockets and files: bytes, of this user, and looked up in time.
-@Suite(.timeLimit(.minutes(2))) struct SocketNameTests {
+@Suite(.timeLimit(.minutes(5))) struct SocketNameTests {
     @Test func anEmptyPathIsNoAbstractName() throws {
         for endpoint in [Endpoint.unix(""), .unixAbstract("")] {
             let codes = [
@@ -170,7 +170,7 @@ import Testing
 }
 
 /// Waits for a peer that never gets ready.
-@Suite(.timeLimit(.minutes(2))) struct SocketWaitTests {
+@Suite(.timeLimit(.minutes(5))) struct SocketWaitTests {
     @Test(arguments: ["blocking", "async"])
     func aFullReceiverIsWaitedForAsleepUntilTheDeadline(way: String) throws {
         let text = try Peer.role("full-receiver", uniqueName(), way).finish().text
@@ -221,7 +221,7 @@ import Testing
 }
 
 /// Host names, by files of a mount namespace's own.
-@Suite(.enabled(if: getuid() == 0, "only root makes a mount namespace"), .timeLimit(.minutes(2)))
+@Suite(.enabled(if: getuid() == 0, "only root makes a mount namespace"), .timeLimit(.minutes(5)))
 struct HostNameTests {
     /// Runs a role of the peer where a file of the system has other contents.
     private func peer(_ arguments: [String], _ file: String, _ contents: String) throws -> String {

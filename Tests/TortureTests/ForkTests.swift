@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// A child of `fork` that does not exec has no part in its parent's channels (Python's multiprocessing, daemons that fork).
-@Suite(.timeLimit(.minutes(2))) struct ForkTests {
+@Suite(.timeLimit(.minutes(5))) struct ForkTests {
     @Test func aChildDoesNotKeepItsDeadParentsSlotAlive() throws {
         let took = try shortest {
             let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))

@@ -6,7 +6,7 @@ import Testing
 /// A short form of the long run (`Scripts/torture.sh`).
 @Suite(.serialized, .timeLimit(.minutes(20))) struct LongRunTests {
     /// Another seed each time: a failure says which it was, and which round to repeat.
-    @Test(.timeLimit(.minutes(2))) func survivorsSeeNothingOfTheDeathsAroundThem() throws {
+    @Test(.timeLimit(.minutes(5))) func survivorsSeeNothingOfTheDeathsAroundThem() throws {
         let seed = UInt32.random(in: 1 ... .max)
         // Other tests use the processor meanwhile, so waits of seconds count here, and of 100 ms in the long run.
         let torture = try Peer(
@@ -18,7 +18,7 @@ import Testing
     }
 
     /// Whoever interrupts it finds nothing of it.
-    @Test(.timeLimit(.minutes(2)), arguments: [Signal.terminate, .interrupt])
+    @Test(.timeLimit(.minutes(5)), arguments: [Signal.terminate, .interrupt])
     func anInterruptedRunLeavesNothing(signal: Signal) throws {
         let torture = try Peer(product("Torture"), ["--seconds", "60"])
         let begun = try torture.said()
