@@ -1,5 +1,4 @@
 import IPC
-import Synchronization
 
 /// What a channel records of its messages' type, so that nobody opens it as another.
 struct MessageType: Sendable {
@@ -27,7 +26,7 @@ struct MessageType: Sendable {
     }
 
     /// Those that were looked through: each is looked through once, and its checks are made once.
-    private static let known = Mutex<[ObjectIdentifier: MessageType]>([:])
+    private static let known = Locked<[ObjectIdentifier: MessageType]>([:])
 
     /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds a pointer or a reference, or what cannot be checked when it comes
     ///   from another process, or is too long a name.
