@@ -43,8 +43,9 @@ run() {
     timeout --kill-after=10 1200 swift test --disable-xctest "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || return "${PIPESTATUS[0]}"
 }
 
-# By themselves, what blocks the threads of Swift's pool, of which there is one for each processor: other tests' tasks need them.
-run --skip '^(ToolTests|InteropTests|CallTests|TortureTests)\.'
+# Tests that block are kept from those with tasks: Swift's pool has one thread for each processor, and a task whose turn comes only
+# after all other tests misses its deadline. So what has tasks runs one by one.
+run --no-parallel --skip '^(ToolTests|InteropTests|CallTests|TortureTests)\.'
 run --skip-build --filter '^(ToolTests|InteropTests)\.'
 run --skip-build --filter '^CallTests\.'
 run --skip-build --filter '^TortureTests\.'
@@ -52,14 +53,14 @@ run --skip-build --filter '^TortureTests\.'
 ./Scripts/references.sh
 # Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
 # A backtrace of a crash would wait for ever under the thread sanitizer.
-SWIFT_BACKTRACE=enable=no run --sanitize=thread --scratch-path .build-thread \
+SWIFT_BACKTRACE=enable=no run --no-parallel --sanitize=thread --scratch-path .build-thread \
     --filter '^(IPCTests|IPCChannelsTests)\.' \
     --skip Hostile `# whose races are the point of it` \
-    --skip 'IPCTests\.ParserTests' `# of one thread, and thousands of inputs: they keep the others' tasks waiting` \
+    --skip 'IPCTests\.ParserTests' `# which have no threads, and thousands of inputs` \
     --skip 'IPCTests\.Signal(Delivery)?Tests' `# the sanitizer delivers signals in its own way, one of each number`
 (cd Tests/Ecosystem && run --scratch-path ../../.build-ecosystem) # the traits, and SwiftNIO
 LSAN_OPTIONS=suppressions=$PWD/Scripts/leaks.txt:print_suppressions=0 \
-    run --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.'
+    run --no-parallel --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.'
 
 left=$(comm -13 <(sort <<<"$before") <(leftovers | sort))
 if [ -n "$left" ]; then
