@@ -49,28 +49,30 @@ final class Scribbler: Sendable {
     static func run(
         over name: ChannelName, while body: @escaping @Sendable (Int, Steps) throws(IPCError) -> Void
     ) throws {
+        defer { try? Topic<RawBytes>.remove(name.description) }
         let scribbler = Scribbler()
-        try scribbler.run(over: name) {
-            var threads: [PlainThread] = []
-            for index in 0..<4 {
-                threads.append(
-                    try PlainThread { () throws(IPCError) in
-                        while !scribbler.isOver.load(ordering: .acquiring) {
-                            // An error tells that it did not crash.
-                            do throws(IPCError) { try body(index, Steps(scribbler)) } catch {}
-                        }
-                    })
-            }
-            return threads
-        } join: { threads in
-            for thread in threads { #expect(thread.join() == nil) }
+        defer { scribbler.end() }
+        var threads: [PlainThread] = []
+        for index in 0..<4 {
+            threads.append(
+                try PlainThread { () throws(IPCError) in
+                    while !scribbler.isOver.load(ordering: .acquiring) {
+                        // An error tells that it did not crash.
+                        do throws(IPCError) { try body(index, Steps(scribbler)) } catch {}
+                    }
+                })
         }
+        let outcome = Result { try scribbler.scribble(over: name) }
+        for thread in threads { #expect(thread.join() == nil) }
+        try outcome.get()
     }
 
     /// The same with four tasks.
     static func run(
         over name: ChannelName, whileTasks body: @escaping @Sendable (Int, Steps) async throws(IPCError) -> Void
     ) async throws {
+        // After the last task: one that joins would make it anew.
+        defer { try? Topic<RawBytes>.remove(name.description) }
         let scribbler = Scribbler()
         let tasks = (0..<4).map { index in
             Task {
@@ -81,32 +83,29 @@ final class Scribbler: Sendable {
             }
         }
         // On a thread of its own: those of the pool belong to the tasks.
-        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+        let outcome = await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<Void, any Error>, Never>) in
             do throws(IPCError) {
                 _ = try PlainThread { () throws(IPCError) in
-                    continuation.resume(
-                        with: Result {
-                            try scribbler.run(over: name) {
-                            } join: { _ in
-                            }
-                        })
+                    continuation.resume(returning: Result { try scribbler.scribble(over: name) })
                 }
             } catch {
-                continuation.resume(throwing: error)
+                scribbler.end()
+                continuation.resume(returning: .failure(error))
             }
         }
         for task in tasks { await task.value }
+        try outcome.get()
     }
 
-    private func run<Others>(over name: ChannelName, start: () throws -> Others, join: (Others) throws -> Void) throws {
-        defer { try? Topic<RawBytes>.remove(name.description) }
-        // Whoever waits for its end sees it, also if it fails.
-        defer { isOver.store(true, ordering: .releasing) }
+    private func end() { isOver.store(true, ordering: .releasing) }
+
+    /// Writes over the channel once all others are at it, and tells them when it ends.
+    private func scribble(over name: ChannelName) throws {
+        defer { end() }
         let folder = ChannelRoot.current.folder(name)
         let control = try MappedFile.open(FilePath(folder + "/control"), access: .readWrite).map()
         let log = try MappedFile.open(FilePath(folder + "/log"), access: .readWrite).map()
-        let others = try start()
-        // All are at it before the first scribble.
         while calls.load(ordering: .relaxed) < 200 { usleep(100) }
         let key = control.load(UInt64.self, at: LogLayout.Fixed.key)
         var generator = SystemRandomNumberGenerator()
@@ -114,9 +113,6 @@ final class Scribbler: Sendable {
             scribble(round, control, log, key, &generator)
             if round % 64 == 0 { usleep(100) }
         }
-        isOver.store(true, ordering: .releasing)
-        try join(others)
-        #expect(calls.load(ordering: .relaxed) > 200)
     }
 
     private func scribble(
