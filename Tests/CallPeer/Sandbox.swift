@@ -47,6 +47,8 @@ enum Sandbox {
     /// to be looked after: all at once, and all for nothing.
     private static func idle() throws {
         let topic = try Topic<UInt64>.create(channelName())
+        // The process that is killed at the end is the last in it.
+        defer { try? Topic<UInt64>.remove(topic.name.description) }
         let holder = try ChildProcess(CommandLine.arguments[0], ["hold", topic.name.description])
         defer { withExtendedLifetime(holder) {} }
         let thread = Box(try topic.subscribe())
