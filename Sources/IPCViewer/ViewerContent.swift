@@ -42,7 +42,7 @@ actor ViewerContent {
             let isWhole = message.byteCount <= bytesOfEach
             let (kind, text) = shown(message.bytes, isWhole: isWhole)
             messages.append(
-                "{\"sequence\":\(message.sequence),\"bytes\":\(message.byteCount),\"\(kind)\":\(quoted(text))}")
+                "{\"sequence\":\(message.sequence),\"bytes\":\(message.byteCount),\"\(kind)\":\(text.quotedForJSON)}")
         }
         return "[" + messages.joined(separator: ",") + "]"
     }
@@ -57,21 +57,5 @@ actor ViewerContent {
         let digits = Array("0123456789abcdef".utf8)
         let hex = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
         return ("hex", String(decoding: hex, as: UTF8.self) + (isWhole ? "" : "…"))
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            if scalar == "\"" || scalar == "\\" {
-                result += "\\"
-                result.unicodeScalars.append(scalar)
-            } else if scalar.value < 32 || scalar.value == 127 {
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }

@@ -4,20 +4,8 @@ import Testing
 
 /// Parsers, with text that was made up by chance from what they look for: they accept what they print, and refuse the rest.
 @Suite(.timeLimit(.minutes(5))) struct ParserTests {
-    /// The same numbers in each run (SplitMix64).
-    private struct Chance: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var value = state
-            value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-            value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-            return value ^ value >> 31
-        }
-    }
-
     private func texts(_ pieces: [String], seed: UInt64, count: Int = 20_000) -> [String] {
-        var chance = Chance(state: seed)
+        var chance = Seeded(seed)
         return (0..<count).map { _ in
             (0..<Int.random(in: 0...7, using: &chance)).map { _ in pieces.randomElement(using: &chance)! }.joined()
         }

@@ -11,18 +11,6 @@ import Testing
 ///
 /// The same in each run. `Scripts/fuzz.sh SECONDS [SEED]` goes on for longer, from another seed.
 @Suite(.timeLimit(.minutes(60))) struct FuzzTests {
-    /// Numbers by chance (SplitMix64).
-    private struct Chance: RandomNumberGenerator {
-        var state: UInt64
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var value = state
-            value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-            value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-            return value ^ value >> 31
-        }
-    }
-
     /// A subcommand with what it needs, and its options.
     private struct Form {
         let words: [String]
@@ -121,7 +109,7 @@ import Testing
             try Data("0123456789".utf8).write(to: URL(filePath: folder + "/file"))
         }
 
-        func filled(_ word: String, _ chance: inout Chance) -> String {
+        func filled(_ word: String, _ chance: inout Seeded) -> String {
             switch word {
             case "{c}":
                 ["a", "b/c", "queue", FuzzTests.words.randomElement(using: &chance)!].randomElement(using: &chance)!
@@ -146,7 +134,7 @@ import Testing
         }
     }
 
-    private func value(_ option: String, _ chance: inout Chance) -> [String] {
+    private func value(_ option: String, _ chance: inout Seeded) -> [String] {
         switch option {
         case "--hex", "--whole", "--length-prefixed", "--all", "--keep", "--requeue", "--step", "--input", "--status":
             [option]
@@ -160,7 +148,7 @@ import Testing
         }
     }
 
-    private func input(_ chance: inout Chance) -> String {
+    private func input(_ chance: inout Seeded) -> String {
         let pieces = [
             "\n", "a", "00", "zz", "\u{0}\u{0}\u{0}\u{1}", "\u{7f}", "é", " ", "\r\n",
             String(repeating: "f", count: 5000),
@@ -192,7 +180,7 @@ import Testing
     @Test func noArgumentsAndNoInputEndACommandOtherThanByItself() throws {
         let place = try Place()
         defer { place.remove() }
-        var chance = Chance(state: number("IPC_FUZZ_SEED") ?? 15)
+        var chance = Seeded(number("IPC_FUZZ_SEED") ?? 15)
         let end = number("IPC_FUZZ_SECONDS").map { Deadline.after(.seconds(Int64(clamping: $0))) }
         // Each form, with one option at a time first; then for as long as was asked for.
         repeat {
@@ -228,7 +216,7 @@ import Testing
     func whatWasATrapIsAnError(arguments: [String]) throws {
         let place = try Place()
         defer { place.remove() }
-        var chance = Chance(state: 1)
+        var chance = Seeded(1)
         _ = try SharedMemory.create(place.object, byteCount: 4096)
         let words = arguments.map { place.filled($0, &chance) }
         let outcome = try Tool(words, input: "x", environment: ["IPC_ROOT": place.root]).finish()

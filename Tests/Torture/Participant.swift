@@ -1,6 +1,7 @@
 import Glibc
 import IPC
 import IPCChannels
+import TestSupport
 
 /// One participant of a round: what it is to do, what it has done, and how long it waited.
 final class Participant: @unchecked Sendable {

@@ -1,4 +1,5 @@
 import IPC
+import TestSupport
 
 /// Who wrote an item, which it is, and what is to be known of it.
 struct Stamp: Equatable {

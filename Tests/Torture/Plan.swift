@@ -1,3 +1,5 @@
+import TestSupport
+
 /// What a round is about.
 struct RoundShape {
     enum Pattern: String, CaseIterable { case topic, queue, service, latest, event }

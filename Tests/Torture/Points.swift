@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 
 #if DEBUG
     @testable import IPCChannels

@@ -2,6 +2,7 @@ import CIPCShims
 import Glibc
 import IPC
 import IPCChannels
+import TestSupport
 
 /// One channel, its survivors, and the victims that come and die, wave after wave.
 final class Round {

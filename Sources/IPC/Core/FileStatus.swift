@@ -55,3 +55,11 @@ package struct FileStatus {
     package var isFIFO: Bool { raw.st_mode & S_IFMT == S_IFIFO }
     package var isSocket: Bool { raw.st_mode & S_IFMT == S_IFSOCK }
 }
+
+extension FilePermissions {
+    /// Such as `0644`.
+    package var octal: String {
+        let digits = String(rawValue, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+}

@@ -135,7 +135,8 @@ enum RootTrust {
         if mode & others != 0 {
             let who = mode & 0o002 != 0 ? "everybody" : "the group \(UserName.ofGroup(status.group))"
             throw refusal(
-                root, "\(who) can write to it (mode \(octal(mode)), owner \(user(owner))), and so put in other channels"
+                root,
+                "\(who) can write to it (mode \(status.mode.octal), owner \(user(owner))), and so put in other channels"
             )
         }
     }
@@ -160,16 +161,11 @@ enum RootTrust {
     static func denial(_ errno: Errno, _ status: FileStatus, _ path: String) -> String? {
         guard errno == .permissionDenied || errno == .notPermitted else { return nil }
         return
-            "permission denied; \(path) belongs to \(user(status.owner)) and the group \(UserName.ofGroup(status.group)), with mode \(octal(status.mode.rawValue)): be one of those that it lets in, or ask for wider permissions"
+            "permission denied; \(path) belongs to \(user(status.owner)) and the group \(UserName.ofGroup(status.group)), with mode \(status.mode.octal): be one of those that it lets in, or ask for wider permissions"
     }
 
     static func user(_ identifier: uid_t) -> String {
         let name = UserName.of(identifier)
         return name == "\(identifier)" ? "user \(identifier)" : name
-    }
-
-    private static func octal(_ mode: mode_t) -> String {
-        let digits = String(mode, radix: 8)
-        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }

@@ -44,7 +44,7 @@ struct PermissionsArgument: ExpressibleByArgument, Sendable, CustomStringConvert
         value = FilePermissions(rawValue: number)
     }
 
-    var description: String { ProcFiles.mode(value) }
+    var description: String { value.octal }
 }
 
 extension Topic where Message == RawBytes {

@@ -52,8 +52,8 @@ struct Inventory {
         object.holders = Set(living.map(\.process)).sorted()
         object.detail = "\(channel.pattern), \(channel.messageType)"
         if let status = ProcFiles.status(ChannelRoot.current.folder(channel.name) + "/control") {
-            object.mode = ProcFiles.mode(status.mode)
-            object.owner = ProcFiles.user(status.owner)
+            object.mode = status.mode.octal
+            object.owner = UserName.of(status.owner)
         }
         if living.isEmpty, channel.options.lifetime == .whileUsed, channel.options.durability == .none {
             object.staleness = "all its participants are dead"
@@ -71,8 +71,8 @@ struct Inventory {
             var object = SystemObject(
                 kind: isSemaphore ? .sem : .shm, name: "/" + (isSemaphore ? String(name.dropFirst(4)) : name))
             object.size = status.size
-            object.mode = ProcFiles.mode(status.mode)
-            object.owner = ProcFiles.user(status.owner)
+            object.mode = status.mode.octal
+            object.owner = UserName.of(status.owner)
             object.holders = files.holders(of: path, inode: status.identity[1])
             // Read from its file: whoever made it could cut it short under a mapping.
             if isSemaphore, let value = try? NamedSemaphore.readValue(object.name) { object.depth = "\(value)" }
@@ -90,8 +90,8 @@ struct Inventory {
         return ProcFiles.names(in: "/dev/mqueue").map { name in
             var object = SystemObject(kind: .mq, name: "/" + name)
             if let status = ProcFiles.status("/dev/mqueue/" + name) {
-                object.mode = ProcFiles.mode(status.mode)
-                object.owner = ProcFiles.user(status.owner)
+                object.mode = status.mode.octal
+                object.owner = UserName.of(status.owner)
             }
             if let queue = try? MessageQueue.open(object.name, .readOnly), let attributes = try? queue.attributes {
                 object.depth = "\(attributes.currentMessages)/\(attributes.maximumMessages)"
@@ -116,7 +116,7 @@ struct Inventory {
                 object.size = field("size") ?? field("cbytes")
                 object.depth = (field("nattch") ?? field("qnum") ?? field("nsems")).map { "\($0)" }
                 object.mode = field("perms").map { String(repeating: "0", count: max(0, 4 - "\($0)".count)) + "\($0)" }
-                object.owner = field("uid").map { ProcFiles.user(uid_t($0)) }
+                object.owner = field("uid").map { UserName.of(uid_t($0)) }
                 object.holders = [field("cpid"), field("lpid"), field("lspid"), field("lrpid")].compactMap { $0 }
                     .filter { $0 > 0 && ProcFiles.status("/proc/\($0)") != nil }.map { Int32($0) }
                 object.detail = "System V \(what)"
@@ -139,8 +139,8 @@ struct Inventory {
                 return nil
             }
             var object = SystemObject(kind: .fifo, name: link)
-            object.mode = ProcFiles.mode(status.mode)
-            object.owner = ProcFiles.user(status.owner)
+            object.mode = status.mode.octal
+            object.owner = UserName.of(status.owner)
             object.holders = holders.sorted()
             return object
         }.sorted { $0.name < $1.name }
@@ -158,8 +158,8 @@ struct Inventory {
             var object = SystemObject(
                 kind: .unix, name: isAbstract ? "unix-abstract:" + path.dropFirst() : "unix://" + path)
             if !isAbstract, let status = ProcFiles.status(path) {
-                object.mode = ProcFiles.mode(status.mode)
-                object.owner = ProcFiles.user(status.owner)
+                object.mode = status.mode.octal
+                object.owner = UserName.of(status.owner)
             }
             object.holders = (files.byLink["socket:[\(fields[6])]"] ?? []).sorted()
             let types = ["0001": "stream", "0002": "datagram", "0005": "seqpacket"]
@@ -177,7 +177,7 @@ struct Inventory {
             let states = ["01": "connected", "0A": "listening", "06": "waiting out", "08": "other side has closed"]
             let peer = address(fields[2])
             var object = SystemObject(kind: kind, name: "\(kind.rawValue)://\(address(fields[1]))")
-            object.owner = uid_t(fields[7]).map { ProcFiles.user($0) }
+            object.owner = uid_t(fields[7]).map { UserName.of($0) }
             let queued = fields[4].split(separator: ":").compactMap { Int($0, radix: 16) }
             object.depth = queued.count == 2 ? "\(queued[1])" : nil
             object.holders = (files.byLink["socket:[\(fields[9])]"] ?? []).sorted()

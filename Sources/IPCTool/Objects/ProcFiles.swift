@@ -38,19 +38,6 @@ enum ProcFiles {
     /// Not following a symbolic link; nil if there is nothing, or it may not be known.
     static func status(_ path: String) -> FileStatus? { try? FileStatus(at: path, followingLinks: false) }
 
-    /// The user's name, or number.
-    static func user(_ identifier: uid_t) -> String {
-        guard let entry = unsafe getpwuid(identifier), let name = unsafe entry.pointee.pw_name else {
-            return "\(identifier)"
-        }
-        return unsafe String(cString: name)
-    }
-
-    static func mode(_ permissions: FilePermissions) -> String {
-        let digits = String(permissions.rawValue, radix: 8)
-        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
-    }
-
     /// A process's command, as people know it.
     static func command(_ process: Int32) -> String {
         text("/proc/\(process)/comm").map { String($0.prefix { $0 != "\n" }) } ?? "?"

@@ -1,4 +1,5 @@
 import Glibc
+import IPC
 
 /// Whether systemd deletes this user's IPC objects when its last session ends (`RemoveIPC`, logind.conf(5)).
 struct RemoveIPC {
@@ -12,7 +13,7 @@ struct RemoveIPC {
         var isOn = true
         for file in Self.files(root) { isOn = Self.setting(ProcFiles.lines(file)) ?? isOn }
         self.isOn = isOn
-        let name = name ?? ProcFiles.user(user)
+        let name = name ?? UserName.of(user)
         // Users below this number are those of services, whose objects are left alone.
         concernsUser =
             user >= 1000 && user != 65_534 && ProcFiles.status(root + "/run/systemd/users") != nil

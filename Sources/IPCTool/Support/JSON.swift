@@ -12,32 +12,14 @@ indirect enum JSON {
 
     var text: String {
         switch self {
-        case .object(let members): "{" + members.map { Self.quoted($0) + ":" + $1.text }.joined(separator: ",") + "}"
+        case .object(let members): "{" + members.map { $0.quotedForJSON + ":" + $1.text }.joined(separator: ",") + "}"
         case .array(let elements): "[" + elements.map(\.text).joined(separator: ",") + "]"
-        case .string(let string): Self.quoted(string)
+        case .string(let string): string.quotedForJSON
         case .number(let number): number.isFinite ? "\(number)" : "null"
         case .integer(let number): "\(number)"
         case .bool(let flag): "\(flag)"
         case .null: "null"
         }
-    }
-
-    static func quoted(_ string: String) -> String {
-        var text = "\""
-        for scalar in string.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\n": text += "\\n"
-            case "\r": text += "\\r"
-            case "\t": text += "\\t"
-            case _ where scalar.isControl:
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        return text + "\""
     }
 }
 
