@@ -208,13 +208,14 @@ import Testing
         #expect(difference < 0.15)
     }
 
-    /// A topic's readers that are to look 0 times sleep, and are woken, for nearly every message of a round trip.
+    /// A topic's readers that are to look 0 times sleep and are woken: a wait and a wake at least for most round trips, since whoever
+    /// answers a writer that is still within its wake (and the tracer makes that long) has nobody to wake.
     @Test func aWakeUpIsMeasuredByReadersThatSleep() throws {
         let count = 500
         // On a busy machine a side that looks late finds its message there, and does not sleep.
         var calls = 0
-        for _ in 0..<20 where calls <= 2 * count { calls = max(calls, try transferringCalls("topic-wake", count)) }
-        #expect(calls > 2 * count, "\(calls) calls")
+        for _ in 0..<20 where calls <= count { calls = max(calls, try transferringCalls("topic-wake", count)) }
+        #expect(calls > count, "\(calls) calls")
     }
 
     /// The logs of both directions, and those of the twin, have room for what was asked.

@@ -24,8 +24,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     ///   what cannot be a message, such as a number in the place of an enumeration that is none of its cases: that is given
     ///   back, and goes to the dead letters after as many attempts as any other.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
-        let work = try take(until: deadline)
-        return checks == nil ? Job(taker.membership, work) : try checkedJob(work)
+        try job(take(until: deadline))
     }
 
     private mutating func take(until deadline: Deadline) throws(IPCError) -> TakenWork {
@@ -84,6 +83,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     }
 
     /// A job of work that is due.
+    @inline(__always)
     private mutating func job(_ work: TakenWork) throws(IPCError) -> Job<Message> {
         checks == nil ? Job(taker.membership, work) : try checkedJob(work)
     }
@@ -129,6 +129,16 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         return unsafe (
             work, UnsafeRawBufferPointer(start: taker.membership.payload(of: work), count: work.byteCount)
         )
+    }
+
+    @inlinable @inline(__always)
+    mutating func lend<Value, Failure>(
+        _ work: TakenWork, _ body: () throws(Failure) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let result: Result<Value, Failure>
+        do throws(Failure) { result = .success(try body()) } catch { result = .failure(error) }
+        if case .success = result { try finish(work, isDone: true) } else { try finish(work, isDone: false) }
+        return result
     }
 
     @usableFromInline
@@ -206,10 +216,7 @@ extension Worker where Message: BitwiseCopyable {
     ) throws(IPCError) -> Result<Value, Failure> {
         let (work, payload) = try unsafe takeLent(until: deadline)
         let message = unsafe checks == nil ? payload.loadUnaligned(as: Message.self) : try checked(work)
-        let result: Result<Value, Failure>
-        do throws(Failure) { result = .success(try body(message)) } catch { result = .failure(error) }
-        if case .success = result { try finish(work, isDone: true) } else { try finish(work, isDone: false) }
-        return result
+        return try lend(work) { () throws(Failure) in try body(message) }
     }
 
     @usableFromInline @inline(never)
@@ -231,10 +238,7 @@ extension Worker where Message == RawBytes {
         until deadline: Deadline = .never, _ body: (RawSpan) throws(Failure) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
         let (work, payload) = try unsafe takeLent(until: deadline)
-        let result: Result<Value, Failure>
-        do throws(Failure) { result = .success(try body(unsafe payload.bytes)) } catch { result = .failure(error) }
-        if case .success = result { try finish(work, isDone: true) } else { try finish(work, isDone: false) }
-        return result
+        return try lend(work) { () throws(Failure) in try body(unsafe payload.bytes) }
     }
 }
 
