@@ -20,6 +20,7 @@ final class Participant: @unchecked Sendable {
     private var seenKills: UInt64 = 0
     private let end: UInt64
     private let isFirst: Bool
+    private let races: Bool
 
     /// Nobody works for longer, in nanoseconds, whatever happens to the orchestrator.
     private static let longest: UInt64 = 20_000_000_000
@@ -32,6 +33,7 @@ final class Participant: @unchecked Sendable {
         self.plan = plan
         member = plan.members[index]
         isFirst = plan.isFirst(index)
+        races = plan.races(member)
         self.ledger = ledger
         fate = Fate(member.death, index, ledger)
         random = Seeded(plan.seed ^ 0x5eed, UInt64(plan.round * Plan.mostMembers + index))
@@ -162,8 +164,8 @@ final class Participant: @unchecked Sendable {
             let before = ledger.exchange(.lastItem, now)
             if before > 0 { last = min(before, now) }
         }
-        // One that does not wait in turn may lose each race for room to the others: it waits for none of the dead then.
-        if member.asksAgain, last > 0 { last = max(last, min(lastWritten, now)) }
+        // While others win the race for room it waits for none of the dead. (A call that waits for longer than its patience fails.)
+        if races, last > 0 { last = max(last, min(lastWritten, now)) }
         let allJoined = ledger[.allJoined]
         if last == 0 || allJoined == 0 || last < allJoined {
             ledger[index, .isActive] = 1

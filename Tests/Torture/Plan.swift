@@ -39,8 +39,6 @@ struct Member {
     var isReader: Bool
     var isSurvivor: Bool
     var way: Way
-    /// Whether it is a writer that tries again and again.
-    var asksAgain: Bool { !isReader && (way == .poll || way == .spin) }
     /// How many items it takes or gives before it leaves and joins again; 0 if it stays.
     var session = 0
     /// How many jobs or calls it has at a time, each finished on a thread or in a task of its own.
@@ -111,6 +109,14 @@ struct Plan {
 
     /// Whether a member was there before the survivors: it gives a few small items, which are still there when those come.
     func isFirst(_ index: Int) -> Bool { waves.contains { $0.isFirst && $0.members.contains(index) } }
+
+    /// Whether a writer races with others for room, and may lose to them each time: no turns are kept. One that polls may lose its
+    /// place as well.
+    func races(_ member: Member) -> Bool {
+        if member.isReader { return false }
+        let isRoomShared = shape.isShared && !shape.overwrites && (shape.pattern == .topic || shape.pattern == .queue)
+        return isRoomShared || member.way == .poll || member.way == .spin
+    }
 
     private mutating func add(_ member: Member) -> Int {
         var member = member

@@ -175,7 +175,7 @@ final class Round {
                     return true
                 }
                 let isOneOfMany = member.isReader && [.queue, .service, .event].contains(plan.shape.pattern)
-                if member.asksAgain { return ledger[.lastWritten] > lastDeath }
+                if plan.races(member) { return ledger[.lastWritten] > lastDeath }
                 return (isOneOfMany ? ledger[.lastItem] : ledger[member.index, .beat]) > lastDeath
             }
             if haveGoneOn { return }
