@@ -28,7 +28,7 @@ final class Waits: Sendable {
             let ready = try await set!.wait(until: deadline) { (sources) throws(IPCError) in sources.add(try make()) }
             if ready.isEmpty { throw .timedOut("wait", "an asynchronous wait set") }
         case .bell: try waitForBell(until: deadline, make)
-        case .spin: for _ in 0..<50 { sched_yield() }
+        case .spin: sched_yield()
         case .poll, .block, .task: usleep(100)
         }
     }

@@ -321,7 +321,7 @@ extension ChannelMemory {
     private func isLookDueByClock() -> Bool {
         let now = ipc_coarse_now()
         // Who asks again within a tick of the clock, some milliseconds, asks so often that it need not read it each time.
-        if lastAsked.exchange(now, ordering: .relaxed) == now { looksWithoutClock.store(7, ordering: .relaxed) }
+        if lastAsked.exchange(now, ordering: .relaxed) == now { looksWithoutClock.store(3, ordering: .relaxed) }
         let last = lastLook.load(ordering: .relaxed)
         guard now &- last >= Self.pauseBetweenLooks else { return false }
         return lastLook.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged
