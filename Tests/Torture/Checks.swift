@@ -43,7 +43,7 @@ enum Checks {
         let promise = UInt64(orchestrator.options.longestWait) * 1_000_000
         for member in round.plan.members where member.isSurvivor {
             for (start, end) in round.ledger.longWaits(member.index) {
-                let wait = end - start - round.stops.overlap(start, end)
+                let wait = longestPiece(round, start, end)
                 let noise = orchestrator.control.worst(from: start - around, to: end + around)
                 if wait > orchestrator.totals.longest.wait { orchestrator.totals.longest = (wait, noise) }
                 guard wait > promise + turns * noise else { continue }
@@ -54,6 +54,17 @@ enum Checks {
             }
         }
         return problems
+    }
+
+    /// The longest time in a wait in which nobody else died or stood still, in nanoseconds: each death may take as long as is promised.
+    private static func longestPiece(_ round: Round, _ start: UInt64, _ end: UInt64) -> UInt64 {
+        var longest: UInt64 = 0
+        var from = start
+        for to in round.deaths.filter({ start < $0 && $0 < end }) + [end] {
+            longest = max(longest, to - from - round.stops.overlap(from, to))
+            from = to
+        }
+        return longest
     }
 
     /// What happened around a wait, in milliseconds after its beginning.

@@ -16,7 +16,9 @@ final class Round {
     private(set) var stops = Stops()
     private var random: Seeded
     private var nextStop: UInt64
-    private var lastDeath: UInt64 = 0
+    /// When participants were found dead.
+    private(set) var deaths: [UInt64] = []
+    private var lastDeath: UInt64 { deaths.last ?? 0 }
     private(set) var problems: [String] = []
     /// It could not be run: no process could be started, say.
     private(set) var isBroken = false
@@ -268,7 +270,7 @@ final class Round {
     }
 
     private func died(_ now: UInt64) {
-        lastDeath = now
+        deaths.append(now)
         ledger[.lastKill] = now
         ledger.add(.kills)
     }
