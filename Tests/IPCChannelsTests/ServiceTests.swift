@@ -1,5 +1,6 @@
 import IPC
 import IPCChannels
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -205,6 +206,43 @@ import Testing
     private func told(_ call: consuming PendingCall<RawBytes, Refusal>) -> IPCError? {
         do throws(IPCError) { _ = try call.wait { (bytes) throws(IPCError) in bytes.byteCount } } catch { return error }
         return nil
+    }
+
+    /// Whoever settles what a dead caller has left finds its calls as far as the claim of a caller that lives, and has stopped.
+    @Test func callsOfTheDeadAreWithdrawnBehindAnothersClaim() throws {
+        let name = channelName()
+        var options = ServiceOptions()
+        options.lifetime = .kept
+        _ = try Service<UInt64, UInt64, Errno>.create(name, options)
+        defer { try? Service<UInt64, UInt64, Errno>.remove(name) }
+        let slow = try Peer(
+            product("ChannelPeer"), ["call", name, "1", "0"],
+            environment: ["IPC_ROOT=\(channelRoot)", "IPC_STOP_POINT=claim.done"])
+        defer { _ = try? slow.child.handle.send(.kill) }
+        _ = try slow.said()
+        try slow.waitUntilStopped()
+
+        let dead = try Peer(product("ChannelPeer"), ["begin-call", name])
+        _ = try dead.said()
+        try dead.kill()
+
+        // Joins, and so sees to the dead one; what it has called lies behind the claim.
+        var server = try Service<UInt64, UInt64, Errno>.open(name).makeServer()
+        #expect(try server.tryNext() == nil)
+        try slow.child.handle.send(.continue)
+        var isAnswered = false
+        var isEmpty = false
+        let patience = Deadline.after(.seconds(20))
+        while !isAnswered || !isEmpty, !patience.hasPassed {
+            if let call = try server.tryNext() {
+                let request = try call.request
+                isAnswered = isAnswered || request == 0
+                try call.reply(request * 2)
+            }
+            isEmpty = try ChannelDescription(ChannelName(name)).messageCount == 0
+        }
+        #expect(isAnswered && isEmpty)
+        #expect(try slow.finish().text == "lost 0\n")
     }
 
     @Test func anotherTypeOfFailureIsAnotherService() throws {

@@ -121,6 +121,37 @@ import Testing
         Issue.record("no publisher died where it should")
     }
 
+    /// One that is made for each wait goes with it, whatever it was armed for.
+    @Test func waitSetsOfOneParticipantLeaveNothing() async throws {
+        let topic = try Topic<UInt64>.create(channelName())
+        var subscription = try topic.subscribe()
+        var other = try topic.subscribe()
+        var publisher = try topic.makePublisher()
+        func bells() -> Int {
+            var found = glob_t()
+            defer { globfree(&found) }
+            glob(channelRoot + "/.bell-*", 0, nil, &found)
+            return Int(found.gl_pathc)
+        }
+        var before = (descriptors: 0, bells: 0)
+        for round in 0..<100 {
+            let set = try WaitSet()
+            let bell = try ChannelBell()
+            #expect(try other.readiness().arm(bell))  // and never rung
+            #expect(try publisher.tryPublish(1))
+            let ready = try await set.wait(until: Self.patience) { (sources) throws(IPCError) in
+                sources.add(&subscription)
+            }
+            #expect(ready == [0])
+            while try subscription.tryReceive() != nil {}
+            while try other.tryReceive() != nil {}
+            let none = try await set.wait(until: .immediate) { (sources) throws(IPCError) in sources.add(&subscription) }
+            #expect(none.isEmpty)
+            if round == 0 { before = (openDescriptorCount(), bells()) }
+        }
+        #expect(openDescriptorCount() <= before.descriptors && bells() <= before.bells)
+    }
+
     @Test func aPublisherIsToldOfRoom() throws {
         let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()

@@ -80,6 +80,22 @@ public struct Peer: ~Copyable {
         return (try child.wait(until: .after(within)), String(decoding: text, as: UTF8.self))
     }
 
+    /// Waits until a signal has stopped it.
+    public borrowing func waitUntilStopped(within: Duration = .seconds(20)) throws(IPCError) {
+        let patience = Deadline.after(within)
+        while !patience.hasPassed {
+            var status = [CChar](repeating: 0, count: 4096)
+            let file = open("/proc/\(child.handle.identifier)/stat", O_RDONLY | O_CLOEXEC)
+            let count = read(file, &status, status.count - 1)
+            close(file)
+            // `pid (name) state …`
+            let text = String(decoding: status.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            if let end = text.lastIndex(of: ")"), text[end...].hasPrefix(") T") { return }
+            usleep(500)
+        }
+        throw .timedOut("stop", "process \(child.handle.identifier)")
+    }
+
     /// Kills it with SIGKILL and waits until it is gone.
     public borrowing func kill() throws(IPCError) {
         try child.handle.send(.kill)

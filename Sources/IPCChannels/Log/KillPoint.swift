@@ -1,7 +1,8 @@
 import Glibc
 
 /// Places at which a test lets a process die, in debug builds: `IPC_KILL_POINT=claim.intent` or `claim.intent:17` for
-/// the 17th time. The process says so on standard error, so that the test knows where the kill struck.
+/// the 17th time. The process says so on standard error, so that the test knows where the kill struck. `IPC_STOP_POINT` stops it
+/// there instead, once.
 @usableFromInline
 enum KillPoint: String, CaseIterable {
     case joinSlot = "join.slot"
@@ -42,10 +43,13 @@ enum KillPoint: String, CaseIterable {
     case removeFlag = "remove.flag"
 
     #if DEBUG
-        private static let wanted: (point: String, after: Int)? = {
-            guard let raw = unsafe getenv("IPC_KILL_POINT") else { return nil }
-            let parts = unsafe String(cString: raw).split(separator: ":")
-            return parts.first.map { (String($0), parts.count > 1 ? Int(parts[1]) ?? 1 : 1) }
+        private static let wanted: (point: String, after: Int, signal: CInt)? = {
+            for (name, signal) in [("IPC_KILL_POINT", SIGKILL), ("IPC_STOP_POINT", SIGSTOP)] {
+                guard let raw = unsafe getenv(name) else { continue }
+                let parts = unsafe String(cString: raw).split(separator: ":")
+                return parts.first.map { (String($0), parts.count > 1 ? Int(parts[1]) ?? 1 : 1, signal) }
+            }
+            return nil
         }()
         nonisolated(unsafe) private static var reached = 0
 
@@ -53,10 +57,11 @@ enum KillPoint: String, CaseIterable {
         static func reach(_ point: KillPoint) {
             guard let wanted, wanted.point == point.rawValue else { return }
             unsafe reached += 1
-            guard unsafe reached >= wanted.after else { return }
+            let isDue = unsafe wanted.signal == SIGKILL ? reached >= wanted.after : reached == wanted.after
+            guard isDue else { return }
             var text = "struck \(point.rawValue)\n"
             _ = text.withUTF8 { unsafe write(2, $0.baseAddress, $0.count) }
-            kill(getpid(), SIGKILL)
+            kill(getpid(), wanted.signal)
         }
     #else
         @inlinable @inline(__always)

@@ -67,7 +67,7 @@ final class Membership: Sendable {
         // What could not be set up holds the gate still.
         if !isJoining.load(ordering: .relaxed) {
             // Nobody has the slot before we let go of it, so what it had can be given up first.
-            try? memory.giveUpWork(of: role, slot)
+            _ = try? memory.giveUpWork(of: role, slot)
             guard (try? memory.lockGate()) != nil else { return }  // the lock goes anyway, and the slot is recovered
         }
         KillPoint.reach(.leaveSlot)

@@ -51,11 +51,14 @@ enum Recovery {
         }
         memory.unlockGate()
         do throws(IPCError) {
-            if !settling.isEmpty { try finish(memory, settling) }
+            if !settling.isEmpty {
+                let count = try finish(memory, settling)
+                if count > 0 { report.hasFound = true }
+                if count < settling.count { report.isComplete = false }
+            }
         } catch {
             failure = error
         }
-        if !settling.isEmpty { report.hasFound = true }
         // Whom they held back goes on; and they may have committed, or read, without waking anyone.
         if report.hasFound { memory.wakeEverybody() }
         if let failure { throw failure }
@@ -102,15 +105,23 @@ enum Recovery {
         return .hasWork
     }
 
-    /// Gives up the work of dead participants, with the gate open, and makes their slots free.
-    private static func finish(_ memory: ChannelMemory, _ settling: [Slot]) throws(IPCError) {
+    /// Gives up the work of dead participants, with the gate open, and makes their slots free. A slot that may have left work behind a
+    /// claim of a living writer stays, for the next recovery.
+    ///
+    /// - Returns: How many slots are free now.
+    private static func finish(_ memory: ChannelMemory, _ settling: [Slot]) throws(IPCError) -> Int {
         defer { release(memory, settling) }
         KillPoint.reach(.recoverSettling)
-        for (role, slot) in settling { try memory.giveUpWork(of: role, slot, isDead: true) }
+        var settled: [Slot] = []
+        for (role, slot) in settling where try memory.giveUpWork(of: role, slot, isDead: true) {
+            settled.append((role, slot))
+        }
+        guard !settled.isEmpty else { return 0 }
         KillPoint.reach(.recoverSlot)
         try memory.lockGate()
-        for (role, slot) in settling { clear(memory, role, slot) }
+        for (role, slot) in settled { clear(memory, role, slot) }
         memory.unlockGate()
+        return settled.count
     }
 
     private static func release(_ memory: ChannelMemory, _ slots: [Slot]) {

@@ -154,13 +154,18 @@ extension ChannelMemory {
     }
 
     /// Settles what a participant that goes, or is dead, leaves behind.
-    func giveUpWork(of role: Membership.Role, _ slot: Int, isDead: Bool = false) throws(IPCError) {
+    ///
+    /// - Returns: False if some of it may lie behind what another is writing still: to be done again once that is there.
+    @discardableResult
+    func giveUpWork(of role: Membership.Role, _ slot: Int, isDead: Bool = false) throws(IPCError) -> Bool {
         switch (pattern, role) {
+        // Whoever took something had read all that lies before it.
         case (.workQueue, .reader): try returnWork(of: slot, isDead) { $0.returned }
         case (.service, .reader): try returnWork(of: slot, isDead) { $0.unanswered }
-        case (.service, .writer): try withdrawCalls(of: slot)
+        case (.service, .writer): return try withdrawCalls(of: slot)
         default: break
         }
+        return true
     }
 
     private func returnWork(
@@ -191,29 +196,36 @@ extension ChannelMemory {
         try advanceWorkHead()
     }
 
-    private func withdrawCalls(of slot: Int) throws(IPCError) {
-        try scanWork { (header, position, word) throws(IPCError) in
+    /// - Returns: As ``giveUpWork(of:_:isDead:)``: a call may lie behind a claim of another caller.
+    private func withdrawCalls(of slot: Int) throws(IPCError) -> Bool {
+        let isComplete = try scanWork { (header, position, word) throws(IPCError) in
             guard header.writer == UInt32(slot) else { return }
             withdrawCall(word, lap: workLap(at: position))
             KillPoint.reach(.callWithdrawn)
         }
         try advanceWorkHead()
+        return isComplete
     }
 
     /// Looks through all messages from the head on that were there at the beginning.
+    ///
+    /// - Returns: False if it met one before that is claimed and not committed yet.
+    @discardableResult
     private func scanWork(
         _ body: (FrameHeader, UInt64, SharedWord) throws(IPCError) -> Void
-    ) throws(IPCError) {
+    ) throws(IPCError) -> Bool {
         let memory = try writableLog()  // ours may be read-only
         let end = LogPositions.bound(self)
         var position: UInt64 = 0
         for _ in 0..<frameLimit {
-            guard let header = try workFrame(at: &position), position < end else { return }
+            guard let header = try workFrame(at: &position) else { return !hasSharedWriters || position >= end }
+            guard position < end else { break }
             if header.kind == LogLayout.Kind.message {
                 let offset = Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
                 try body(header, position, unsafe SharedWord(memory.base + offset))
             }
             position &+= header.size
         }
+        return true
     }
 }

@@ -15,8 +15,8 @@ public import SystemPackage
 /// }
 /// ```
 ///
-/// One bell serves any number of channels of its root. It is a FIFO in the root; it goes with the last reference to it and
-/// the last participant that was armed with it. Safe from any thread.
+/// One bell serves any number of channels of its root. It is a FIFO in the root, which goes with the last reference to the bell;
+/// then nothing rings it any more. Safe from any thread.
 public final class ChannelBell: Sendable {
     let bell: Bell
 
@@ -25,6 +25,10 @@ public final class ChannelBell: Sendable {
     /// - Parameter root: Where the channels are.
     public init(in root: ChannelRoot = .current) throws(IPCError) {
         bell = try root.withLock { (folder) throws(IPCError) in try Bell(lockedIn: folder, nil) }
+    }
+
+    deinit {
+        if !bell.isInherited { ChannelWaits.shared.disarm(bell, nil) }
     }
 
     /// Readable once a participant that was armed has something to do. Lent: not to be closed, nor read by others if

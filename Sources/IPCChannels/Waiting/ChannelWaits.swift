@@ -45,7 +45,8 @@ final class ChannelWaits: @unchecked Sendable {
         let slot: Int
         var waits: [TaskWait] = []
         var armed: [Armed] = []
-        /// All that were used: a bell is made once, not for each wait.
+        /// Those of reactors that were used: such a bell is made once, not for each wait. One of the program goes with the program's
+        /// last use of it.
         var bells: [Bell] = []
         /// How often somebody had joined its channel when it was last looked at who takes part.
         var joins: UInt32?
@@ -172,7 +173,8 @@ final class ChannelWaits: @unchecked Sendable {
         let isOnly = sleeper.waits.allSatisfy { $0.bell === bell } && sleeper.armed.allSatisfy { $0.bell === bell }
         guard isOnly || shared != nil else { return false }
         for used in [bell, shared] {
-            if let used, !sleeper.bells.contains(where: { $0 === used }) { sleepers[token]?.bells.append(used) }
+            guard let used, used.reactor != nil, !sleeper.bells.contains(where: { $0 === used }) else { continue }
+            sleepers[token]?.bells.append(used)
         }
         return true
     }
@@ -184,12 +186,14 @@ final class ChannelWaits: @unchecked Sendable {
         count((sleepers[token]?.armed.count ?? 0) - before)
     }
 
-    /// A bell of the program was rung, and its user is looking: nothing more is to ring it until it is armed again.
+    /// A bell of the program was rung, and its user is looking, or has no use for it any more: nothing more is to ring it until it is
+    /// armed again.
     ///
     /// - Parameter tokens: For whom it was rung; nil if that may have been more.
     func disarm(_ bell: Bell, _ tokens: [UInt32]?) {
         lock.withLock {
             for token in tokens.map({ Array(Set($0)) }) ?? Array(sleepers.keys) {
+                guard sleepers[token]?.armed.contains(where: { $0.bell === bell }) == true else { continue }
                 takeOut(bell, token)
                 leaveWord(token, or: nil)
             }
