@@ -145,7 +145,8 @@ import Testing
             #expect(ready == [0])
             while try subscription.tryReceive() != nil {}
             while try other.tryReceive() != nil {}
-            let none = try await set.wait(until: .immediate) { (sources) throws(IPCError) in sources.add(&subscription) }
+            let none = try await set.wait(until: .immediate) { (sources) throws(IPCError) in sources.add(&subscription)
+            }
             #expect(none.isEmpty)
             if round == 0 { before = (openDescriptorCount(), bells()) }
         }
