@@ -1,3 +1,4 @@
+import Glibc
 import IPC
 import IPCChannels
 import TestSupport
@@ -124,6 +125,28 @@ import Testing
         #expect(full?.code == .timedOut)
         try held.acknowledge()
         try producer.send(sent, until: .after(.seconds(1)))
+    }
+
+    /// Nobody has time to wait, and so to look after the dead before a sleep.
+    @Test func aDeadWorkersJobComesToOneThatIsAlwaysBusy() throws {
+        let queue = try queue(capacity: 1 << 20)
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        try producer.send(7)
+        let dead = try Peer(product("ChannelPeer"), ["hold-job", queue.name.description])
+        #expect(try dead.said() == "took 7\n")
+        try dead.kill()
+        var hasCome = false
+        let patience = Deadline.after(.seconds(1))
+        // Fewer than fit into the log while its head is held.
+        for _ in 0..<8000 where !hasCome && !patience.hasPassed {
+            try producer.send(1, until: .immediate)
+            let job = try worker.next(until: .immediate)
+            hasCome = job.message == 7
+            try job.acknowledge()
+            usleep(50)
+        }
+        #expect(hasCome)
     }
 
     @Test func aJobKeepsItsWorkersPlace() throws {

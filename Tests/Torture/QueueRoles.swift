@@ -38,13 +38,17 @@ enum QueueRoles {
         }
     }
 
-    /// Once all other producers are gone: an item for each worker.
+    /// Once all other producers are gone: an item for each worker. Once those are gone as well: whatever is left, such as a job whose
+    /// worker died when the others were busy, or had ended.
     static func close(_ me: Participant) async throws(IPCError) {
-        var producer = try open(me).makeProducer()
+        let queue = try open(me)
+        var producer = try queue.makeProducer()
         while me.ledger[.phase] == 2 {
             try await send(&producer, Stamp(member: me.index, number: 0, isEnd: true), me)
             usleep(1000)
         }
+        var worker = try queue.makeWorker()
+        while let job = try worker.tryNext() { _ = try finish(job, me) }
     }
 
     private nonisolated(nonsending) static func send(

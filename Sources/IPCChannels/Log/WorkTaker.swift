@@ -23,6 +23,9 @@ struct WorkTaker: ~Copyable {
     /// What lies before was looked at, unless something was given back since.
     private var position: UInt64 = 0
     private var returns: UInt64 = 0
+    /// How often it was asked for work.
+    private var looks = 0
+    private static var looksBetweenTheDead: Int { 64 }
 
     init(_ membership: Membership, _ waiting: Waiting) {
         let memory = membership.memory
@@ -123,6 +126,9 @@ struct WorkTaker: ~Copyable {
     /// Takes the first that nobody has; nil if there is none.
     mutating func tryTake() throws(IPCError) -> TakenWork? {
         guard !memory.isInherited else { throw memory.isInheritedError }
+        // One that always finds something looks after the dead as well: nobody else may, and what those have is work, too.
+        looks &+= 1
+        if looks % Self.looksBetweenTheDead == 0, memory.isLookDue() { try memory.lookAfterTheDead() }
         let seen = returnCount.published
         if seen != returns {
             returns = seen
