@@ -136,6 +136,35 @@ import Testing
         }
     }
 
+    /// Told of, and never there: a getter waits for the next one, and keeps its deadline; blocking, polling and in a task.
+    @Test(arguments: [(1 << 40, false), (64, true), (0, true)] as [(UInt64, Bool)])
+    func aNewestValueThatCannotBeHad(position: UInt64, isStamped: Bool) async throws {
+        var options = LatestOptions()
+        options.writers = .shared
+        let latest = try Latest<UInt64>.create(channelName(), options)
+        var getter = try latest.makeGetter()
+        let folder = channelRoot + "/" + latest.name.folder
+        let control = try MappedFile.open(FilePath(folder + "/control"), access: .readWrite).map()
+        let log = try MappedFile.open(FilePath(folder + "/log"), access: .readWrite).map()
+        if isStamped {
+            // As if it was committed, of a size that no frame has.
+            log.store(UInt64.max, at: Int(position) + 8)
+            log.store(UInt64.max, at: Int(position) + 24)
+            log.store(position ^ (control.load(UInt64.self, at: LogLayout.Fixed.key) | 1 << 63), at: Int(position))
+        }
+        control.store(position | 1, at: LogLayout.latest)
+        let clock = ContinuousClock.now
+        let code = { (error: IPCError) in #expect([.timedOut, .corrupted].contains(error.code), "\(error)") }
+        do throws(IPCError) { _ = try await getter.next(until: .after(.milliseconds(50))) } catch { code(error) }
+        do throws(IPCError) { try nextBlocking(&getter) } catch { code(error) }
+        do throws(IPCError) { #expect(try getter.get() == nil) } catch { code(error) }
+        #expect(clock.duration(to: .now) < .seconds(5))
+    }
+
+    private func nextBlocking(_ getter: inout LatestGetter<UInt64>) throws(IPCError) {
+        _ = try getter.next(until: .after(.milliseconds(50)))
+    }
+
     /// Nobody has it open while it is written over: the first to join looks through it.
     @Test func aDurableChannelsFilesAreRubbish() throws {
         for round in 0..<max(100, Scribbler.rounds / 1000) {

@@ -80,8 +80,9 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
     private nonisolated(nonsending) mutating func lendNext<Result>(
         until deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {
+        var hasLooked = false
         while try !update() {
-            if subscription.reader.look(subscription.spins) { continue }
+            if subscription.reader.look(subscription.spins, unless: &hasLooked) { continue }
             try await subscription.waitForMessage(until: deadline)
         }
         return try lendHeld(body)

@@ -36,6 +36,7 @@ final class ChannelMemory: @unchecked Sendable {
     let lastLook = Atomic(ipc_coarse_now())
     let lastAsked = Atomic<UInt64>(0)
     let looksWithoutClock = Atomic<UInt32>(0)
+    let lastLookAfterCallers = Atomic(ipc_coarse_now())
 
     let readerSlots: Int
     let writerSlots: Int

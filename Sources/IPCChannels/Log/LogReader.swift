@@ -147,9 +147,13 @@ struct LogReader: ~Copyable {
             guard memory.isCommitted(newest) else { continue }
             let frame = unsafe log + Int(truncatingIfNeeded: newest & mask)
             let header = unsafe FrameHeader(frame)
-            guard header.isValid(upTo: maximumFrame),
-                unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: newest)
-            else { continue }
+            guard header.isValid(upTo: maximumFrame) else {
+                guard memory.mayBeOverwritten(newest) || !memory.isCommitted(newest) else {
+                    throw memory.corrupted("the frame at \(newest) is larger than the log allows")
+                }
+                continue
+            }
+            guard unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: newest) else { continue }
             position = newest &+ header.size
             return Int(header.length)
         }
@@ -227,8 +231,13 @@ struct LogReader: ~Copyable {
     }
 
     /// Looks for the next frame for as long as a task may.
+    ///
+    /// - Parameter hasLooked: Whether it has, and then there was nothing to take after all: what seems to be there may be a dead
+    ///   writer's, or a peer's rubbish, and is to be waited for, so that somebody sees to the deadline.
     @usableFromInline @inline(never)
-    mutating func look(_ spins: Int?) -> Bool {
+    mutating func look(_ spins: Int?, unless hasLooked: inout Bool) -> Bool {
+        hasLooked.toggle()
+        guard hasLooked else { return false }
         for _ in 0..<Waiting.looksOfTask(spins) / 64 where spin() { return true }
         return false
     }
@@ -240,6 +249,8 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
         tell()
+        // Whoever comes here has found nothing to take: what is ready now came since, or cannot be taken at all.
+        if isReady { return !deadline.hasPassed }
         var count = Waiting.firstLook(spins, after: 64)  // as long as `spin` took
         while true {
             if isReady { return true }
@@ -301,7 +312,8 @@ extension ChannelMemory {
     fileprivate func hasNews(at position: UInt64) -> Bool {
         guard !tellsLatest else {
             let word = latest.ordered
-            return word != 0 && word &- 1 >= position
+            // One that was overwritten since is not to be had; its successor will be told of.
+            return word != 0 && word &- 1 >= position && isCommitted(word &- 1)
         }
         return isCommitted(position) || (overwrites && position < oldestSafe)
     }
@@ -328,6 +340,15 @@ extension ChannelMemory {
     }
 
     private static var pauseBetweenLooks: UInt64 { 20_000_000 }
+
+    /// The same for one who works for others, and is to hear of their deaths sooner.
+    func isLookAfterCallersDue() -> Bool {
+        let (now, last) = (ipc_coarse_now(), lastLookAfterCallers.load(ordering: .relaxed))
+        guard now &- last >= Self.pauseBetweenLooksAfterCallers else { return false }
+        return lastLookAfterCallers.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged
+    }
+
+    private static var pauseBetweenLooksAfterCallers: UInt64 { 4_000_000 }
 
     /// What one does now and then that only polls, for whatever it waits: sees that the channel is there, and to what the dead
     /// have left.

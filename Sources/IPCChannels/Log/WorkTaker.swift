@@ -89,12 +89,17 @@ struct WorkTaker: ~Copyable {
     /// Takes the next, suspended until there is one.
     ///
     /// - Returns: nil if there was none until the deadline, or it is to stop.
+    /// - Throws: ``IPC/IPCError/Code/cancelled``, and nothing was taken.
     nonisolated(nonsending) mutating func take(
         until deadline: Deadline, unless stopping: Stopping? = nil
     ) async throws(IPCError) -> TakenWork? {
+        var hasLooked = false
         while stopping?.isAsked != true {
+            // Before anything is taken: a loop that always finds something ends as well.
+            if Task.isCancelled { throw .cancelled("take work", memory.name.description) }
             if let work = try tryTake() { return work }
-            if look() { continue }
+            hasLooked.toggle()
+            if hasLooked, look() { continue }
             // Others may be quicker each time.
             guard try await readiness(stopping).wait(until: deadline, spins: spins, "take work") else {
                 return try tryTake()

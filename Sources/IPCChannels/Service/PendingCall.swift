@@ -27,6 +27,8 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     public consuming func cancel() {}
 
     fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
+        // Whatever its deadline is by now.
+        if call.isFinished { return call.state }
         let isSettled = try await readiness().wait(until: call.deadline, spins: call.spins, "call")
         let state = call.state
         guard isSettled else { throw membership.timedOut(state) }

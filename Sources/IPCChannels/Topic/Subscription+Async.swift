@@ -17,9 +17,10 @@ extension Subscription where Message: BitwiseCopyable {
     public nonisolated(nonsending) mutating func receive(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Message {
+        var hasLooked = false
         while true {
             if let message = try takeValue() { return message }
-            if reader.look(spins) { continue }
+            if reader.look(spins, unless: &hasLooked) { continue }
             try await waitForMessage(until: deadline)
         }
     }
@@ -39,9 +40,10 @@ extension Subscription where Message == RawBytes {
     public nonisolated(nonsending) mutating func receive<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {
+        var hasLooked = false
         while true {
             if let result = try take({ (_, payload) throws(IPCError) in try body(payload) }) { return result }
-            if reader.look(spins) { continue }
+            if reader.look(spins, unless: &hasLooked) { continue }
             try await waitForMessage(until: deadline)
         }
     }
@@ -60,11 +62,12 @@ extension Subscription {
     public nonisolated(nonsending) mutating func receive<Value>(
         with coder: some MessageCoder, until deadline: Deadline = .never
     ) async throws(IPCError) -> Value where Message == Coded<Value> {
+        var hasLooked = false
         while true {
             if let bytes = try take({ (_, payload) throws(IPCError) in payload.array }) {
                 return try decode(bytes, with: coder)
             }
-            if reader.look(spins) { continue }
+            if reader.look(spins, unless: &hasLooked) { continue }
             try await waitForMessage(until: deadline)
         }
     }

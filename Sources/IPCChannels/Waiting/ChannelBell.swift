@@ -67,6 +67,11 @@ public struct ChannelReadiness {
     nonisolated(nonsending) func wait(
         until deadline: Deadline, spins: Int? = 1, _ operation: String
     ) async throws(IPCError) -> Bool {
+        if check() {
+            // Whoever waits has found nothing to take: this came since, or others are quicker each time, or a peer's rubbish says so.
+            if Task.isCancelled { throw .cancelled(operation, membership.memory.name.description) }
+            return !deadline.hasPassed
+        }
         if spins == nil { return try await poll(until: deadline, operation) }
         return try await membership.wait(in: place, until: deadline, operation, unless: check)
     }
