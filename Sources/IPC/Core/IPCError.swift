@@ -52,6 +52,8 @@ public struct IPCError: Error, Hashable, Sendable {
         case ownerDied
         /// The holder of a lock died and nobody repaired the state that it guards.
         case notRecoverable
+        /// The worker does not have the job any more: others took it for dead, and another may have it.
+        case leaseLost
         /// The kernel or this build lacks the operation.
         case unsupported
         /// The object was removed while it was in use: new users meet in another one of its name, if any.

@@ -16,10 +16,10 @@ package final class PrivateLock: @unchecked Sendable {
         unsafe mutex.deallocate()
     }
 
-    package func withLock<Value>(_ body: () -> Value) -> Value {
+    package func withLock<Value: ~Copyable, Failure>(_ body: () throws(Failure) -> Value) throws(Failure) -> Value {
         unsafe pthread_mutex_lock(mutex)
         defer { unsafe pthread_mutex_unlock(mutex) }
-        return body()
+        return try body()
     }
 }
 

@@ -61,12 +61,14 @@ extension Reactor {
     }
 }
 
-/// What ends a loop over a sequence when its task is cancelled: nil instead of the error.
+/// What ends a loop over a sequence when its task is cancelled: nil instead of the error, and nothing more is taken, however much there is.
 ///
 /// - Parameter take: Takes the next element.
 package nonisolated(nonsending) func endingWhenCancelled<Element>(
     _ take: nonisolated(nonsending) () async throws(IPCError) -> Element?
 ) async throws(IPCError) -> Element? {
+    // What is there at once is taken without suspending, and so without a look at the cancellation.
+    if Task.isCancelled { return nil }
     do throws(IPCError) {
         return try await take()
     } catch {

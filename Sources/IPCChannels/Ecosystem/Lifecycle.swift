@@ -2,7 +2,7 @@
     public import ServiceLifecycle
 
     /// A server or a worker as a service of swift-service-lifecycle: after a graceful shutdown it takes nothing more, and
-    /// ends when what it had taken is finished.
+    /// ends when what it had taken is finished. What takes too long for that is cancelled: jobs are released then.
     ///
     /// ```swift
     /// struct Order: BitwiseCopyable { var number: UInt32 }
@@ -10,26 +10,46 @@
     /// let worker = orders.service { delivery in print(delivery.message.number) }
     /// ```
     public struct ChannelService: ServiceLifecycle.Service {
+        fileprivate let drain: Duration
         fileprivate let serve: @Sendable (Stopping) async throws -> Void
 
         public func run() async throws {
             let stopping = Stopping()
             try await withGracefulShutdownHandler {
-                try await serve(stopping)
+                try await serve(until: stopping)
             } onGracefulShutdown: {
                 stopping.stop()
+            }
+        }
+
+        private func serve(until stopping: Stopping) async throws {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                let (serve, drain) = (serve, drain)
+                group.addTask { try await serve(stopping) }
+                group.addTask {
+                    // Ends in order when the time to drain is over; a cancellation means that serving has ended.
+                    do {
+                        try await gracefulShutdown()
+                        try await Task.sleep(for: drain)
+                    } catch is CancellationError {}
+                }
+                try await group.next()
+                group.cancelAll()
+                try await group.waitForAll()
             }
         }
     }
 
     extension IPCChannels.Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopyable & Sendable {
         /// Serving, as a service; see ``serve(concurrency:_:)``.
+        ///
+        /// - Parameter drain: How long calls that are under way may take after a graceful shutdown, before they are cancelled.
         public func service(
-            concurrency: Int = 16,
+            concurrency: Int = 16, drainingFor drain: Duration = .seconds(30),
             _ handler: @escaping @Sendable (Request, CallContext) async throws(Failure) -> Reply
         ) -> ChannelService {
             let service = self
-            return ChannelService { stopping in
+            return ChannelService(drain: drain) { stopping in
                 try await service.serve(concurrency: concurrency, until: stopping, handler)
             }
         }
@@ -37,11 +57,14 @@
 
     extension WorkQueue where Message: Sendable {
         /// Working, as a service; see ``work(concurrency:_:)``.
+        ///
+        /// - Parameter drain: How long jobs that are under way may take after a graceful shutdown, before they are cancelled.
         public func service(
-            concurrency: Int = 1, _ handler: @escaping @Sendable (Delivery<Message>) async throws -> Void
+            concurrency: Int = 1, drainingFor drain: Duration = .seconds(30),
+            _ handler: @escaping @Sendable (Delivery<Message>) async throws -> Void
         ) -> ChannelService {
             let queue = self
-            return ChannelService { stopping in
+            return ChannelService(drain: drain) { stopping in
                 try await queue.work(concurrency: concurrency, until: stopping, handler)
             }
         }

@@ -10,16 +10,28 @@ extension Membership {
     }
 
     /// Nobody gets it again.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/leaseLost``.
     func acknowledge(_ work: TakenWork) throws(IPCError) {
         guard !memory.isInherited else { throw memory.isInheritedError }
-        _ = exchange(work, work.state.at(Work.Stage.done))
+        guard exchange(work, work.state.at(Work.Stage.done)) else { throw leaseLost }
         KillPoint.reach(.workDone)
         try memory.advanceWorkHead()
     }
 
     /// Another gets it, or this one again.
-    func giveBack(_ work: TakenWork) {
-        if exchange(work, work.state.returned) { memory.tellOfReturns() }
+    ///
+    /// - Parameter isCounted: Whether this time counts among the attempts.
+    func giveBack(_ work: TakenWork, isCounted: Bool = true) {
+        if exchange(work, isCounted ? work.state.returned : work.state.released) { memory.tellOfReturns() }
+    }
+
+    private var leaseLost: IPCError {
+        IPCError(
+            .leaseLost, "acknowledge job", memory.name.description,
+            advice:
+                "this worker does not have the job any more: others took it for dead, and the job may have been done twice; make what it does repeatable"
+        )
     }
 
     private func exchange(_ work: TakenWork, _ state: Work.State) -> Bool {

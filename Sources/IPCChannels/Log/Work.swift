@@ -64,6 +64,12 @@ enum Work {
         /// What a job becomes that its worker did not finish.
         var returned: State { at(Stage.available) }
 
+        /// What work becomes that was taken and not begun: as if it had never been handed out.
+        var released: State {
+            if isCancelled { return at(Stage.done) }
+            return State(word: at(Stage.available).word - (attempts > 0 ? 1 << 12 : 0))
+        }
+
         /// What a call becomes that its server did not answer.
         var unanswered: State {
             if isCancelled { return at(Stage.done) }

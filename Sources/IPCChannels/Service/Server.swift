@@ -98,11 +98,18 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
     /// How often it was handed out, this time included: more than 1 if a server died in it.
     public var attempt: Int { call.work.state.attempts }
 
-    /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died. Costs one load and a look
-    /// at the clock, so that a long call can ask often.
-    public var isCancelled: Bool { call.isCancelled }
+    /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died some milliseconds ago. Costs one load
+    /// and a look at the clock, so that a long call can ask often; every few milliseconds, a few system calls.
+    public var isCancelled: Bool { membership.isCancelled(call.work, until: deadline) }
 
     var context: CallContext { CallContext(membership, call.work, deadline) }
+
+    /// Gives the call to another server, or to this one again, as if it had not been handed out: its retries stay, and its caller
+    /// notices nothing.
+    public consuming func release() throws(IPCError) {
+        isAnswered = true
+        try membership.release(call)
+    }
 
     /// Ends the call with an error of the service.
     public consuming func fail(_ failure: Failure) throws(IPCError) {

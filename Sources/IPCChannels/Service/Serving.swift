@@ -16,17 +16,20 @@ public struct CallContext: Sendable {
         self.deadline = deadline
     }
 
-    /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died. Also true once the call is
-    /// answered. Costs one load and a look at the clock.
-    public var isCancelled: Bool {
-        let state = Work.State(word: membership.memory.workState(at: work.position).published)
-        return state.word != work.state.word || deadline.hasPassed
-    }
+    /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died some milliseconds ago. Also true once
+    /// the call is answered. Costs one load and a look at the clock; every few milliseconds, a few system calls.
+    public var isCancelled: Bool { membership.isCancelled(work, until: deadline) }
+
+    /// Gives the call to another server, or to this one again, as if it had not been handed out. What the handler returns or throws
+    /// is dropped then.
+    public func release() { membership.giveBack(work, isCounted: false) }
 }
 
 extension Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopyable & Sendable {
-    /// Serves until its task is cancelled: then no more calls are taken, those under way see their own tasks cancelled, and
-    /// are waited for.
+    /// Serves until its task is cancelled: then no more calls are taken, and no handler is started. Those under way see their own
+    /// tasks cancelled, and are waited for.
+    ///
+    /// A handler's task is cancelled as well, within some milliseconds, when its caller cancels, passes its deadline or dies.
     ///
     /// ```swift
     /// struct Order: BitwiseCopyable { var number: UInt32 }
@@ -97,14 +100,21 @@ extension Server {
     ) async throws(IPCError) {
         stopping?.add(taker.membership)
         let server = Held(self)
+        let watch = CallWatch()
+        async let _: Void = watch.run()
         try await runConcurrently(
             limit,
             taking: { () async throws(IPCError) in
                 guard let call = try await server.participant.next(unless: stopping) else { return nil }
                 return Held(Optional(call))
             }
-        ) { (held: Held<Call<Request, Reply, Failure>?>) in
-            if let call = held.participant.take() { await answer(call) }
+        ) { (held: Held<Call<Request, Reply, Failure>?>) throws(IPCError) in
+            guard let call = held.participant.take() else { return }
+            // Taken, and then cancelled before its turn came.
+            guard !Task.isCancelled else { return try call.release() }
+            let key = watch.begin(call.context)
+            defer { watch.end(key) }
+            await answer(call)
         }
     }
 }

@@ -58,6 +58,18 @@ extension Membership {
     /// Lets go of it without an answer.
     func giveBack(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.unanswered } }
 
+    /// Lets another server have it, as if it had not been handed out.
+    func release(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.released } }
+
+    /// Whether a call's caller wants no reply any more, or it is answered. Looks after dead callers now and then.
+    func isCancelled(_ work: TakenWork, until deadline: Deadline) -> Bool {
+        func isOver() -> Bool { memory.workState(at: work.position).published != work.state.word || deadline.hasPassed }
+        if isOver() { return true }
+        // What goes wrong there, whoever waits is told.
+        guard memory.isLookAfterCallersDue(), (try? Recovery.tryRun(memory)) == true else { return false }
+        return isOver()
+    }
+
     private func settle(_ call: TakenCall, _ settled: (Work.State) -> Work.State) throws(IPCError) {
         guard !memory.isInherited else { throw memory.isInheritedError }
         var state = call.work.state

@@ -21,27 +21,37 @@ final class Stopping: Sendable {
 
 /// Runs what a participant takes in tasks of their own, at most `limit` at a time.
 ///
-/// - Parameter take: Takes the next, suspended until there is one; nil to end.
-/// - Throws: What `take` throws, but for a cancellation, when all that was taken is finished.
+/// - Parameters:
+///   - take: Takes the next, suspended until there is one; nil to end.
+///   - body: Finishes one, also if its task was cancelled before it began. What it throws ends the loop.
+/// - Throws: What `take` or `body` throws, but for a cancellation, when all that was taken is finished.
 nonisolated(nonsending) func runConcurrently<Work: Sendable>(
     _ limit: Int, taking take: nonisolated(nonsending) () async throws(IPCError) -> Work?,
-    _ body: @escaping @Sendable (Work) async -> Void
+    _ body: @escaping @Sendable (Work) async throws(IPCError) -> Void
 ) async throws(IPCError) {
-    let error = await withTaskGroup(of: Void.self, returning: IPCError?.self) { group in
+    let error = await withTaskGroup(of: IPCError?.self, returning: IPCError?.self) { group in
         var running = 0
-        while true {
+        var failure: IPCError?
+        while failure == nil {
             if running >= max(limit, 1) {
-                await group.next()
+                failure = await group.next() ?? nil
                 running -= 1
+                continue
             }
             let work: Work?
             do throws(IPCError) { work = try await take() } catch {
-                return error.code == .cancelled ? nil : error
+                failure = error.code == .cancelled ? nil : error
+                break
             }
-            guard let work else { return nil }
+            guard let work else { break }
             running += 1
-            group.addTask { await body(work) }
+            group.addTask {
+                do throws(IPCError) { try await body(work) } catch { return error }
+                return nil
+            }
         }
+        for await late in group { failure = failure ?? late }
+        return failure
     }
     if let error { throw error }
 }

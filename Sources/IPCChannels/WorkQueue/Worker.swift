@@ -150,7 +150,8 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     public consuming func close() {}
 }
 
-/// A message that a worker has, until it acknowledges or rejects it. Going out of scope rejects it.
+/// A message that a worker has, until it acknowledges, rejects or releases it. Going out of scope rejects it; in a task that was
+/// cancelled, it releases it.
 ///
 /// It keeps its worker's place in the queue: a worker that went out of scope leaves when its last job is finished.
 @safe
@@ -161,6 +162,8 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
     /// Of a type that has checks: what was checked, which nobody can change any more.
     private let copy: UnsafeMutableRawPointer?
     private var isFinished = false
+    /// Whether its attempt counts, where that was said.
+    private var isCounted: Bool?
 
     init(_ membership: Membership, _ work: TakenWork) {
         self.membership = membership
@@ -184,17 +187,24 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
 
     deinit {
         unsafe copy?.deallocate()
-        if !isFinished { membership.giveBack(work) }
+        // Let go of because of a cancellation, it was not tried.
+        if !isFinished { membership.giveBack(work, isCounted: isCounted ?? !Task.isCancelled) }
     }
 
     /// Reports that the work is done: nobody gets it again.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/leaseLost`` if this worker does not have it any more.
     public consuming func acknowledge() throws(IPCError) {
         isFinished = true
         try membership.acknowledge(work)
     }
 
     /// Gives the work back: it goes to another worker, or to this one again, with its attempt counted.
-    public consuming func reject() {}
+    public consuming func reject() { isCounted = true }
+
+    /// Gives the work back as if it had never been handed out, such as at a shutdown, or because it is another worker's: the attempt
+    /// does not count.
+    public consuming func release() { isCounted = false }
 }
 
 extension Worker where Message: BitwiseCopyable {

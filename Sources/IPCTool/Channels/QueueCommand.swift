@@ -110,8 +110,12 @@ struct QueueCommand: ParsableCommand {
                 if status.isSuccess { return try delivery.acknowledge() }
                 printError("ipc: \(command.words[0]): \(status) at attempt \(delivery.attempt); the job is given back")
             } catch {
-                // The others of this group end too: the same command cannot be started for them, or all are to end.
-                guard error.code != .childFailed, error.code != .cancelled else { throw error }
+                // The others of this group end too: the same command cannot be started for them, or all are to end. The job was not
+                // tried, or not to its end, through no fault of its own: that does not count as an attempt.
+                guard error.code != .childFailed, error.code != .cancelled else {
+                    delivery.release()
+                    throw error
+                }
                 printError("ipc: \(error); the job is given back")
             }
             delivery.reject()
