@@ -101,6 +101,40 @@ struct Quote: BitwiseCopyable, Equatable {
         #expect(subscription.takeMissed() == 0)
     }
 
+    /// Also of one that has received nothing yet, wherever it began.
+    @Test(arguments: [
+        (ChannelOptions.Writers.exclusive, 0, SubscriptionStart.next), (.exclusive, 100, .next),
+        (.exclusive, 100, .oldest),
+        (.shared, 0, .next), (.shared, 100, .next),
+    ])
+    func theFirstGapIsCounted(writers: ChannelOptions.Writers, before: Int, start: SubscriptionStart) throws {
+        let topic = try Topic<UInt64>.create(
+            channelName(), ChannelOptions(writers: writers, overflow: .overwrite, capacity: 65_536))
+        var publisher = try topic.makePublisher()
+        for _ in 0..<before { try publisher.publish(0) }
+        var subscription = try topic.subscribe(from: start)
+        for _ in 0..<20_000 { try publisher.publish(1) }
+        var received = 0
+        while try subscription.tryReceive() != nil { received += 1 }
+        let all = 20_000 + (start == .oldest ? before : 0)
+        #expect(received + Int(subscription.takeMissed()) == all && received < all)
+    }
+
+    @Test func whatASubscriberCannotBearIsPassedOver() throws {
+        let topic = try Topic<RawBytes>.create(channelName())
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        for number in 1...3 as ClosedRange<UInt8> { try publisher.publish([number].span.bytes) }
+        let refuse = failure { () throws(IPCError) in
+            try subscription.receive { (_) throws(IPCError) in throw .timedOut("look at", "it") }
+        }
+        #expect(refuse != nil)
+        #expect(try subscription.skip())  // the one that was refused, and stays
+        #expect(try subscription.tryReceive { $0.array } == [2])
+        #expect(try subscription.skip())
+        #expect(try !subscription.skip())
+    }
+
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func receivedAndMissedAreAllThatWasPublished(writers: ChannelOptions.Writers) throws {
         let topic = try Topic<UInt64>.create(

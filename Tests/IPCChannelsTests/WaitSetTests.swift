@@ -153,6 +153,20 @@ import Testing
         #expect(openDescriptorCount() <= before.descriptors && bells() <= before.bells)
     }
 
+    @Test func allOfManyReadyDescriptorsAreTold() throws {
+        let set = try WaitSet()
+        let pipe = try AnonymousPipe()
+        try pipe.writer.write(([1] as [UInt8]).span.bytes)
+        // 200 names of one pipe that has something.
+        var copies: [FileDescriptor] = []
+        defer { for copy in copies { try? copy.close() } }
+        for _ in 0..<200 { copies.append(try pipe.reader.descriptor.duplicate()) }
+        let ready = try set.wait(until: .after(.seconds(5))) { (sources) throws(IPCError) in
+            for copy in copies { sources.add(copy) }
+        }
+        #expect(ready.count == 200)
+    }
+
     @Test func aPublisherIsToldOfRoom() throws {
         let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()

@@ -149,6 +149,26 @@ import Testing
         #expect(hasCome)
     }
 
+    @Test func redeliveriesAreCountedOneByOne() throws {
+        let queue = try queue(capacity: 1 << 17)
+        var producer = try queue.makeProducer()
+        for number in 0..<100 as Range<UInt64> { try producer.send(number, until: .immediate) }
+        let dead = try Peer(product("ChannelPeer"), ["hold-job", queue.name.description])
+        _ = try dead.said()
+        try dead.kill()
+        var worker = try queue.makeWorker()  // and so the dead one's job is there again
+        try takeAndReject(100, &worker)
+        #expect(try ChannelDescription(queue.name).redeliveryCount == 101)
+    }
+
+    /// All of them at a time.
+    private func takeAndReject(_ count: Int, _ worker: inout Worker<UInt64>) throws(IPCError) {
+        guard count > 0 else { return }
+        let job = try worker.next(until: .immediate)
+        try takeAndReject(count - 1, &worker)
+        job.reject()
+    }
+
     @Test func aJobKeepsItsWorkersPlace() throws {
         let queue = try queue()
         var producer = try queue.makeProducer()

@@ -54,14 +54,23 @@ struct LogReader: ~Copyable {
         if !memory.overwrites { cursor.ordered = first }
         membership.finishJoining()
         // Where setters tell which value is the newest, it is not looked for.
-        position = try memory.tellsLatest ? 0 : start.refined(first, memory)
+        let (begin, firstNumber) = try Self.begin(start, first, memory)
+        position = begin
         if !memory.overwrites { cursor.ordered = position }
         toldPosition = position
         pace = ReaderPace(position)
-        overrun = OverrunGuard(memory)
+        overrun = OverrunGuard(memory, expecting: firstNumber)
         self.membership = membership
         // Those that found no room while the cursor was at the beginning.
         writers.wakeIfNeeded(memory)
+    }
+
+    private static func begin(
+        _ start: SubscriptionStart, _ first: UInt64, _ memory: ChannelMemory
+    ) throws(IPCError) -> (position: UInt64, number: UInt64?) {
+        if memory.tellsLatest { return (0, nil) }
+        let position = try start.refined(first, memory)
+        return (position, try OverrunGuard.firstNumber(at: position, memory))
     }
 
     /// The header of the next message, and where its payload lies for as long as the caller likes: in the log, or, where it

@@ -1,3 +1,4 @@
+import IPC
 import Synchronization
 
 /// What a reader needs where messages may be overwritten under it: a copy of each, and the numbers that tell of a gap.
@@ -13,17 +14,36 @@ struct OverrunGuard: ~Copyable {
     private var copyCapacity: Int
     private var spare: UnsafeMutableRawBufferPointer
 
-    init(_ memory: ChannelMemory, isAlwaysCopied: Bool = false) {
+    /// - Parameter first: ``firstNumber(at:_:)``.
+    init(_ memory: ChannelMemory, expecting first: UInt64? = nil, isAlwaysCopied: Bool = false) {
         self.memory = memory
         var expected: [UInt64?] = (0..<(memory.overwrites ? memory.writerSlots : 0)).map {
             memory.writer($0, LogLayout.WriterSlot.sequence).published
         }
-        if memory.overwrites, !memory.hasSharedWriters { expected[0] = nil }
+        if memory.overwrites, !memory.hasSharedWriters { expected[0] = first }
         self.expected = expected
         copyCapacity = memory.overwrites || isAlwaysCopied ? 256 : 0
         unsafe copy = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
         unsafe spare = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
     }
+
+    /// Which number an exclusive writer's message at `position` has, or will have: its slot does not tell. Nil if nothing does.
+    static func firstNumber(at position: UInt64, _ memory: ChannelMemory) throws(IPCError) -> UInt64? {
+        guard memory.overwrites, !memory.hasSharedWriters else { return nil }
+        if position == 0 { return 0 }
+        for _ in 0..<attempts {
+            switch try LogPositions.look(memory, at: position) {
+            case .overwritten: return nil
+            case .frame(let header): return header.sequence
+            case .nothing:
+                let end = try LogPositions.end(memory)
+                if end.position == position { return end.sequence }  // else it came meanwhile
+            }
+        }
+        return nil
+    }
+
+    private static var attempts: Int { 16 }
 
     @inlinable deinit { free() }
 

@@ -147,8 +147,9 @@ extension ChannelMemory {
         return hasMoved
     }
 
-    func tellOfReturns() {
-        workReturns.add(1)
+    /// - Parameter count: How many messages came back; also 0, where it is not known.
+    func tellOfReturns(_ count: Int = 1) {
+        workReturns.add(UInt64(max(count, 1)))
         if sleepingReaders.mayHaveSleepers { sleepingReaders.wake(self) }
     }
 
@@ -178,7 +179,7 @@ extension ChannelMemory {
         of slot: Int, _ isDead: Bool, as settled: (Work.State) -> Work.State
     ) throws(IPCError) {
         // The dead one, or one that died as it settled this, may have given something back and not told of it.
-        var hasReturned = isDead
+        var count = 0
         try scanWork { (header, _, word) throws(IPCError) in
             var state = Work.State(word: word.published)
             for _ in 0..<Work.attempts {
@@ -192,13 +193,13 @@ extension ChannelMemory {
                 if next.stage == Work.Stage.lost {
                     try sleepingCaller(header.writer).wakeIfNeeded(self)
                 } else {
-                    hasReturned = true
+                    count += 1
                 }
                 KillPoint.reach(.recoverWork)
                 break
             }
         }
-        if hasReturned { tellOfReturns() }
+        if count > 0 || isDead { tellOfReturns(count) }
         try advanceWorkHead()
     }
 

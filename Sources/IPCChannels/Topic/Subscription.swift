@@ -22,10 +22,25 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     public var position: UInt64 { reader.position }
 
     /// How many messages were overwritten before they were received, since the last time this was asked. Always 0 where
-    /// the topic does not overwrite. A gap is counted when the next message of the same publisher has come.
+    /// the topic does not overwrite. A gap is counted when the next message of the same publisher has come. Where publishers are
+    /// shared, and a subscription begins before the next message, what is lost of the older ones before the first is received is not
+    /// counted.
     public mutating func takeMissed() -> UInt64 {
         defer { reader.overrun.missed = 0 }
         return reader.overrun.missed
+    }
+
+    /// Passes over the next message without a look at what is in it, such as one that `receive` cannot bear.
+    ///
+    /// - Returns: False if there is none yet.
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` if what is there is no message at all.
+    public mutating func skip() throws(IPCError) -> Bool {
+        guard let (header, _) = try unsafe reader.next() else {
+            try reader.lookAround()
+            return false
+        }
+        reader.advance(past: header)
+        return true
     }
 
     /// Leaves the topic.

@@ -114,7 +114,7 @@ public struct WaitSet: ~Copyable, Sendable {
             // Once there is something, the others are only asked.
             if try ready.isEmpty ? !readiness.arm(bell) : readiness.isReady { ready.insert(index) }
         }
-        let found = foundDescriptors()
+        let found = foundDescriptors(upTo: sources.all.count + 1)
         for (index, source) in sources.all.enumerated() {
             guard case .descriptor(let descriptor, let interest) = source, let events = found[descriptor] else {
                 continue
@@ -124,12 +124,21 @@ public struct WaitSet: ~Copyable, Sendable {
         return ready
     }
 
-    private borrowing func foundDescriptors() -> [CInt: Int16] {
-        var descriptors = [CInt](repeating: 0, count: 64)
-        var events = [Int16](repeating: 0, count: 64)
-        let count = unsafe ipc_epoll_wait(poll.descriptor.rawValue, &descriptors, &events, 64, 0)
-        return Dictionary(zip(descriptors, events).prefix(Int(max(count, 0)))) { $0 | $1 }
+    /// All that are ready, however many: the kernel tells some at a time, and goes on with the others at the next call.
+    private borrowing func foundDescriptors(upTo limit: Int) -> [CInt: Int16] {
+        var all: [CInt: Int16] = [:]
+        var descriptors = [CInt](repeating: 0, count: Self.atATime)
+        var events = [Int16](repeating: 0, count: Self.atATime)
+        for _ in 0...limit / Self.atATime {
+            let count = unsafe ipc_epoll_wait(
+                poll.descriptor.rawValue, &descriptors, &events, CInt(Self.atATime), 0)
+            for index in 0..<Int(max(count, 0)) { all[descriptors[index], default: 0] |= events[index] }
+            guard count == Self.atATime else { break }
+        }
+        return all
     }
+
+    private static var atATime: Int { 64 }
 
     private borrowing func begin(_ sources: Sources) throws(IPCError) {
         for (descriptor, events) in Self.wanted(sources) {
