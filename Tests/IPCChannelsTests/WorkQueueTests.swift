@@ -108,6 +108,81 @@ import Testing
         try letter.acknowledge()
     }
 
+    /// The newest failures are kept, and the queue goes on.
+    @Test func fullDeadLettersMakeRoomAndStopNobody() throws {
+        let queue = try queue(1)
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        let count = 2000 as UInt64  // 512 letters fit
+        for number in 0..<count {
+            try producer.send(number, until: .immediate)
+            try worker.next(until: .immediate).reject()
+            #expect(try worker.tryNext() == nil)
+        }
+        var reader = try letters.makeWorker()
+        var kept: [UInt64] = []
+        while let letter = try reader.tryNext() {
+            kept.append(letter.message)
+            try letter.acknowledge()
+        }
+        #expect(kept.count > 400 && kept == Array(count - UInt64(kept.count)..<count))
+    }
+
+    @Test func aLetterHasNoAttemptsOfItsOwn() throws {
+        let queue = try queue(1)
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        var producer = try letters.makeProducer()
+        try producer.send(7)
+        var reader = try letters.makeWorker()
+        for attempt in 1...20 {
+            let letter = try reader.next(until: .immediate)
+            #expect(letter.message == 7 && letter.attempt == attempt)
+        }
+        try reader.next(until: .immediate).acknowledge()
+    }
+
+    @Test func whereDeadLettersGoIsSettledAtTheBeginning() throws {
+        let long = "test/" + String(repeating: "x", count: 185)
+        let tooLong = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(long) }
+        #expect(tooLong?.code == .invalidName && tooLong?.advice.contains("dead letters") == true)
+
+        let name = channelName()
+        _ = try Topic<UInt64>.create(name + "/dead-letters", ChannelOptions(lifetime: .kept))
+        defer { try? Topic<UInt64>.remove(name + "/dead-letters") }
+        let wrong = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(name) }
+        #expect(wrong?.code == .wrongType && wrong?.advice.contains("ipc rm \(name)/dead-letters") == true)
+    }
+
+    /// The letters' channel cannot be made: the work is kept aside, and what is behind it goes on.
+    @Test func workThatCannotBeBuriedIsKeptAside() throws {
+        let queue = try queue(1)
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        try producer.send(66)
+        try worker.next(until: .immediate).reject()
+        // After the queue was made, so that nobody had asked.
+        let letters = queue.name.description + "/dead-letters"
+        _ = try Topic<UInt64>.create(letters, ChannelOptions(lifetime: .kept))
+        try producer.send(7)
+        let job = try worker.next(until: .immediate)
+        #expect(job.message == 7)
+        try job.acknowledge()
+        #expect(try ChannelDescription(queue.name).messageCount == 1)  // still there
+        try Topic<UInt64>.remove(letters)
+        let patience = Deadline.after(.seconds(10))
+        while try ChannelDescription(queue.name).messageCount > 0, !patience.hasPassed {
+            try producer.send(8)
+            try worker.next(until: .immediate).acknowledge()
+            usleep(20_000)
+        }
+        defer { try? WorkQueue<UInt64>.remove(letters) }
+        var reader = try queue.deadLetters().makeWorker()
+        #expect(try reader.next(until: .immediate).message == 66)
+    }
+
     @Test func aSlowWorkerHoldsNobodyUpUntilTheLogIsFull() throws {
         let queue = try queue()
         var producer = try queue.makeProducer()

@@ -1,3 +1,5 @@
+import IPC
+
 #if Logging
     import Logging
 #endif
@@ -21,6 +23,14 @@ enum ChannelLog {
             logger.warning(
                 "a message was handed out too often, and went to the dead letters",
                 metadata: ["channel": "\(name)", "attempts": "\(attempts)"])
+        #endif
+    }
+
+    static func keptAside(_ name: ChannelName, attempts: Int, _ error: IPCError) {
+        #if Logging
+            logger.error(
+                "a message was handed out too often, and could not go to the dead letters; it is kept aside, and tried again",
+                metadata: ["channel": "\(name)", "attempts": "\(attempts)", "error": "\(error)"])
         #endif
     }
 }

@@ -65,6 +65,8 @@ enum LogLayout {
     /// UInt64, of a latest value with shared setters: the position of the newest value that is set, with bit 0 set; 0 before the
     /// first. Raised by each setter before it is done.
     static let latest = 1968
+    /// UInt64, of a queue of dead letters: how many were dropped for newer ones.
+    static let droppedLetters = 1976
     /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
     static let eventNotices = 1936
     /// UInt64, of an event: counts how often all were notified.

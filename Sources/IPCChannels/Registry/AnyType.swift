@@ -27,7 +27,9 @@ extension WorkQueue where Message == RawBytes {
         maximumAttempts: Int = 5
     ) throws(IPCError) -> WorkQueue {
         try check(name, maximumAttempts)
-        return WorkQueue(try Channel.ofAnyType(name, in: root, .workQueue, options), maximumAttempts)
+        let queue = WorkQueue(try Channel.ofAnyType(name, in: root, .workQueue, options), maximumAttempts)
+        try checkDeadLetters(name, in: root, queue.channel.type)
+        return queue
     }
 }
 

@@ -28,7 +28,7 @@ public struct WorkQueue<Message>: Sendable {
     public var name: ChannelName { channel.name }
     /// How often a message is handed out at most.
     public let maximumAttempts: Int
-    private let channel: Channel
+    let channel: Channel
 
     /// What a queue is created with where nothing is said.
     public static var defaultOptions: ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
@@ -42,8 +42,10 @@ public struct WorkQueue<Message>: Sendable {
                 .invalidArgument, "create queue", name, advice: "a work queue loses nothing: it cannot overwrite")
         }
         try Self.check(name, maximumAttempts)
+        try Self.checkDeadLetters(name, in: root, type)
         channel = try Channel(name, in: root, .workQueue, type, options, policy)
-        self.maximumAttempts = maximumAttempts
+        // Dead letters have no attempts of their own, by whatever name they are opened.
+        self.maximumAttempts = name.hasSuffix(Self.lettersSuffix) ? Self.unlimitedAttempts : maximumAttempts
     }
 
     init(_ channel: Channel, _ maximumAttempts: Int) {
@@ -70,23 +72,30 @@ public struct WorkQueue<Message>: Sendable {
     /// Nil if all bytes of that count are a message.
     var checks: MessageChecks? { channel.type.checks }
 
-    /// The queue of what was handed out too often: `NAME/dead-letters`. It is kept until it is removed.
+    /// The queue of what was handed out too often: `NAME/dead-letters`. It is kept until it is removed. What is rejected there comes again,
+    /// however often. When it is full, its oldest letters make room for new ones.
     public func deadLetters() throws(IPCError) -> WorkQueue {
         var options = try channel.creatorsOptions()
         options.lifetime = .kept
         guard case .root(let root) = channel.place else {
             throw IPCError(.unsupported, "dead letters", name.description, advice: "the queue has no name")
         }
-        return try WorkQueue(
-            name.description + "/dead-letters", in: root, channel.type, options, maximumAttempts, .openExisting)
+        let letters = try Channel(
+            name.description + Self.lettersSuffix, in: root, .workQueue, channel.type, options, .openExisting)
+        return WorkQueue(letters, Self.unlimitedAttempts)
     }
+
+    /// More than are counted.
+    private static var unlimitedAttempts: Int { .max }
+
+    func join() throws(IPCError) -> Membership { try channel.join(.reader, logAccess: .readWrite) }
 
     /// Joins as a producer.
     public func makeProducer() throws(IPCError) -> Producer<Message> { Producer(try LogWriter(channel.join(.writer))) }
 
     /// Joins as a worker.
     public func makeWorker(waiting: Waiting = .sleeping()) throws(IPCError) -> Worker<Message> {
-        Worker(try channel.join(.reader, logAccess: .readWrite), self, waiting)
+        Worker(try join(), self, waiting)
     }
 
     /// Removes a queue and what is in it; its dead letters stay.

@@ -9,6 +9,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     private let messageSize: Int?
     @usableFromInline let checks: MessageChecks?
     private let maximumAttempts: Int
+    private var deadLetters: DeadLetters<Message>
 
     init(_ membership: Membership, _ queue: WorkQueue<Message>, _ waiting: Waiting) {
         taker = WorkTaker(membership, waiting)
@@ -16,6 +17,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         messageSize = queue.messageSize
         checks = queue.checks
         maximumAttempts = queue.maximumAttempts
+        deadLetters = DeadLetters(queue, membership)
     }
 
     /// Takes the next job, waiting for it.
@@ -72,9 +74,10 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     private mutating func isDue(_ work: TakenWork) throws(IPCError) -> Bool {
         // First, so that what cannot be a message does not come again and again for ever.
         guard work.state.attempts <= maximumAttempts else {
-            try bury(Job(taker.membership, work))
+            deadLetters.bury(work)
             return false
         }
+        if deadLetters.isDue { deadLetters.retry() }
         if let size = messageSize, work.byteCount != size {
             taker.membership.giveBack(work)
             throw taker.membership.memory.corrupted("a message has \(work.byteCount) bytes instead of \(size)")
@@ -104,19 +107,6 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     ) -> IPCError {
         taker.membership.giveBack(work)
         return checks.error(invalid, "next job", queue.name)
-    }
-
-    /// Sends a job that failed too often to the dead letters.
-    @inline(never)
-    private func bury(_ job: consuming Job<Message>) throws(IPCError) {
-        // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
-        var letters = try queue.deadLetters().makeProducer()
-        let isSent = try unsafe letters.put(job.byteCount, until: .after(.seconds(1))) { target in
-            unsafe target.copyMemory(from: job.payload, byteCount: job.byteCount)
-        }
-        guard isSent else { throw letters.timedOut }
-        ChannelLog.deadLetter(queue.name, attempts: job.attempt)
-        try job.acknowledge()
     }
 
     // For jobs that are lent. What is generic is inlined: Swift would look up the types of its results for each job.

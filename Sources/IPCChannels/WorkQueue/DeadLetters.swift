@@ -1,0 +1,116 @@
+import IPC
+
+/// Where the work goes that a worker has had too often: into `NAME/dead-letters`, and never in the way of other work.
+///
+/// If that is full, its oldest letter makes room, and is counted. If it cannot be written to at all, the work stays taken by this
+/// worker, aside, and is tried again now and then; it is given back when the worker leaves.
+struct DeadLetters<Message>: ~Copyable {
+    private let queue: WorkQueue<Message>
+    private let membership: Membership
+    private var aside: [TakenWork] = []
+    private var nextAttempt: UInt64 = 0
+
+    private static var pauseBetweenAttempts: UInt64 { 1_000_000_000 }
+    /// How many letters make room for one at most. Letters that others have taken cannot.
+    private static var lettersToDrop: Int { 1024 }
+
+    init(_ queue: WorkQueue<Message>, _ membership: Membership) {
+        self.queue = queue
+        self.membership = membership
+    }
+
+    /// Whether there is work that could not be buried, and may be tried again.
+    var isDue: Bool { !aside.isEmpty && MonotonicClock.now >= nextAttempt }
+
+    /// Never waits, but for the gate of the letters' channel.
+    mutating func bury(_ work: TakenWork) {
+        do throws(IPCError) { try send(work) } catch { keep(work, error) }
+    }
+
+    /// Once more for what is aside.
+    mutating func retry() {
+        let waiting = aside
+        aside = []
+        for (index, work) in waiting.enumerated() {
+            do throws(IPCError) { try send(work) } catch {
+                // The others would fail for the same reason.
+                for work in waiting[index...] { keep(work, error) }
+                return
+            }
+        }
+    }
+
+    private mutating func keep(_ work: TakenWork, _ error: IPCError) {
+        aside.append(work)
+        nextAttempt = MonotonicClock.now &+ Self.pauseBetweenAttempts
+        ChannelLog.keptAside(queue.name, attempts: work.state.attempts, error)
+    }
+
+    private func send(_ work: TakenWork) throws(IPCError) {
+        let letters = try queue.deadLetters()
+        var producer = try letters.makeProducer()
+        if try !put(work, &producer) { try makeRoom(letters, for: work, &producer) }
+        ChannelLog.deadLetter(queue.name, attempts: work.state.attempts)
+        // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
+        if producer.writer.memory.isDurable { try producer.sync(until: .after(.seconds(1))) }
+        try membership.acknowledge(work)
+    }
+
+    private func put(_ work: TakenWork, _ producer: inout Producer<Message>) throws(IPCError) -> Bool {
+        let (membership, count) = (membership, work.byteCount)
+        return try unsafe producer.put(count, until: .immediate) { target in
+            unsafe target.copyMemory(from: membership.payload(of: work), byteCount: count)
+        }
+    }
+
+    private func makeRoom(
+        _ letters: WorkQueue<Message>, for work: TakenWork, _ producer: inout Producer<Message>
+    ) throws(IPCError) {
+        let taker = WorkTaker(try letters.join(), .sleeping())
+        var oldest = consume taker
+        for _ in 0..<Self.lettersToDrop {
+            guard let letter = try oldest.tryTake() else { break }
+            try oldest.membership.acknowledge(letter)
+            oldest.membership.memory.droppedLetters.add(1)
+            if try put(work, &producer) { return }
+        }
+        throw producer.timedOut
+    }
+}
+
+extension ChannelMemory {
+    /// Of dead letters: how many made room for newer ones.
+    var droppedLetters: SharedWord { word(LogLayout.droppedLetters) }
+}
+
+extension WorkQueue {
+    /// Where dead letters go is settled when a queue is created or opened, not when the first one comes.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/invalidName`` if the name leaves no room for theirs; ``IPC/IPCError/Code/wrongType`` if there is
+    ///   another channel of their name.
+    static func checkDeadLetters(_ name: String, in root: ChannelRoot, _ type: MessageType) throws(IPCError) {
+        let letters: ChannelName
+        do throws(IPCError) { letters = try ChannelName(name + lettersSuffix) } catch {
+            // A name that is wrong by itself is told by itself.
+            _ = try ChannelName(name)
+            throw IPCError(
+                .invalidName, "open queue", name,
+                advice:
+                    "its dead letters need the name \(name)\(lettersSuffix), which is too long; choose a shorter name")
+        }
+        let memory: ChannelMemory
+        do throws(IPCError) { memory = try ChannelMemory(letters, in: .root(root), logAccess: .readOnly) } catch {
+            if error.code == .notFound { return }
+            throw error
+        }
+        guard memory.pattern == .workQueue, memory.messageType == type else {
+            throw IPCError(
+                .wrongType, "open queue", name,
+                advice:
+                    "the channel \(letters), where its dead letters go, is a \(memory.pattern) of \(memory.messageType.name), and not a queue of \(type.name); redrive or remove that first (ipc rm \(letters))"
+            )
+        }
+    }
+
+    static var lettersSuffix: String { "/dead-letters" }
+}
