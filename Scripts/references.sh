@@ -6,10 +6,17 @@ cd "$(dirname "$0")/.."
 swift build -c release --product TestPeer --quiet
 root=$(mktemp -d /dev/shm/ipc-test-references-XXXXXX)
 trap 'rm -rf "$root"' EXIT
-counts=$(IPC_ROOT=$root "$(swift build -c release --show-bin-path)/TestPeer" references)
-echo "$counts" | sed 's/\(.*\) \(.*\) \(.*\)/\1: \2 references, \3 allocations per message/'
-[ "$(wc -l <<<"$counts")" = 13 ]
-if grep -vE '^(topic|bytes|latest|event).* 0 0$|-lent 0 0$|^work-queue 2 0$|^service 4 0$' <<<"$counts"; then
+peer=$(swift build -c release --show-bin-path)/TestPeer
+# On a busy machine a side sleeps now and then, and what it does then is counted too.
+for attempt in 1 2 3 4 5; do
+    counts=$(IPC_ROOT=$root "$peer" references)
+    [ "$(wc -l <<<"$counts")" = 13 ]
+    wrong=$(grep -vE '^(topic|bytes|latest|event).* 0 0$|-lent 0 0$|^work-queue 2 0$|^service 4 0$' <<<"$counts" || true)
+    [ -n "$wrong" ] || break
+done
+sed 's/\(.*\) \(.*\) \(.*\)/\1: \2 references, \3 allocations per message/' <<<"$counts"
+if [ -n "$wrong" ]; then
+    echo "$wrong" >&2
     echo "The lines above should have no figure but 0; a job that is handed out 2 references, a call 4." >&2
     exit 1
 fi

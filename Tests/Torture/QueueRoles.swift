@@ -48,7 +48,17 @@ enum QueueRoles {
             usleep(1000)
         }
         var worker = try queue.makeWorker()
-        while let job = try worker.tryNext() { _ = try finish(job, me) }
+        while let job = try await drained(&worker) { _ = try finish(job, me) }
+    }
+
+    /// - Returns: nil if nothing has come for as long as it may take until what a dead worker had is there again.
+    private nonisolated(nonsending) static func drained(
+        _ worker: inout Worker<RawBytes>
+    ) async throws(IPCError) -> IPCChannels.Job<RawBytes>? {
+        do throws(IPCError) { return try await worker.next(until: .after(.milliseconds(100))) } catch {
+            guard error.code == .timedOut else { throw error }
+            return nil
+        }
     }
 
     private nonisolated(nonsending) static func send(

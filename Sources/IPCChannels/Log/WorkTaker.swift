@@ -25,7 +25,7 @@ struct WorkTaker: ~Copyable {
     private var returns: UInt64 = 0
     /// How often it was asked for work.
     private var looks = 0
-    private static var looksBetweenTheDead: Int { 64 }
+    private static var looksBetweenTheDead: Int { 8 }
 
     init(_ membership: Membership, _ waiting: Waiting) {
         let memory = membership.memory
