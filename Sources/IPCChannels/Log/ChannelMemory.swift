@@ -22,6 +22,8 @@ final class ChannelMemory: @unchecked Sendable {
     private let control: UnsafeMutableRawPointer
     /// The first byte of the log, which is mapped twice in a row.
     @usableFromInline let log: UnsafeMutableRawPointer
+    /// An observer's is for reading only: it stores nothing in either file.
+    let controlAccess: MemoryAccess
     private let logAccess: MemoryAccess
     private let logIdentity: [UInt64]
     /// The slot of the participant that this is: set once, when it joins.
@@ -58,11 +60,16 @@ final class ChannelMemory: @unchecked Sendable {
 
     /// Opens and maps a channel's files.
     ///
+    /// - Parameter controlAccess: For reading only, nothing may be called that changes the channel: neither the slots' calls nor a
+    ///   recovery.
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
-    init(_ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess) throws(IPCError) {
+    init(
+        _ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess, controlAccess: MemoryAccess = .readWrite
+    ) throws(IPCError) {
         let files = try ChannelOpening(name, in: place)
         folder = files.root
-        file = try files.control()
+        file = try files.control(controlAccess)
+        self.controlAccess = controlAccess
         let raw = file.rawValue
         let status = try FileStatus(of: raw, name.description)
         let size = status.isRegularFile ? status.size : 0
@@ -72,7 +79,7 @@ final class ChannelMemory: @unchecked Sendable {
             )
         }
         guard size >= LogLayout.slots else { throw corrupted("its control file is too short") }
-        let controlMapping = try WithheldMapping(raw, name.description, byteCount: size)
+        let controlMapping = try WithheldMapping(raw, name.description, byteCount: size, controlAccess)
         let control = controlMapping.mapping
         typealias Fixed = LogLayout.Fixed
         func number(_ offset: Int) -> Int { Int(control.load(UInt32.self, at: offset)) }
@@ -209,12 +216,12 @@ final class ChannelMemory: @unchecked Sendable {
 private final class WithheldMapping: Sendable {
     let mapping: MemoryMapping
 
-    init(_ descriptor: CInt, _ name: String, byteCount: Int) throws(IPCError) {
+    init(_ descriptor: CInt, _ name: String, byteCount: Int, _ access: MemoryAccess) throws(IPCError) {
         // No other thread forks between the mapping and its entry.
         ipc_hold_forks()
         defer { ipc_release_forks() }
         let mapping = try MemoryMapping(
-            descriptor, name, offset: 0, byteCount: byteCount, access: .readWrite, isShared: true, prefaulting: false)
+            descriptor, name, offset: 0, byteCount: byteCount, access: access, isShared: true, prefaulting: false)
         let address = unsafe mapping.pointer(at: 0, byteCount: byteCount)
         _ = try systemCall { unsafe ipc_withhold_memory(address, byteCount) }.orThrow("open channel", name)
         self.mapping = mapping

@@ -42,16 +42,17 @@ struct ChannelOpening: ~Copyable {
     /// For messages.
     var path: String { if let root { root.path + "/" + name.folder } else { name.description } }
 
-    func control() throws(IPCError) -> WithheldDescriptor {
+    func control(_ access: MemoryAccess) throws(IPCError) -> WithheldDescriptor {
+        let flags = access == .readOnly ? O_RDONLY : O_RDWR
         do throws(IPCError) {
             // No device, and no FIFO that nobody writes to, holds us up.
             return switch place {
             case .root:
                 try WithheldDescriptor(
-                    "control", in: folder.rawValue, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
+                    "control", in: folder.rawValue, flags | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
             // Opened anew by this path, for an open file description, and so a lock, of one's own.
             case .descriptors(let control, _):
-                try WithheldDescriptor("/proc/self/fd/\(control)", O_RDWR, "open channel", name.description)
+                try WithheldDescriptor("/proc/self/fd/\(control)", flags, "open channel", name.description)
             }
         } catch {
             throw try explained(error)

@@ -61,7 +61,7 @@ public struct ChannelDescription: Sendable {
     public init(
         _ name: ChannelName, in root: ChannelRoot = .current, countsMessages: Bool = true
     ) throws(IPCError) {
-        let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+        let memory = try ChannelMemory(observing: name, in: .root(root))
         self.name = name
         pattern = memory.pattern
         messageType = memory.messageType.name
