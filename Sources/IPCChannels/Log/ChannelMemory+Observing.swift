@@ -7,6 +7,16 @@ extension ChannelMemory {
         try self.init(name, in: place, logAccess: .readOnly, controlAccess: .readOnly)
     }
 
+    /// Opens them for what a recovery and a look at others' locks take as well, if this user may write there.
+    static func opened(_ name: ChannelName, in root: ChannelRoot) throws(IPCError) -> ChannelMemory {
+        do throws(IPCError) {
+            return try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+        } catch {
+            guard error.code == .permissionDenied else { throw error }
+            return try ChannelMemory(observing: name, in: .root(root))
+        }
+    }
+
     /// Whether it was taken away, by whoever says so, or with its files. A system call.
     ///
     /// - Throws: ``IPC/IPCError/Code/inherited``.

@@ -4,9 +4,9 @@ import IPC
 import Synchronization
 import SystemPackage
 
-/// A channel's two files, open and mapped, and its fixed properties, checked once against the files' sizes.
+/// A channel's files, open and mapped, and its fixed properties, checked once against the files' sizes.
 ///
-/// Each participant has one of its own: its descriptor of `control` carries the lock that says that it lives.
+/// Each participant has one of its own: its descriptor of `locks` carries the lock that says that it lives.
 @safe @usableFromInline
 final class ChannelMemory: @unchecked Sendable {
     let name: ChannelName
@@ -15,7 +15,10 @@ final class ChannelMemory: @unchecked Sendable {
     let folder: RootFolder?
     /// For one without a name: where its bells are, once somebody asked.
     let currentFolder = Locked<RootFolder?>(nil)
+    /// `locks`; an observer's is `control`.
     private let file: WithheldDescriptor
+    /// Which file `control` is: a channel of the same name that was made anew is another one.
+    let identity: [UInt64]
     private let controlMapping: WithheldMapping
     private let logMapping: MirroredMapping
     /// The first byte of `control`. Here, and not asked of the mapping, since that would retain it each time.
@@ -68,10 +71,11 @@ final class ChannelMemory: @unchecked Sendable {
     ) throws(IPCError) {
         let files = try ChannelOpening(name, in: place)
         folder = files.root
-        file = try files.control(controlAccess)
+        let opened = try files.control(controlAccess)
         self.controlAccess = controlAccess
-        let raw = file.rawValue
+        let raw = opened.rawValue
         let status = try FileStatus(of: raw, name.description)
+        identity = status.identity
         let size = status.isRegularFile ? status.size : 0
         func corrupted(_ what: String) -> IPCError {
             IPCError(
@@ -139,6 +143,7 @@ final class ChannelMemory: @unchecked Sendable {
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
         self.logAccess = logAccess
+        file = try controlAccess == .readWrite ? files.locks(status) : opened
         _ = try systemCall { unsafe ipc_withhold_memory(log, 2 * Int(capacity)) }
             .orThrow("open channel", name.description)
     }
@@ -189,11 +194,6 @@ final class ChannelMemory: @unchecked Sendable {
             lifetime: isKept ? .kept : .whileUsed,
             durability: !isDurable ? .none : syncBytes == .max ? .syncedWhenAsked : .syncedEvery(bytes: Int(syncBytes)),
             capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots, permissions: permissions)
-    }
-
-    /// Which file this is: a channel of the same name that was made anew is another one.
-    var identity: [UInt64] {
-        get throws(IPCError) { try FileStatus(of: file.rawValue, name.description).identity }
     }
 
     /// That this user may take the channel away.

@@ -43,7 +43,7 @@ public struct ChannelTap: ~Copyable {
     public init(
         _ name: String, in root: ChannelRoot = .current, from start: SubscriptionStart = .next
     ) throws(IPCError) {
-        let memory = try Self.memory(ChannelName(name), in: .root(root))
+        let memory = try ChannelMemory.opened(ChannelName(name), in: root)
         // What is done does not matter any more.
         guard memory.carriesWork, start == .oldest else {
             let position = try start.refined(start.position(in: memory), memory)
@@ -52,16 +52,6 @@ public struct ChannelTap: ~Copyable {
         }
         // Aligned, whatever a peer stored there.
         reader = try LogReader(observing: memory, at: LogLayout.Frame.aligned(memory.workHead.published))
-    }
-
-    /// Open for what a recovery takes, if this user may write there.
-    private static func memory(_ name: ChannelName, in place: ChannelPlace) throws(IPCError) -> ChannelMemory {
-        do throws(IPCError) {
-            return try ChannelMemory(name, in: place, logAccess: .readOnly)
-        } catch {
-            guard error.code == .permissionDenied else { throw error }
-            return try ChannelMemory(observing: name, in: place)
-        }
     }
 
     /// Whether the channel was taken away, or its files: what has passed by then is all that there is.
