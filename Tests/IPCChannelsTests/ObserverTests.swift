@@ -18,12 +18,6 @@ private func receive<Message: BitwiseCopyable>(
     try observer.receive(until: deadline)
 }
 
-private func receive<Message: BitwiseCopyable>(
-    by subscription: inout Subscription<Message>, until deadline: Deadline
-) throws(IPCError) -> Message {
-    try subscription.receive(until: deadline)
-}
-
 private func next<Value: BitwiseCopyable>(
     by observer: inout LatestObserver<Value>, until deadline: Deadline
 ) throws(IPCError) -> Value {
@@ -150,10 +144,11 @@ private func next<Value: BitwiseCopyable>(
         #expect(thread.join() == nil)
     }
 
-    @Test func itWaitsForAnotherProcess() async throws {
+    @Test(arguments: [Waiting.sleeping(), .sleeping(spins: 0), .polling])
+    func itWaitsForAnotherProcess(waiting: Waiting) async throws {
         let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
         defer { try? Topic<UInt64>.remove(topic.name.description) }
-        var observer = try topic.observe()
+        var observer = try topic.observe(waiting: waiting)
         for isTask in [false, true] {
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "\(isTask ? 2 : 1)"])
@@ -163,6 +158,10 @@ private func next<Value: BitwiseCopyable>(
             #expect(number == (isTask ? 2 : 1))
             #expect(try peer.finish().status == .exited(0))
         }
+        // Whoever polls is told as well when there is nothing.
+        let nothing = failure { () throws(IPCError) in _ = try observer.receive(until: .after(.milliseconds(20))) }
+        #expect(nothing?.code == .timedOut)
+        await #expect(throws: IPCError.self) { _ = try await observer.receive(until: .after(.milliseconds(20))) }
         // By a sequence too, which ends with its task.
         let task = Task { [topic] in
             var numbers: [UInt64] = []
@@ -308,29 +307,23 @@ private func next<Value: BitwiseCopyable>(
         }
     }
 
-    /// A writer that says all the time that all was overwritten.
-    @Test func aFrontierThatRunsAwayEndsNoDeadline() async throws {
-        let topic: Topic<UInt64> = try Self.topic(.exclusive, .overwrite)
-        let publisher = try topic.makePublisher()
-        var observer = try topic.observe()
-        var subscription = try topic.subscribe()
-        let memory = try ChannelMemory(topic.name, in: .root(.current), logAccess: .readWrite)
-        let isOver = Flag()
-        let thread = try PlainThread { () throws(IPCError) in while !isOver.isSet { memory.frontier.add(65_536) } }
-        for round in 0..<4 {
-            let deadline = Deadline.after(.milliseconds(30))
-            do throws(IPCError) {
-                switch round {
-                case 0: _ = try receive(by: &observer, until: deadline)
-                case 1: _ = try receive(by: &subscription, until: deadline)
-                case 2: _ = try await observer.receive(until: deadline)
-                default: _ = try await subscription.receive(until: deadline)
-                }
-                Issue.record("there is no message")
-            } catch { #expect(error.code == .timedOut) }
-        }
-        isOver.set()
-        #expect(thread.join() == nil)
-        publisher.close()
+    /// As of a writer that says all the time that all was overwritten: what is found after the deadline counts once.
+    @Test func newsThatBringNothingEndAtTheDeadline() async throws {
+        let topic: Topic<UInt64> = try Self.topic()
+        var publisher = try topic.makePublisher()
+        try publish(0..<1, by: &publisher)
+        let memory = try ChannelMemory(observing: topic.name, in: .root(.current))
+        var reader = try LogReader(observing: memory, at: 0)
+        // There is a message, and it is not taken.
+        for _ in 0..<3 { #expect(try Self.wait(&reader, until: .after(.seconds(60)))) }
+        #expect(try Self.wait(&reader, until: .immediate))
+        #expect(try !Self.wait(&reader, until: .immediate))
+        #expect(try await reader.wait(until: .never, spins: 0))
+        #expect(try await reader.wait(until: .immediate, spins: 0))
+        #expect(try await !reader.wait(until: .immediate, spins: 0))
+    }
+
+    private static func wait(_ reader: inout LogReader, until deadline: Deadline) throws(IPCError) -> Bool {
+        try reader.wait(until: deadline, spins: 0)
     }
 }

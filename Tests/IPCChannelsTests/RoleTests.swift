@@ -138,6 +138,23 @@ struct RoleTests {
         return !isOpen
     }
 
+    /// A folder that was copied without the file that is locked gets it from whoever joins, for those who may write.
+    @Test func locksThatAreMissingAreMadeForWhoeverMayWrite() throws {
+        for (files, locks) in [(0o644, 0o600), (0o664, 0o660), (0o666, 0o666), (0o600, 0o600)] as [(mode_t, mode_t)] {
+            let place = try Place(Role(name: "", root: 0o755, files: files, user: \.owner, abilities: []))
+            let path = place.root.folder(try place.topic) + "/locks"
+            #expect(try FileStatus(at: path).mode.rawValue == locks)
+            unlink(path)
+            for user in [place.stranger, place.owner] {
+                let (_, text) = try user.run(product("ChannelPeer"), "role", "publish", "role", root: place.path)
+                // A stranger may not make a file in the folder.
+                #expect((text == "yes\n") == (user.user == place.owner.user), "\(text)")
+            }
+            let status = try FileStatus(at: path)
+            #expect(status.mode.rawValue == locks && status.owner == place.owner.user)
+        }
+    }
+
     /// The last participant takes a channel away, unless it may not; whoever may does it after that.
     @Test func inAStickyRootOnlyItsCreatorTakesAChannelAway() throws {
         let place = try Place(

@@ -61,5 +61,12 @@ import Testing
         }
         let late = try run(reader, "topic", "observe", "t", "--timeout", "0.2")
         #expect(late.status == .exited(3), "\(late.text)")
+        // Whoever may also write to the files takes part, though it may make nothing in the root.
+        let opened = try run(owner, "topic", "publish", "w", "one", "--permissions", "0666", "--keep")
+        #expect(opened.status == .exited(0), "\(opened.text)")
+        let published = try run(reader, "topic", "publish", "w", "two")
+        #expect(published.status == .exited(0), "\(published.text)")
+        let received = try run(reader, "topic", "subscribe", "w", "--from", "oldest", "--count", "2")
+        #expect(received.status == .exited(0) && received.text == "one\ntwo\n", "\(received.text)")
     }
 }

@@ -106,9 +106,9 @@ struct Channel: Sendable {
 
     /// Joins it, made anew if its last participant took it away.
     func join(_ role: Membership.Role, logAccess: MemoryAccess? = nil) throws(IPCError) -> Membership {
+        // Without the root's lock where it is there: some may join who may not make it.
         try meetingRemoval { () throws(IPCError) in
-            try create(mayExist: true)
-            return try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
+            try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
         }
     }
 
