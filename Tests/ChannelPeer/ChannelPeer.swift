@@ -35,6 +35,7 @@ struct ChannelPeer {
         case "idle": return { try await Waits.idle(arguments[1], count: number(2), seconds: number(3)) }
         case "pool": return { try await Waits.pool(arguments[1]) }
         case "use-all": return { try await Members.use(arguments[1]) }
+        case "role": return { try await Roles.attempt(arguments[1], arguments[2]) }
         case "storm": return { try await Storm.run(arguments[1], count: number(2)) }
         case "receive-waiting": return { try await Waits.receiveWaiting(arguments[1], count: UInt64(number(2))) }
         default: return nil
@@ -132,6 +133,7 @@ struct ChannelPeer {
             say("created")
         case "churn": try Churn.run(arguments[1], arguments[2], seconds: number(3))
         case "make-all": try Members.make(arguments[1])
+        case "make-for-roles": try Roles.make(arguments[1], arguments[2])
         case "remove-all": try Members.remove(arguments[1])
         case "remove": try Topic<RawBytes>.remove(arguments[1])
         case "hold-open":

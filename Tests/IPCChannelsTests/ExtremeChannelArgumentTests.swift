@@ -110,6 +110,7 @@ import Testing
         defer {
             unlink(root + "/a/log")
             unlink(root + "/a/control")
+            unlink(root + "/a/locks")
             rmdir(root + "/a")
             unlink(root + "/.lock")
             rmdir(root)

@@ -47,7 +47,8 @@ struct GroupTests {
             try member.run(product("ChannelPeer"), "make-all", "group", root: root, umask: "0777").status == .exited(0))
         for kind in ["topic", "queue", "latest", "event", "service"] {
             let folder = ChannelRoot(FilePath(root)).folder(try ChannelName("group/" + kind))
-            for (path, mode) in [(folder, 0o2770), (folder + "/control", 0o660), (folder + "/log", 0o660)] {
+            let files = ["/control", "/log", "/locks"].map { (folder + $0, 0o660) }
+            for (path, mode) in [(folder, 0o2770)] + files {
                 let status = try FileStatus(at: path)
                 #expect(status.mode.rawValue == mode_t(mode) && status.group == group, "\(path)")
             }

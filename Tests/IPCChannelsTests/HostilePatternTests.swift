@@ -154,6 +154,28 @@ import Testing
         }
     }
 
+    @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
+    func aLatestValuesObservers(writers: ChannelOptions.Writers) throws {
+        let latest = try Self.latest(writers)
+        try Scribbler.run(over: latest.name) { (index, steps) throws(IPCError) in
+            let message = Scribbler.message
+            if index < 2 {
+                var setter = try latest.makeSetter()
+                while steps.next() { try setter.set(message.span.bytes) }
+            } else {
+                var observer = try latest.observe()
+                while steps.next() {
+                    if index == 2 {
+                        _ = try observer.get { (payload) throws(IPCError) in Scribbler.read(payload) }
+                    } else {
+                        try observer.next(until: Scribbler.soon) { (payload) throws(IPCError) in Scribbler.read(payload)
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     @Test func anEventsThreads() throws {
         let event = try Event.create(channelName(), lifetime: .kept, maximumParticipants: 8)
         try Scribbler.run(over: event.name) { (index, steps) throws(IPCError) in

@@ -120,8 +120,9 @@ import Testing
         }
     }
 
-    @Test func whoeverLooksFromOutside() throws {
-        let topic = try Self.topic()
+    @Test(arguments: kinds)
+    func whoeverLooksFromOutside(writers: ChannelOptions.Writers, overflow: ChannelOptions.Overflow) throws {
+        let topic = try Self.topic(writers, overflow)
         try Scribbler.run(over: topic.name) { (index, steps) throws(IPCError) in
             let message = Scribbler.message
             switch index {
@@ -129,6 +130,17 @@ import Testing
                 var publisher = try topic.makePublisher()
                 while steps.next() { _ = try publisher.tryPublish(message.span.bytes) }
             case 1: while steps.next() { _ = try ChannelDescription(topic.name) }
+            case 2:
+                var observer = try topic.observe(from: Self.start())
+                while steps.next() {
+                    if Bool.random() {
+                        _ = try observer.tryReceive { (payload) throws(IPCError) in Scribbler.read(payload) }
+                    } else {
+                        try observer.receive(until: Scribbler.soon) { (payload) throws(IPCError) in
+                            Scribbler.read(payload)
+                        }
+                    }
+                }
             default:
                 var tap = try ChannelTap(topic.name.description, from: Self.start())
                 while steps.next() { _ = try tap.next() }
@@ -163,6 +175,27 @@ import Testing
 
     private func nextBlocking(_ getter: inout LatestGetter<UInt64>) throws(IPCError) {
         _ = try getter.next(until: .after(.milliseconds(50)))
+    }
+
+    @Test(arguments: kinds)
+    func tasksThatLookFromOutside(
+        writers: ChannelOptions.Writers, overflow: ChannelOptions.Overflow
+    ) async throws {
+        let topic = try Self.topic(writers, overflow)
+        try await Scribbler.run(over: topic.name) { (index, steps) async throws(IPCError) in
+            let message = Scribbler.message
+            if index == 0 {
+                var publisher = try topic.makePublisher()
+                while steps.next() { _ = try publisher.tryPublish(message.span.bytes) }
+            } else {
+                var observer = try topic.observe(from: Self.start())
+                while steps.next() {
+                    try await observer.receive(until: Scribbler.soon) { (payload) throws(IPCError) in
+                        Scribbler.read(payload)
+                    }
+                }
+            }
+        }
     }
 
     /// Nobody has it open while it is written over: the first to join looks through it.

@@ -28,7 +28,7 @@ import Testing
     }
 
     /// It used to be created and opened in turn, for ever.
-    @Test(arguments: [[], ["control"], ["log"]])
+    @Test(arguments: [[], ["control"], ["log"], ["control", "log", "locks"]])
     func aFolderWithoutItsFilesIsToldAndCanBeRemoved(gone: [String]) throws {
         let topic = try Topic<UInt32>.create(channelName(), ChannelOptions(lifetime: .kept))
         _ = try Box(topic.makePublisher())

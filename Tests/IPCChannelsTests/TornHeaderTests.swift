@@ -11,10 +11,11 @@ import Testing
 @Suite(.timeLimit(.minutes(5))) struct TornHeaderTests {
     /// A topic of one message, over which a writer has begun to write another: with this header.
     private static func torn(
-        _ header: FrameHeader, _ body: (Topic<RawBytes>, ChannelMemory) throws -> Void
+        _ header: FrameHeader, _ overflow: ChannelOptions.Overflow = .overwrite,
+        _ body: (Topic<RawBytes>, ChannelMemory) throws -> Void
     ) throws {
         let topic = try Topic<RawBytes>.create(
-            channelName(), ChannelOptions(overflow: .overwrite, lifetime: .kept, capacity: 65_536))
+            channelName(), ChannelOptions(overflow: overflow, lifetime: .kept, capacity: 65_536))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
         try publisher.publish([9].span.bytes)
@@ -47,12 +48,26 @@ import Testing
         }
     }
 
+    /// Nor in a log that waits for its subscribers: it does not wait for this one.
+    @Test(arguments: headers.indices) func anObserverDoesNotBelieveIt(index: Int) throws {
+        for overflow in [ChannelOptions.Overflow.overwrite, .block] {
+            try Self.torn(Self.headers[index], overflow) { topic, memory in
+                var reader = try LogReader(observing: ChannelMemory(observing: topic.name, in: .root(.current)), at: 0)
+                #expect(try reader.next() == nil)
+                #expect(reader.position == 64)
+                #expect(reader.overrun.missed == 0)
+            }
+        }
+    }
+
     @Test(arguments: headers.indices) func noneThatLooksThroughTheLogBelievesIt(index: Int) throws {
         try Self.torn(Self.headers[index]) { topic, memory in
             if case .overwritten = try LogPositions.look(memory, at: 0) {} else { Issue.record("believed") }
             for start in [SubscriptionStart.last(1), .last(100), .oldest, .next] {
                 var subscription = try topic.subscribe(from: start)
                 #expect(try subscription.tryReceive { $0.byteCount } == nil)
+                var observer = try topic.observe(from: start)
+                #expect(try observer.tryReceive { $0.byteCount } == nil)
             }
             _ = try ChannelDescription(topic.name)
             var tap = try ChannelTap(topic.name.description, from: .next)

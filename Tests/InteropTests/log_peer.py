@@ -18,9 +18,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 class Channel:
     def __init__(self, folder):
         self.folder = folder
-        self.file = open(folder + "/control", "r+b", buffering=0)
-        self.control = mmap.mmap(self.file.fileno(), 0)
-        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 2, "not version 2"
+        self.locks = open(folder + "/locks", "r+b", buffering=0)
+        with open(folder + "/control", "r+b", buffering=0) as control:
+            self.control = mmap.mmap(control.fileno(), 0)
+        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 3, "not version 3"
         self.key, self.capacity = self.word(KEY), self.word(CAPACITY)
         with open(folder + "/log", "r+b", buffering=0) as log:
             self.log = mmap.mmap(log.fileno(), self.capacity)
@@ -53,7 +54,7 @@ class Channel:
 
     def lock(self, byte, kind=fcntl.F_WRLCK):
         data = struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0)
-        fcntl.fcntl(self.file, 37, data)  # F_OFD_SETLK
+        fcntl.fcntl(self.locks, 37, data)  # F_OFD_SETLK
 
     def join(self, is_reader):
         while True:

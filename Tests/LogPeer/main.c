@@ -27,7 +27,7 @@ static const uint64_t NONE = UINT64_MAX;
 
 static char *control, *ring;
 static uint64_t key, capacity;
-static int control_file;
+static int lock_file;
 static const char *folder;
 
 #define WORD(offset) ((_Atomic uint64_t *)(control + (offset)))
@@ -39,18 +39,21 @@ static void fail(const char *what) { fprintf(stderr, "%s: %s\n", what, strerror(
 
 static int lock_byte(off_t byte, int command, short type) {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return fcntl(control_file, command, &lock);
+    return fcntl(lock_file, command, &lock);
 }
 
 static void attach(const char *path_of_folder) {
     folder = path_of_folder;
     char path[4096];
     struct stat status;
+    snprintf(path, sizeof path, "%s/locks", folder);
+    if ((lock_file = open(path, O_RDWR | O_CLOEXEC)) < 0) fail(path);
+    int control_file;
     snprintf(path, sizeof path, "%s/control", folder);
     if ((control_file = open(path, O_RDWR | O_CLOEXEC)) < 0 || fstat(control_file, &status) < 0) fail(path);
     control = mmap(0, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, control_file, 0);
     if (control == MAP_FAILED) fail("mmap");
-    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 2) { fputs("not version 2\n", stderr); exit(1); }
+    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 3) { fputs("not version 3\n", stderr); exit(1); }
     key = *(uint64_t *)(control + KEY);
     capacity = *(uint64_t *)(control + CAPACITY);
     snprintf(path, sizeof path, "%s/log", folder);

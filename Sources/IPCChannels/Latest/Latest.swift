@@ -49,6 +49,14 @@ public struct Latest<Value>: Sendable {
             Subscription(try LogReader(channel.join(.reader), from: .last(1)), waiting, channel.type.checks))
     }
 
+    /// Looks at the value without taking part, which takes permission to read the channel's files, and no more.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/notFound`` if nobody uses it any more; ``IPC/IPCError/Code/permissionDenied``.
+    public func observe(waiting: Waiting = .sleeping()) throws(IPCError) -> LatestObserver<Value> {
+        let reader = try LogReader(observing: channel.observe(), from: .last(1))
+        return LatestObserver(LatestGetter(Subscription(reader, waiting, channel.type.checks)))
+    }
+
     /// Removes it, whoever uses it.
     public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
 }
@@ -63,7 +71,8 @@ public struct LatestOptions: Hashable, Sendable {
     public var capacity = 65_536
     /// How many may get it at once; at most 1024.
     public var maximumReaders = 64
-    /// Who may use it, getters as well as setters: a participant writes to its files. Set whatever the umask is.
+    /// Who may use it, getters as well as setters: a participant writes to its files. Who may only read them can observe it
+    /// (``Latest/observe(waiting:)``). Set whatever the umask is.
     public var permissions = FilePermissions.ownerReadWrite
 
     public init() {}

@@ -1,3 +1,4 @@
+import Glibc
 import IPC
 import Synchronization
 
@@ -102,8 +103,18 @@ extension ChannelMemory {
         }
     }
 
-    /// Whether the owner of a taken slot lives, by the kernel's word; or somebody settles what it has left.
+    /// Whether the owner of a taken slot lives, by the kernel's word; or somebody settles what it has left. One that may only read the
+    /// channel cannot ask for locks, and takes a process of that number for it.
     func isAlive(_ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
+        guard controlAccess == .readWrite else {
+            guard namespace(role, slot).relaxed == ProcessWatches.namespace else { return true }
+            let process = pid_t(bitPattern: process(role, slot).relaxed)
+            return process > 0 && (kill(process, 0) == 0 || errno == EPERM)
+        }
+        return try isLocked(role, slot)
+    }
+
+    private func isLocked(_ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
         try ByteLock.isTaken(descriptor, LogLayout.LockByte.participant(role, slot), name.description)
     }
 }

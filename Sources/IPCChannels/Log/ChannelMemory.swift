@@ -4,9 +4,9 @@ import IPC
 import Synchronization
 import SystemPackage
 
-/// A channel's two files, open and mapped, and its fixed properties, checked once against the files' sizes.
+/// A channel's files, open and mapped, and its fixed properties, checked once against the files' sizes.
 ///
-/// Each participant has one of its own: its descriptor of `control` carries the lock that says that it lives.
+/// Each participant has one of its own: its descriptor of `locks` carries the lock that says that it lives.
 @safe @usableFromInline
 final class ChannelMemory: @unchecked Sendable {
     let name: ChannelName
@@ -15,13 +15,18 @@ final class ChannelMemory: @unchecked Sendable {
     let folder: RootFolder?
     /// For one without a name: where its bells are, once somebody asked.
     let currentFolder = Locked<RootFolder?>(nil)
+    /// `locks`; an observer's is `control`.
     private let file: WithheldDescriptor
+    /// Which file `control` is: a channel of the same name that was made anew is another one.
+    let identity: [UInt64]
     private let controlMapping: WithheldMapping
     private let logMapping: MirroredMapping
     /// The first byte of `control`. Here, and not asked of the mapping, since that would retain it each time.
     private let control: UnsafeMutableRawPointer
     /// The first byte of the log, which is mapped twice in a row.
     @usableFromInline let log: UnsafeMutableRawPointer
+    /// An observer's is for reading only: it stores nothing in either file.
+    let controlAccess: MemoryAccess
     private let logAccess: MemoryAccess
     private let logIdentity: [UInt64]
     /// The slot of the participant that this is: set once, when it joins.
@@ -59,13 +64,19 @@ final class ChannelMemory: @unchecked Sendable {
 
     /// Opens and maps a channel's files.
     ///
+    /// - Parameter controlAccess: For reading only, nothing may be called that changes the channel: neither the slots' calls nor a
+    ///   recovery.
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
-    init(_ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess) throws(IPCError) {
+    init(
+        _ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess, controlAccess: MemoryAccess = .readWrite
+    ) throws(IPCError) {
         let files = try ChannelOpening(name, in: place)
         folder = files.root
-        file = try files.control()
-        let raw = file.rawValue
+        let opened = try files.control(controlAccess)
+        self.controlAccess = controlAccess
+        let raw = opened.rawValue
         let status = try FileStatus(of: raw, name.description)
+        identity = status.identity
         let size = status.isRegularFile ? status.size : 0
         func corrupted(_ what: String) -> IPCError {
             IPCError(
@@ -73,7 +84,7 @@ final class ChannelMemory: @unchecked Sendable {
             )
         }
         guard size >= LogLayout.slots else { throw corrupted("its control file is too short") }
-        let controlMapping = try WithheldMapping(raw, name.description, byteCount: size)
+        let controlMapping = try WithheldMapping(raw, name.description, byteCount: size, controlAccess)
         let control = controlMapping.mapping
         typealias Fixed = LogLayout.Fixed
         func number(_ offset: Int) -> Int { Int(control.load(UInt32.self, at: offset)) }
@@ -133,6 +144,7 @@ final class ChannelMemory: @unchecked Sendable {
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
         self.logAccess = logAccess
+        file = try controlAccess == .readWrite ? files.locks(status) : opened
         _ = try systemCall { unsafe ipc_withhold_memory(log, 2 * Int(capacity)) }
             .orThrow("open channel", name.description)
     }
@@ -185,11 +197,6 @@ final class ChannelMemory: @unchecked Sendable {
             capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots, permissions: permissions)
     }
 
-    /// Which file this is: a channel of the same name that was made anew is another one.
-    var identity: [UInt64] {
-        get throws(IPCError) { try FileStatus(of: file.rawValue, name.description).identity }
-    }
-
     /// That this user may take the channel away.
     ///
     /// - Throws: ``IPC/IPCError/Code/permissionDenied``.
@@ -210,12 +217,12 @@ final class ChannelMemory: @unchecked Sendable {
 private final class WithheldMapping: Sendable {
     let mapping: MemoryMapping
 
-    init(_ descriptor: CInt, _ name: String, byteCount: Int) throws(IPCError) {
+    init(_ descriptor: CInt, _ name: String, byteCount: Int, _ access: MemoryAccess) throws(IPCError) {
         // No other thread forks between the mapping and its entry.
         ipc_hold_forks()
         defer { ipc_release_forks() }
         let mapping = try MemoryMapping(
-            descriptor, name, offset: 0, byteCount: byteCount, access: .readWrite, isShared: true, prefaulting: false)
+            descriptor, name, offset: 0, byteCount: byteCount, access: access, isShared: true, prefaulting: false)
         let address = unsafe mapping.pointer(at: 0, byteCount: byteCount)
         _ = try systemCall { unsafe ipc_withhold_memory(address, byteCount) }.orThrow("open channel", name)
         self.mapping = mapping

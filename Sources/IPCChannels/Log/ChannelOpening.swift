@@ -3,7 +3,7 @@ import Glibc
 import IPC
 import SystemPackage
 
-/// A channel's folder, open, so that both of its files are those of one channel, whatever is renamed meanwhile.
+/// A channel's folder, open, so that all of its files are those of one channel, whatever is renamed meanwhile.
 struct ChannelOpening: ~Copyable {
     private let name: ChannelName
     private let place: ChannelPlace
@@ -42,20 +42,44 @@ struct ChannelOpening: ~Copyable {
     /// For messages.
     var path: String { if let root { root.path + "/" + name.folder } else { name.description } }
 
-    func control() throws(IPCError) -> WithheldDescriptor {
+    func control(_ access: MemoryAccess) throws(IPCError) -> WithheldDescriptor {
+        let flags = access == .readOnly ? O_RDONLY : O_RDWR
         do throws(IPCError) {
             // No device, and no FIFO that nobody writes to, holds us up.
             return switch place {
             case .root:
                 try WithheldDescriptor(
-                    "control", in: folder.rawValue, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
+                    "control", in: folder.rawValue, flags | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
             // Opened anew by this path, for an open file description, and so a lock, of one's own.
             case .descriptors(let control, _):
-                try WithheldDescriptor("/proc/self/fd/\(control)", O_RDWR, "open channel", name.description)
+                try WithheldDescriptor("/proc/self/fd/\(control)", flags, "open channel", name.description)
             }
         } catch {
             throw try explained(error)
         }
+    }
+
+    /// The file whose bytes are locked, for an open file description, and so for locks, of one's own.
+    ///
+    /// - Parameter control: The status of `control`. If the channel was copied, and this file was not, it is made now.
+    func locks(_ control: FileStatus) throws(IPCError) -> WithheldDescriptor {
+        guard root != nil else { return try self.control(.readWrite) }
+        let flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK
+        do throws(IPCError) {
+            let file = try WithheldDescriptor("locks", in: folder.rawValue, flags, "open channel", name.description)
+            guard try FileStatus(of: file.rawValue, path).isRegularFile else { throw lacksFiles }
+            return file
+        } catch {
+            guard error.errno == .noSuchFileOrDirectory, try isStillThere() else { throw try explained(error) }
+        }
+        let made = try WithheldDescriptor(
+            "locks", in: folder.rawValue, flags | O_CREAT, mode: 0o600, "open channel", name.description)
+        let raw = made.rawValue
+        guard try FileStatus(of: raw, path).owner == geteuid() else { return made }  // another was quicker
+        let permissions = ChannelFiles.lockPermissions(control.mode)
+        _ = try systemCall { fchown(raw, uid_t.max, control.group) }.orThrow("fchown", path + "/locks")
+        _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path + "/locks")
+        return made
     }
 
     func log(_ access: MemoryAccess) throws(IPCError) -> OwnedDescriptor {

@@ -1,4 +1,4 @@
-/// Where everything is in a channel's two files, and who writes it. Nothing else does arithmetic on the layout;
+/// Where everything is in a channel's files, and who writes it. Nothing else does arithmetic on the layout;
 /// `Documentation/log-format.md` says the same for other languages.
 ///
 /// All numbers are in the machine's byte order. A position is a count of bytes since the channel was made; it never wraps.
@@ -6,7 +6,7 @@
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 2
+    static let version: UInt32 = 3
 
     /// What is written once, before anybody else sees the channel.
     enum Fixed {
@@ -161,7 +161,9 @@ enum LogLayout {
         @usableFromInline static let skipped: UInt32 = 2
     }
 
-    /// Bytes of `control` that stand for something by their lock, not by their value. None lies in a slot.
+    /// Bytes of `locks` that stand for something by their lock: the file is empty. Of a channel without a name, bytes of `control`.
+    /// Whoever may read a file can lock it for reading, and so keep all from locking it for writing: `locks` is only for those who may
+    /// write to the channel.
     enum LockByte {
         /// Held to join, to leave, to recover and to remove.
         static let gate: Int64 = 0

@@ -4,17 +4,22 @@ import IPC
 import Synchronization
 
 /// One reader of a log: takes committed frames in order, and tells writers how far it came.
+///
+/// An observer's has no membership. It tells nobody anything, and reads every log as one that overwrites: no writer waits for it.
 @safe @usableFromInline
 struct LogReader: ~Copyable {
-    let membership: Membership
+    /// Nil for an observer.
+    let membership: Membership?
     @usableFromInline let log: UnsafeMutableRawPointer
     @usableFromInline let mask: UInt64
     @usableFromInline let key: UInt64
     /// The same where nothing is overwritten; else one that fits no stamp, which has the key's highest bit.
     @usableFromInline let plainKey: UInt64
     @usableFromInline let maximumFrame: UInt64
+    /// Whether writers may overwrite what we have not read.
     private let overwrites: Bool
-    private let cursor: SharedWord
+    /// Nil for an observer.
+    private let cursor: SharedWord?
     private let isShared: Bool
     private let tail: SharedWord
     let readers: SleepingPlace
@@ -25,26 +30,17 @@ struct LogReader: ~Copyable {
     @usableFromInline var position: UInt64
     @usableFromInline var toldPosition: UInt64
     private var pace: ReaderPace
-    /// Where a log overwrites: what was missed, and a copy of the message that is lent.
+    /// Whether the last wait found something after its deadline.
+    private var wasLate = false
+    private var newsCount = 0
+    /// Where we may be overtaken: what was missed, and a copy of the message that is lent.
     @usableFromInline var overrun: OverrunGuard
 
     let memory: ChannelMemory
 
     init(_ membership: Membership, from start: SubscriptionStart) throws(IPCError) {
         let memory = membership.memory
-        self.memory = memory
-        unsafe log = memory.log
-        mask = memory.mask
-        key = memory.key
-        plainKey = memory.overwrites ? memory.key ^ 1 << 63 : memory.key
-        maximumFrame = memory.maximumFrame
-        overwrites = memory.overwrites
-        stride = memory.overwrites ? .max : UInt64(memory.capacity / 8)
-        isShared = memory.hasSharedWriters
-        tail = memory.tail
-        readers = memory.sleepingReaders
-        writers = memory.sleepingWriters
-        cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
+        let cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
         // At the very beginning first, so that writers stop before what we may choose (a call that does not wait finds the
         // log full for that moment); then not before the frontier, that they may have reached by then. A pair: we store the
         // cursor and then look at the tail and the frontier; a writer raises the frontier and then looks at the cursors.
@@ -54,23 +50,45 @@ struct LogReader: ~Copyable {
         if !memory.overwrites { cursor.ordered = first }
         membership.finishJoining()
         // Where setters tell which value is the newest, it is not looked for.
-        let (begin, firstNumber) = try Self.begin(start, first, memory)
-        position = begin
+        let position = try memory.tellsLatest ? 0 : start.refined(first, memory)
         if !memory.overwrites { cursor.ordered = position }
-        toldPosition = position
-        pace = ReaderPace(position)
-        overrun = OverrunGuard(memory, expecting: firstNumber)
-        self.membership = membership
+        try self.init(memory, membership, cursor, at: position)
         // Those that found no room while the cursor was at the beginning.
         writers.wakeIfNeeded(memory)
     }
 
-    private static func begin(
-        _ start: SubscriptionStart, _ first: UInt64, _ memory: ChannelMemory
-    ) throws(IPCError) -> (position: UInt64, number: UInt64?) {
-        if memory.tellsLatest { return (0, nil) }
-        let position = try start.refined(first, memory)
-        return (position, try OverrunGuard.firstNumber(at: position, memory))
+    /// An observer's.
+    init(observing memory: ChannelMemory, from start: SubscriptionStart) throws(IPCError) {
+        let position = try memory.tellsLatest ? 0 : start.refined(start.position(in: memory), memory)
+        try self.init(observing: memory, at: position)
+    }
+
+    /// - Parameter position: Where a frame begins, or will.
+    init(observing memory: ChannelMemory, at position: UInt64) throws(IPCError) {
+        try self.init(memory, nil, nil, at: position)
+    }
+
+    private init(
+        _ memory: ChannelMemory, _ membership: Membership?, _ cursor: SharedWord?, at position: UInt64
+    ) throws(IPCError) {
+        self.memory = memory
+        self.membership = membership
+        self.cursor = cursor
+        unsafe log = memory.log
+        mask = memory.mask
+        key = memory.key
+        maximumFrame = memory.maximumFrame
+        overwrites = memory.overwrites || membership == nil
+        plainKey = overwrites ? memory.key ^ 1 << 63 : memory.key
+        stride = overwrites ? .max : UInt64(memory.capacity / 8)
+        isShared = memory.hasSharedWriters
+        tail = memory.tail
+        readers = memory.sleepingReaders
+        writers = memory.sleepingWriters
+        self.position = position
+        toldPosition = position
+        pace = ReaderPace(position)
+        overrun = try overwrites ? OverrunGuard(memory, from: position) : OverrunGuard(unused: memory)
     }
 
     /// The header of the next message, and where its payload lies for as long as the caller likes: in the log, or, where it
@@ -93,38 +111,57 @@ struct LogReader: ~Copyable {
     /// The same when it is not there yet, may be overwritten, is skipped, or cannot be a message.
     @usableFromInline @inline(never)
     mutating func nextSlowly() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
+        // Nobody waits for us where it is a copy, so it counts as read already: then it takes no more of the log.
+        guard !overwrites else { return try unsafe takeCopy().map { unsafe ($0.header.withoutFrame, overrun.copy) } }
         // As many as the log has: a peer that stores one skipped frame after the other ends the call.
         var left = memory.frameLimit
         while left > 0 {
             left &-= 1
             let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
             guard unsafe SharedWord(frame).published == position ^ key else {
-                if try isBehind() { continue }
+                guard !memory.isInherited else { throw memory.isInheritedError }
+                return nil
+            }
+            let header = unsafe FrameHeader(frame)
+            guard header.isValid(upTo: maximumFrame) else { try failCorrupted() }
+            if header.kind == LogLayout.Kind.message { return unsafe (header, frame + LogLayout.Frame.headerSize) }
+            advance(past: header)
+        }
+        return nil
+    }
+
+    /// Copies the next message, where it may be overwritten; ``OverrunGuard/copy`` has it then. Nil if there is none yet.
+    ///
+    /// - Parameter limit: Copy so many of its bytes at most.
+    /// - Returns: Its header, and its position.
+    mutating func takeCopy(limit: Int = .max) throws(IPCError) -> (header: FrameHeader, position: UInt64)? {
+        // As many as the log has, here too.
+        var left = memory.frameLimit
+        while left > 0 {
+            left &-= 1
+            let (here, frame) = unsafe (position, log + Int(truncatingIfNeeded: position & mask))
+            guard unsafe SharedWord(frame).published == here ^ key else {
+                if isBehind() { continue }
                 guard !memory.isInherited else { throw memory.isInheritedError }
                 return nil
             }
             let header = unsafe FrameHeader(frame)
             guard header.isValid(upTo: maximumFrame) else {
-                if try isBehind() { continue }
+                if isBehind() { continue }
                 try failCorrupted()
             }
-            let payload = unsafe frame + LogLayout.Frame.headerSize
             let isMessage = header.kind == LogLayout.Kind.message
-            if !overwrites {
-                if isMessage { return unsafe (header, payload) }
-                advance(past: header)
-                continue
-            }
             // Each header is believed only if it was not overwritten until it was copied, those of skipped frames as well.
             guard
-                unsafe isMessage ? overrun.take(payload, header, at: position) : !memory.mayBeOverwritten(position)
+                unsafe isMessage
+                    ? overrun.take(frame + LogLayout.Frame.headerSize, header, at: here, limit: limit)
+                    : !memory.mayBeOverwritten(here)
             else {
-                _ = try isBehind()
+                _ = isBehind()
                 continue
             }
             advance(past: header)
-            // Nobody waits for us, so it counts as read already: then it takes no more of the log.
-            if isMessage { return unsafe (header.withoutFrame, overrun.copy) }
+            if isMessage { return (header, here) }
             overrun.see(header)
         }
         return nil
@@ -135,8 +172,15 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func lookAround() throws(IPCError) {
         guard memory.isLookDue() else { return }
+        guard membership != nil else { return try memory.checkObserved { isReady } }
         try memory.checkPresence()
-        if isShared, tail.published > position { try Recovery.tryRun(memory) }
+        try recoverClaim()
+    }
+
+    /// What a dead writer has claimed hides what comes after it, and there may be nobody else who looks. One that may only read the
+    /// channel has to wait for that.
+    func recoverClaim() throws(IPCError) {
+        if isShared, tail.published > position, memory.controlAccess == .readWrite { try Recovery.tryRun(memory) }
     }
 
     /// Takes the newest value where setters tell of it; ``OverrunGuard/copy`` has it then.
@@ -157,10 +201,8 @@ struct LogReader: ~Copyable {
             let frame = unsafe log + Int(truncatingIfNeeded: newest & mask)
             let header = unsafe FrameHeader(frame)
             guard header.isValid(upTo: maximumFrame) else {
-                guard memory.mayBeOverwritten(newest) || !memory.isCommitted(newest) else {
-                    throw memory.corrupted("the frame at \(newest) is larger than the log allows")
-                }
-                continue
+                if memory.mayBeOverwritten(newest) { continue }
+                throw memory.corrupted("the frame at \(newest) is larger than the log allows")
             }
             guard unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: newest) else { continue }
             position = newest &+ header.size
@@ -197,7 +239,7 @@ struct LogReader: ~Copyable {
     /// Tells writers how far we came, and wakes those that wait for it.
     @usableFromInline @inline(never)
     mutating func tell() {
-        guard position != toldPosition, !overwrites else { return }
+        guard position != toldPosition, !overwrites, let cursor else { return }
         toldPosition = position
         // Releasing: writers overwrite only after our loads.
         cursor.published = position
@@ -206,16 +248,16 @@ struct LogReader: ~Copyable {
         if writers.difference != 0 { writers.wake(memory) }
     }
 
-    /// Whether the writers have overtaken us, in a log that overwrites: then we are at the oldest frame that is still
-    /// there.
-    @usableFromInline
-    mutating func isBehind() throws(IPCError) -> Bool {
+    /// Whether the writers have overtaken us: then we are at the oldest frame that is still there.
+    private mutating func isBehind() -> Bool {
         // Looked at after whatever was read at the position.
         guard overwrites, memory.mayBeOverwritten(position) else { return false }
         let oldest = memory.oldestSafe
         // Some way on, or we would be overtaken again at once. If the blocks tell nothing of use, wherever it is that
         // writers have not passed: they will, and then tell.
-        position = max(LogPositions.first(memory, from: oldest &+ UInt64(memory.capacity / 4)), oldest)
+        let next = max(LogPositions.first(memory, from: oldest &+ UInt64(memory.capacity / 4)), oldest)
+        overrun.missedBytes &+= next &- position
+        position = next
         return true
     }
 
@@ -258,11 +300,10 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func wait(until deadline: Deadline, spins: Int?) throws(IPCError) -> Bool {
         tell()
-        // Whoever comes here has found nothing to take: what is ready now came since, or cannot be taken at all.
-        if isReady { return !deadline.hasPassed }
+        var pause = ObserverPause()
         var count = Waiting.firstLook(spins, after: 64)  // as long as `spin` took
         while true {
-            if isReady { return true }
+            if isReady { return isInTime(deadline) }
             // The end of a small frame comes together with its beginning then, not after it.
             unsafe ipc_prefetch(log + Int(truncatingIfNeeded: position & mask) + 64)
             count += 1
@@ -279,13 +320,15 @@ struct LogReader: ~Copyable {
                 }
                 continue
             }
+            guard membership != nil else {
+                try memory.checkObserved { isReady }
+                readers.doze(until: deadline, atMost: pause.take()) { isReady }
+                continue
+            }
             try memory.checkPresence()
             // A claim that is not committed may be a dead writer's: nobody would wake us.
             if isClaimed { try Recovery.tryRun(memory) }
-            let (memory, position) = (memory, position)
-            readers.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) {
-                memory.hasNews(at: position)
-            }
+            readers.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) { hasNews }
         }
     }
 
@@ -294,20 +337,32 @@ struct LogReader: ~Copyable {
     nonisolated(nonsending) mutating func wait(
         until deadline: Deadline, spins: Int?
     ) async throws(IPCError) -> Bool {
-        try await readiness().wait(until: deadline, spins: spins, "receive")
+        guard try await readiness().wait(until: deadline, spins: spins, "receive") else { return false }
+        return isInTime(deadline)
+    }
+
+    /// Whether what is there may be taken: once after the deadline too, if it was found late; not again and again, while a peer has
+    /// what looks like news and is none. The clock is read now and then only: in the middle of a stream it takes as long as a message.
+    private mutating func isInTime(_ deadline: Deadline) -> Bool {
+        newsCount &+= 1
+        guard newsCount % 8 == 0 else { return true }
+        let isLate = deadline.hasPassed
+        defer { wasLate = isLate }
+        return !(isLate && wasLate)
     }
 
     /// The next frame, whatever it is.
     mutating func readiness() -> ChannelReadiness {
         tell()
-        let (memory, position) = (memory, position)
-        return ChannelReadiness(membership: membership, place: readers) { memory.hasNews(at: position) }
+        let (memory, position, overwrites) = (memory, position, overwrites)
+        return ChannelReadiness(memory, membership, place: readers) { memory.hasNews(at: position, overwrites) }
     }
 
     private var isReady: Bool {
-        unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key
-            || memory.hasNews(at: position)
+        unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask)).published == position ^ key || hasNews
     }
+
+    private var hasNews: Bool { memory.hasNews(at: position, overwrites) }
 
     @usableFromInline @inline(never)
     func failCorrupted() throws(IPCError) -> Never {
@@ -318,11 +373,14 @@ struct LogReader: ~Copyable {
 extension ChannelMemory {
     /// Whether a reader that is at `position` has something to do: the next frame is there, or it was overtaken, or, where setters
     /// tell of it, there is a newer value.
-    fileprivate func hasNews(at position: UInt64) -> Bool {
+    fileprivate func hasNews(at position: UInt64, _ overwrites: Bool) -> Bool {
         guard !tellsLatest else {
             let word = latest.ordered
-            // One that was overwritten since is not to be had; its successor will be told of.
-            return word != 0 && word &- 1 >= position && isCommitted(word &- 1)
+            let newest = word &- 1
+            guard word != 0, newest >= position else { return false }
+            // One that was overwritten is none; unless a newer one is told of by now.
+            let isThere = isCommitted(newest) && !mayBeOverwritten(newest)
+            return isThere || !LogLayout.Frame.isAligned(newest) || latest.ordered != word
         }
         return isCommitted(position) || (overwrites && position < oldestSafe)
     }

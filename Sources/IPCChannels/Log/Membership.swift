@@ -87,7 +87,7 @@ final class Membership: Sendable {
     /// Takes the folder of a removed channel away, unless it is another one's by now.
     static func remove(_ memory: ChannelMemory) throws(IPCError) {
         guard let folder = memory.folder else { return }
-        let identity = try memory.identity
+        let identity = memory.identity
         // Nil if the whole root has been removed.
         guard let lock = try folder.lock() else { return }
         try folder.removeLeftovers()

@@ -9,43 +9,57 @@ struct OverrunGuard: ~Copyable {
     /// For each writer's slot, the number of the message that comes next; nil before the first.
     private var expected: [UInt64?]
     var missed: UInt64 = 0
+    /// How many bytes of the log were passed over.
+    var missedBytes: UInt64 = 0
     /// The last payload that was taken; it stays when the next one cannot be.
     @usableFromInline private(set) var copy: UnsafeMutableRawPointer
     private var copyCapacity: Int
     private var spare: UnsafeMutableRawBufferPointer
 
-    /// - Parameter first: ``firstNumber(at:_:)``.
-    init(_ memory: ChannelMemory, expecting first: UInt64? = nil, isAlwaysCopied: Bool = false) {
+    /// - Parameter start: Where the reader begins.
+    init(_ memory: ChannelMemory, from start: UInt64) throws(IPCError) {
+        self.init(memory, try Self.firstNumbers(memory, from: start), copyCapacity: 256)
+    }
+
+    /// Where nothing is overwritten.
+    init(unused memory: ChannelMemory) { self.init(memory, [], copyCapacity: 0) }
+
+    private init(_ memory: ChannelMemory, _ expected: [UInt64?], copyCapacity: Int) {
         self.memory = memory
-        var expected: [UInt64?] = (0..<(memory.overwrites ? memory.writerSlots : 0)).map {
-            memory.writer($0, LogLayout.WriterSlot.sequence).published
-        }
-        if memory.overwrites, !memory.hasSharedWriters { expected[0] = first }
         self.expected = expected
-        copyCapacity = memory.overwrites || isAlwaysCopied ? 256 : 0
+        self.copyCapacity = copyCapacity
         unsafe copy = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
         unsafe spare = .allocate(byteCount: copyCapacity, alignment: LogLayout.Frame.alignment)
     }
 
-    /// Which number an exclusive writer's message at `position` has, or will have: its slot does not tell. Nil if nothing does.
-    static func firstNumber(at position: UInt64, _ memory: ChannelMemory) throws(IPCError) -> UInt64? {
-        guard memory.overwrites, !memory.hasSharedWriters else { return nil }
-        if position == 0 { return 0 }
-        for _ in 0..<attempts {
-            switch try LogPositions.look(memory, at: position) {
-            case .overwritten: return nil
-            case .frame(let header): return header.sequence
-            case .nothing:
-                let end = try LogPositions.end(memory)
-                if end.position == position { return end.sequence }  // else it came meanwhile
-            }
-        }
-        return nil
-    }
-
-    private static var attempts: Int { 16 }
-
     @inlinable deinit { free() }
+
+    /// The numbers of the first messages from `start` on, so that the first gap is counted too. Where they are not known exactly, none
+    /// is lower than its message's: nobody is told of more than was missed.
+    private static func firstNumbers(_ memory: ChannelMemory, from start: UInt64) throws(IPCError) -> [UInt64?] {
+        var expected: [UInt64?]
+        if memory.hasSharedWriters {
+            expected = (0..<memory.writerSlots).map { slot in
+                let next = memory.writer(slot, LogLayout.WriterSlot.sequence).published
+                // A message that is being written has its number still: one before the start is none that comes.
+                let isBefore = memory.writer(slot, LogLayout.WriterSlot.intentPosition).published < start
+                return isBefore ? next &+ 1 : next
+            }
+        } else {
+            // An exclusive writer tells its number together with its tail; what comes after that is looked through.
+            let end = try LogPositions.end(memory).sequence
+            expected = [end ?? memory.writer(0, LogLayout.WriterSlot.sequence).published]
+        }
+        // Those that are there already came earlier. A thousand are enough to find most writers.
+        var position = start
+        for _ in 0..<1024 {
+            guard case .frame(let header) = try LogPositions.look(memory, at: position) else { break }
+            let writer = Int(header.writer)
+            if writer < expected.count { expected[writer] = min(expected[writer] ?? .max, header.sequence) }
+            position &+= header.size
+        }
+        return expected
+    }
 
     @usableFromInline @inline(never)
     func free() {

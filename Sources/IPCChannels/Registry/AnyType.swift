@@ -5,7 +5,7 @@ import IPC
 extension Channel {
     /// The type of a channel that exists.
     static func type(of name: String, in root: ChannelRoot) throws(IPCError) -> MessageType {
-        try ChannelMemory(ChannelName(name), in: .root(root), logAccess: .readOnly).messageType
+        try ChannelMemory(observing: ChannelName(name), in: .root(root)).messageType
     }
 }
 

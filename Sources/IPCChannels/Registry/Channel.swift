@@ -20,7 +20,7 @@ struct Channel: Sendable {
         try self.init(ChannelName(name), in: .root(root), pattern, type, options)
         try create(mayExist: policy == .openExisting)
         try meetingRemoval { () throws(IPCError) in
-            try check(ChannelMemory(self.name, in: place, logAccess: .readOnly))
+            try check(ChannelMemory(observing: self.name, in: place))
         }
     }
 
@@ -28,7 +28,7 @@ struct Channel: Sendable {
     init(on descriptors: ChannelDescriptors, _ pattern: ChannelPattern, _ type: MessageType) throws(IPCError) {
         let place = ChannelPlace.descriptors(control: descriptors.control, log: descriptors.log)
         try self.init(ChannelName("unnamed"), in: place, pattern, type, nil)
-        try check(ChannelMemory(name, in: place, logAccess: .readOnly))
+        try check(ChannelMemory(observing: name, in: place))
     }
 
     private init(
@@ -54,7 +54,7 @@ struct Channel: Sendable {
         var left = attempts
         while true {
             do throws(IPCError) {
-                let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+                let memory = try ChannelMemory(observing: name, in: .root(root))
                 try channel(memory.messageType).check(memory)
                 return channel(memory.messageType)
             } catch  where error.code == .notFound && options != nil && left > 0 {
@@ -85,7 +85,7 @@ struct Channel: Sendable {
     /// - Returns: False if there is a channel.
     private func takeAwayIfRemoved() throws(IPCError) -> Bool {
         let memory: ChannelMemory
-        do throws(IPCError) { memory = try ChannelMemory(name, in: place, logAccess: .readOnly) } catch {
+        do throws(IPCError) { memory = try ChannelMemory(observing: name, in: place) } catch {
             return error.code == .notFound
         }
         guard memory.isRemoved else { return false }
@@ -106,10 +106,17 @@ struct Channel: Sendable {
 
     /// Joins it, made anew if its last participant took it away.
     func join(_ role: Membership.Role, logAccess: MemoryAccess? = nil) throws(IPCError) -> Membership {
+        // Without the root's lock where it is there: some may join who may not make it.
         try meetingRemoval { () throws(IPCError) in
-            try create(mayExist: true)
-            return try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
+            try Membership.join(name, as: role, in: place, logAccess: logAccess, check: check)
         }
+    }
+
+    /// Opens it for reading only, without taking part. It has to be there.
+    func observe() throws(IPCError) -> ChannelMemory {
+        let memory = try ChannelMemory(observing: name, in: place)
+        try check(memory)
+        return memory
     }
 
     /// Runs `body` again if the channel's last participant took it away in the middle of it, and we may make it anew.
@@ -126,7 +133,7 @@ struct Channel: Sendable {
 
     /// What its creator chose.
     func creatorsOptions() throws(IPCError) -> ChannelOptions {
-        try ChannelMemory(name, in: place, logAccess: .readOnly).options
+        try ChannelMemory(observing: name, in: place).options
     }
 
     /// Removes a channel, whoever uses it: they are told at their next wait, and new ones get a new channel.

@@ -46,7 +46,8 @@ public struct ChannelDescription: Sendable {
         public let role: Role
         /// Its process, by its own pid namespace.
         public let process: Int32
-        /// Whether it lives, by the kernel's word. Nothing has to be done about a dead one: the next participant that
+        /// Whether it lives, by the kernel's word; to a user who may only read the channel, whether there is a process of that
+        /// number. Nothing has to be done about a dead one: the next participant that
         /// meets what it left recovers it.
         public let isAlive: Bool
         /// Of a reader that holds writers back: how many bytes of the log it has not read.
@@ -61,7 +62,7 @@ public struct ChannelDescription: Sendable {
     public init(
         _ name: ChannelName, in root: ChannelRoot = .current, countsMessages: Bool = true
     ) throws(IPCError) {
-        let memory = try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
+        let memory = try ChannelMemory.opened(name, in: root)
         self.name = name
         pattern = memory.pattern
         messageType = memory.messageType.name

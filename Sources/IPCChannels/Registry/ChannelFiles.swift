@@ -32,11 +32,14 @@ enum ChannelFiles {
                     readerSlots: options.maximumReaders, writerSlots: options.maximumWriters)
                 let control = try root.makeFile("control", in: folder, path, options.permissions, byteCount: slots)
                 let log = try root.makeFile("log", in: folder, path, options.permissions, byteCount: capacity)
+                let locks = try root.makeFile(
+                    "locks", in: folder, path, lockPermissions(options.permissions), byteCount: 0)
                 try initialize(control.map(), pattern, type, options, capacity)
                 if options.durability != .none {
                     for file in [control.descriptor.rawValue, log.descriptor.rawValue] { try sync(file, path) }
                 }
                 _ = consume log
+                _ = consume locks
             }
             if isNew, options.durability != .none { try root.sync(name) }
             return isNew
@@ -46,6 +49,13 @@ enum ChannelFiles {
                 .alreadyExists, "create channel", name.description,
                 advice: "it exists already; open it, or remove it first")
         }
+    }
+
+    /// Those of the file that is locked: only for whoever may write to the channel. A lock for reading, which takes permission to read
+    /// only, would keep all others out.
+    static func lockPermissions(_ permissions: FilePermissions) -> FilePermissions {
+        let writes = permissions.rawValue & 0o222
+        return FilePermissions(rawValue: writes | writes << 1)
     }
 
     private static func sync(_ descriptor: CInt, _ name: String) throws(IPCError) {

@@ -54,8 +54,9 @@ public struct ChannelOptions: Hashable, Sendable {
     /// How many readers and writers there may be at once; at most 1024 of each.
     public var maximumReaders: Int
     public var maximumWriters: Int
-    /// Who may use it, readers as well as writers: a participant writes to its files. Set whatever the umask is. In a root for a
-    /// group (``ChannelRoot``) with 0660, the files are the group's.
+    /// Who may use it, readers as well as writers: a participant writes to its files. Who may only read them can observe a topic or a
+    /// latest value (``Topic/observe(from:waiting:)``). Set whatever the umask is. In a root for a group (``ChannelRoot``) with 0660,
+    /// the files are the group's.
     public var permissions: FilePermissions
 
     public init(

@@ -1,5 +1,4 @@
 public import IPC
-import Synchronization
 
 /// A look at the messages of a channel as they pass, without taking part: it takes no slot, holds nobody back, wakes nobody,
 /// and nobody knows of it. For people who debug.
@@ -12,11 +11,10 @@ import Synchronization
 /// It never waits, since it cannot be woken: ask again in a while. What is overwritten before it is read is counted. One
 /// thread at a time may use it.
 public struct ChannelTap: ~Copyable {
-    private let memory: ChannelMemory
-    private var position: UInt64
-    private var overrun: OverrunGuard
+    private var reader: LogReader
+    private var memory: ChannelMemory { reader.memory }
     /// How many bytes of the log were overwritten before they were read.
-    public private(set) var missedBytes: UInt64 = 0
+    public var missedBytes: UInt64 { reader.overrun.missedBytes }
 
     /// A message that passed.
     public struct Message: Sendable {
@@ -41,23 +39,23 @@ public struct ChannelTap: ~Copyable {
     }
 
     /// - Parameter start: Which message is the first.
-    /// - Throws: ``IPC/IPCError/Code/notFound``.
+    /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/permissionDenied`` if this user may not read the channel.
     public init(
         _ name: String, in root: ChannelRoot = .current, from start: SubscriptionStart = .next
     ) throws(IPCError) {
-        let memory = try ChannelMemory(ChannelName(name), in: .root(root), logAccess: .readOnly)
+        let memory = try ChannelMemory.opened(ChannelName(name), in: root)
         // What is done does not matter any more.
-        let isWork = memory.carriesWork && start == .oldest
+        guard memory.carriesWork, start == .oldest else {
+            let position = try start.refined(start.position(in: memory), memory)
+            reader = try LogReader(observing: memory, at: position)
+            return
+        }
         // Aligned, whatever a peer stored there.
-        position =
-            try isWork
-            ? LogLayout.Frame.aligned(memory.workHead.published) : start.refined(start.position(in: memory), memory)
-        overrun = OverrunGuard(memory, isAlwaysCopied: true)
-        self.memory = memory
+        reader = try LogReader(observing: memory, at: LogLayout.Frame.aligned(memory.workHead.published))
     }
 
-    /// Whether somebody took the channel away: it will bring nothing more.
-    public var isRemoved: Bool { memory.isRemoved }
+    /// Whether the channel was taken away, or its files: what has passed by then is all that there is.
+    public var isRemoved: Bool { get throws(IPCError) { try memory.isGone } }
 
     /// The next message; nil if there is none yet.
     ///
@@ -66,45 +64,18 @@ public struct ChannelTap: ~Copyable {
         let limit = max(limit, 0)
         // Before the payload of work, its state.
         let copied = memory.carriesWork ? limit.addingReportingOverflow(Work.prefixSize) : (limit, false)
-        for _ in 0..<memory.frameLimit {
-            guard memory.isCommitted(position) else {
-                if skipOverwritten() { continue }
-                // What a dead writer has claimed hides what comes after it, and there may be nobody else who looks.
-                if memory.isLookDue(), memory.hasSharedWriters, memory.tail.published > position {
-                    try Recovery.tryRun(memory)
-                }
-                return nil
-            }
-            let frame = unsafe memory.log + Int(truncatingIfNeeded: position & memory.mask)
-            let header = unsafe FrameHeader(frame)
-            let here = position
-            guard header.isValid(upTo: memory.maximumFrame),
-                unsafe overrun.take(
-                    frame + LogLayout.Frame.headerSize, header, at: here, limit: copied.1 ? .max : copied.0)
-            else {
-                if skipOverwritten() { continue }
-                throw memory.corrupted("the frame at \(here) is larger than the log allows")
-            }
-            position &+= header.size
-            if header.kind == LogLayout.Kind.message { return message(header, at: here, limit) }
+        guard let (header, position) = try reader.takeCopy(limit: copied.1 ? .max : copied.0) else {
+            if memory.isLookDue() { try reader.recoverClaim() }
+            return nil
         }
-        return nil
-    }
-
-    private mutating func skipOverwritten() -> Bool {
-        guard memory.mayBeOverwritten(position) else { return false }
-        let oldest = memory.oldestSafe
-        let next = max(LogPositions.first(memory, from: oldest), oldest)
-        missedBytes &+= next &- position
-        position = next
-        return true
+        return message(header, at: position, limit)
     }
 
     private func message(_ header: FrameHeader, at position: UInt64, _ limit: Int) -> Message {
         var (start, byteCount) = (0, Int(header.length))
         var progress: Message.Progress?
         if memory.carriesWork, byteCount >= Work.prefixSize {
-            let state = Work.State(word: unsafe overrun.copy.load(as: UInt64.self))
+            let state = Work.State(word: unsafe reader.overrun.copy.load(as: UInt64.self))
             let stage: Message.Progress.Stage =
                 switch state.stage {
                 case Work.Stage.available: .waiting
@@ -114,11 +85,11 @@ public struct ChannelTap: ~Copyable {
             progress = Message.Progress(stage: stage, attempts: state.attempts)
             (start, byteCount) = (Work.prefixSize, byteCount - Work.prefixSize)
             if memory.pattern == .service {
-                let request = unsafe overrun.copy.load(fromByteOffset: CallFrame.requestCount, as: UInt32.self)
+                let request = unsafe reader.overrun.copy.load(fromByteOffset: CallFrame.requestCount, as: UInt32.self)
                 byteCount = min(byteCount, Int(request))
             }
         }
-        let copy = unsafe UnsafeRawBufferPointer(start: overrun.copy + start, count: min(byteCount, limit))
+        let copy = unsafe UnsafeRawBufferPointer(start: reader.overrun.copy + start, count: min(byteCount, limit))
         return Message(
             position: position, writer: Int(header.writer), sequence: header.sequence, bytes: unsafe Array(copy),
             byteCount: byteCount, work: progress)

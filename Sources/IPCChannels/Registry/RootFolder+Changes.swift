@@ -169,7 +169,7 @@ extension RootFolder {
         // What the umask took away was asked for by name.
         _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path)
         // In full, so that a full file system is an error now, and not SIGBUS later.
-        try file.resize(to: byteCount)
+        if byteCount > 0 { try file.resize(to: byteCount) }
         return file
     }
 
@@ -232,7 +232,7 @@ extension RootFolder {
         let path = path + "/" + name
         guard let status = try status(of: name) else { return }
         if status.isFolder, let folder = try openFolder(name) {
-            for file in ["control", "log"] { unsafe unlinkat(folder.rawValue, file, 0) }
+            for file in ["control", "log", "locks"] { unsafe unlinkat(folder.rawValue, file, 0) }
         }
         let result = systemCall { unsafe unlinkat(descriptor, name, status.isFolder ? AT_REMOVEDIR : 0) }
         guard case .failure(let errno) = result, errno != .noSuchFileOrDirectory else { return }

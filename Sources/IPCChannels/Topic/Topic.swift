@@ -104,6 +104,18 @@ public struct Topic<Message>: Sendable {
         Subscription(try LogReader(channel.join(.reader), from: start), waiting, channel.type.checks)
     }
 
+    /// Looks at it without taking part, which takes permission to read the channel's files, and no more.
+    ///
+    /// - Parameters:
+    ///   - start: Which message is the first.
+    ///   - waiting: How ``Observer`` waits.
+    /// - Throws: ``IPC/IPCError/Code/notFound`` if nobody uses the topic any more; ``IPC/IPCError/Code/permissionDenied``.
+    public func observe(
+        from start: SubscriptionStart = .next, waiting: Waiting = .sleeping()
+    ) throws(IPCError) -> Observer<Message> {
+        Observer(Subscription(try LogReader(observing: channel.observe(), from: start), waiting, channel.type.checks))
+    }
+
     /// Removes a topic, whoever uses it: what was published is still received, their next wait throws
     /// ``IPC/IPCError/Code/removed``, and new ones get a new topic.
     public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {

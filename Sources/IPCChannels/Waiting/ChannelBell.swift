@@ -46,11 +46,20 @@ public final class ChannelBell: Sendable {
 ///
 /// It is taken anew after each receive: it is about the place where the participant was.
 public struct ChannelReadiness {
-    let membership: Membership
-    let place: SleepingPlace
+    private let memory: ChannelMemory
+    /// Nil for an observer, whom nobody wakes.
+    private let membership: Membership?
+    private let place: SleepingPlace
     let check: ChannelWaits.Check
 
     init(membership: Membership, place: SleepingPlace, check: @escaping ChannelWaits.Check) {
+        self.init(membership.memory, membership, place: place, check: check)
+    }
+
+    init(
+        _ memory: ChannelMemory, _ membership: Membership?, place: SleepingPlace, check: @escaping ChannelWaits.Check
+    ) {
+        self.memory = memory
         self.membership = membership
         self.place = place
         self.check = check
@@ -69,10 +78,11 @@ public struct ChannelReadiness {
     ) async throws(IPCError) -> Bool {
         if check() {
             // Whoever waits has found nothing to take: this came since, or others are quicker each time, or a peer's rubbish says so.
-            if Task.isCancelled { throw .cancelled(operation, membership.memory.name.description) }
+            if Task.isCancelled { throw .cancelled(operation, memory.name.description) }
             return !deadline.hasPassed
         }
         if spins == nil { return try await poll(until: deadline, operation) }
+        guard let membership else { return try await doze(until: deadline, operation) }
         return try await membership.wait(in: place, until: deadline, operation, unless: check)
     }
 
@@ -85,9 +95,27 @@ public struct ChannelReadiness {
             ipc_pause()
             guard count % 1024 == 0 else { continue }
             if deadline.hasPassed { return false }
-            if Task.isCancelled { throw .cancelled(operation, membership.memory.name.description) }
-            if membership.memory.isLookDue() { try membership.memory.lookAfterTheDead() }
+            if Task.isCancelled { throw .cancelled(operation, memory.name.description) }
+            if memory.isLookDue() {
+                if membership == nil { try memory.checkObserved(unless: check) } else { try memory.lookAfterTheDead() }
+            }
             await Task.yield()
+        }
+        return true
+    }
+
+    /// An observer's wait: it looks again and again, without a thread in between.
+    private nonisolated(nonsending) func doze(
+        until deadline: Deadline, _ operation: String
+    ) async throws(IPCError) -> Bool {
+        var pause = ObserverPause()
+        while !check() {
+            if deadline.hasPassed { return false }
+            try memory.checkObserved(unless: check)
+            let end = Deadline(nanoseconds: min(deadline.nanoseconds, MonotonicClock.now &+ pause.take()))
+            if case .cancelled = try await Reactor.park(until: end, { _ in true }) {
+                throw .cancelled(operation, memory.name.description)
+            }
         }
         return true
     }
@@ -97,9 +125,14 @@ public struct ChannelReadiness {
     /// - Returns: False if there is something already, and the bell will not ring: take it first.
     /// - Throws: ``IPC/IPCError/Code/invalidArgument`` if the bell is of another root.
     public func arm(_ bell: ChannelBell) throws(IPCError) -> Bool {
-        guard try bell.bell.folder === membership.memory.bellFolder else {
+        guard let membership else {
             throw IPCError(
-                .invalidArgument, "arm", membership.memory.name.description,
+                .unsupported, "arm", memory.name.description,
+                advice: "nobody knows of an observer, and so nobody rings for it; wait by a call of its own")
+        }
+        guard try bell.bell.folder === memory.bellFolder else {
+            throw IPCError(
+                .invalidArgument, "arm", memory.name.description,
                 advice:
                     "the bell is in \(bell.bell.folder.path), and the channel is not; make one in the channel's root")
         }

@@ -109,9 +109,21 @@ struct SleepingPlace: @unchecked Sendable {
         futexWait(seen, until: deadline, atMost: slice)
     }
 
-    private func futexWait(_ seen: UInt32, until deadline: Deadline, atMost slice: UInt64) {
+    /// Sleeps without being counted, which takes no permission to write: until others are woken, or for the time that is given.
+    func doze(until deadline: Deadline, atMost slice: UInt64, unless isReady: () -> Bool) {
+        let seen = unsafe wakes.pointee.load(ordering: .acquiring)
+        if isReady() { return }
+        guard futexWait(seen, until: deadline, atMost: slice) == EFAULT else { return }
+        // A kernel that takes no read-only memory for it.
+        usleep(UInt32(slice / 1000))
+    }
+
+    /// - Returns: Why it ended; 0 for a wake-up.
+    @discardableResult
+    private func futexWait(_ seen: UInt32, until deadline: Deadline, atMost slice: UInt64) -> CInt {
         var time = Deadline(nanoseconds: min(deadline.nanoseconds, MonotonicClock.now &+ slice)).timespec
-        _ = unsafe ipc_futex_wait(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), seen, &time)
+        let word = unsafe UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self)
+        return unsafe ipc_futex_wait(word, seen, &time) < 0 ? errno : 0
     }
 
     /// Says that somebody is about to sleep, who then has a last look.

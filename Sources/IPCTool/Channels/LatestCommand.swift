@@ -11,8 +11,9 @@ struct LatestCommand: ParsableCommand {
               ipc latest set room/temperature 21.5 --keep
               ipc latest get room/temperature
               ipc latest watch room/temperature
+              IPC_ROOT=/dev/shm/house ipc latest observe room/temperature
             """,
-        subcommands: [Set.self, Get.self, Watch.self, InfoCommand.self])
+        subcommands: [Set.self, Get.self, Watch.self, Observe.self, InfoCommand.self])
 
     struct Set: Interruptible {
         static let configuration = CommandConfiguration(
@@ -39,15 +40,18 @@ struct LatestCommand: ParsableCommand {
 
     struct Get: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print the value.", discussion: "Exit code 4 if none was set yet, unless --timeout waits for one."
-        )
+            abstract: "Print the value.",
+            discussion: """
+                Exit code 4 if none was set yet, unless --timeout waits for one. It takes no part in the channel: it is enough to be
+                allowed to read it.
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var framing: FramingOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            var getter = try Latest<RawBytes>.openAnyType(channel.name).makeGetter()
+            var getter = try Latest<RawBytes>.openAnyType(channel.name).observe()
             let output = MessageOutput(framing: framing.framing)
             if let value = try getter.get({ $0.array }) { return try output.write(value) }
             guard timeout.timeout != nil else {
@@ -73,6 +77,25 @@ struct LatestCommand: ParsableCommand {
             let output = MessageOutput(framing: framing.framing)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await getter.next(until: timeout.deadline) { $0.array })
+            }
+        }
+    }
+
+    struct Observe: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Print the newest value whenever it changes, without taking part.",
+            discussion: "For whoever may only read the channel. It has to be there.")
+
+        @OptionGroup var channel: ChannelArgument
+        @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            var observer = try Latest<RawBytes>.openAnyType(channel.name).observe()
+            let output = MessageOutput(framing: framing.framing)
+            for _ in 0..<(count ?? .max) {
+                try output.write(try await observer.next(until: timeout.deadline) { $0.array })
             }
         }
     }

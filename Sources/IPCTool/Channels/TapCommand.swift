@@ -27,9 +27,13 @@ struct TapCommand: Interruptible {
         var tap = try ChannelTap(channel.name, from: from.start)
         var (left, missed) = (count ?? .max, UInt64(0))
         var deadline = timeout.deadline
+        var isOver = false
         while left > 0 {
             guard let message = try tap.next() else {
-                if tap.isRemoved { return }
+                if isOver { return }
+                // What has passed until then is to be seen first.
+                isOver = try tap.isRemoved
+                if isOver { continue }
                 guard !deadline.hasPassed else {
                     throw IPCError(.timedOut, "tap", channel.name, advice: "nothing passed before the time-out")
                 }

@@ -11,8 +11,9 @@ struct TopicCommand: ParsableCommand {
               ipc topic subscribe market/quotes --from oldest
               ipc topic publish market/quotes 'ACME 12.5'
               tail -f log | ipc topic publish logs/web
+              IPC_ROOT=/dev/shm/traders ipc topic observe market/quotes
             """,
-        subcommands: [Publish.self, Subscribe.self, InfoCommand.self])
+        subcommands: [Publish.self, Subscribe.self, Observe.self, InfoCommand.self])
 
     struct Publish: Interruptible {
         static let configuration = CommandConfiguration(
@@ -50,20 +51,54 @@ struct TopicCommand: ParsableCommand {
         func perform() async throws {
             let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
             var subscription = try topic.subscribe(from: from.start)
-            let output = MessageOutput(framing: framing.framing)
-            var left = count ?? .max
-            while left > 0 {
+            let output = TopicOutput(framing, format)
+            for _ in 0..<(count ?? .max) {
                 let bytes = try await subscription.receive(until: timeout.deadline) { $0.array }
-                let missed = subscription.takeMissed()
-                if missed > 0 { printError("ipc: \(missed) messages were overwritten before they were received") }
-                if format.format == .json {
-                    try MessageOutput.put(line: JSON.object([bytes.json]).text)
-                } else {
-                    try output.write(bytes)
-                }
-                left -= 1
+                try output.write(bytes, missed: subscription.takeMissed())
             }
         }
+    }
+
+    struct Observe: Interruptible {
+        static let configuration = CommandConfiguration(
+            abstract: "Print messages as they come, without taking part.",
+            discussion: """
+                For whoever may only read the channel: it writes nothing, holds nobody back, and is told what it missed. The topic has
+                to be there; it ends with an error when that was taken away.
+                """)
+
+        @OptionGroup var channel: ChannelArgument
+        @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
+        @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
+        @OptionGroup var framing: FramingOption
+        @OptionGroup var format: FormatOption
+        @OptionGroup var timeout: TimeoutOption
+
+        func perform() async throws {
+            var observer = try Topic<RawBytes>.openAnyType(channel.name).observe(from: from.start)
+            let output = TopicOutput(framing, format)
+            for _ in 0..<(count ?? .max) {
+                let bytes = try await observer.receive(until: timeout.deadline) { $0.array }
+                try output.write(bytes, missed: observer.takeMissed())
+            }
+        }
+    }
+}
+
+/// Where received messages go.
+private struct TopicOutput {
+    private let output: MessageOutput
+    private let isJSON: Bool
+
+    init(_ framing: FramingOption, _ format: FormatOption) {
+        output = MessageOutput(framing: framing.framing)
+        isJSON = format.format == .json
+    }
+
+    /// - Parameter missed: How many messages were lost before this one.
+    func write(_ bytes: [UInt8], missed: UInt64) throws {
+        if missed > 0 { printError("ipc: \(missed) messages were overwritten before they were received") }
+        if isJSON { try MessageOutput.put(line: JSON.object([bytes.json]).text) } else { try output.write(bytes) }
     }
 }
 
