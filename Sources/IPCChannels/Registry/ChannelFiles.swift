@@ -8,11 +8,12 @@ enum ChannelFiles {
     /// The files of a channel of this type, made now if there is none.
     ///
     /// Two that create it at the same time both get the same channel.
+    /// - Returns: Whether it was made now. Then it is what was asked for, and nothing has to be looked at that could fail.
     static func create(
         _ name: ChannelName, pattern: ChannelPattern, type: MessageType, _ options: ChannelOptions,
         in root: ChannelRoot,
         mayExist: Bool
-    ) throws(IPCError) {
+    ) throws(IPCError) -> Bool {
         for (what, number) in [("readers", options.maximumReaders), ("writers", options.maximumWriters)] {
             guard (1...LogLayout.maximumSlots).contains(number) else {
                 throw IPCError(
@@ -38,7 +39,13 @@ enum ChannelFiles {
                 }
                 _ = consume log
             }
-            if isNew, options.durability != .none { try root.sync(name) }
+            if isNew, options.durability != .none {
+                do throws(IPCError) { try root.sync(name) } catch {
+                    // The error that matters is the one that was there first.
+                    try? root.remove(name)
+                    throw error
+                }
+            }
             return isNew
         }
         guard isNew || mayExist else {
@@ -46,6 +53,7 @@ enum ChannelFiles {
                 .alreadyExists, "create channel", name.description,
                 advice: "it exists already; open it, or remove it first")
         }
+        return isNew
     }
 
     private static func sync(_ descriptor: CInt, _ name: String) throws(IPCError) {
