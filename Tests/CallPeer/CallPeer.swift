@@ -21,6 +21,7 @@ struct CallPeer {
             let calls = try PublicCalls.all(in: FilePath(arguments[1]))
             print("\(calls.count) calls")
             for line in Deadlines.check(calls) { print("deadlines: \(line)") }
+            for line in Failures.check(calls) { print("failures: \(line)") }
         case "deadlines":
             // A part of the rows, so that several processes can share the work.
             let (part, parts) = (Int(arguments[1])!, Int(arguments[2])!)
@@ -36,7 +37,21 @@ struct CallPeer {
                 fflush(nil)
             }
             print("end")
+        case "failures":
+            let (errors, part, parts) = (Int(arguments[1])!, Int(arguments[2])!, Int(arguments[3])!)
+            for (index, row) in Failures.rows.enumerated() where index % parts == part {
+                for line in Failures.run(row, errors: errors) { print(line) }
+                fflush(nil)
+            }
+            print("end")
+        case "failure":
+            for row in Failures.rows where row.name.contains(arguments[1]) {
+                print(row.name)
+                for line in Failures.run(row, errors: 4) { print("  ", line) }
+                fflush(nil)
+            }
         case "sandbox": try Sandbox.run(Array(arguments.dropFirst(2)), CInt(arguments[1])!)
+        case "connect": try Sandbox.connect(CInt(arguments[1])!)
         case "deadline":
             for row in Deadlines.rows where row.calls[0].contains(arguments[1]) { print(row.calls, Deadlines.run(row)) }
         default: fatalError("unknown role")
@@ -44,13 +59,21 @@ struct CallPeer {
     }
 
     static func removeScratch() {
-        var names = glob_t()
-        for pattern in ["/*", "/root/.*", "/root/*/*", "/root/*"] {
-            glob(scratchFolder + pattern, 0, nil, &names)
-            for index in 0..<Int(names.gl_pathc) { if remove(names.gl_pathv[index]!) != 0 { continue } }
-            globfree(&names)
-        }
+        removeAll("/*", "/root/.*")
+        removeKeptChannels()
         rmdir(scratchFolder + "/root")
         rmdir(scratchFolder)
+    }
+}
+
+/// Those on disk, which stay when nobody uses them.
+func removeKeptChannels() { removeAll("/root/*/*", "/root/*") }
+
+private func removeAll(_ patterns: String...) {
+    for pattern in patterns {
+        var names = glob_t()
+        glob(scratchFolder + pattern, 0, nil, &names)
+        for index in 0..<Int(names.gl_pathc) { if remove(names.gl_pathv[index]!) != 0 { continue } }
+        globfree(&names)
     }
 }

@@ -37,6 +37,25 @@ enum Sandbox {
         }
     }
 
+    /// A task connects by TCP while the system refuses to: prints the error, and how many seconds it took.
+    static func connect(_ error: CInt) throws {
+        let listener = try StreamListener(.tcp(host: "127.0.0.1", port: 0))
+        let address = try listener.localEndpoint!
+        guard support_refuse([support_call_number("connect")], 1, error) == 0 else { fatalError("no filter: \(errno)") }
+        let done = Flag()
+        Task.detached {
+            let start = ContinuousClock.now
+            do {
+                _ = try await StreamSocket.connect(to: address, until: .after(.seconds(20)))
+                print("connected")
+            } catch {
+                print((ContinuousClock.now - start).components.seconds, error)
+            }
+            done.set()
+        }
+        done.wait()
+    }
+
     /// Another process that has a part in a channel, until it is ended.
     static func hold(_ name: String) throws {
         let publisher = try Topic<UInt64>.open(name).makePublisher()

@@ -45,16 +45,26 @@ func kilobyte() -> [UInt8] { [UInt8](repeating: 7, count: 1000) }
 
 /// Where files of the tables go; it is removed at the end.
 let scratchFolder: String = {
-    let path = "/tmp/" + uniqueName()
+    // Where calls fail one by one there is much to do, and no disk to wait for.
+    let base = CommandLine.arguments[1].hasPrefix("failure") ? "/dev/shm/" : "/tmp/"
+    let path = base + uniqueName()
     mkdir(path, 0o700)
     return path
 }()
 
-func scratchPath() -> FilePath { FilePath(scratchFolder + "/\(UInt32.random(in: 0 ... .max))") }
+func scratchPath() -> FilePath {
+    let path = scratchFolder + "/\(UInt32.random(in: 0 ... .max))"
+    GivenNames.paths?.append(path)
+    return FilePath(path)
+}
 
 /// The only names of shared memory, semaphores and queues that this process uses.
 let namePrefix = uniqueName()
-func systemName() -> String { "/\(namePrefix)-\(UInt32.random(in: 0 ... .max))" }
+func systemName() -> String {
+    let name = "/\(namePrefix)-\(UInt32.random(in: 0 ... .max))"
+    GivenNames.objects?.append(name)
+    return name
+}
 
 enum Mistake: Error { case unexpected(String) }
 

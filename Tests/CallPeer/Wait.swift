@@ -27,6 +27,8 @@ struct Wait: Sendable {
         var mayBeReady = false
         /// Whether it has to be released before it goes: a thread's lock would lie in memory that is there no more.
         var mustBeReleased = false
+        /// Whether the release waits for the call, so that it needs a thread of its own.
+        var isReleasedByCall = false
     }
 }
 

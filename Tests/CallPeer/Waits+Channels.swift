@@ -311,28 +311,28 @@ let serviceWaits: [Wait] = [
         let client = Box(try service.makeClient())
         return Wait.Case(
             call: .blocking { deadline in try client.value.call(7, until: deadline).get() == 8 },
-            release: { try serve(service) })
+            release: { try serve(service) }, isReleasedByCall: true)
     },
     Wait("Client.call(_:until:retries:) async") {
         let service = try newService()
         let client = Box(try service.makeClient())
         return Wait.Case(
             call: .suspending { deadline in try await client.value.call(7, until: deadline).get() == 8 },
-            release: { try serve(service) })
+            release: { try serve(service) }, isReleasedByCall: true)
     },
     Wait("Client.begin(_:until:retries:)") {
         let service = try newService()
         let client = Box(try service.makeClient())
         return Wait.Case(
             call: .blocking { deadline in try client.value.begin(7, until: deadline).wait().get() == 8 },
-            release: { try serve(service) })
+            release: { try serve(service) }, isReleasedByCall: true)
     },
     Wait("Client.begin(_:until:retries:) async") {
         let service = try newService()
         let client = Box(try service.makeClient())
         return Wait.Case(
             call: .suspending { deadline in try await client.value.begin(7, until: deadline).wait().get() == 8 },
-            release: { try serve(service) })
+            release: { try serve(service) }, isReleasedByCall: true)
     },
     Wait("Client.begin(_:replyLimit:until:retries:)") {
         let service = try newByteService()
@@ -341,7 +341,7 @@ let serviceWaits: [Wait] = [
             call: .blocking { deadline in
                 let call = try client.value.begin(three().span.bytes, replyLimit: 100, until: deadline)
                 return try call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
-            }, release: { try serve(service) })
+            }, release: { try serve(service) }, isReleasedByCall: true)
     },
     Wait("Client.begin(_:replyLimit:until:retries:) async") {
         let service = try newByteService()
@@ -350,7 +350,7 @@ let serviceWaits: [Wait] = [
             call: .suspending { deadline in
                 let call = try await client.value.begin(three().span.bytes, replyLimit: 100, until: deadline)
                 return try await call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
-            }, release: { try serve(service) })
+            }, release: { try serve(service) }, isReleasedByCall: true)
     },
     Wait("Server.next(until:)", "Server.tryNext()") {
         let service = try newService()

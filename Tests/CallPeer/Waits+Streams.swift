@@ -84,7 +84,7 @@ let pipeWaits: [Wait] = [
             call: .blocking { deadline in
                 _ = try pipe.openForReading(until: deadline)
                 return true
-            }, release: { writer.value = try openedWriter(pipe) })
+            }, release: { writer.value = try openedWriter(pipe) }, isReleasedByCall: true)
     },
     Wait("NamedPipe.openForReading(until:) async") {
         let pipe = try NamedPipe.create(at: scratchPath())
@@ -93,7 +93,7 @@ let pipeWaits: [Wait] = [
             call: .suspending { deadline in
                 _ = try await pipe.openForReading(until: deadline)
                 return true
-            }, release: { writer.value = try openedWriter(pipe) })
+            }, release: { writer.value = try openedWriter(pipe) }, isReleasedByCall: true)
     },
     Wait("NamedPipe.openForWriting(until:)", "NamedPipe.tryOpenForWriting()", "NamedPipe.tryOpenForReading()") {
         let pipe = try NamedPipe.create(at: scratchPath())

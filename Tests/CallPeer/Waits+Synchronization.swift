@@ -82,7 +82,7 @@ let synchronizationWaits: [Wait] = [
                     try mutex.withLock { condition.signal() }
                     usleep(1000)
                 }
-            })
+            }, isReleasedByCall: true)
     },
     Wait("SharedCondition.wait(_:until:for:)") {
         let (mutex, condition) = try newCondition()

@@ -10,9 +10,9 @@ import Testing
     private static let sources = FilePath(#filePath).removingLastComponent().removingLastComponent()
         .removingLastComponent().appending("Sources").string
 
-    private func run(_ arguments: String...) throws -> String {
+    private func run(_ arguments: String..., within patience: Duration = .seconds(300)) throws -> String {
         let peer = try Peer(product("CallPeer"), arguments)
-        let (status, text) = try peer.finish(within: .seconds(300))
+        let (status, text) = try peer.finish(within: patience)
         #expect(status == .exited(0), "\(arguments)")
         return text
     }
@@ -30,6 +30,15 @@ import Testing
     func manyCallsLeaveNothing(part: Int) throws {
         let count = getenv("IPC_TEST_REPETITIONS").map { String(cString: $0) } ?? "20"
         #expect(try run("repeat", count, "\(part)", "3") == "end\n")
+    }
+
+    /// Each system call of each call fails in turn; one that a signal interrupts is no failure. With one error each, and
+    /// `IPC_TEST_ERRORS=4` for all that are tried, in a long run.
+    @Test(arguments: 0..<6)
+    func aCallThatFailsLeavesNothing(part: Int) throws {
+        let errors = getenv("IPC_TEST_ERRORS").map { String(cString: $0) } ?? "1"
+        let text = try run("failures", errors, "\(part)", "6", within: .seconds(errors == "1" ? 500 : 5000))
+        #expect(text == "end\n")
     }
 
     /// What cannot go on without a call (without `eventfd2`, `timerfd_create` or `clone3`, Dispatch itself cannot), in the words of its rows, and the name of the call in the error.
@@ -60,6 +69,14 @@ import Testing
                 check(text.split(separator: "\n").map(String.init), names)
             }
         }
+    }
+
+    /// Only a Unix server's full backlog is waited for. It used to be tried again until the deadline.
+    @Test func aConnectionByTCPThatTheSystemRefusesFailsAtOnce() throws {
+        let text = try run("connect", "\(EAGAIN)")
+        let seconds = try #require(text.split(separator: " ").first.flatMap { Int($0) }, "\(text)")
+        #expect(seconds < 10)
+        #expect(!text.contains("backlog"), "\(text)")
     }
 
     private final class Running {

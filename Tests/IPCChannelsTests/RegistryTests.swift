@@ -45,6 +45,27 @@ import Testing
         _ = try Box(Topic<UInt32>.create(name).makePublisher())
     }
 
+    /// The folder used to lose its name, and its files, before the removal failed.
+    @Test func aStrayFileIsNamedAndTheChannelStaysWhole() throws {
+        let topic = try Topic<UInt32>.create(channelName(), ChannelOptions(lifetime: .kept))
+        let name = topic.name.description
+        defer { try? Topic<UInt32>.remove(name) }
+        let stray = ChannelRoot.current.folder(topic.name) + "/notes"
+        close(creat(stray, 0o600))
+        defer { unlink(stray) }
+        var publisher = try topic.makePublisher()
+        var subscription = try topic.subscribe()
+        let error = failure { () throws(IPCError) in try Topic<UInt32>.remove(name) }
+        #expect(error?.advice.contains("notes") == true, "\(String(describing: error))")
+        try publisher.publish(7)
+        let received = try subscription.tryReceive()
+        #expect(received == 7)
+        #expect(try Topic<UInt32>.open(name).name == topic.name)
+        unlink(stray)
+        try Topic<UInt32>.remove(name)
+        #expect(failure { () throws(IPCError) in _ = try Topic<UInt32>.open(name) }?.code == .notFound)
+    }
+
     @Test func aTypeWithAnAddressIsRefusedByItsField() {
         struct Inner: BitwiseCopyable { var number: Int, place: UnsafeRawPointer }
         struct Outer: BitwiseCopyable { var count: Int, inner: Inner }

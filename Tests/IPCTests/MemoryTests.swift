@@ -72,6 +72,15 @@ import Testing
         #expect(left?.code == .notFound)
     }
 
+    /// Whatever the path is by which the memory's file system is reached.
+    @Test func moreThanTheMemoryHasIsRefusedBeforeItIsTaken() {
+        let path = FilePath("/dev/../dev/shm/" + uniqueName())
+        let error = failure { () throws(IPCError) in _ = try MappedFile.create(at: path, byteCount: 1 << 50) }
+        #expect(error?.code == .noSpace)
+        #expect(error?.advice.contains("free in memory") == true, "\(String(describing: error))")
+        #expect(access(path.string, F_OK) != 0)
+    }
+
     @Test func aMappingOutlivesDescriptorAndName() throws {
         let name = uniqueName()
         let memory = try SharedMemory.create(name, byteCount: 4096)

@@ -38,7 +38,7 @@ int support_call_number(const char *name) {
         {"pidfd_open", 434}, {"pidfd_send_signal", 424}, {"close_range", 436}, {"preadv2", SYS_preadv2},
         {"pwritev2", SYS_pwritev2}, {"futex_waitv", 449}, {"membarrier", SYS_membarrier}, {"memfd_create", SYS_memfd_create},
         {"clone3", 435}, {"eventfd2", SYS_eventfd2}, {"timerfd_create", SYS_timerfd_create},
-        {"inotify_init1", SYS_inotify_init1}, {"renameat2", SYS_renameat2},
+        {"connect", SYS_connect}, {"inotify_init1", SYS_inotify_init1}, {"renameat2", SYS_renameat2},
     };
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
         if (strcmp(calls[i].name, name) == 0) return calls[i].number;
@@ -55,4 +55,10 @@ size_t support_action(int signal, void *bytes, size_t capacity) {
     memcpy(&copy.sa_mask, &action.sa_mask, 8);  // what the kernel has of it
     memcpy(bytes, &copy, sizeof copy);
     return sizeof copy;
+}
+
+unsigned long long support_mask(void) {
+    unsigned long long mask = 0;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mask, sizeof mask);
+    return mask;
 }

@@ -128,7 +128,10 @@ public final class PlainThread: @unchecked Sendable {
                 do throws(IPCError) { try thread.body() } catch { thread.error = error }
                 return nil
             }, argument)
-        if result != 0 { throw IPCError("pthread_create", "a thread", Errno(rawValue: result)) }
+        if result != 0 {
+            Unmanaged<PlainThread>.fromOpaque(argument).release()
+            throw IPCError("pthread_create", "a thread", Errno(rawValue: result))
+        }
     }
 
     /// Waits for its end.

@@ -113,6 +113,8 @@ int ipc_epoll_forget(int epoll, int fd);
 // Waits until the absolute CLOCK_MONOTONIC time in nanoseconds; UINT64_MAX for no end. Events as those of poll.
 int ipc_epoll_wait(int epoll, int *descriptors, short *events, int limit, uint64_t until);
 int ipc_flock(int fd, int operation);
+// Whether a file lies in memory (tmpfs or ramfs), wherever that is mounted. 0 also of what cannot be asked.
+int ipc_is_in_memory(int fd);
 // Null in a program that runs with more rights than its caller has.
 const char *ipc_secure_getenv(const char *name);
 // Of two names in a folder, unless the second is taken.

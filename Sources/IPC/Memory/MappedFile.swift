@@ -33,14 +33,14 @@ public struct MappedFile: ~Copyable, Sendable {
         let (raw, isNew) = try policy.opening { flags in
             openFile(path, O_RDWR | flags, mode: permissions.rawValue)
         }.orThrow("open", path.string, advice: refusedLinkAdvice)
-        let object = try regularFile(raw, path)
         do throws(IPCError) {
+            let object = try regularFile(raw, path)
             try object.reserve(byteCount, fileSystem: path.string)
+            return MappedFile(object: object, access: .readWrite)
         } catch {
             if isNew { unsafe path.withPlatformString { _ = unsafe Glibc.unlink($0) } }
             throw error
         }
-        return MappedFile(object: object, access: .readWrite)
     }
 
     /// Opens a file that exists.

@@ -17,8 +17,8 @@ struct MemoryObject: ~Copyable, Sendable {
                 .invalidArgument, "size", name, advice: "\(bytes) bytes are asked for; choose a size of at least 1")
         }
         // Memory without a file system's limit is taken until the kernel kills processes for it: they may be anybody's.
-        if fileSystem == "/dev/shm" || fileSystem.hasPrefix("/dev/shm/"), let available = SystemLimits.availableMemory,
-            bytes > available, bytes > (try size)
+        if ipc_is_in_memory(owned.rawValue) != 0, let available = SystemLimits.availableMemory, bytes > available,
+            bytes > (try size)
         {
             throw IPCError(
                 .noSpace, "reserve", name,

@@ -71,7 +71,13 @@ public struct MessageQueue: ~Copyable, Sendable {
             }
         }
         switch opened {
-        case .success((let raw, _)): return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+        case .success((let raw, let isNew)):
+            do throws(IPCError) {
+                return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+            } catch {
+                if isNew { _ = unsafe ipc_mq_unlink(name) }
+                throw error
+            }
         case .failure(let errno):
             throw MessageQueueLimits.explain(errno, name, maximumMessages: maximumMessages, messageSize: messageSize)
         }

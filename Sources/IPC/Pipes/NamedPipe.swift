@@ -35,12 +35,14 @@ public struct NamedPipe: Hashable, Sendable {
     ) throws(IPCError) -> NamedPipe {
         try path.check("mkfifo")
         switch retryingInterrupts({ unsafe path.withPlatformString { unsafe mkfifo($0, permissions.rawValue) } }) {
-        case .success: break
-        case .failure(.fileExists) where policy == .openExisting: break
+        // Not looked at again: if that failed, it would be there, and the caller would not know.
+        case .success: return NamedPipe(made: path)
+        case .failure(.fileExists) where policy == .openExisting: return try NamedPipe(path)
         case .failure(let errno): throw IPCError("mkfifo", path.string, errno)
         }
-        return try NamedPipe(path)
     }
+
+    private init(made path: FilePath) { self.path = path }
 
     /// Removes the name. Who has it open goes on. The C function is `unlink`.
     public func unlink() throws(IPCError) {

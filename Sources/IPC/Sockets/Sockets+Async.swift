@@ -69,8 +69,8 @@ extension SocketHandle {
                 if try startConnecting(to: address) { return }
                 try await Reactor.wait(for: .writable, of: rawValue, until: deadline, "connect", name)
                 return try finishConnecting()
-            } catch  where error.errno == .resourceTemporarilyUnavailable {
-                // A Unix server's backlog is full; nothing tells when it is not. Looked at less and less often.
+            } catch  where error.errno == .resourceTemporarilyUnavailable && address.family == AF_UNIX {
+                // A Unix server's backlog is full (of TCP it means that this machine lacks something); nothing tells when it is not. Looked at less and less often.
                 guard !deadline.hasPassed else { throw isFull }
                 if case .cancelled = try await Reactor.park(until: min(deadline, .after(pause)), { _ in true }) {
                     throw .cancelled("connect", name)

@@ -40,7 +40,15 @@ package struct UnixSocketFile: Sendable {
         let raw = socket.rawValue
         _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path.string)
         try socket.bind(to: address)
-        let file = UnixSocketFile(path: path, identity: try FileStatus(at: path, followingLinks: false).identity)
+        let identity: [UInt64]
+        do throws(IPCError) {
+            identity = try FileStatus(at: path, followingLinks: false).identity
+        } catch {
+            // Made by the call before, and nobody else makes one here under the lock.
+            try? unlink(path)
+            throw error
+        }
+        let file = UnixSocketFile(path: path, identity: identity)
         do throws(IPCError) {
             try file.widen(to: permissions)
             try thenListen(socket)

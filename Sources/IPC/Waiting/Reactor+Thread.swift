@@ -7,20 +7,30 @@ extension Reactor {
     func start() throws(IPCError) {
         let failure: (call: String, errno: Errno)? = lock.withLock {
             guard !isRunning else { return nil }
-            if epoll < 0 { epoll = ipc_epoll_create() }
-            guard epoll >= 0 else { return ("epoll_create1", Errno(rawValue: Glibc.errno)) }
-            if alarm < 0 { alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC)) }
-            guard alarm >= 0 else { return ("eventfd", Errno(rawValue: Glibc.errno)) }
-            let error = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
-            guard error == 0 else { return ("epoll_ctl", Errno(rawValue: error)) }
-            let errno = startQuietThread { self.run() }
-            isRunning = errno == nil
-            return errno.map { ("pthread_create", $0) }
+            let failure = makeThread()
+            isRunning = failure == nil
+            if !isRunning { closeDescriptors() }
+            return failure
         }
         guard let failure else { return }
         throw IPCError(
             failure.call, "asynchronous waits", failure.errno,
             advice: failure.call == "pthread_create" ? Self.threadAdvice(failure.errno) : nil)
+    }
+
+    private func makeThread() -> (call: String, errno: Errno)? {
+        epoll = ipc_epoll_create()
+        guard epoll >= 0 else { return ("epoll_create1", Errno(rawValue: Glibc.errno)) }
+        alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC))
+        guard alarm >= 0 else { return ("eventfd", Errno(rawValue: Glibc.errno)) }
+        let error = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
+        guard error == 0 else { return ("epoll_ctl", Errno(rawValue: error)) }
+        return startQuietThread { self.run() }.map { ("pthread_create", $0) }
+    }
+
+    private func closeDescriptors() {
+        for descriptor in [epoll, alarm] where descriptor >= 0 { close(descriptor) }
+        (epoll, alarm) = (-1, -1)
     }
 
     private static func threadAdvice(_ errno: Errno) -> String {
@@ -65,11 +75,7 @@ extension Reactor {
             isDone = unsafe runJobs(on: executor)
         }
         ipc_set_thread_value(nil)
-        lock.withLock {
-            close(epoll)
-            close(alarm)
-            (epoll, alarm) = (-1, -1)
-        }
+        lock.withLock { closeDescriptors() }
     }
 
     /// Runs what is there now. What that brings up waits until descriptors were looked at again.

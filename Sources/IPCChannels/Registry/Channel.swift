@@ -18,7 +18,7 @@ struct Channel: Sendable {
         _ options: ChannelOptions?, _ policy: CreationPolicy
     ) throws(IPCError) {
         try self.init(ChannelName(name), in: .root(root), pattern, type, options)
-        try create(mayExist: policy == .openExisting)
+        if try create(mayExist: policy == .openExisting) { return }
         try meetingRemoval { () throws(IPCError) in
             try check(ChannelMemory(observing: self.name, in: place))
         }
@@ -67,8 +67,10 @@ struct Channel: Sendable {
     /// How often a channel may be taken away between our making it and our joining it, before that is an error.
     private static let attempts = 1000
 
-    private func create(mayExist: Bool) throws(IPCError) {
-        guard let options, case .root(let root) = place else { return }
+    /// - Returns: Whether it was made now.
+    @discardableResult
+    private func create(mayExist: Bool) throws(IPCError) -> Bool {
+        guard let options, case .root(let root) = place else { return false }
         var left = Self.attempts
         while true {
             do throws(IPCError) {

@@ -8,11 +8,12 @@ enum ChannelFiles {
     /// The files of a channel of this type, made now if there is none.
     ///
     /// Two that create it at the same time both get the same channel.
+    /// - Returns: Whether it was made now. Then it is what was asked for, and nothing has to be looked at that could fail.
     static func create(
         _ name: ChannelName, pattern: ChannelPattern, type: MessageType, _ options: ChannelOptions,
         in root: ChannelRoot,
         mayExist: Bool
-    ) throws(IPCError) {
+    ) throws(IPCError) -> Bool {
         for (what, number) in [("readers", options.maximumReaders), ("writers", options.maximumWriters)] {
             guard (1...LogLayout.maximumSlots).contains(number) else {
                 throw IPCError(
@@ -41,7 +42,13 @@ enum ChannelFiles {
                 _ = consume log
                 _ = consume locks
             }
-            if isNew, options.durability != .none { try root.sync(name) }
+            if isNew, options.durability != .none {
+                do throws(IPCError) { try root.sync(name) } catch {
+                    // The error that matters is the one that was there first.
+                    try? root.remove(name)
+                    throw error
+                }
+            }
             return isNew
         }
         guard isNew || mayExist else {
@@ -49,6 +56,7 @@ enum ChannelFiles {
                 .alreadyExists, "create channel", name.description,
                 advice: "it exists already; open it, or remove it first")
         }
+        return isNew
     }
 
     /// Those of the file that is locked: only for whoever may write to the channel. A lock for reading, which takes permission to read

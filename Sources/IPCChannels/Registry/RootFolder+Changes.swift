@@ -8,6 +8,8 @@ extension RootFolder {
     static let lockName = ".lock"
     private static let newPrefix = ".new-"
     private static let oldPrefix = ".old-"
+    /// What a channel's folder has.
+    private static let files = ["control", "log", "locks"]
     /// What is made in such a folder belongs to its group.
     private static let setsGroup: mode_t = 0o2000
 
@@ -185,11 +187,16 @@ extension RootFolder {
         }
     }
 
-    /// Makes sure that this user may take a channel's folder away, if there is one.
+    /// Makes sure that this user may take a channel's folder away, if there is one, and that nothing else is in it.
     ///
-    /// - Throws: ``IPC/IPCError/Code/permissionDenied``, which says who may.
+    /// - Throws: ``IPC/IPCError/Code/permissionDenied``, which says who may; ``IPC/IPCError/Code/invalidArgument``, which names what
+    ///   somebody else has put there.
     func checkRemovable(_ name: ChannelName) throws(IPCError) {
         guard let folder = try openFolder(name.folder) else { return }
+        try checkRemovable(name, folder)
+    }
+
+    private func checkRemovable(_ name: ChannelName, _ folder: borrowing OwnedDescriptor) throws(IPCError) {
         let (path, root) = (path + "/" + name.folder, try status())
         let own = try FileStatus(of: folder.rawValue, path)
         for (raw, status, place) in [(descriptor, root, self.path), (folder.rawValue, own, path)] {
@@ -202,16 +209,25 @@ extension RootFolder {
             throw IPCError(
                 "remove", path, .notPermitted, advice: RootTrust.denial(.notPermitted, own, path))
         }
+        // Who may not list it finds out when it is removed.
+        let names = try? namesInFolder(folder.rawValue, path)
+        let strays = (names ?? []).filter { !Self.files.contains($0) }.sorted()
+        guard strays.isEmpty else {
+            throw IPCError(
+                .invalidArgument, "remove", path,
+                advice: "\(strays.joined(separator: ", ")) is there, which is not the channel's; move it away first")
+        }
     }
 
     /// Takes a channel's folder away, if it may be. Under the lock.
     func remove(_ name: ChannelName) throws(IPCError) {
         let path = path + "/" + name.folder
-        // Else it would be gone, and its files would stay under another name.
-        try checkRemovable(name)
+        // Opened and looked at first: else it would be gone, and its files would stay under another name.
+        guard let folder = try openFolder(name.folder) else { return }
+        try checkRemovable(name, folder)
         let temporary = temporaryName(Self.oldPrefix)
         switch systemCall({ unsafe ipc_rename_new(descriptor, name.folder, temporary) }) {
-        case .success: try delete(temporary)
+        case .success: try delete(temporary, folder)
         case .failure(.noSuchFileOrDirectory): return
         case .failure(let errno):
             throw IPCError("rename", path, errno, advice: try RootTrust.denial(errno, self.status(), self.path))
@@ -229,12 +245,23 @@ extension RootFolder {
     }
 
     private func delete(_ name: String) throws(IPCError) {
-        let path = path + "/" + name
         guard let status = try status(of: name) else { return }
-        if status.isFolder, let folder = try openFolder(name) {
-            for file in ["control", "log", "locks"] { unsafe unlinkat(folder.rawValue, file, 0) }
+        if status.isFolder {
+            if let folder = try openFolder(name) { try delete(name, folder) }
+            return
         }
-        let result = systemCall { unsafe unlinkat(descriptor, name, status.isFolder ? AT_REMOVEDIR : 0) }
+        try unlink(name, 0)
+    }
+
+    /// Takes a folder and a channel's files in it away.
+    private func delete(_ name: String, _ folder: borrowing OwnedDescriptor) throws(IPCError) {
+        for file in Self.files { unsafe unlinkat(folder.rawValue, file, 0) }
+        try unlink(name, AT_REMOVEDIR)
+    }
+
+    private func unlink(_ name: String, _ flags: CInt) throws(IPCError) {
+        let path = path + "/" + name
+        let result = systemCall { unsafe unlinkat(descriptor, name, flags) }
         guard case .failure(let errno) = result, errno != .noSuchFileOrDirectory else { return }
         throw IPCError("remove", path, errno)
     }

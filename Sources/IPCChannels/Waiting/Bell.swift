@@ -38,13 +38,12 @@ final class Bell: Sendable {
         self.reactor = reactor
         let number = try Self.make(in: folder)
         self.number = number
-        // Open for writing too, so that it is never at its end.
-        end = try WithheldDescriptor(
-            Self.name(number), in: folder.descriptor, O_RDWR | O_NONBLOCK | O_NOFOLLOW, "open",
-            folder.path + "/" + Self.name(number))
-        let raw = end.rawValue
-        // All who can see the root may ring, and nobody else may listen.
-        _ = try systemCall { fchmod(raw, 0o622) }.orThrow("fchmod", folder.path + "/" + Self.name(number))
+        do throws(IPCError) {
+            end = try Self.open(number, in: folder)
+        } catch {
+            unsafe unlinkat(folder.descriptor, Self.name(number), 0)
+            throw error
+        }
         capacity = Int(ipc_fcntl_int(end.rawValue, IPC_F_GETPIPE_SZ, 0))
         if let reactor {
             try reactor.watch(end.rawValue) { [weak self] in
@@ -76,6 +75,17 @@ final class Bell: Sendable {
                 throw IPCError("mkfifo", path, errno, advice: "asynchronous waits for channels need a FIFO there")
             }
         }
+    }
+
+    private static func open(_ number: UInt32, in folder: RootFolder) throws(IPCError) -> WithheldDescriptor {
+        let path = folder.path + "/" + name(number)
+        // Open for writing too, so that it is never at its end.
+        let end = try WithheldDescriptor(
+            name(number), in: folder.descriptor, O_RDWR | O_NONBLOCK | O_NOFOLLOW, "open", path)
+        let raw = end.rawValue
+        // All who can see the root may ring, and nobody else may listen.
+        _ = try systemCall { fchmod(raw, 0o622) }.orThrow("fchmod", path)
+        return end
     }
 
     /// Whether this process was forked from the one that made it: then it has no part in it.

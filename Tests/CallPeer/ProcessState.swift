@@ -1,0 +1,122 @@
+import Glibc
+import IPC
+import SystemSupport
+import TestSupport
+
+/// What this process has of the system, to be compared.
+struct ProcessState {
+    /// In words, each as often as it is there: descriptors by what they name and lock, mappings that have a name, files, children,
+    /// threads, actions for signals.
+    private var things: [String: Int] = [:]
+    /// Bytes of mappings without a name: stacks and the allocator's, which come and go a little, and reserved address space.
+    private let anonymous: Int
+
+    /// What is kept for a second, for whoever needs it next, and by whom.
+    private static let spares = ["descriptor of anon_inode:inotify": 2, "thread": 1]
+    /// Less is noise.
+    private static let anonymousTolerance = 64 << 10
+
+    init() {
+        var things: [String: Int] = [:]
+        func add(_ thing: String) { things[thing, default: 0] += 1 }
+        for number in names(in: "/proc/self/fd") {
+            // Without the one that lists them.
+            guard let target = linkTarget("/proc/self/fd/" + number) else { continue }
+            if target.hasSuffix("/fd") { continue }
+            add("descriptor of \(target)")
+            for line in contents("/proc/self/fdinfo/" + number).split(separator: "\n") where line.hasPrefix("lock:") {
+                // Without its number in the list of locks, which other processes change.
+                add("lock of \(target):\(line.split(separator: ":", maxSplits: 2).last!)")
+            }
+        }
+        var anonymous = 0
+        for line in contents("/proc/self/maps").split(separator: "\n") {
+            let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+            let range = fields[0].split(separator: "-").compactMap { Int($0, radix: 16) }
+            if fields.count > 5, fields[5].hasPrefix("/") {
+                add("mapping \(fields[1]) of \(fields[5...].joined(separator: " ")), \(range[1] - range[0]) bytes")
+            } else if fields.count == 5 {
+                anonymous += range[1] - range[0]
+            }
+        }
+        for folder in [scratchFolder, channelRoot] { for path in files(below: folder) { add("file \(path)") } }
+        for name in names(in: "/dev/shm") where name.contains(namePrefix) { add("file /dev/shm/\(name)") }
+        for name in GivenNames.objects ?? [] where (try? MessageQueue.open(name)) != nil {
+            add("message queue \(name)")
+        }
+        for task in names(in: "/proc/self/task") {
+            add("thread")
+            for child in contents("/proc/self/task/\(task)/children").split(separator: " ") { add("child \(child)") }
+        }
+        for signal in 1...CInt(64) {
+            var bytes = [UInt8](repeating: 0, count: 256)
+            let count = bytes.withUnsafeMutableBytes { support_action(signal, $0.baseAddress, $0.count) }
+            // In a number that is the same for the same.
+            if bytes[..<count].contains(where: { $0 != 0 }) { add("action for signal \(signal), \(bytes.hashValue)") }
+        }
+        self.things = things
+        self.anonymous = anonymous
+    }
+
+    /// What is not as it was.
+    func differences(from before: ProcessState) -> [String] {
+        var found: [String] = []
+        func look(_ word: String, _ some: [String: Int], _ others: [String: Int]) {
+            for (thing, count) in some where count > others[thing, default: 0] + Self.spares[thing, default: 0] {
+                found.append("\(word): \(thing)")
+            }
+        }
+        look("more", things, before.things)
+        look("less", before.things, things)
+        if anonymous > before.anonymous + Self.anonymousTolerance {
+            found.append("more: \(anonymous - before.anonymous) bytes of address space")
+        }
+        return found.sorted()
+    }
+}
+
+/// The names that were given to the present attempt, if there is one.
+enum GivenNames {
+    /// Of shared memory, semaphores and queues. Queues can be listed nowhere.
+    nonisolated(unsafe) static var objects: [String]?
+    nonisolated(unsafe) static var paths: [String]?
+
+    static func begin() { (objects, paths) = ([], []) }
+}
+
+private func names(in folder: String) -> [String] {
+    guard let handle = opendir(folder) else { return [] }
+    defer { closedir(handle) }
+    var names: [String] = []
+    while let entry = readdir(handle) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name.0) { String(cString: $0) }
+        if name != ".", name != ".." { names.append(name) }
+    }
+    return names
+}
+
+private func files(below folder: String) -> [String] {
+    var found: [String] = []
+    for name in names(in: folder) {
+        let path = folder + "/" + name
+        found.append(path)
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { found += files(below: path) }
+    }
+    return found
+}
+
+private func linkTarget(_ path: String) -> String? {
+    var bytes = [CChar](repeating: 0, count: 4096)
+    let count = readlink(path, &bytes, bytes.count)
+    return count < 0 ? nil : String(decoding: bytes[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+}
+
+private func contents(_ path: String) -> String {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return "" }
+    defer { close(descriptor) }
+    var (bytes, part): ([UInt8], [UInt8]) = ([], .init(repeating: 0, count: 65_536))
+    while case let count = read(descriptor, &part, part.count), count > 0 { bytes += part[..<count] }
+    return String(decoding: bytes, as: UTF8.self)
+}
