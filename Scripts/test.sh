@@ -40,7 +40,12 @@ before=$(leftovers)
 # programs behind, and whoever waits for their output waits for ever.
 run() {
     echo "== swift test $* ($(date +%T))"
-    timeout --kill-after=10 1200 swift test --disable-xctest "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || return "${PIPESTATUS[0]}"
+    timeout --kill-after=10 1200 swift test --disable-xctest "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || {
+        local status=${PIPESTATUS[0]}
+        # The test program is in a process group of its own, and goes on.
+        [ "$status" = 0 ] || pkill -KILL -f "^$PWD/\.build[^ ]*\.xctest" || true
+        return "$status"
+    }
 }
 
 # Tests that block are kept from those with tasks: Swift's pool has one thread for each processor, and a task whose turn comes only
