@@ -115,14 +115,18 @@ import Testing
         return try Latest<RawBytes>.create(channelName(), options)
     }
 
+    private static func set(_ latest: Latest<RawBytes>, while steps: Scribbler.Steps) throws(IPCError) {
+        let message = Scribbler.message
+        var setter = try latest.makeSetter()
+        while steps.next() { try setter.set(message.span.bytes) }
+    }
+
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func aLatestValuesThreads(writers: ChannelOptions.Writers) throws {
         let latest = try Self.latest(writers)
         try Scribbler.run(over: latest.name) { (index, steps) throws(IPCError) in
-            let message = Scribbler.message
             if index < 2 {
-                var setter = try latest.makeSetter()
-                while steps.next() { try setter.set(message.span.bytes) }
+                try Self.set(latest, while: steps)
             } else {
                 var getter = try latest.makeGetter()
                 while steps.next() {
@@ -140,10 +144,8 @@ import Testing
     func aLatestValuesTasks(writers: ChannelOptions.Writers) async throws {
         let latest = try Self.latest(writers)
         try await Scribbler.run(over: latest.name) { (index, steps) async throws(IPCError) in
-            let message = Scribbler.message
             if index < 2 {
-                var setter = try latest.makeSetter()
-                while steps.next() { try setter.set(message.span.bytes) }
+                try Self.set(latest, while: steps)
             } else {
                 var getter = try latest.makeGetter()
                 while steps.next() {
@@ -158,10 +160,8 @@ import Testing
     func aLatestValuesObservers(writers: ChannelOptions.Writers) throws {
         let latest = try Self.latest(writers)
         try Scribbler.run(over: latest.name) { (index, steps) throws(IPCError) in
-            let message = Scribbler.message
             if index < 2 {
-                var setter = try latest.makeSetter()
-                while steps.next() { try setter.set(message.span.bytes) }
+                try Self.set(latest, while: steps)
             } else {
                 var observer = try latest.observe()
                 while steps.next() {

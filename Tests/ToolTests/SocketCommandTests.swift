@@ -116,6 +116,21 @@ import Testing
         withExtendedLifetime((sockets.first.descriptor, zeros.descriptor)) {}
     }
 
+    /// A server that says nothing, and reads.
+    @Test func whatIsTypedAheadReachesAServerThatHasFinishedWriting() throws {
+        let input = String(repeating: "served\n", count: 40_000)
+        for _ in 0..<5 {
+            let path = "/tmp/" + uniqueName()
+            let listener = try StreamListener(Endpoint("unix://\(path)"))
+            let client = try Tool(["socket", "connect", "unix://\(path)"], input: input)
+            let connection = try listener.accept(until: .after(.seconds(20)))
+            try connection.finishWriting()
+            let got = try connection.readToEnd(until: .after(.seconds(20)))
+            #expect(got == Array(input.utf8))
+            #expect(try client.finish().status == .exited(0))
+        }
+    }
+
     @Test func cleaningAsksWithoutBecomingAClient() throws {
         let path = "/tmp/" + uniqueName()
         let listener = try Tool(["socket", "listen", "unix://\(path)"])

@@ -12,14 +12,15 @@ struct Conversation {
         isLocal = (try? connection.value.peerCredentials) != nil
     }
 
-    /// Ends when the other side has finished writing.
+    /// Ends when the other side has finished writing, and has been sent what standard input had by then.
     func run() async throws(IPCError) {
         let connection = connection
         let sending = Task {
             while true {
                 let bytes = try await StandardInput.read()
                 if bytes.isEmpty { return try connection.value.finishWriting() }
-                try await unsafe connection.value.write(bytes.span.bytes)
+                // Whole, though the other side may finish meanwhile.
+                try await Task.detached { try await unsafe connection.value.write(bytes.span.bytes) }.value
             }
         }
         defer { sending.cancel() }
@@ -27,10 +28,28 @@ struct Conversation {
         while true {
             let count = isLocal ? try await receive(into: &chunk) : try await read(into: &chunk)
             guard let count else { continue }
-            if count == 0 { return }
+            if count == 0 { return try await sendRest(sending) }
             try MessageOutput.put(Array(chunk[..<count]))
         }
     }
+
+    /// The other side may read still. What may come later than its end is not waited for: on a terminal, or of a program that runs on.
+    private func sendRest(_ sending: Task<Void, any Error>) async throws(IPCError) {
+        sending.cancel()
+        guard case .failure(let error as IPCError) = await sending.result, error.code == .cancelled else { return }
+        do throws(IPCError) {
+            while StandardInput.isReadable {
+                let bytes = try await StandardInput.read()
+                if bytes.isEmpty { return }
+                try await unsafe connection.value.write(bytes.span.bytes, until: .after(Self.patience))
+            }
+        } catch {
+            // It has gone, or reads nothing.
+            guard error.code == .brokenPipe || error.code == .timedOut else { throw error }
+        }
+    }
+
+    private static let patience = Duration.seconds(1)
 
     private func read(into chunk: inout [UInt8]) async throws(IPCError) -> Int? {
         var elements = chunk.mutableSpan

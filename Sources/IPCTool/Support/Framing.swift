@@ -125,6 +125,12 @@ enum StandardInput {
         }
     }
 
+    /// Whether there is something now, if only its end.
+    static var isReadable: Bool {
+        var entry = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&entry, 1, 0) > 0
+    }
+
     static func readToEnd() async throws(IPCError) -> [UInt8] {
         var bytes: [UInt8] = []
         while true {
