@@ -48,7 +48,7 @@ let systemOperations: [Operation] =
         },
         Operation("NamedSemaphore.create(_:value:permissions:_:)") {
             let name = systemName()
-            return Attempt(undo: { try NamedSemaphore.unlink(name) }) {
+            return Attempt(undo: { try NamedSemaphore.unlink(name) }, end: { try? NamedSemaphore.unlink(name) }) {
                 _ = try NamedSemaphore.create(name, value: 1, permissions: [.ownerReadWrite, .groupReadWrite])
             }
         },

@@ -133,7 +133,10 @@ import Testing
     @Test func aLetterHasNoAttemptsOfItsOwn() throws {
         let queue = try queue(1)
         let letters = try queue.deadLetters()
-        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        defer {
+            try? WorkQueue<UInt64>.remove(letters.name.description)
+            try? WorkQueue<UInt64>.remove(queue.name.description)  // nobody joins it
+        }
         var producer = try letters.makeProducer()
         try producer.send(7)
         var reader = try letters.makeWorker()
