@@ -337,8 +337,7 @@ struct LogReader: ~Copyable {
     nonisolated(nonsending) mutating func wait(
         until deadline: Deadline, spins: Int?
     ) async throws(IPCError) -> Bool {
-        guard try await readiness().wait(until: deadline, spins: spins, "receive") else { return false }
-        return isInTime(deadline)
+        try await readiness().wait(until: deadline, spins: spins, "receive")
     }
 
     /// Whether what is there may be taken: once after the deadline too, if it was found late; not again and again, while a peer has
@@ -401,18 +400,21 @@ extension ChannelMemory {
         let now = ipc_coarse_now()
         // Who asks again within a tick of the clock, some milliseconds, asks so often that it need not read it each time.
         if lastAsked.exchange(now, ordering: .relaxed) == now { looksWithoutClock.store(3, ordering: .relaxed) }
-        let last = lastLook.load(ordering: .relaxed)
-        guard now &- last >= Self.pauseBetweenLooks else { return false }
-        return lastLook.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged
+        return Self.isDue(lastLook, now, every: Self.pauseBetweenLooks)
+    }
+
+    /// Whether so many nanoseconds have passed since the last time that this said so; to one of those who ask.
+    private static func isDue(_ last: borrowing Atomic<UInt64>, _ now: UInt64, every pause: UInt64) -> Bool {
+        let before = last.load(ordering: .relaxed)
+        guard now &- before >= pause else { return false }
+        return last.compareExchange(expected: before, desired: now, ordering: .relaxed).exchanged
     }
 
     private static var pauseBetweenLooks: UInt64 { 20_000_000 }
 
     /// The same for one who works for others, and is to hear of their deaths sooner.
     func isLookAfterCallersDue() -> Bool {
-        let (now, last) = (ipc_coarse_now(), lastLookAfterCallers.load(ordering: .relaxed))
-        guard now &- last >= Self.pauseBetweenLooksAfterCallers else { return false }
-        return lastLookAfterCallers.compareExchange(expected: last, desired: now, ordering: .relaxed).exchanged
+        Self.isDue(lastLookAfterCallers, ipc_coarse_now(), every: Self.pauseBetweenLooksAfterCallers)
     }
 
     private static var pauseBetweenLooksAfterCallers: UInt64 { 4_000_000 }

@@ -41,6 +41,8 @@ struct DeadLetters<Message>: ~Copyable {
     }
 
     private mutating func keep(_ work: TakenWork, _ error: IPCError) {
+        // Another has it by now, and would be sent the same letter again and again.
+        guard error.code != .leaseLost else { return }
         aside.append(work)
         nextAttempt = MonotonicClock.now &+ Self.pauseBetweenAttempts
         ChannelLog.keptAside(queue.name, attempts: work.state.attempts, error)
@@ -66,8 +68,7 @@ struct DeadLetters<Message>: ~Copyable {
     private func makeRoom(
         _ letters: WorkQueue<Message>, for work: TakenWork, _ producer: inout Producer<Message>
     ) throws(IPCError) {
-        let taker = WorkTaker(try letters.join(), .sleeping())
-        var oldest = consume taker
+        var oldest = WorkTaker(try letters.join(), .sleeping())
         for _ in 0..<Self.lettersToDrop {
             guard let letter = try oldest.tryTake() else { break }
             try oldest.membership.acknowledge(letter)
