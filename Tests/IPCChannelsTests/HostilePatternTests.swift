@@ -11,7 +11,7 @@ import Testing
     func aWorkQueuesThreads(durability: ChannelOptions.Durability) throws {
         var options = Scribbler.options
         options.durability = durability
-        let queue = try WorkQueue<RawBytes>.create(channelName(), options, maximumAttempts: 60_000)
+        let queue = try WorkQueue<RawBytes>.create(channelName(), options, maximumAttempts: 30_000)
         try Scribbler.run(over: queue.name) { (index, steps) throws(IPCError) in
             let message = Scribbler.message
             if index < 2 {
@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test func aWorkQueuesTasks() async throws {
-        let queue = try WorkQueue<RawBytes>.create(channelName(), Scribbler.options, maximumAttempts: 60_000)
+        let queue = try WorkQueue<RawBytes>.create(channelName(), Scribbler.options, maximumAttempts: 30_000)
         try await Scribbler.run(over: queue.name) { (index, steps) async throws(IPCError) in
             let message = Scribbler.message
             if index < 2 {

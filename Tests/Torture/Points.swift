@@ -19,7 +19,7 @@ enum Points {
     /// Whether the round's pattern comes to it at all. A point of an unknown kind is tried everywhere.
     static func fits(_ point: String, _ round: RoundShape) -> Bool {
         switch prefix(point) {
-        case "work": round.pattern == .queue || round.pattern == .service
+        case "work", "aside": round.pattern == .queue || round.pattern == .service
         case "call": round.pattern == .service
         case "durable", "sync": round.durability != .none
         case "claim": round.isShared && round.pattern != .event
@@ -65,7 +65,7 @@ enum Points {
     static func count(_ point: String, _ random: inout Seeded) -> Int {
         switch prefix(point) {
         case "join", "leave", "remove", "recover", "durable": random.number(1...2)
-        case "block", "sleep", "wake", "sync": random.number(1...6)
+        case "block", "sleep", "wake", "sync", "aside": random.number(1...6)
         case "read" where point == "read.cursor": random.number(1...6)
         default: random.number(1...60)
         }

@@ -14,7 +14,7 @@ enum QueueRoles {
         static let held: UInt32 = 4
     }
 
-    static let attempts = 65_534
+    static let attempts = 32_766
 
     private static func open(_ me: Participant) throws(IPCError) -> WorkQueue<RawBytes> {
         try WorkQueue<RawBytes>.open(me.plan.name, maximumAttempts: attempts)
@@ -92,14 +92,39 @@ enum QueueRoles {
                 break
             }
             var left = me.member.session > 0 ? me.member.session : .max
+            // What it keeps for long, while it goes on with others.
+            var kept: [Handed<IPCChannels.Job<RawBytes>>] = []
             while me.goesOn, !isOver, left > 0 {
-                isOver = try await work(&worker, me)
+                if kept.count < 3, me.random.chance(2), let job = try worker.tryNext() {
+                    isOver = try keep(job, &kept, me)
+                } else if kept.isEmpty {
+                    isOver = try await work(&worker, me)
+                } else if let job = try await drained(&worker) {
+                    isOver = try finish(job, me)
+                } else {
+                    // What all keep may leave no room between that is large enough for the next message.
+                    _ = try finish(kept.removeFirst().take(), me)
+                    continue
+                }
                 me.checked(isEnd: isOver)
                 left -= 1
+                if kept.count > 0, me.random.chance(1) { _ = try finish(kept.removeFirst().take(), me) }
             }
+            for job in kept { _ = try finish(job.take(), me) }
             worker.close()
             me.left()
         }
+    }
+
+    /// - Returns: Whether it was the last job, which is not kept.
+    private static func keep(
+        _ job: consuming IPCChannels.Job<RawBytes>, _ kept: inout [Handed<IPCChannels.Job<RawBytes>>], _ me: Participant
+    ) throws(IPCError) -> Bool {
+        guard try job.withBytes({ Payload.check($0)?.isEnd ?? true }) else {
+            kept.append(Handed(job))
+            return false
+        }
+        return try finish(job, me)
     }
 
     /// - Returns: Whether it was the last job.

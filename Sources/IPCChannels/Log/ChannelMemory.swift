@@ -104,15 +104,16 @@ final class ChannelMemory: @unchecked Sendable {
             throw corrupted("the size of its log is \(capacity)")
         }
         let (readers, writers) = (number(Fixed.readerSlots), number(Fixed.writerSlots))
-        guard (1...LogLayout.maximumSlots).contains(readers), (1...LogLayout.maximumSlots).contains(writers),
-            LogLayout.controlByteCount(readerSlots: readers, writerSlots: writers) <= size
-        else { throw corrupted("its control file has no room for \(readers) readers and \(writers) writers") }
         let length = number(Fixed.typeNameLength)
         guard length <= Fixed.typeNameCapacity else { throw corrupted("the name of its type has \(length) bytes") }
 
         guard let pattern = ChannelPattern(rawValue: UInt32(number(Fixed.pattern))) else {
             throw corrupted("its pattern is \(number(Fixed.pattern))")
         }
+        guard (1...LogLayout.maximumSlots).contains(readers), (1...LogLayout.maximumSlots).contains(writers),
+            LogLayout.controlByteCount(
+                pattern, capacity: Int(capacity), readerSlots: readers, writerSlots: writers) <= size
+        else { throw corrupted("its control file has no room for \(readers) readers and \(writers) writers") }
         let flags = UInt32(number(Fixed.flags))
         key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
         self.name = name

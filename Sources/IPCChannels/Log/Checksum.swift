@@ -1,6 +1,7 @@
 import CIPCShims
 
-/// The checksum of a frame in a durable log: CRC-32C of its stamp, its header and its payload, in its last eight bytes.
+/// The checksum of a frame in a durable log: CRC-32C of its stamp, its header and its payload, in its last eight bytes. Of a skipped
+/// frame, whose other bytes may be a message's that is set aside, it is that of stamp and header, after the header.
 enum Checksum {
     /// Writes it, before the frame is committed.
     ///
@@ -19,6 +20,7 @@ enum Checksum {
     }
 
     private static func place(_ frame: UnsafeMutableRawPointer, _ header: FrameHeader) -> SharedWord {
+        guard header.kind != LogLayout.Kind.skipped else { return unsafe SharedWord(frame + LogLayout.Frame.headerSize) }
         let size = Int(header.units) * LogLayout.Frame.alignment
         return unsafe SharedWord(frame + size - LogLayout.Frame.checksumSize)
     }
@@ -29,6 +31,7 @@ enum Checksum {
         var stamp = position ^ memory.key
         var crc = unsafe ipc_crc32c(0, &stamp, 8)
         unsafe crc = ipc_crc32c(crc, frame + 8, LogLayout.Frame.headerSize - 8)
+        guard header.kind != LogLayout.Kind.skipped else { return UInt64(crc) }
         // What becomes of work changes afterwards.
         let skipped = memory.carriesWork && header.kind == LogLayout.Kind.message ? min(8, Int(header.length)) : 0
         unsafe crc = ipc_crc32c(

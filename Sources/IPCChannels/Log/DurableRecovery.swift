@@ -40,6 +40,7 @@ enum DurableRecovery {
         for block in 0..<LogLayout.blockCount { memory.word(LogLayout.blockStarts + block * 8).relaxed = 0 }
         var sequences = [Int: UInt64]()
         var head: UInt64?
+        var aside = memory.carriesWork ? asideEntries(memory) : [:]
         var block = UInt64.max
         while let header = frame(memory, log, at: position, frontier) {
             sequences[Int(header.writer)] = header.sequence &+ 1
@@ -51,11 +52,19 @@ enum DurableRecovery {
             if memory.carriesWork, header.kind == LogLayout.Kind.message {
                 let offset = Int(truncatingIfNeeded: position & memory.mask) + LogLayout.Frame.headerSize
                 let word = unsafe SharedWord(log.base + offset)
-                let state = Work.State(word: word.relaxed)
-                if state.stage == Work.Stage.taken { word.relaxed = state.returned.word }
-                if head == nil, state.stage != Work.Stage.done { head = position }
+                var state = Work.State(word: word.relaxed)
+                if state.stage == Work.Stage.taken { state = state.returned }
+                let isDone = state.stage == Work.Stage.done
+                let entry = aside.removeValue(forKey: position)
+                if let entry { settle(memory, entry, stands: !isDone) }
+                word.relaxed = (entry != nil && !isDone ? state.aside : state.notAside).word
+                if head == nil, !isDone, entry == nil { head = position }
             }
             position += header.size
+        }
+        // What the head had passed is of an older lap.
+        for (position, entry) in aside {
+            settle(memory, entry, stands: position < oldest && isUndone(memory, log, at: position))
         }
         cut(memory, log, from: position, to: frontier)
         try memory.syncLog(log)
@@ -69,6 +78,40 @@ enum DurableRecovery {
         // With the slots, before anybody writes: what they say after another crash is of this time.
         try memory.syncControlAndSlots()
         KillPoint.reach(.durableDone)
+    }
+
+    /// Which entries tell of which positions; of two that tell of one, the later is dropped.
+    private static func asideEntries(_ memory: ChannelMemory) -> [UInt64: Int] {
+        var entries: [UInt64: Int] = [:]
+        for entry in 0..<memory.asideCount {
+            guard let position = memory.asidePosition(entry), entries[position] == nil else {
+                settle(memory, entry, stands: false)
+                continue
+            }
+            entries[position] = entry
+        }
+        return entries
+    }
+
+    private static func settle(_ memory: ChannelMemory, _ entry: Int, stands: Bool) {
+        if stands {
+            memory.aside(entry, LogLayout.Aside.owner).relaxed = LogLayout.Aside.stands
+        } else {
+            memory.drop(entry)
+        }
+    }
+
+    /// Whether there is work at `position` that is set aside and not done. What was taken is available then.
+    private static func isUndone(_ memory: ChannelMemory, _ log: MirroredMapping, at position: UInt64) -> Bool {
+        guard let header = frame(memory, log, at: position, .max), header.kind == LogLayout.Kind.message else {
+            return false
+        }
+        let offset = Int(truncatingIfNeeded: position & memory.mask) + LogLayout.Frame.headerSize
+        let word = unsafe SharedWord(log.base + offset)
+        let state = Work.State(word: word.relaxed)
+        guard state.stage != Work.Stage.done, state.isOf(lap: memory.workLap(at: position)) else { return false }
+        word.relaxed = (state.stage == Work.Stage.taken ? state.returned : state).aside.word
+        return true
     }
 
     /// The header of the frame at `position`, if it was wholly written.

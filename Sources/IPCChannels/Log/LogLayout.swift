@@ -6,7 +6,7 @@
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 3
+    static let version: UInt32 = 4
 
     /// What is written once, before anybody else sees the channel.
     enum Fixed {
@@ -67,6 +67,10 @@ enum LogLayout {
     static let latest = 1968
     /// UInt64, of a queue of dead letters: how many were dropped for newer ones.
     static let droppedLetters = 1976
+    /// UInt64, of work: counts what was given back without a place among what is set aside.
+    static let unlistedReturns = 1984
+    /// UInt64, of work: no entry of what is set aside has been used at or above. Never falls.
+    static let usedAside = 1992
     /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
     static let eventNotices = 1936
     /// UInt64, of an event: counts how often all were notified.
@@ -121,8 +125,28 @@ enum LogLayout {
 
     static func readerSlot(_ index: Int) -> Int { slots + index * slotSize }
     static func writerSlot(_ index: Int, readerSlots: Int) -> Int { slots + (readerSlots + index) * slotSize }
-    static func controlByteCount(readerSlots: Int, writerSlots: Int) -> Int {
+    /// Where the entries of what is set aside are, in a channel that carries work.
+    static func aside(readerSlots: Int, writerSlots: Int) -> Int {
         (slots + (readerSlots + writerSlots) * slotSize + 4095) & ~4095
+    }
+
+    /// An entry of work that is set aside: the head may pass it, though it is not done.
+    enum Aside {
+        static let size = 32
+        static let position = 0  // UInt64: of the frame, with bit 0 set; 0 for none
+        /// UInt64: who changes the entry, by the byte of its lock; all ones once it stands; 0 when it is free.
+        static let owner = 8
+        static let due = 16  // UInt64: not to be handed out before, in nanoseconds of CLOCK_REALTIME
+        static let byteCount = 24  // UInt64: of the frame
+        static let stands = UInt64.max
+
+        /// How many there are.
+        static func count(capacity: Int) -> Int { min(max(capacity / 256, 256), 16_384) }
+    }
+
+    static func controlByteCount(_ pattern: ChannelPattern, capacity: Int, readerSlots: Int, writerSlots: Int) -> Int {
+        let count = pattern.carriesWork ? Aside.count(capacity: capacity) : 0
+        return aside(readerSlots: readerSlots, writerSlots: writerSlots) + count * Aside.size
     }
 
     /// A frame in the log: this header, then the payload, then unused bytes up to the end of the cache line. A line that two

@@ -103,8 +103,15 @@ extension ChannelMemory {
     func syncControl() throws(IPCError) { unsafe try Self.sync(word(0).pointer, LogLayout.slots, name) }
     /// The same with its slots.
     func syncControlAndSlots() throws(IPCError) {
-        let count = LogLayout.controlByteCount(readerSlots: readerSlots, writerSlots: writerSlots)
+        let count = LogLayout.controlByteCount(
+            pattern, capacity: capacity, readerSlots: readerSlots, writerSlots: writerSlots)
         unsafe try Self.sync(word(0).pointer, count, name)
+    }
+
+    /// The same of what is set aside.
+    func syncAside() throws(IPCError) {
+        let start = LogLayout.aside(readerSlots: readerSlots, writerSlots: writerSlots)
+        unsafe try Self.sync(word(start).pointer, asideCount * LogLayout.Aside.size, name)
     }
 
     private static func sync(

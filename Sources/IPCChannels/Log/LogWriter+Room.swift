@@ -14,7 +14,35 @@ extension LogWriter {
             if memory.isLookDue() { try memory.checkPresence() }
             return true
         }
+        if memory.carriesWork, try passWork(for: size, from: start) { return true }
         return try waitForRoom(size, from: start, until: deadline)
+    }
+
+    /// Goes past what is set aside, or sets aside what is in the way.
+    ///
+    /// - Returns: Whether another look at the end of the log is worth while.
+    private mutating func passWork(for size: UInt64, from start: UInt64) throws(IPCError) -> Bool {
+        if try leadPast(from: start, for: size) { return true }
+        return try memory.passHeldWork() && memory.hasRoom(for: size, from: start, besides: ownSlot)
+    }
+
+    /// Claims what lies before a place that is left out, and the place, as a skipped frame.
+    private mutating func leadPast(from start: UInt64, for size: UInt64) throws(IPCError) -> Bool {
+        guard let end = memory.wayPast(from: start, for: size), end <= memory.roomEndByClaims(besides: ownSlot) else {
+            return false
+        }
+        try tellFrontier(end)
+        limit = end
+        plainLimit = 0
+        defer { limit = 0 }
+        if isShared {
+            guard claimTail(end &- start, at: start) else { return true }  // another was quicker
+        } else {
+            claimed = end &- start
+        }
+        KillPoint.reach(.asidePassed)
+        commit(0, LogLayout.Kind.skipped)
+        return true
     }
 
     @inline(never)
@@ -34,6 +62,11 @@ extension LogWriter {
                 stay = isLittle ? min(2 * stay, Self.longestStay) : Self.shortestStay
                 return true
             }
+            if memory.carriesWork, looked == 0 || looked >= 2 * Self.longestStay || deadline.hasPassed,
+                try passWork(for: size, from: start)
+            {
+                return true
+            }
             if looked < 2 * Self.longestStay, !deadline.hasPassed {
                 for _ in 0..<stay { ipc_pause() }
                 looked += stay
@@ -45,10 +78,10 @@ extension LogWriter {
             if isPolling ? memory.isLookDue() : MonotonicClock.now >= nextRecovery {
                 nextRecovery = MonotonicClock.now &+ SleepingPlace.slice
                 try memory.lookAfterTheDead()
-                if memory.roomEnd(besides: slot) >= end { continue }
+                if memory.hasRoom(for: size, from: start, besides: slot) { continue }
             }
             if deadline.hasPassed { return false }
-            writers.sleep(until: deadline) { memory.roomEnd(besides: slot) >= end }
+            writers.sleep(until: deadline) { memory.hasRoom(for: size, from: start, besides: slot) }
         }
     }
 
@@ -57,7 +90,7 @@ extension LogWriter {
     private static var longestStay: Int { 512 }
 
     private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
-        let room = memory.roomEnd(besides: ownSlot)
+        let room = memory.roomEnd(from: end &- size, besides: ownSlot)
         guard room >= end else { return false }
         // What is taken ahead is lost to those who join later.
         let capacity = UInt64(memory.capacity)
@@ -65,19 +98,23 @@ extension LogWriter {
         // The newest value, which lies at most half a log before, stays readable until the next one is there.
         if memory.pattern == .latest { wanted = max(end, min(wanted, end &- size &+ capacity / 2)) }
         guard wanted < LogLayout.farthest else { throw memory.corrupted("a cursor or the tail is \(room)") }
-        // Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the
-        // frontier and then look at the cursors: one of us sees the other.
-        memory.frontier.raise(to: wanted)
-        if memory.isDurable { try memory.syncControl() }
-        // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-        limit = min(wanted, memory.roomEnd(besides: ownSlot))
+        try tellFrontier(wanted)
+        limit = min(wanted, memory.roomEnd(from: end &- size, besides: ownSlot))
         plainLimit = isPlain ? limit : 0
         return limit >= end
     }
 
+    /// Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the frontier and then look
+    /// at the cursors: one of us sees the other.
+    private func tellFrontier(_ end: UInt64) throws(IPCError) {
+        memory.frontier.raise(to: end)
+        if memory.isDurable { try memory.syncControl() }
+        // Also before what is about to be overwritten: a reader that copied new bytes sees the new frontier.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+    }
+
     /// Our slot, if there may be other writers.
-    private var ownSlot: Int? { isShared ? Int(slot) : nil }
+    var ownSlot: Int? { isShared ? Int(slot) : nil }
 
     /// Room for a payload of `count` bytes; and, where each message is on the disk before its call returns, nobody's claim before
     /// it.
@@ -89,7 +126,7 @@ extension LogWriter {
             // One that acknowledged may have been stopped before it moved the head.
             if memory.carriesWork { _ = try? memory.advanceWorkHead() }
             let tail = memory.tail.ordered
-            guard memory.roomEnd(besides: slot) >= (start ?? tail) &+ size else { return false }
+            guard memory.hasRoom(for: size, from: start ?? tail, besides: slot) else { return false }
             return !isToSync || !memory.hasClaim(before: tail, besides: slot)
         }
     }
@@ -106,12 +143,25 @@ extension LogWriter {
 }
 
 extension ChannelMemory {
+    /// Whether a writer that needs `size` bytes from `start` on has something to do.
+    func hasRoom(for size: UInt64, from start: UInt64, besides slot: Int?) -> Bool {
+        if roomEnd(from: start, besides: slot) >= start &+ size { return true }
+        guard carriesWork, let end = wayPast(from: start, for: size) else { return false }
+        return end <= roomEndByClaims(besides: slot)
+    }
+
     /// How far writers may go: the log's size beyond the slowest reader, and beyond the oldest claim under way.
     ///
-    /// - Parameter slot: The writer's that asks, if there may be others.
-    func roomEnd(besides slot: Int?) -> UInt64 {
+    /// - Parameters:
+    ///   - start: Where the writer is that asks.
+    ///   - slot: Its slot, if there may be others.
+    func roomEnd(from start: UInt64, besides slot: Int?) -> UInt64 {
+        min(carriesWork ? workRoomEnd(from: start) : roomEndByReaders, roomEndByClaims(besides: slot))
+    }
+
+    func roomEndByClaims(besides slot: Int?) -> UInt64 {
         let capacity = UInt64(capacity)
-        var lowest = roomEndByReaders &- capacity
+        var lowest = UInt64.max - capacity
         if let slot, let claim = oldestClaim(before: tail.ordered, besides: slot) {
             lowest = min(lowest, claim)
             // A newest value is kept until a newer one is told of. (Where there are only claims of the dead after it, it cannot hold
@@ -140,9 +190,7 @@ extension ChannelMemory {
     var roomEndByReaders: UInt64 {
         let capacity = UInt64(capacity)
         var lowest = UInt64.max - capacity
-        if carriesWork {
-            lowest = min(lowest, workHead.ordered)
-        } else if !overwrites {
+        if !overwrites {
             for slot in 0..<usedReaders {
                 lowest = min(lowest, reader(slot, LogLayout.ReaderSlot.cursor).ordered)
             }

@@ -160,7 +160,7 @@ struct LogWriter: ~Copyable {
     }
 
     private mutating func claimAlone(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
-        if position &+ size > limit {
+        while position &+ size > limit {
             guard try makeRoom(size, from: position, until: deadline) else { return false }
         }
         claimed = size
@@ -279,8 +279,11 @@ struct LogWriter: ~Copyable {
 
     /// Claims at the tail, if there is room that is known of, and nobody else is quicker.
     @inlinable @inline(__always)
-    mutating func claimTail(_ size: UInt64) -> Bool {
-        let start = tail.published
+    mutating func claimTail(_ size: UInt64) -> Bool { claimTail(size, at: tail.published) }
+
+    /// The same if the tail is there.
+    @inlinable @inline(__always)
+    mutating func claimTail(_ size: UInt64, at start: UInt64) -> Bool {
         guard start &+ size <= limit, LogLayout.Frame.isAligned(start) else { return false }
         // The length before the position, and both before the tail moves: a claim is never without its owner.
         intentLength.relaxed = size

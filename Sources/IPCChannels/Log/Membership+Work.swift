@@ -14,16 +14,29 @@ extension Membership {
     /// - Throws: ``IPC/IPCError/Code/leaseLost``.
     func acknowledge(_ work: TakenWork) throws(IPCError) {
         guard !memory.isInherited else { throw memory.isInheritedError }
-        guard exchange(work, work.state.at(Work.Stage.done)) else { throw leaseLost }
+        let word = memory.workState(at: work.position)
+        let state = settle(work) { word.exchange($0.word, for: $0.at(Work.Stage.done).word) }
+        guard let state else { throw leaseLost }
         KillPoint.reach(.workDone)
-        try memory.advanceWorkHead()
+        if state.isAside { memory.leave(work.position) }
+        try memory.makeRoom()
     }
 
     /// Another gets it, or this one again.
     ///
-    /// - Parameter isCounted: Whether this time counts among the attempts.
-    func giveBack(_ work: TakenWork, isCounted: Bool = true) {
-        if exchange(work, isCounted ? work.state.returned : work.state.released) { memory.tellOfReturns() }
+    /// - Parameters:
+    ///   - isCounted: Whether this time counts among the attempts.
+    ///   - due: Not before, by the wall clock.
+    /// - Returns: False if this worker did not have it any more.
+    @discardableResult
+    func giveBack(_ work: TakenWork, isCounted: Bool = true, due: UInt64 = 0) -> Bool {
+        let (memory, size) = (memory, work.header.size)
+        let state = settle(work) { state in
+            memory.handBack(work.position, size, state, as: isCounted ? state.returned : state.released, due: due)
+        }
+        guard state != nil else { return false }
+        memory.tellOfReturns()
+        return true
     }
 
     private var leaseLost: IPCError {
@@ -34,7 +47,16 @@ extension Membership {
         )
     }
 
-    private func exchange(_ work: TakenWork, _ state: Work.State) -> Bool {
-        memory.workState(at: work.position).exchange(work.state.word, for: state.word).exchanged
+    /// Exchanges the state of work that we have.
+    ///
+    /// - Returns: The state that it had; nil if we do not have it any more.
+    private func settle(
+        _ work: TakenWork, _ exchange: (Work.State) -> (exchanged: Bool, original: UInt64)
+    ) -> Work.State? {
+        let (isOurs, found) = exchange(work.state)
+        if isOurs { return work.state }
+        // It may have been set aside meanwhile: nothing else happens to work that somebody has.
+        let aside = work.state.aside
+        return found == aside.word && exchange(aside).exchanged ? aside : nil
     }
 }

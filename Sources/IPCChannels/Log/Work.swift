@@ -13,6 +13,8 @@ enum Work {
     static let prefixSize = 32
     /// How often an exchange of a word is tried that others change: more often than they can, if they are of this library.
     static let attempts = 1024
+    /// As many times of handing out as are counted.
+    static let countedAttempts = 0x7fff
 
     /// What became of it.
     enum Stage {
@@ -47,18 +49,22 @@ enum Work {
         var isCancelled: Bool { word & 0x10 != 0 }
         /// Bits 5 to 11, of a call: how often another server may still do it if one dies at it.
         var retries: Int { Int(word >> 5 & 0x7f) }
-        /// Bits 12 to 27: how often it was handed out.
-        var attempts: Int { Int(word >> 12 & 0xffff) }
+        /// Bits 12 to 26: how often it was handed out.
+        var attempts: Int { Int(word >> 12 & UInt64(Work.countedAttempts)) }
+        /// Bit 27: it has an entry among what is set aside, and the head passes it.
+        var isAside: Bool { word & 1 << 27 != 0 }
         /// Bits 28 to 39: to which reader's slot it was handed last. Above is the lap.
         var slot: Int { Int(word >> 28 & 0xfff) }
 
         func isOf(lap: UInt64) -> Bool { word >> 40 == lap }
         func at(_ stage: UInt8) -> State { State(word: word & ~0xf | UInt64(stage)) }
         var cancelled: State { State(word: word | 0x10) }
+        var aside: State { State(word: word | 1 << 27) }
+        var notAside: State { State(word: word & ~(1 << 27)) }
 
         func taken(by slot: Int) -> State {
-            let attempts = UInt64(min(attempts + 1, 0xffff))
-            return State(word: word & ~0xff_ffff_f00f | UInt64(Stage.taken) | attempts << 12 | UInt64(slot) << 28)
+            let attempts = UInt64(min(attempts + 1, Work.countedAttempts))
+            return State(word: word & ~0xff_f7ff_f00f | UInt64(Stage.taken) | attempts << 12 | UInt64(slot) << 28)
         }
 
         /// What a job becomes that its worker did not finish.
@@ -78,8 +84,12 @@ enum Work {
     }
 }
 
+extension ChannelPattern {
+    var carriesWork: Bool { self == .workQueue || self == .service }
+}
+
 extension ChannelMemory {
-    var carriesWork: Bool { pattern == .workQueue || pattern == .service }
+    var carriesWork: Bool { pattern.carriesWork }
     var workHead: SharedWord { word(LogLayout.workHead) }
     /// Counts work that was given back: whoever looked past it begins at the head again.
     var workReturns: SharedWord { word(LogLayout.workReturns) }
@@ -137,7 +147,8 @@ extension ChannelMemory {
             left &-= 1
             guard let header = try workFrame(at: &position) else { break }
             if header.kind == LogLayout.Kind.message {
-                guard Work.State(word: workState(at: position).ordered).stage == Work.Stage.done else { break }
+                let state = Work.State(word: workState(at: position).ordered)
+                guard state.stage == Work.Stage.done || state.isAside else { break }
             }
             let (isOurs, found) = workHead.exchange(position, for: position &+ header.size)
             if isOurs { hasMoved = true } else { position = found }
@@ -145,6 +156,11 @@ extension ChannelMemory {
         // The head was moved by an exchange; a writer that counts itself, and then looks at the head, sees that, or we see it.
         if hasMoved, sleepingWriters.mayHaveSleepers { sleepingWriters.wake(self) }
         return hasMoved
+    }
+
+    /// What follows when work is done: moves the head, or, where a writer waits, what holds it out of the way.
+    func makeRoom() throws(IPCError) {
+        if try !advanceWorkHead(), sleepingWriters.mayHaveSleepers { try passHeldWork() }
     }
 
     /// - Parameter count: How many messages came back; also 0, where it is not known.
@@ -157,7 +173,7 @@ extension ChannelMemory {
 
     /// Whether a participant of a role may leave work behind.
     func hasWork(of role: Membership.Role) -> Bool {
-        pattern == .service || pattern == .workQueue && role == .reader
+        pattern == .service || pattern == .workQueue && (role == .reader || usedAside.ordered != 0)
     }
 
     /// Settles what a participant that goes, or is dead, leaves behind.
@@ -165,6 +181,7 @@ extension ChannelMemory {
     /// - Returns: False if some of it may lie behind what another is writing still: to be done again once that is there.
     @discardableResult
     func giveUpWork(of role: Membership.Role, _ slot: Int, isDead: Bool = false) throws(IPCError) -> Bool {
+        if isDead, carriesWork { settleAside(of: role, slot) }
         switch (pattern, role) {
         // Whoever took something had read all that lies before it.
         case (.workQueue, .reader): try returnWork(of: slot, isDead) { $0.returned }
@@ -180,20 +197,23 @@ extension ChannelMemory {
     ) throws(IPCError) {
         // The dead one, or one that died as it settled this, may have given something back and not told of it.
         var count = 0
-        try scanWork { (header, _, word) throws(IPCError) in
+        try scanWork { (header, position) throws(IPCError) in
+            let word = workState(at: position)
             var state = Work.State(word: word.published)
             for _ in 0..<Work.attempts {
                 guard state.stage == Work.Stage.taken, state.slot == slot else { break }
                 let next = settled(state)
-                let (isOurs, found) = word.exchange(state.word, for: next.word)
+                let (isOurs, found) =
+                    next.stage == Work.Stage.available
+                    ? handBack(position, header.size, state, as: next) : word.exchange(state.word, for: next.word)
                 guard isOurs else {
                     state = Work.State(word: found)  // its caller has cancelled it
                     continue
                 }
-                if next.stage == Work.Stage.lost {
-                    try sleepingCaller(header.writer).wakeIfNeeded(self)
-                } else {
-                    count += 1
+                switch next.stage {
+                case Work.Stage.lost: try sleepingCaller(header.writer).wakeIfNeeded(self)
+                case Work.Stage.available: count += 1
+                default: if next.isAside { leave(position) }
                 }
                 KillPoint.reach(.recoverWork)
                 break
@@ -205,32 +225,33 @@ extension ChannelMemory {
 
     /// - Returns: As ``giveUpWork(of:_:isDead:)``: a call may lie behind a claim of another caller.
     private func withdrawCalls(of slot: Int) throws(IPCError) -> Bool {
-        let isComplete = try scanWork { (header, position, word) throws(IPCError) in
+        let isComplete = try scanWork { (header, position) throws(IPCError) in
             guard header.writer == UInt32(slot) else { return }
-            withdrawCall(word, lap: workLap(at: position))
+            withdrawCall(at: position)
             KillPoint.reach(.callWithdrawn)
         }
         try advanceWorkHead()
         return isComplete
     }
 
-    /// Looks through all messages from the head on that were there at the beginning.
+    /// Looks through all messages from the head on that were there at the beginning, and then at what is set aside: what the head passes
+    /// meanwhile is there by then. Some may be met twice.
     ///
     /// - Returns: False if it met one before that is claimed and not committed yet.
     @discardableResult
-    private func scanWork(
-        _ body: (FrameHeader, UInt64, SharedWord) throws(IPCError) -> Void
-    ) throws(IPCError) -> Bool {
-        let memory = try writableLog()  // ours may be read-only
+    private func scanWork(_ body: (FrameHeader, UInt64) throws(IPCError) -> Void) throws(IPCError) -> Bool {
+        let isComplete = try scanLog(body)
+        try scanAside(body)
+        return isComplete
+    }
+
+    private func scanLog(_ body: (FrameHeader, UInt64) throws(IPCError) -> Void) throws(IPCError) -> Bool {
         let end = LogPositions.bound(self)
         var position: UInt64 = 0
         for _ in 0..<frameLimit {
             guard let header = try workFrame(at: &position) else { return !hasSharedWriters || position >= end }
             guard position < end else { break }
-            if header.kind == LogLayout.Kind.message {
-                let offset = Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
-                try body(header, position, unsafe SharedWord(memory.base + offset))
-            }
+            if header.kind == LogLayout.Kind.message { try body(header, position) }
             position &+= header.size
         }
         return true

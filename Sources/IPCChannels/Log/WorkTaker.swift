@@ -23,6 +23,11 @@ struct WorkTaker: ~Copyable {
     /// What lies before was looked at, unless something was given back since.
     private var position: UInt64 = 0
     private var returns: UInt64 = 0
+    private var unlisted: UInt64 = 0
+    /// Of what is set aside: from which entry on to look; nil once all were seen since the last return.
+    private var nextAside: Int?
+    /// When the first of what is not due yet will be, by the wall clock.
+    private var nextDue = UInt64.max
     /// How often it was asked for work.
     private var looks = 0
     private static var looksBetweenTheDead: Int { 8 }
@@ -79,11 +84,12 @@ struct WorkTaker: ~Copyable {
     /// Whether there may be work since the last look.
     private var hasNews: Bool {
         memory.isCommitted(position) || returnCount.ordered != returns || head.ordered > position
+            || WallClock.hasReached(nextDue)
     }
 
     @inline(never)
     private func sleep(until deadline: Deadline) {
-        memory.sleepingReaders.sleep(until: deadline, unless: readiness().check)
+        memory.sleepingReaders.sleep(until: min(deadline, WallClock.deadline(nextDue)), unless: readiness().check)
     }
 
     /// Takes the next, suspended until there is one.
@@ -122,9 +128,12 @@ struct WorkTaker: ~Copyable {
     /// The same as a condition to wait for.
     func readiness(_ stopping: Stopping? = nil) -> ChannelReadiness {
         let (memory, position, returns, head, returnCount) = (memory, position, returns, head, returnCount)
-        return ChannelReadiness(membership: membership, place: memory.sleepingReaders) {
+        let nextDue = nextDue
+        return ChannelReadiness(
+            membership: membership, place: memory.sleepingReaders, end: WallClock.deadline(nextDue)
+        ) {
             memory.isCommitted(position) || returnCount.ordered != returns || head.ordered > position
-                || stopping?.isAsked == true
+                || WallClock.hasReached(nextDue) || stopping?.isAsked == true
         }
     }
 
@@ -135,10 +144,8 @@ struct WorkTaker: ~Copyable {
         looks &+= 1
         if looks % Self.looksBetweenTheDead == 0, memory.isLookDue() { try memory.lookAfterTheDead() }
         let seen = returnCount.published
-        if seen != returns {
-            returns = seen
-            position = 0
-        }
+        if seen != returns || WallClock.hasReached(nextDue) { lookForReturns(seen) }
+        if nextAside != nil, let work = takeAside() { return work }
         var left = memory.frameLimit
         while left > 0 {
             left &-= 1
@@ -147,7 +154,8 @@ struct WorkTaker: ~Copyable {
             if header.kind == LogLayout.Kind.message {
                 let word = memory.workState(at: here)
                 let state = Work.State(word: word.published)
-                if state.stage == Work.Stage.available {
+                // What is set aside is taken from there, once it is due.
+                if state.stage == Work.Stage.available, !state.isAside {
                     // Its lap is in the word: if the frame is another one by now, the exchange fails.
                     guard state.isOf(lap: memory.workLap(at: here)) else {
                         if head.published > here { continue }
@@ -162,6 +170,43 @@ struct WorkTaker: ~Copyable {
             }
             position = here &+ header.size
         }
+        return nil
+    }
+
+    @inline(never)
+    private mutating func lookForReturns(_ seen: UInt64) {
+        returns = seen
+        (nextAside, nextDue) = (0, .max)
+        let unlisted = memory.unlistedReturns.ordered
+        if unlisted != self.unlisted { position = 0 }
+        self.unlisted = unlisted
+    }
+
+    /// Takes the next of what is set aside that nobody has, and that is due.
+    @inline(never)
+    private mutating func takeAside() -> TakenWork? {
+        let entries = memory.asideEntries
+        let now = entries.isEmpty ? 0 : WallClock.now
+        while let entry = nextAside, entry < entries.upperBound {
+            nextAside = entry + 1
+            guard let here = memory.asidePosition(entry), let header = memory.asideFrame(entry, here) else { continue }
+            let word = memory.workState(at: here)
+            let state = Work.State(word: word.published)
+            guard state.stage == Work.Stage.available, state.isAside, state.isOf(lap: memory.workLap(at: here)) else {
+                continue
+            }
+            // Written before the work was given back.
+            let due = memory.aside(entry, LogLayout.Aside.due).relaxed
+            guard due <= now else {
+                nextDue = min(nextDue, due)
+                continue
+            }
+            let taken = state.taken(by: membership.slot)
+            guard word.exchange(state.word, for: taken.word).exchanged else { continue }
+            KillPoint.reach(.workTaken)
+            return TakenWork(position: here, header: header, state: taken)
+        }
+        nextAside = nil
         return nil
     }
 

@@ -34,6 +34,12 @@ public struct ChannelDescription: Sendable {
     public let messageCount: Int
     /// Of a work queue and a service: how many of the messages somebody has taken.
     public let takenCount: Int
+    /// Of a work queue and a service: how many are set aside. They were given back, wait for their time, or are held while others
+    /// behind them are done; they keep nobody from room.
+    public let asideCount: Int
+    /// Bytes of the log between the oldest message that is not done, but for what is set aside, and the end; of what is set aside;
+    /// and of what is done behind the oldest, and not free yet.
+    public let occupiedBytes, asideBytes, doneBytes: Int
     /// Of an event: notices that nobody has taken.
     public let pendingNotices: Int
     /// Readers first, each in the order of their slots.
@@ -78,9 +84,12 @@ public struct ChannelDescription: Sendable {
         }
         redeliveryCount = memory.workReturns.relaxed
         recoveryCount = UInt64(memory.recoveries.relaxed)
-        let counts = countsMessages ? Self.count(memory, upTo: end) : (messages: 0, taken: 0)
+        var counts = Counts()
+        if countsMessages { counts.count(memory, upTo: end) }
         messageCount = counts.messages
         takenCount = counts.taken
+        asideCount = counts.aside
+        (occupiedBytes, asideBytes, doneBytes) = (counts.occupiedBytes, counts.asideBytes, counts.doneBytes)
         pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)
         var participants: [Participant] = []
         for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
@@ -106,22 +115,52 @@ public struct ChannelDescription: Sendable {
             isAlive: try memory.isAlive(role, slot), backlog: backlog)
     }
 
-    /// Walks the log; stops where it is overwritten meanwhile.
-    private static func count(_ memory: ChannelMemory, upTo end: UInt64) -> (messages: Int, taken: Int) {
-        var position =
-            memory.carriesWork ? memory.workHead.published : LogPositions.first(memory, from: memory.oldestSafe)
-        var (messages, taken) = (0, 0)
-        for _ in 0..<memory.frameLimit {
-            guard position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) else { break }
-            let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
-            guard header.isValid(upTo: memory.maximumFrame) else { break }
-            let stage = memory.carriesWork ? Work.State(word: memory.workState(at: position).published).stage : 0
-            if header.kind == LogLayout.Kind.message, !memory.carriesWork || stage != Work.Stage.done {
-                messages += 1
-                if memory.carriesWork, stage == Work.Stage.taken { taken += 1 }
+    private struct Counts {
+        var (messages, taken, aside) = (0, 0, 0)
+        var (occupiedBytes, asideBytes, doneBytes) = (0, 0, 0)
+
+        /// Walks the log; stops where it is overwritten meanwhile.
+        mutating func count(_ memory: ChannelMemory, upTo end: UInt64) {
+            let isWork = memory.carriesWork
+            let start = isWork ? memory.workHead.published : LogPositions.first(memory, from: memory.oldestSafe)
+            if isWork { countAside(memory) }
+            var position = start
+            for _ in 0..<memory.frameLimit {
+                guard position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) else { break }
+                let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
+                guard header.isValid(upTo: memory.maximumFrame) else { break }
+                let isMessage = header.kind == LogLayout.Kind.message
+                if isWork {
+                    let state = Work.State(word: isMessage ? memory.workState(at: position).published : 0)
+                    if !isMessage || state.stage == Work.Stage.done {
+                        doneBytes += Int(header.size)
+                    } else if !state.isAside {
+                        add(state)
+                    }
+                } else if isMessage {
+                    messages += 1
+                }
+                position &+= header.size
             }
-            position &+= header.size
+            if isWork { occupiedBytes = Int(clamping: max(position, start) - start) }
         }
-        return (messages, taken)
+
+        private mutating func countAside(_ memory: ChannelMemory) {
+            for entry in memory.asideEntries {
+                guard let position = memory.asidePosition(entry), let header = memory.asideFrame(entry, position) else {
+                    continue
+                }
+                let state = Work.State(word: memory.workState(at: position).published)
+                guard state.isAside, state.stage != Work.Stage.done else { continue }
+                aside += 1
+                asideBytes += Int(header.size)
+                add(state)
+            }
+        }
+
+        private mutating func add(_ state: Work.State) {
+            messages += 1
+            if state.stage == Work.Stage.taken { taken += 1 }
+        }
     }
 }

@@ -30,7 +30,8 @@ enum ChannelFiles {
         let isNew = try root.withLock { (root) throws(IPCError) in
             let isNew = try root.publish(name, permissions: options.permissions) { (folder, path) throws(IPCError) in
                 let slots = LogLayout.controlByteCount(
-                    readerSlots: options.maximumReaders, writerSlots: options.maximumWriters)
+                    pattern, capacity: capacity, readerSlots: options.maximumReaders,
+                    writerSlots: options.maximumWriters)
                 let control = try root.makeFile("control", in: folder, path, options.permissions, byteCount: slots)
                 let log = try root.makeFile("log", in: folder, path, options.permissions, byteCount: capacity)
                 let locks = try root.makeFile(
@@ -133,10 +134,11 @@ package struct ChannelDescriptors {
     {
         var options = options
         options.lifetime = .kept
+        let capacity = ChannelFiles.roundedCapacity(options.capacity)
         let control = try AnonymousMemory(
             byteCount: LogLayout.controlByteCount(
-                readerSlots: options.maximumReaders, writerSlots: options.maximumWriters))
-        let capacity = ChannelFiles.roundedCapacity(options.capacity)
+                pattern, capacity: capacity, readerSlots: options.maximumReaders,
+                writerSlots: options.maximumWriters))
         let log = try AnonymousMemory(byteCount: capacity)
         ChannelFiles.initialize(try control.map(), pattern, .bytes, options, capacity)
         return ChannelDescriptors(control: control.release().rawValue, log: log.release().rawValue)

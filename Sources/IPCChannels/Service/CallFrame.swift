@@ -80,15 +80,25 @@ extension ChannelMemory {
 
     /// What its caller does that does not want the reply any more. A server that has the call makes it done.
     ///
-    /// - Parameter lap: Of the call's frame: one that is another call's by now is left alone.
-    func withdrawCall(_ word: SharedWord, lap: UInt64) {
+    /// One whose frame is another call's by now is left alone.
+    ///
+    /// - Returns: Whether it was not over before.
+    @discardableResult
+    func withdrawCall(at position: UInt64) -> Bool {
+        let word = workState(at: position)
         var state = Work.State(word: word.published)
         for _ in 0..<Work.attempts {
-            guard state.isOf(lap: lap), state.stage != Work.Stage.done, !state.isCancelled else { return }
+            guard state.isOf(lap: workLap(at: position)), state.stage != Work.Stage.done, !state.isCancelled else {
+                return false
+            }
             let next = state.stage == Work.Stage.taken ? state.cancelled : state.at(Work.Stage.done)
             let (isOurs, found) = word.exchange(state.word, for: next.word)
-            if isOurs { return }
+            if isOurs {
+                if next.stage == Work.Stage.done, next.isAside { leave(position) }
+                return true
+            }
             state = Work.State(word: found)
         }
+        return false
     }
 }

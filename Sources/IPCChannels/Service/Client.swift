@@ -65,13 +65,13 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ payload: UnsafeMutableRawPointer, _ size: Size, until deadline: Deadline, retries: Int,
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) -> SentCall {
-        let lap = writer.memory.workLap(at: writer.position)
-        let state = Work.State(lap: lap, retries: retries)
+        let position = writer.position
+        let state = Work.State(lap: writer.memory.workLap(at: position), retries: retries)
         let frame = unsafe CallFrame(
             writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
         writer.commit(size.total, LogLayout.Kind.message)
-        return SentCall(frame: frame, lap: lap, deadline: deadline, spins: spins, checks: checks)
+        return SentCall(frame: frame, position: position, deadline: deadline, spins: spins, checks: checks)
     }
 
     /// Leaves the service, once its calls are finished.

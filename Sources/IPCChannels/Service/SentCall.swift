@@ -5,8 +5,7 @@ import IPC
 /// A call that a client has sent, and not ended yet. Its frame stays where it is until then.
 struct SentCall: Sendable {
     let frame: CallFrame
-    /// `ChannelMemory.workLap(at:)` of its frame.
-    let lap: UInt64
+    let position: UInt64
     let deadline: Deadline
     let spins: Int?
     let checks: CallChecks
@@ -29,8 +28,8 @@ struct SentCall: Sendable {
 extension Membership {
     /// Ends it: its server is told, if it has it still, and its reply is dropped.
     func end(_ call: SentCall) {
-        memory.withdrawCall(call.frame.word, lap: call.lap)
-        _ = try? memory.advanceWorkHead()
+        memory.withdrawCall(at: call.position)
+        try? memory.makeRoom()
     }
 
     /// Waits for the outcome, if that is a value, and ends it.

@@ -63,7 +63,11 @@ extension Membership {
 
     /// Whether a call's caller wants no reply any more, or it is answered. Looks after dead callers now and then.
     func isCancelled(_ work: TakenWork, until deadline: Deadline) -> Bool {
-        func isOver() -> Bool { memory.workState(at: work.position).published != work.state.word || deadline.hasPassed }
+        func isOver() -> Bool {
+            // It may have been set aside since.
+            let state = Work.State(word: memory.workState(at: work.position).published)
+            return state.aside != work.state.aside || deadline.hasPassed
+        }
         if isOver() { return true }
         // What goes wrong there, whoever waits is told.
         guard memory.isLookAfterCallersDue(), (try? Recovery.tryRun(memory)) == true else { return false }
@@ -75,7 +79,10 @@ extension Membership {
         var state = call.work.state
         var next = settled(state)
         for attempt in 0... {
-            let (isOurs, found) = call.frame.word.exchange(state.word, for: next.word)
+            let (isOurs, found) =
+                next.stage == Work.Stage.available
+                ? memory.handBack(call.work.position, call.work.header.size, state, as: next)
+                : call.frame.word.exchange(state.word, for: next.word)
             if isOurs { break }
             state = Work.State(word: found)
             // Its caller may have cancelled it; nobody else may do anything.
@@ -86,7 +93,9 @@ extension Membership {
         }
         KillPoint.reach(.callReplied)
         switch next.stage {
-        case Work.Stage.done: try memory.advanceWorkHead()
+        case Work.Stage.done:
+            if next.isAside { memory.leave(call.work.position) }
+            try memory.makeRoom()
         case Work.Stage.available: memory.tellOfReturns()
         default:
             let caller = try memory.sleepingCaller(call.work.header.writer)

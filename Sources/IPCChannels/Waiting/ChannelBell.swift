@@ -50,15 +50,21 @@ public struct ChannelReadiness {
     /// Nil for an observer, whom nobody wakes.
     private let membership: Membership?
     private let place: SleepingPlace
+    /// When to look again, whoever tells of it or not.
+    private let end: Deadline
     let check: ChannelWaits.Check
 
-    init(membership: Membership, place: SleepingPlace, check: @escaping ChannelWaits.Check) {
-        self.init(membership.memory, membership, place: place, check: check)
+    init(
+        membership: Membership, place: SleepingPlace, end: Deadline = .never, check: @escaping ChannelWaits.Check
+    ) {
+        self.init(membership.memory, membership, place: place, end: end, check: check)
     }
 
     init(
-        _ memory: ChannelMemory, _ membership: Membership?, place: SleepingPlace, check: @escaping ChannelWaits.Check
+        _ memory: ChannelMemory, _ membership: Membership?, place: SleepingPlace, end: Deadline = .never,
+        check: @escaping ChannelWaits.Check
     ) {
+        self.end = end
         self.memory = memory
         self.membership = membership
         self.place = place
@@ -83,7 +89,8 @@ public struct ChannelReadiness {
         }
         if spins == nil { return try await poll(until: deadline, operation) }
         guard let membership else { return try await doze(until: deadline, operation) }
-        return try await membership.wait(in: place, until: deadline, operation, unless: check)
+        let isReady = try await membership.wait(in: place, until: min(deadline, end), operation, unless: check)
+        return isReady || !deadline.hasPassed
     }
 
     private nonisolated(nonsending) func poll(
@@ -136,7 +143,9 @@ public struct ChannelReadiness {
                 advice:
                     "the bell is in \(bell.bell.folder.path), and the channel is not; make one in the channel's root")
         }
-        return try membership.arm(bell.bell, in: place, unless: check)
+        guard try membership.arm(bell.bell, in: place, unless: check) else { return false }
+        if end != .never { ChannelWaits.shared.ring(bell.bell, membership.token, at: end, if: check) }
+        return true
     }
 }
 

@@ -117,12 +117,18 @@ struct ProcessWatches {
     mutating func lookAround() -> [UInt32] {
         var tokens: [UInt32] = []
         for (process, entry) in watched {
-            // An exec lets go of all locks at once, so any one tells.
-            let first = entry.places.values.lazy.flatMap { $0 }.compactMap(\.isAlive).first
-            if first == false { tokens += remove(process) }
+            // An exec lets go of all locks at once, so any one tells. Each is asked once: a lazy `compactMap` asks twice, and traps if the
+            // second answer is nil.
+            places: for place in entry.places.values.joined() {
+                guard let isAlive = place.isAlive else { continue }
+                if !isAlive { tokens += remove(process) }
+                break places
+            }
         }
-        for (token, places) in strangers where places.contains(where: { $0.isAlive == false }) {
-            strangers[token]?.removeAll { $0.isAlive == false }
+        for (token, places) in strangers {
+            let left = places.filter { $0.isAlive != false }
+            guard left.count < places.count else { continue }
+            strangers[token] = left
             tokens.append(token)
         }
         return tokens

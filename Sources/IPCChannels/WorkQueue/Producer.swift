@@ -28,9 +28,13 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
     }
 
     var timedOut: IPCError {
-        IPCError(
-            .timedOut, "send", writer.memory.name.description,
-            advice: "the queue is full of work that is not done; add workers, allow more time, or enlarge its log")
+        let memory = writer.memory
+        let holder = memory.holderOfOldest.map { "process \($0) has the oldest" } ?? "none of its work is taken"
+        return IPCError(
+            .timedOut, "send", memory.name.description,
+            advice:
+                "the queue is full of work that is not done, and \(holder); add workers, allow more time, or enlarge its log"
+        )
     }
 
     /// Waits until all that was sent or acknowledged before this call, by whomever, is on the disk: `msync`.

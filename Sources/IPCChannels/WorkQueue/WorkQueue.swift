@@ -54,10 +54,10 @@ public struct WorkQueue<Message>: Sendable {
     }
 
     static func check(_ name: String, _ maximumAttempts: Int) throws(IPCError) {
-        guard (1...65_534).contains(maximumAttempts) else {
+        guard (1..<Work.countedAttempts).contains(maximumAttempts) else {
             throw IPCError(
                 .invalidArgument, "open queue", name,
-                advice: "\(maximumAttempts) attempts are asked for; there are 1 to 65534")
+                advice: "\(maximumAttempts) attempts are asked for; there are 1 to \(Work.countedAttempts - 1)")
         }
     }
 
@@ -110,7 +110,7 @@ extension WorkQueue where Message: BitwiseCopyable {
     /// - Parameters:
     ///   - root: The folder of channels.
     ///   - options: As for a topic; a queue never overwrites.
-    ///   - maximumAttempts: After so many, work goes to the dead letters; at most 65,534. Every worker decides for itself.
+    ///   - maximumAttempts: After so many, work goes to the dead letters; at most 32,766. Every worker decides for itself.
     /// - Throws: As ``Topic/create(_:_:_:)``.
     public static func create(
         _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = defaultOptions,
