@@ -15,7 +15,9 @@ import Testing
             maximumAttempts: 32_000)
     }
 
-    private static func send(_ number: Int, _ count: Int, by producer: inout Producer<RawBytes>) throws(IPCError) -> Bool {
+    private static func send(_ number: Int, _ count: Int, by producer: inout Producer<RawBytes>) throws(IPCError)
+        -> Bool
+    {
         var bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: number &* 7), count: 8 + count)
         unsafe bytes.withUnsafeMutableBytes { unsafe $0.storeBytes(of: number, as: Int.self) }
         return try producer.trySend(bytes.span.bytes)
@@ -25,7 +27,9 @@ import Testing
     private static func number(_ bytes: RawSpan) -> Int {
         let number = unsafe bytes.unsafeLoadUnaligned(as: Int.self)
         for offset in 8..<bytes.byteCount {
-            guard unsafe bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self) == UInt8(truncatingIfNeeded: number &* 7)
+            guard
+                unsafe bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+                    == UInt8(truncatingIfNeeded: number &* 7)
             else { return -1 }
         }
         return number
@@ -150,11 +154,15 @@ import Testing
         // A task, and a thread.
         let sent = Task {
             var producer = try queue.makeProducer()
-            for _ in 0..<100 { try await producer.send([UInt8](repeating: 2, count: 500).span.bytes, until: .after(.seconds(20))) }
+            for _ in 0..<100 {
+                try await producer.send([UInt8](repeating: 2, count: 500).span.bytes, until: .after(.seconds(20)))
+            }
         }
         let thread = Task.detached {
             var producer = try queue.makeProducer()
-            for _ in 0..<100 { try producer.send([UInt8](repeating: 2, count: 500).span.bytes, until: .after(.seconds(20))) }
+            for _ in 0..<100 {
+                try producer.send([UInt8](repeating: 2, count: 500).span.bytes, until: .after(.seconds(20)))
+            }
         }
         try await Task.sleep(for: .milliseconds(100))
         let start = ContinuousClock.now

@@ -20,7 +20,9 @@ enum Checksum {
     }
 
     private static func place(_ frame: UnsafeMutableRawPointer, _ header: FrameHeader) -> SharedWord {
-        guard header.kind != LogLayout.Kind.skipped else { return unsafe SharedWord(frame + LogLayout.Frame.headerSize) }
+        guard header.kind != LogLayout.Kind.skipped else {
+            return unsafe SharedWord(frame + LogLayout.Frame.headerSize)
+        }
         let size = Int(header.units) * LogLayout.Frame.alignment
         return unsafe SharedWord(frame + size - LogLayout.Frame.checksumSize)
     }
