@@ -374,3 +374,4 @@ int ipc_allowed_processors(int *processors, int capacity) {
     return count;
 }
 
+_Thread_local int ipc_handlers;

@@ -165,14 +165,14 @@ let channelOperations: [Operation] =
     ]
 
 private let queueOperations: [Operation] = [
-    Operation("WorkQueue.create(_:in:_:maximumAttempts:_:)") {
+    Operation("WorkQueue.create(_:in:_:maximumAttempts:backoff:_:)") {
         let name = channelName()
         return Attempt(undo: { try WorkQueue<UInt64>.remove(name) }) {
             _ = try WorkQueue<UInt64>.create(name, smallQueue)
         }
     },
     Operation(
-        "WorkQueue.open(_:in:maximumAttempts:)", "WorkQueue.makeProducer()", "WorkQueue.makeWorker(waiting:)",
+        "WorkQueue.open(_:in:)", "WorkQueue.makeProducer()", "WorkQueue.makeWorker(waiting:)",
         "Job.acknowledge()", "Job.withBytes(_:)"
     ) {
         let queue = try WorkQueue<RawBytes>.create(channelName(), smallQueue)
@@ -186,6 +186,41 @@ private let queueOperations: [Operation] = [
             try require(try job.withBytes { (bytes) throws(IPCError) in bytes.byteCount } == 3, "the job")
             try job.acknowledge()
         }
+    },
+    Operation("Producer.send(_:_:until:)", "Producer.send(_:_:until:) async") {
+        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let (producer, holder) = (Box(try queue.makeProducer()), Giveable(try queue.makeWorker()))
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let options = JobOptions(delay: .seconds(60), timeToLive: .seconds(90))
+                try blocking { try producer.value.send(7, options, until: .after(.seconds(10))) }
+                try await producer.value.send(7, options, until: .after(.seconds(10)))
+            })
+    },
+    Operation("WorkQueue.browse(limit:)") {
+        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let producer = Giveable(try queue.makeProducer())
+        try producer.value?.send(7)
+        return Attempt(end: { producer.give() }) {
+            try require(try queue.browse().first?.message == 7, "the message")
+        }
+    },
+    Operation("WorkQueue.purge()") {
+        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let producer = Giveable(try queue.makeProducer())
+        return Attempt(end: { producer.give() }) { _ = try queue.purge() }
+    },
+    Operation("WorkQueue.redrive(limit:until:)") {
+        let (queue, letters) = try newQueueAndLetters()
+        let (producer, letter) = (Giveable(try queue.makeProducer()), Giveable(try letters.makeProducer()))
+        try letter.value?.send(7)
+        return Attempt(
+            end: {
+                producer.give()
+                letter.give()
+            }
+        ) { _ = try queue.redrive(until: .after(.seconds(10))) }
     },
     Operation("WorkQueue.deadLetters()") {
         let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
@@ -215,6 +250,8 @@ private let queueOperations: [Operation] = [
             })
     },
 ]
+
+private func blocking(_ body: () throws -> Void) throws { try body() }
 
 private let serviceOperations: [Operation] = [
     Operation("Service.create(_:_:_:)") {

@@ -278,6 +278,35 @@ let queueWaits: [Wait] = [
                 while let job = try worker.tryNext() { try job.acknowledge() }
             }, tries: [("trySend", { try producer.value.trySend(kilobyte().span.bytes) })])
     },
+    Wait("Producer.send(_:_:until:)", "Producer.send(_:_:until:) async") {
+        let (queue, producer) = try newWorkQueue()
+        try fill { try producer.value.trySend(1) }
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await producer.value.send(7, JobOptions(timeToLive: .seconds(60)), until: deadline)
+                return true
+            }, release: { try empty(queue) })
+    },
+    Wait("Producer.send(_:_:until:)") {
+        let (queue, producer) = try newWorkQueue()
+        try fill { try producer.value.trySend(1) }
+        return Wait.Case(
+            call: .blocking { deadline in
+                try producer.value.send(7, JobOptions(delay: .seconds(60)), until: deadline)
+                return true
+            }, release: { try empty(queue) })
+    },
+    Wait("WorkQueue.redrive(limit:until:)") {
+        let (queue, letters) = try newQueueAndLetters()
+        let (producer, letter) = (Box(try queue.makeProducer()), Box(try letters.makeProducer()))
+        try letter.value.send(7)
+        try fill { try producer.value.trySend(1) }
+        return Wait.Case(
+            call: .blocking { deadline in
+                _ = (producer, letter)
+                return try queue.redrive(until: deadline) == 1
+            }, release: { try empty(queue) })
+    },
     Wait("Producer.sync(until:)") {
         let queue = try WorkQueue<UInt64>.create(
             channelName(), in: ChannelRoot(FilePath(scratchFolder + "/root")),
@@ -294,6 +323,12 @@ let queueWaits: [Wait] = [
 
 /// It goes with its last participant.
 let smallQueue = ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: 65_536)
+
+/// The letters go with their last participant, too.
+func newQueueAndLetters() throws -> (WorkQueue<UInt64>, letters: WorkQueue<UInt64>) {
+    let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+    return (queue, try WorkQueue<UInt64>.create(queue.name.description + "/dead-letters", smallQueue))
+}
 
 private func newWorkQueue() throws -> (WorkQueue<UInt64>, Box<Producer<UInt64>>) {
     let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)

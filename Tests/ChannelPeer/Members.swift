@@ -9,7 +9,7 @@ enum Members {
     static func make(_ name: String) throws {
         let options = ChannelOptions(writers: .shared, lifetime: .kept, permissions: permissions)
         _ = try Topic<UInt64>.create(name + "/topic", options)
-        _ = try WorkQueue<UInt64>.create(name + "/queue", options)
+        _ = try WorkQueue<UInt64>.create(name + "/queue", options, maximumAttempts: 1)
         var latest = LatestOptions()
         (latest.writers, latest.lifetime, latest.permissions) = (.shared, .kept, permissions)
         _ = try Latest<UInt64>.create(name + "/latest", latest)
@@ -32,7 +32,7 @@ enum Members {
         _ = try await subscription.receive(until: deadline)
         try await published
 
-        let queue = try WorkQueue<UInt64>.open(name + "/queue", maximumAttempts: 1)
+        let queue = try WorkQueue<UInt64>.open(name + "/queue")
         var producer = try queue.makeProducer()
         try await producer.send(2)
         var worker = try queue.makeWorker()

@@ -11,7 +11,7 @@ enum Work {
     /// Works until the end. Says so if a job comes that was acknowledged before.
     static func work(_ name: String, records: String) throws {
         let records = try SharedMemory.open(records).map()
-        var worker = try WorkQueue<UInt64>.open(name, maximumAttempts: 1000).makeWorker()
+        var worker = try WorkQueue<UInt64>.open(name).makeWorker()
         ChannelPeer.say("ready")
         var isLent = false
         while try workOnce(&worker, records, isLent: isLent) { isLent.toggle() }

@@ -44,7 +44,7 @@ struct TestedChannel {
 
     /// The queue. Whatever dies, no job fails: all are handed out again.
     func queue() throws(IPCError) -> WorkQueue<RawBytes> {
-        try .create(name, in: Self.root, options, maximumAttempts: 65_534)
+        try .create(name, in: Self.root, options, maximumAttempts: 32_766)
     }
 
     /// At most this much is written without a sync by one writer: a crash then costs less than half of the log, what was

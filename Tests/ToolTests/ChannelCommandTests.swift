@@ -58,19 +58,33 @@ import Testing
             try? WorkQueue<RawBytes>.remove(name)
             try? WorkQueue<RawBytes>.remove(name + "/dead-letters")
         }
-        #expect(try ipc("queue", "push", name, "good", "bad").status == .exited(0))
+        #expect(try ipc("queue", "push", name, "--attempts", "2", "good", "bad").status == .exited(0))
         let peeked = try ipc("queue", "peek", name, "--format", "json")
         #expect(peeked.output.contains("\"stage\":\"waiting\"") && peeked.output.contains("\"text\":\"bad\""))
         // `bad` fails twice, and is a dead letter then.
         let worked = try ipc(
-            "queue", "work", name, "--attempts", "2", "--timeout", "0.5", "--", "sh", "-c",
+            "queue", "work", name, "--timeout", "0.5", "--", "sh", "-c",
             "read job; echo \"$job $IPC_ATTEMPT\"; test $job = good")
         #expect(worked.status == .exited(3))
         #expect(worked.output.split(separator: "\n").sorted() == ["bad 1", "bad 2", "good 1"])
-        #expect(try ipc("queue", "dead", name).output == "bad\n")
-        #expect(try ipc("queue", "dead", name, "--requeue").output == "bad\n")
+        #expect(try ipc("queue", "dead", name).output.hasPrefix("bad  (rejected after 2 attempts, last in process "))
+        let letter = try ipc("queue", "dead", name, "--format", "json").output
+        #expect(letter.contains("\"reason\":\"rejected\"") && letter.contains("\"text\":\"bad\""))
+        #expect(try ipc("queue", "dead", name, "--redrive").output == "1 sent back\n")
+        #expect(try ipc("queue", "dead", name).output == "")
         let again = try ipc("queue", "work", name, "--count", "1", "--timeout", "5")
         #expect(again.status == .exited(0) && again.output == "bad\n")
+        // What the queue was created with is not changed by who opens it.
+        let wrong = try ipc("queue", "work", name, "--attempts", "3", "--count", "1")
+        #expect(wrong.status != .exited(0) && wrong.errors.contains("2 attempts"))
+        // For later, or for some time only.
+        _ = try ipc("queue", "push", name, "--delay", "60", "later")
+        #expect(try ipc("queue", "peek", name).output.hasPrefix("later  (due in "))
+        _ = try ipc("queue", "push", name, "--time-to-live", "0", "old")
+        let none = try ipc("queue", "work", name, "--count", "1", "--timeout", "0.3")
+        #expect(none.status == .exited(3) && none.output == "")
+        #expect(try ipc("queue", "dead", name).output == "old  (expired after 0 attempts)\n")
+        #expect(try ipc("queue", "dead", name, "--purge").output == "1 done away with\n")
     }
 
     @Test func aServiceIsACommand() throws {

@@ -42,7 +42,9 @@ import Testing
         Form(
             words: ["topic", "subscribe", "{c}"], options: ["--from", "--count", "--capacity", "--timeout", "--format"]),
         Form(words: ["topic", "info", "{w}"], options: ["--format"]),
-        Form(words: ["queue", "push", "{c}", "x"], options: ["--capacity", "--timeout", "--hex"]),
+        Form(
+            words: ["queue", "push", "{c}", "x"],
+            options: ["--capacity", "--timeout", "--hex", "--attempts", "--backoff", "--delay", "--time-to-live"]),
         Form(words: ["queue", "push", "{c}"], options: ["--length-prefixed", "--hex", "--capacity"]),
         Form(
             words: ["queue", "work", "{c}"],
@@ -51,7 +53,7 @@ import Testing
             words: ["queue", "work", "{c}"], options: ["--count", "--attempts", "--concurrency"],
             command: ["--timeout", "0.1", "--", "cat"]),
         Form(words: ["queue", "peek", "{c}"], options: ["--format"]),
-        Form(words: ["queue", "dead", "{c}"], options: ["--requeue"]),
+        Form(words: ["queue", "dead", "{c}"], options: ["--redrive", "--purge", "--format", "--timeout"]),
         Form(words: ["service", "call", "{c}", "x"], options: ["--reply-limit", "--retries", "--timeout"]),
         Form(words: ["service", "serve", "{c}"], options: ["--concurrency"], command: ["--", "cat"]),
         Form(words: ["latest", "set", "{c}"], options: ["--keep", "--hex", "--length-prefixed"]),
@@ -136,7 +138,8 @@ import Testing
 
     private func value(_ option: String, _ chance: inout Seeded) -> [String] {
         switch option {
-        case "--hex", "--whole", "--length-prefixed", "--all", "--keep", "--requeue", "--step", "--input", "--status":
+        case "--hex", "--whole", "--length-prefixed", "--all", "--keep", "--redrive", "--purge", "--step", "--input",
+            "--status":
             [option]
         default:
             // In one word, or a number with a dash would be an option.

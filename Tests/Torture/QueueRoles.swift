@@ -17,7 +17,7 @@ enum QueueRoles {
     static let attempts = 32_766
 
     private static func open(_ me: Participant) throws(IPCError) -> WorkQueue<RawBytes> {
-        try WorkQueue<RawBytes>.open(me.plan.name, maximumAttempts: attempts)
+        try WorkQueue<RawBytes>.open(me.plan.name)
     }
 
     static func write(_ me: Participant) async throws(IPCError) {
@@ -53,9 +53,9 @@ enum QueueRoles {
 
     /// - Returns: nil if nothing has come for as long as it may take until what a dead worker had is there again.
     private nonisolated(nonsending) static func drained(
-        _ worker: inout Worker<RawBytes>
+        _ worker: inout Worker<RawBytes>, within patience: Duration = .milliseconds(100)
     ) async throws(IPCError) -> IPCChannels.Job<RawBytes>? {
-        do throws(IPCError) { return try await worker.next(until: .after(.milliseconds(100))) } catch {
+        do throws(IPCError) { return try await worker.next(until: .after(patience)) } catch {
             guard error.code == .timedOut else { throw error }
             return nil
         }
@@ -99,7 +99,7 @@ enum QueueRoles {
                     isOver = try keep(job, &kept, me)
                 } else if kept.isEmpty {
                     isOver = try await work(&worker, me)
-                } else if let job = try await drained(&worker) {
+                } else if let job = try await drained(&worker, within: .milliseconds(10)) {
                     isOver = try finish(job, me)
                 } else {
                     // What all keep may leave no room between that is large enough for the next message.

@@ -61,6 +61,7 @@ final class ChannelMemory: @unchecked Sendable {
     let permissions: FilePermissions
     let pattern: ChannelPattern
     let messageType: MessageType
+    let retryPolicy: RetryPolicy
 
     /// Opens and maps a channel's files.
     ///
@@ -140,6 +141,7 @@ final class ChannelMemory: @unchecked Sendable {
         messageType = MessageType(
             name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
+        retryPolicy = pattern == .workQueue ? RetryPolicy(control) : RetryPolicy()
         self.controlMapping = controlMapping
         unsafe self.control = control.pointer(at: 0, byteCount: size)
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)

@@ -35,7 +35,7 @@ enum Checksum {
         unsafe crc = ipc_crc32c(crc, frame + 8, LogLayout.Frame.headerSize - 8)
         guard header.kind != LogLayout.Kind.skipped else { return UInt64(crc) }
         // What becomes of work changes afterwards.
-        let skipped = memory.carriesWork && header.kind == LogLayout.Kind.message ? min(8, Int(header.length)) : 0
+        let skipped = memory.carriesWork ? min(Work.prefixSize, Int(header.length)) : 0
         unsafe crc = ipc_crc32c(
             crc, frame + LogLayout.Frame.headerSize + skipped, Int(header.length) - skipped)
         return UInt64(crc)

@@ -44,7 +44,9 @@ struct FrameHeader: Sendable {
     /// - Parameter maximum: ``ChannelMemory/maximumFrame``.
     @inlinable @inline(__always)
     func isValid(upTo maximum: UInt64) -> Bool {
-        UInt64(length) &+ UInt64(LogLayout.Frame.headerSize) <= size && size <= maximum
+        // A skipped frame may lead past what is set aside, as much as that is.
+        UInt64(length) &+ UInt64(LogLayout.Frame.headerSize) <= size
+            && (size <= maximum || kind == LogLayout.Kind.skipped && size <= 2 &* maximum)
     }
 
     /// The header of a copy of the message.

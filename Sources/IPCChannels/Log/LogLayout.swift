@@ -25,6 +25,11 @@ enum LogLayout {
         static let typeNameLength = 60  // UInt32
         static let typeFingerprint = 64  // UInt64
         static let boot = 80  // UInt64, twice: of a durable log, the machine's boot in which it was last looked through
+        // Of a work queue: see `RetryPolicy`.
+        static let maximumAttempts = 96  // UInt32; 0 for no limit
+        static let backoff = 100  // UInt32
+        static let firstDelay = 104  // UInt64, nanoseconds
+        static let longestDelay = 112  // UInt64, nanoseconds
         static let typeName = 128  // UTF-8
         static let typeNameCapacity = 384
     }
@@ -58,8 +63,10 @@ enum LogLayout {
     static let recoveries = 1804
     /// UInt64, of work (a queue's or a service's): all frames before it are done. By whoever finds the one at it done.
     static let workHead = 1920
-    /// UInt64, of work: counts what was given back.
+    /// UInt64, of work: counts the news of what is set aside, such as that something was given back.
     static let workReturns = 1928
+    /// UInt64, of work: counts what was given back, for people.
+    static let redeliveries = 2000
     /// UInt64, of a durable log: all before it is on the disk.
     static let synced = 1952
     /// UInt64, of a latest value with shared setters: the position of the newest value that is set, with bit 0 set; 0 before the

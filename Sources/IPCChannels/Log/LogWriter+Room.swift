@@ -23,12 +23,13 @@ extension LogWriter {
     /// - Returns: Whether another look at the end of the log is worth while.
     private mutating func passWork(for size: UInt64, from start: UInt64) throws(IPCError) -> Bool {
         if try leadPast(from: start, for: size) { return true }
-        return try memory.passHeldWork() && memory.hasRoom(for: size, from: start, besides: ownSlot)
+        return try memory.passHeldWork() && memory.hasRoom(for: size, from: start, seeker)
     }
 
     /// Claims what lies before a place that is left out, and the place, as a skipped frame.
     private mutating func leadPast(from start: UInt64, for size: UInt64) throws(IPCError) -> Bool {
-        guard let end = memory.wayPast(from: start, for: size), end <= memory.roomEndByClaims(besides: ownSlot) else {
+        guard let end = memory.wayPast(from: start, for: size, seeker), end <= memory.roomEndByClaims(besides: ownSlot)
+        else {
             return false
         }
         try tellFrontier(end)
@@ -50,7 +51,7 @@ extension LogWriter {
         _ size: UInt64, from start: UInt64, until deadline: Deadline
     ) throws(IPCError) -> Bool {
         let end = start &+ size
-        let (memory, slot) = (memory, ownSlot)
+        let (memory, seeker) = (memory, seeker)
         var looked = 0  // in pauses
         var nextRecovery: UInt64 = 0
         while true {
@@ -78,10 +79,11 @@ extension LogWriter {
             if isPolling ? memory.isLookDue() : MonotonicClock.now >= nextRecovery {
                 nextRecovery = MonotonicClock.now &+ SleepingPlace.slice
                 try memory.lookAfterTheDead()
-                if memory.hasRoom(for: size, from: start, besides: slot) { continue }
+                try memory.retireExpiredCalls()
+                if memory.hasRoom(for: size, from: start, seeker) { continue }
             }
             if deadline.hasPassed { return false }
-            writers.sleep(until: deadline) { memory.hasRoom(for: size, from: start, besides: slot) }
+            writers.sleep(until: deadline) { memory.hasRoom(for: size, from: start, seeker) }
         }
     }
 
@@ -90,7 +92,7 @@ extension LogWriter {
     private static var longestStay: Int { 512 }
 
     private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
-        let room = memory.roomEnd(from: end &- size, besides: ownSlot)
+        let room = memory.roomEnd(from: end &- size, seeker)
         guard room >= end else { return false }
         // What is taken ahead is lost to those who join later.
         let capacity = UInt64(memory.capacity)
@@ -99,7 +101,7 @@ extension LogWriter {
         if memory.pattern == .latest { wanted = max(end, min(wanted, end &- size &+ capacity / 2)) }
         guard wanted < LogLayout.farthest else { throw memory.corrupted("a cursor or the tail is \(room)") }
         try tellFrontier(wanted)
-        limit = min(wanted, memory.roomEnd(from: end &- size, besides: ownSlot))
+        limit = min(wanted, memory.roomEnd(from: end &- size, seeker))
         plainLimit = isPlain ? limit : 0
         return limit >= end
     }
@@ -116,17 +118,22 @@ extension LogWriter {
     /// Our slot, if there may be other writers.
     var ownSlot: Int? { isShared ? Int(slot) : nil }
 
+    private var seeker: ChannelMemory.RoomSeeker {
+        let isHandler = memory.pattern == .service && membership.isInHandler
+        return ChannelMemory.RoomSeeker(slot: ownSlot, isHandler: isHandler)
+    }
+
     /// Room for a payload of `count` bytes; and, where each message is on the disk before its call returns, nobody's claim before
     /// it.
     func readiness(forRoom count: Int) -> ChannelReadiness {
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
-        let (memory, slot, start) = (memory, ownSlot, isShared ? nil : position)
+        let (memory, slot, seeker, start) = (memory, ownSlot, seeker, isShared ? nil : position)
         let isToSync = memory.isDurable && isShared && memory.syncBytes != .max
         return ChannelReadiness(membership: membership, place: writers) {
             // One that acknowledged may have been stopped before it moved the head.
             if memory.carriesWork { _ = try? memory.advanceWorkHead() }
             let tail = memory.tail.ordered
-            guard memory.hasRoom(for: size, from: start ?? tail, besides: slot) else { return false }
+            guard memory.hasRoom(for: size, from: start ?? tail, seeker) else { return false }
             return !isToSync || !memory.hasClaim(before: tail, besides: slot)
         }
     }
@@ -144,21 +151,21 @@ extension LogWriter {
 
 extension ChannelMemory {
     /// Whether a writer that needs `size` bytes from `start` on has something to do.
-    func hasRoom(for size: UInt64, from start: UInt64, besides slot: Int?) -> Bool {
-        if roomEnd(from: start, besides: slot) >= start &+ size { return true }
-        guard carriesWork, let end = wayPast(from: start, for: size) else { return false }
-        return end <= roomEndByClaims(besides: slot)
+    func hasRoom(for size: UInt64, from start: UInt64, _ seeker: RoomSeeker) -> Bool {
+        if roomEnd(from: start, seeker) >= start &+ size { return true }
+        guard carriesWork, let end = wayPast(from: start, for: size, seeker) else { return false }
+        return end <= roomEndByClaims(besides: seeker.slot)
     }
 
     /// How far writers may go: the log's size beyond the slowest reader, and beyond the oldest claim under way.
     ///
     /// - Parameters:
     ///   - start: Where the writer is that asks.
-    ///   - slot: Its slot, if there may be others.
-    func roomEnd(from start: UInt64, besides slot: Int?) -> UInt64 {
-        min(carriesWork ? workRoomEnd(from: start) : roomEndByReaders, roomEndByClaims(besides: slot))
+    func roomEnd(from start: UInt64, _ seeker: RoomSeeker) -> UInt64 {
+        min(carriesWork ? workRoomEnd(from: start, seeker) : roomEndByReaders, roomEndByClaims(besides: seeker.slot))
     }
 
+    /// - Parameter slot: The writer's that asks, if there may be others.
     func roomEndByClaims(besides slot: Int?) -> UInt64 {
         let capacity = UInt64(capacity)
         var lowest = UInt64.max - capacity

@@ -1,3 +1,4 @@
+import Glibc
 import IPC
 
 // What is done with a message that was taken, and with a call. Asked of the membership: a job or a call that keeps it lets go
@@ -22,15 +23,27 @@ extension Membership {
         try memory.makeRoom()
     }
 
+    /// What lies before the message.
+    func header(of work: TakenWork) -> UnsafeMutableRawPointer { unsafe payload(of: work) - Work.prefixSize }
+
     /// Another gets it, or this one again.
     ///
     /// - Parameters:
+    ///   - reason: Why, if the job goes to the dead letters.
     ///   - isCounted: Whether this time counts among the attempts.
-    ///   - due: Not before, by the wall clock.
+    ///   - delay: Not before; nil for what the queue's policy says.
     /// - Returns: False if this worker did not have it any more.
     @discardableResult
-    func giveBack(_ work: TakenWork, isCounted: Bool = true, due: UInt64 = 0) -> Bool {
+    func giveBack(
+        _ work: TakenWork, _ reason: DeadLetter.Reason = .rejected, isCounted: Bool = true, after delay: Duration? = nil
+    ) -> Bool {
         let (memory, size) = (memory, work.header.size)
+        guard !memory.isInherited else { return false }
+        let due =
+            if let delay { WallClock.after(delay) } else {
+                isCounted ? memory.retryPolicy.due(after: work.state.attempts) : 0
+            }
+        if isCounted { unsafe JobHeader.setReason(header(of: work), reason, UInt32(bitPattern: getpid())) }
         let state = settle(work) { state in
             memory.handBack(work.position, size, state, as: isCounted ? state.returned : state.released, due: due)
         }

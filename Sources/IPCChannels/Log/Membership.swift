@@ -16,6 +16,8 @@ final class Membership: Sendable {
     /// Which participant of this process it is.
     let token = nextToken.add(1, ordering: .relaxed).newValue
     private static let nextToken = Atomic<UInt32>(0)
+    /// Of a service's client: how many bytes its calls take that are not ended.
+    let outstanding = Atomic(0)
     /// Whether the gate is held for it still.
     private let isJoining = Atomic(true)
 

@@ -179,7 +179,7 @@ enum Recovery {
             return true
         }
         let winner = rivals.sorted().first { length in
-            length > 0 && LogLayout.Frame.isAligned(length) && length <= memory.maximumFrame
+            length > 0 && LogLayout.Frame.isAligned(length) && length <= 2 &* memory.maximumFrame
                 && (boundaries.contains(intent &+ length) || memory.isCommitted(intent &+ length))
         }
         guard let winner else { throw memory.corrupted("a dead writer's claim at \(intent) has no end") }

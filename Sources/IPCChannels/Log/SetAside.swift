@@ -25,8 +25,8 @@ extension ChannelMemory {
     /// The entries that were ever used.
     var asideEntries: Range<Int> { 0..<Int(min(UInt64(asideCount), usedAside.ordered)) }
 
-    /// How many bytes of the log may be set aside: less than half, so that what lies together can be passed by one frame.
-    var maximumAside: UInt64 { min(UInt64(capacity) / 16 * 7, maximumFrame / 8 * 7) }
+    /// How many bytes of the log may be set aside: so many that what lies together can be passed by one frame.
+    var maximumAside: UInt64 { maximumFrame / 2 * 3 }
 
     /// The position that an entry tells; nil if it is free, or cannot be one.
     func asidePosition(_ entry: Int) -> UInt64? {
@@ -205,6 +205,20 @@ extension ChannelMemory {
         return try advanceWorkHead()
     }
 
+    /// Ends the calls whose deadline has passed: their callers may have been stopped, or keep replies that they do not want.
+    func retireExpiredCalls() throws(IPCError) {
+        guard pattern == .service else { return }
+        let now = Deadline(nanoseconds: MonotonicClock.now).onMachine
+        try scanWork { (_, position) throws(IPCError) in
+            let payload = unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
+            guard unsafe SharedWord(payload + CallFrame.deadline).relaxed < now else { return }
+            let state = Work.State(word: workState(at: position).ordered)
+            // A caller that reads its reply has it.
+            if state.stage != Work.Stage.collecting { withdrawCall(at: position) }
+        }
+        try advanceWorkHead()
+    }
+
     /// Takes away the entries of what is done: whoever made it so died, or was stopped, before it did.
     private func sweepAside() {
         for entry in asideEntries {
@@ -258,6 +272,14 @@ extension ChannelMemory {
 
     // MARK: Room
 
+    /// Who looks for room.
+    struct RoomSeeker {
+        /// The writer's slot, if there may be others.
+        let slot: Int?
+        /// Whether it calls from within a handler.
+        let isHandler: Bool
+    }
+
     /// A place that writers leave out.
     private struct Island {
         let start: UInt64
@@ -266,30 +288,41 @@ extension ChannelMemory {
 
     /// How far writers of work may go from `start` on: a log beyond the head, and to the next place that they leave out. There is always
     /// room for the header of a frame before it.
-    func workRoomEnd(from start: UInt64) -> UInt64 {
+    func workRoomEnd(from start: UInt64, _ seeker: RoomSeeker) -> UInt64 {
         // The head before the entries: what it has passed has an entry that we see.
         let head = workHead.ordered
-        var end = head &+ UInt64(capacity)
+        var (end, sum) = (head &+ UInt64(capacity), UInt64(0))
         for entry in asideEntries {
             guard let position = asidePosition(entry), position < head else { continue }
             end = min(end, start &+ ((position &- start) & mask))
+            sum &+= asideSize(entry)
         }
-        return end &- UInt64(LogLayout.Frame.alignment)
+        return min(end &- UInt64(LogLayout.Frame.alignment), bound(head, sum, seeker))
+    }
+
+    /// How far a writer may go at most, with so much set aside.
+    private func bound(_ head: UInt64, _ aside: UInt64, _ seeker: RoomSeeker) -> UInt64 {
+        let all = UInt64(capacity)
+        let bound = head &+ all &- UInt64(LogLayout.Frame.alignment)
+        guard pattern == .service, !seeker.isHandler else { return bound }
+        // A quarter is for the calls that handlers make: without it, calls could fill the log that wait for those.
+        return min(bound, head &+ all / 4 * 3 &- min(aside, all / 4 * 3))
     }
 
     /// Where a frame may end that begins at `start`, and leads past the places that are left out, where that is of use: behind them
     /// there is room for `size` bytes.
-    func wayPast(from start: UInt64, for size: UInt64) -> UInt64? {
+    func wayPast(from start: UInt64, for size: UInt64, _ seeker: RoomSeeker) -> UInt64? {
         guard usedAside.relaxed != 0 else { return nil }
         let head = workHead.ordered
         let line = UInt64(LogLayout.Frame.alignment)
-        let bound = head &+ UInt64(capacity) &- line
-        var islands: [Island] = []
+        var (islands, sum) = ([Island](), UInt64(0))
         for entry in asideEntries {
             guard let position = asidePosition(entry), position < head else { continue }
             let next = start &+ ((position &- start) & mask)
-            if next < bound { islands.append(Island(start: next, end: next &+ asideSize(entry))) }
+            sum &+= asideSize(entry)
+            if next < head &+ UInt64(capacity) { islands.append(Island(start: next, end: next &+ asideSize(entry))) }
         }
+        let bound = bound(head, sum, seeker)
         islands.sort { $0.start < $1.start }
         guard let first = islands.first, first.start > start, start &+ size > first.start &- line else { return nil }
         var end = first.end
@@ -300,7 +333,7 @@ extension ChannelMemory {
         }
         guard end <= bound else { return nil }
         // At once if they are too large for one frame with what lies before them.
-        let step = end &- start <= maximumFrame ? end : first.start &- line
+        let step = end &- start <= 2 &* maximumFrame ? end : first.start &- line
         guard step > start else { return nil }
         while true {
             if end &+ size <= min(bound, (rest.first?.start).map { $0 &- line } ?? bound) { return step }

@@ -28,6 +28,8 @@ enum Work {
         static let refused: UInt8 = 5
         /// Its server died, or let go of it.
         static let lost: UInt8 = 6
+        /// Its caller reads the reply where it lies.
+        static let collecting: UInt8 = 7
     }
 
     /// The first word.
@@ -93,6 +95,7 @@ extension ChannelMemory {
     var workHead: SharedWord { word(LogLayout.workHead) }
     /// Counts work that was given back: whoever looked past it begins at the head again.
     var workReturns: SharedWord { word(LogLayout.workReturns) }
+    var redeliveries: SharedWord { word(LogLayout.redeliveries) }
 
     /// What the word of work at `position` has in its upper 24 bits: another in each lap, until it has come round
     /// 16 million times.
@@ -163,9 +166,10 @@ extension ChannelMemory {
         if try !advanceWorkHead(), sleepingWriters.mayHaveSleepers { try passHeldWork() }
     }
 
-    /// - Parameter count: How many messages came back; also 0, where it is not known.
+    /// - Parameter count: How many messages came back; also 0, where it is not known, or they came for the first time.
     func tellOfReturns(_ count: Int = 1) {
-        workReturns.add(UInt64(max(count, 1)))
+        if count > 0 { redeliveries.add(UInt64(count)) }
+        workReturns.add(1)
         if sleepingReaders.mayHaveSleepers { sleepingReaders.wake(self) }
     }
 
@@ -203,6 +207,10 @@ extension ChannelMemory {
             for _ in 0..<Work.attempts {
                 guard state.stage == Work.Stage.taken, state.slot == slot else { break }
                 let next = settled(state)
+                if pattern == .workQueue {
+                    let payload = unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
+                    unsafe JobHeader.setReason(payload, .workerDied, process(.reader, slot).relaxed)
+                }
                 let (isOurs, found) =
                     next.stage == Work.Stage.available
                     ? handBack(position, header.size, state, as: next) : word.exchange(state.word, for: next.word)
@@ -239,7 +247,7 @@ extension ChannelMemory {
     ///
     /// - Returns: False if it met one before that is claimed and not committed yet.
     @discardableResult
-    private func scanWork(_ body: (FrameHeader, UInt64) throws(IPCError) -> Void) throws(IPCError) -> Bool {
+    func scanWork(_ body: (FrameHeader, UInt64) throws(IPCError) -> Void) throws(IPCError) -> Bool {
         let isComplete = try scanLog(body)
         try scanAside(body)
         return isComplete

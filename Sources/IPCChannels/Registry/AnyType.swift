@@ -24,10 +24,12 @@ extension WorkQueue where Message == RawBytes {
     /// Opens a queue of whatever type, or makes one of bytes.
     package static func openAnyType(
         _ name: String, in root: ChannelRoot = .current, orCreate options: ChannelOptions? = nil,
-        maximumAttempts: Int = 5
+        maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil
     ) throws(IPCError) -> WorkQueue {
-        try check(name, maximumAttempts)
-        let queue = WorkQueue(try Channel.ofAnyType(name, in: root, .workQueue, options), maximumAttempts)
+        let retries = RetryWish(maximumAttempts: maximumAttempts, backoff: backoff)
+        try retries.check(name)
+        let queue = WorkQueue(
+            try Channel.ofAnyType(name, in: root, .workQueue, Self.options(options, name, retries), retries))
         try checkDeadLetters(name, in: root, queue.channel.type)
         return queue
     }

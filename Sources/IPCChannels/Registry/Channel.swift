@@ -11,13 +11,14 @@ struct Channel: Sendable {
     private let options: ChannelOptions?
     /// Whether it may be of another type by the time that somebody joins.
     private let takesAnyType: Bool
+    private let retries: RetryWish
 
     /// Creates it if there are options, by the policy, and checks that it is what it has to be.
     init(
         _ name: String, in root: ChannelRoot = .current, _ pattern: ChannelPattern, _ type: MessageType,
-        _ options: ChannelOptions?, _ policy: CreationPolicy
+        _ options: ChannelOptions?, _ policy: CreationPolicy, _ retries: RetryWish = RetryWish()
     ) throws(IPCError) {
-        try self.init(ChannelName(name), in: .root(root), pattern, type, options)
+        try self.init(ChannelName(name), in: .root(root), pattern, type, options, retries)
         if try create(mayExist: policy == .openExisting) { return }
         try meetingRemoval { () throws(IPCError) in
             try check(ChannelMemory(observing: self.name, in: place))
@@ -33,8 +34,9 @@ struct Channel: Sendable {
 
     private init(
         _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
-        _ options: ChannelOptions?, takesAnyType: Bool = false
+        _ options: ChannelOptions?, _ retries: RetryWish = RetryWish(), takesAnyType: Bool = false
     ) {
+        self.retries = retries
         self.takesAnyType = takesAnyType
         self.name = name
         self.place = place
@@ -45,11 +47,12 @@ struct Channel: Sendable {
 
     /// A channel of whatever type. If there is none, one of bytes is made where there are options.
     static func ofAnyType(
-        _ name: String, in root: ChannelRoot, _ pattern: ChannelPattern, _ options: ChannelOptions?
+        _ name: String, in root: ChannelRoot, _ pattern: ChannelPattern, _ options: ChannelOptions?,
+        _ retries: RetryWish = RetryWish()
     ) throws(IPCError) -> Channel {
         let name = try ChannelName(name)
         func channel(_ type: MessageType) -> Channel {
-            Channel(name, in: .root(root), pattern, type, options, takesAnyType: true)
+            Channel(name, in: .root(root), pattern, type, options, retries, takesAnyType: true)
         }
         var left = attempts
         while true {
@@ -104,6 +107,7 @@ struct Channel: Sendable {
         guard takesAnyType || memory.messageType == type else {
             throw memory.messageType.mismatch(name.description, wanted: type)
         }
+        try retries.check(memory)
     }
 
     /// Joins it, made anew if its last participant took it away.

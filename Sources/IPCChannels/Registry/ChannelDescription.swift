@@ -40,6 +40,9 @@ public struct ChannelDescription: Sendable {
     /// Bytes of the log between the oldest message that is not done, but for what is set aside, and the end; of what is set aside;
     /// and of what is done behind the oldest, and not free yet.
     public let occupiedBytes, asideBytes, doneBytes: Int
+    /// Of a work queue: how often a message is handed out at most (nil for no limit), and when it comes again.
+    public let maximumAttempts: Int?
+    public let backoff: RetryBackoff?
     /// Of an event: notices that nobody has taken.
     public let pendingNotices: Int
     /// Readers first, each in the order of their slots.
@@ -82,7 +85,10 @@ public struct ChannelDescription: Sendable {
         wakeUpCount = [LogLayout.readerQueue, LogLayout.writerQueue].reduce(0) {
             $0 + UInt64(SharedHalf(memory, $1 + LogLayout.Queue.wakes).relaxed)
         }
-        redeliveryCount = memory.workReturns.relaxed
+        redeliveryCount = memory.redeliveries.relaxed
+        let retries = memory.pattern == .workQueue ? memory.retryPolicy : nil
+        maximumAttempts = retries?.maximumAttempts == .max ? nil : retries?.maximumAttempts
+        backoff = retries?.backoff
         recoveryCount = UInt64(memory.recoveries.relaxed)
         var counts = Counts()
         if countsMessages { counts.count(memory, upTo: end) }

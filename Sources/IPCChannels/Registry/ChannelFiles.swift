@@ -102,6 +102,7 @@ enum ChannelFiles {
             control.store(UInt64.max, at: Fixed.syncBytes)
         }
         control.store(flags, at: Fixed.flags)
+        if pattern == .workQueue { options.retries.store(control) }
         control.store(UInt32(type.size), at: Fixed.typeSize)
         control.store(UInt32(type.stride), at: Fixed.typeStride)
         control.store(UInt32(type.alignment), at: Fixed.typeAlignment)

@@ -58,6 +58,8 @@ public struct ChannelOptions: Hashable, Sendable {
     /// latest value (``Topic/observe(from:waiting:)``). Set whatever the umask is. In a root for a group (``ChannelRoot``) with 0660,
     /// the files are the group's.
     public var permissions: FilePermissions
+    /// Of a work queue.
+    var retries = RetryPolicy()
 
     public init(
         writers: Writers = .exclusive, overflow: Overflow = .block, lifetime: Lifetime = .whileUsed,

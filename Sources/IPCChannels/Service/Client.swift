@@ -19,6 +19,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) throws(IPCError) -> SentCall {
         let size = try size(request, replyLimit, retries)
+        if !writer.membership.hasRoom(forCall: size.frame) { try waitForOwnRoom(size.frame, until: deadline) }
         guard let payload = try unsafe writer.claim(size.total, until: deadline) else { throw full }
         return unsafe send(payload, size, until: deadline, retries: retries, fill)
     }
@@ -29,12 +30,45 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) async throws(IPCError) -> SentCall {
         let size = try size(request, replyLimit, retries)
+        let membership = writer.membership
         while true {
-            if let payload = try unsafe writer.claim(size.total, until: .immediate) {
-                return unsafe send(payload, size, until: deadline, retries: retries, fill)
+            if membership.hasRoom(forCall: size.frame) {
+                if let payload = try unsafe writer.claim(size.total, until: .immediate) {
+                    return unsafe send(payload, size, until: deadline, retries: retries, fill)
+                }
+                let room = writer.readiness(forRoom: size.total)
+                guard try await Self.wait(for: room, until: deadline) else { throw full }
+            } else {
+                let room = ChannelReadiness(membership: membership, place: membership.memory.sleepingWriters) {
+                    membership.hasRoom(forCall: size.frame)
+                }
+                guard try await Self.wait(for: room, until: deadline) else { throw isOverQuota }
             }
-            guard try await writer.waitForRoom(size.total, until: deadline) else { throw full }
         }
+    }
+
+    private nonisolated(nonsending) static func wait(
+        for room: ChannelReadiness, until deadline: Deadline
+    ) async throws(IPCError) -> Bool {
+        try await Permits.lending { () async throws(IPCError) in try await room.wait(until: deadline, "call") }
+    }
+
+    /// Waits until the calls that this client has not ended leave room for another.
+    private func waitForOwnRoom(_ byteCount: Int, until deadline: Deadline) throws(IPCError) {
+        let membership = writer.membership
+        while !membership.hasRoom(forCall: byteCount) {
+            try membership.memory.checkPresence()
+            if deadline.hasPassed { throw isOverQuota }
+            membership.memory.sleepingWriters.sleep(until: deadline) { membership.hasRoom(forCall: byteCount) }
+        }
+    }
+
+    private var isOverQuota: IPCError {
+        IPCError(
+            .timedOut, "call", writer.memory.name.description,
+            advice:
+                "this client has \(writer.membership.outstanding.load(ordering: .relaxed)) bytes of calls that it has not ended, of \(writer.memory.capacity / 4); collect or cancel them, or create the service with a larger capacity"
+        )
     }
 
     /// Bytes of a call's parts.
@@ -42,6 +76,8 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         let request: Int
         let reply: Int
         var total: Int { CallFrame.byteCount(request: request, reply: reply) }
+        /// With what comes before and after it in the log.
+        var frame: Int { LogLayout.Frame.size(payload: total) }
     }
 
     private func size(_ request: Int, _ replyLimit: Int, _ retries: Int) throws(IPCError) -> Size {
@@ -70,8 +106,11 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         let frame = unsafe CallFrame(
             writing: payload, state, request: size.request, reply: size.reply, until: deadline)
         unsafe fill(frame.request)
+        // Before the server can answer, and the call be ended.
+        writer.membership.outstanding.add(size.frame, ordering: .relaxed)
         writer.commit(size.total, LogLayout.Kind.message)
-        return SentCall(frame: frame, position: position, deadline: deadline, spins: spins, checks: checks)
+        return SentCall(
+            frame: frame, position: position, byteCount: size.frame, deadline: deadline, spins: spins, checks: checks)
     }
 
     /// Leaves the service, once its calls are finished.

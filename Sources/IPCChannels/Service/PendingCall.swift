@@ -7,13 +7,14 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     // `@unchecked`: the frame's reply is this caller's alone once the state tells of it.
     private let membership: Membership
     private let call: SentCall
+    private var isEnded = false
 
     init(_ membership: Membership, _ call: SentCall) {
         self.membership = membership
         self.call = call
     }
 
-    deinit { membership.end(call) }
+    deinit { if !isEnded { membership.end(call) } }
 
     /// Whether there is an outcome: then waiting does not wait.
     public var isFinished: Bool {
@@ -29,7 +30,10 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
         // Whatever its deadline is by now.
         if call.isFinished { return call.state }
-        let isSettled = try await readiness().wait(until: call.deadline, spins: call.spins, "call")
+        let (readiness, call) = (try readiness(), call)
+        let isSettled = try await Permits.lending { () async throws(IPCError) in
+            try await readiness.wait(until: call.deadline, spins: call.spins, "call")
+        }
         let state = call.state
         guard isSettled else { throw membership.timedOut(state) }
         return state
@@ -50,7 +54,14 @@ extension PendingCall where Reply: BitwiseCopyable {
     ///
     /// - Throws: As ``Client/call(_:until:retries:)``.
     public consuming func wait() throws(IPCError) -> Result<Reply, Failure> {
-        try membership.outcome(of: call, membership.waitForOutcome(of: call))
+        try end(membership.outcome(of: call, membership.waitForOutcome(of: call)))
+    }
+
+    /// What was read was the reply if the call was ours to its end.
+    private consuming func end(_ outcome: Result<Reply, Failure>) throws(IPCError) -> Result<Reply, Failure> {
+        isEnded = true
+        guard membership.end(call) else { throw membership.retired }
+        return outcome
     }
 
     /// Waits for the outcome, until the call's deadline, suspended meanwhile.
@@ -58,7 +69,7 @@ extension PendingCall where Reply: BitwiseCopyable {
     /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
     public nonisolated(nonsending) consuming func wait() async throws(IPCError) -> Result<Reply, Failure> {
         let state = try await waitForOutcome()
-        return try membership.outcome(of: call, state)
+        return try end(membership.outcome(of: call, state))
     }
 }
 
@@ -70,7 +81,9 @@ extension PendingCall where Reply == RawBytes {
     public consuming func wait<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        try membership.outcome(of: call, membership.waitForOutcome(of: call), body)
+        let state = try membership.waitForOutcome(of: call)
+        try membership.collect(call, state)
+        return try membership.outcome(of: call, state, body)
     }
 
     /// Waits for the outcome, until the call's deadline, suspended meanwhile, and lends the reply.
@@ -78,6 +91,7 @@ extension PendingCall where Reply == RawBytes {
         _ body: (RawSpan) throws(IPCError) -> Value
     ) async throws(IPCError) -> Result<Value, Failure> {
         let state = try await waitForOutcome()
+        try membership.collect(call, state)
         return try membership.outcome(of: call, state, body)
     }
 }

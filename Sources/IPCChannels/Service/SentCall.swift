@@ -6,6 +6,8 @@ import IPC
 struct SentCall: Sendable {
     let frame: CallFrame
     let position: UInt64
+    /// Of its frame.
+    let byteCount: Int
     let deadline: Deadline
     let spins: Int?
     let checks: CallChecks
@@ -27,17 +29,58 @@ struct SentCall: Sendable {
 // What a client does with one.
 extension Membership {
     /// Ends it: its server is told, if it has it still, and its reply is dropped.
-    func end(_ call: SentCall) {
-        memory.withdrawCall(at: call.position)
+    ///
+    /// - Returns: False if somebody had ended it, since its deadline had passed.
+    @discardableResult
+    func end(_ call: SentCall) -> Bool {
+        let isOurs = memory.withdrawCall(at: call.position)
         try? memory.makeRoom()
+        outstanding.subtract(call.byteCount, ordering: .sequentiallyConsistent)
+        if memory.sleepingWriters.mayHaveSleepers { memory.sleepingWriters.wake(memory) }
+        return isOurs
     }
 
     /// Waits for the outcome, if that is a value, and ends it.
     func finish<Reply: BitwiseCopyable, Failure: Error & BitwiseCopyable>(
         _ call: SentCall
     ) throws(IPCError) -> Result<Reply, Failure> {
-        defer { end(call) }
-        return try outcome(of: call, waitForOutcome(of: call))
+        let result: Result<Reply, Failure>
+        do throws(IPCError) { result = try outcome(of: call, waitForOutcome(of: call)) } catch {
+            end(call)
+            throw error
+        }
+        // Ours to the end, so that what was read was the reply.
+        guard end(call) else { throw retired }
+        return result
+    }
+
+    /// Whether a call of so many bytes may be made, beside those that are not ended.
+    func hasRoom(forCall byteCount: Int) -> Bool {
+        let taken = outstanding.load(ordering: .sequentiallyConsistent)
+        return taken == 0 || taken + byteCount <= memory.capacity / 4 || isInHandler
+    }
+
+    /// Whether this task or thread answers a call.
+    var isInHandler: Bool { Permits.current != nil || ipc_is_handling() != 0 }
+
+    /// Keeps others from ending it, since its reply is lent.
+    func collect(_ call: SentCall, _ state: Work.State) throws(IPCError) {
+        guard state.stage == Work.Stage.replied else { return }
+        var state = state
+        for _ in 0..<Work.attempts {
+            let (isOurs, found) = call.frame.word.exchange(state.word, for: state.at(Work.Stage.collecting).word)
+            if isOurs { return }
+            // It may have been set aside meanwhile.
+            state = Work.State(word: found)
+            guard state.stage == Work.Stage.replied, state.isOf(lap: memory.workLap(at: call.position)) else { break }
+        }
+        throw retired
+    }
+
+    var retired: IPCError {
+        IPCError(
+            .timedOut, "call", memory.name.description,
+            advice: "its deadline had passed, and others needed its room; collect the reply in time, or allow more")
     }
 
     func waitForOutcome(of call: SentCall) throws(IPCError) -> Work.State {
@@ -87,6 +130,7 @@ extension Membership {
     ) throws(IPCError) -> Result<Value, Failure> {
         let frame = call.frame
         let count = frame.replyCount
+        guard state.stage != Work.Stage.done, state.isOf(lap: memory.workLap(at: call.position)) else { throw retired }
         switch state.stage {
         case Work.Stage.replied where count <= frame.replyLimit:
             return try .success(unsafe read(RawSpan(_unsafeStart: frame.reply, byteCount: count)))

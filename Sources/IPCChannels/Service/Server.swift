@@ -1,3 +1,4 @@
+import CIPCShims
 public import IPC
 
 /// One server of a ``Service``. One thread at a time may use it; its calls may be answered on any.
@@ -98,6 +99,9 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
     /// How often it was handed out, this time included: more than 1 if a server died in it.
     public var attempt: Int { call.work.state.attempts }
 
+    /// The process that calls, by its own pid namespace.
+    public var caller: Int32 { membership.caller(of: call.work) }
+
     /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died some milliseconds ago. Costs one load
     /// and a look at the clock, so that a long call can ask often; every few milliseconds, a few system calls.
     public var isCancelled: Bool { membership.isCancelled(call.work, until: deadline) }
@@ -145,6 +149,8 @@ extension Server where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     ) throws(IPCError) {
         let call = try take(until: deadline)
         let request = try request(of: call)
+        ipc_begin_handling()
+        defer { ipc_end_handling() }
         switch Result(catching: { () throws(Failure) in try body(request) }) {
         case .success(let reply): try taker.membership.answer(call, Work.Stage.replied, reply)
         case .failure(let failure): try taker.membership.answer(call, Work.Stage.failed, failure)

@@ -69,8 +69,9 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
 
 /// What a service is like; decided by who creates it.
 public struct ServiceOptions: Hashable, Sendable {
-    /// Bytes of the log, rounded up to a power of two of at least 64 KiB. Calls that are not finished have to fit, each
-    /// with its request, its reply, and 100 bytes.
+    /// Bytes that the calls of one client may take until they are ended, each with its request, its reply, and 100 bytes; rounded up to
+    /// a power of two of at least 64 KiB. The log has four times as many: so one client that does not collect its replies
+    /// keeps nobody from calling, and a quarter is kept for the calls that handlers make.
     public var capacity = 1 << 20
     /// Whether it goes with its last participant.
     public var lifetime = ChannelOptions.Lifetime.whileUsed
@@ -85,7 +86,9 @@ public struct ServiceOptions: Hashable, Sendable {
 
     var channel: ChannelOptions {
         ChannelOptions(
-            writers: .shared, lifetime: lifetime, capacity: capacity, maximumReaders: maximumServers,
+            writers: .shared, lifetime: lifetime,
+            capacity: (1...1 << 38).contains(capacity) ? 4 * max(capacity, 65_536) : capacity,
+            maximumReaders: maximumServers,
             maximumWriters: maximumClients, permissions: permissions)
     }
 }

@@ -10,6 +10,9 @@ public struct CallContext: Sendable {
     /// How often it was handed out, this time included: more than 1 if a server died in it.
     public var attempt: Int { work.state.attempts }
 
+    /// The process that calls, by its own pid namespace.
+    public var caller: Int32 { membership.caller(of: work) }
+
     init(_ membership: Membership, _ work: TakenWork, _ deadline: Deadline) {
         self.membership = membership
         self.work = work
@@ -40,7 +43,8 @@ extension Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopya
     /// ```
     ///
     /// - Parameters:
-    ///   - concurrency: How many calls are answered at a time; others wait, or go to another server.
+    ///   - concurrency: How many calls are answered at a time; others wait, or go to another server. A handler that waits for a call that
+    ///     it has made itself does not count: so calls within calls, also of the same service, come to their turn.
     ///   - handler: Runs in a task of its own for each call. What it throws travels to the caller.
     /// - Throws: When the service is corrupted, or no server may join.
     public nonisolated(nonsending) func serve(

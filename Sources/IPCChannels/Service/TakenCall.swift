@@ -20,6 +20,11 @@ extension Membership {
         return TakenCall(work: work, frame: frame, deadline: frame.deadline, checks: checks)
     }
 
+    func caller(of work: TakenWork) -> Int32 {
+        guard work.header.writer < UInt32(memory.writerSlots) else { return 0 }
+        return Int32(bitPattern: memory.process(.writer, Int(work.header.writer)).relaxed)
+    }
+
     /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called.
     func request<Request: BitwiseCopyable>(of call: TakenCall) throws(IPCError) -> Request {
         guard call.frame.requestCount == MemoryLayout<Request>.size else {

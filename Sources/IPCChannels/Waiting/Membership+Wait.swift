@@ -3,6 +3,7 @@ import IPC
 extension Membership {
     /// How long a task sleeps, in nanoseconds, while what a death has left cannot be seen to yet: longer each time.
     private static var firstPauseAfterDeath: UInt64 { 1_000_000 }
+    private static var longestPauseAfterDeath: UInt64 { 10_000_000 }
 
     /// Waits without a thread, to be woken in a place.
     ///
@@ -93,7 +94,7 @@ extension Membership {
             if try seeToTheDead() {
                 ChannelWaits.shared.settleDeaths(self, upTo: outlook.deaths)
             } else {
-                pause.length = min(max(2 * pause.length, Self.firstPauseAfterDeath), SleepingPlace.slice)
+                pause.length = min(max(2 * pause.length, Self.firstPauseAfterDeath), Self.longestPauseAfterDeath)
                 pause.end = Deadline(nanoseconds: MonotonicClock.now &+ pause.length)
             }
         } else if pause.isFirst, !SleepingPlace.canFence {

@@ -29,29 +29,22 @@ nonisolated(nonsending) func runConcurrently<Work: Sendable>(
     _ limit: Int, taking take: nonisolated(nonsending) () async throws(IPCError) -> Work?,
     _ body: @escaping @Sendable (Work) async throws(IPCError) -> Void
 ) async throws(IPCError) {
-    let error = await withTaskGroup(of: IPCError?.self, returning: IPCError?.self) { group in
-        var running = 0
-        var failure: IPCError?
-        while failure == nil {
-            if running >= max(limit, 1) {
-                failure = await group.next() ?? nil
-                running -= 1
-                continue
-            }
+    let permits = Permits(max(limit, 1))
+    await withDiscardingTaskGroup { group in
+        while await permits.take() {
             let work: Work?
             do throws(IPCError) { work = try await take() } catch {
-                failure = error.code == .cancelled ? nil : error
+                if error.code != .cancelled { permits.end(error) }
                 break
             }
             guard let work else { break }
-            running += 1
             group.addTask {
-                do throws(IPCError) { try await body(work) } catch { return error }
-                return nil
+                await Permits.$current.withValue(permits) {
+                    do throws(IPCError) { try await body(work) } catch { permits.end(error) }
+                }
+                permits.give()
             }
         }
-        for await late in group { failure = failure ?? late }
-        return failure
     }
-    if let error { throw error }
+    if let error = permits.failure { throw error }
 }

@@ -7,7 +7,7 @@ import IPC
 struct DeadLetters<Message>: ~Copyable {
     private let queue: WorkQueue<Message>
     private let membership: Membership
-    private var aside: [TakenWork] = []
+    private var aside: [(work: TakenWork, reason: DeadLetter.Reason?)] = []
     private var nextAttempt: UInt64 = 0
 
     private static var pauseBetweenAttempts: UInt64 { 1_000_000_000 }
@@ -23,57 +23,70 @@ struct DeadLetters<Message>: ~Copyable {
     var isDue: Bool { !aside.isEmpty && MonotonicClock.now >= nextAttempt }
 
     /// Never waits, but for the gate of the letters' channel.
-    mutating func bury(_ work: TakenWork) {
-        do throws(IPCError) { try send(work) } catch { keep(work, error) }
+    ///
+    /// - Parameter reason: Nil for why it was given back last.
+    mutating func bury(_ work: TakenWork, _ reason: DeadLetter.Reason? = nil) {
+        do throws(IPCError) { try send(work, reason) } catch { keep(work, reason, error) }
     }
 
     /// Once more for what is aside.
     mutating func retry() {
         let waiting = aside
         aside = []
-        for (index, work) in waiting.enumerated() {
-            do throws(IPCError) { try send(work) } catch {
+        for (index, (work, reason)) in waiting.enumerated() {
+            do throws(IPCError) { try send(work, reason) } catch {
                 // The others would fail for the same reason.
-                for work in waiting[index...] { keep(work, error) }
+                for (work, reason) in waiting[index...] { keep(work, reason, error) }
                 return
             }
         }
     }
 
-    private mutating func keep(_ work: TakenWork, _ error: IPCError) {
+    private mutating func keep(_ work: TakenWork, _ reason: DeadLetter.Reason?, _ error: IPCError) {
         // Another has it by now, and would be sent the same letter again and again.
         guard error.code != .leaseLost else { return }
-        aside.append(work)
+        aside.append((work, reason))
         nextAttempt = MonotonicClock.now &+ Self.pauseBetweenAttempts
         ChannelLog.keptAside(queue.name, attempts: work.state.attempts, error)
     }
 
-    private func send(_ work: TakenWork) throws(IPCError) {
+    private func send(_ work: TakenWork, _ reason: DeadLetter.Reason?) throws(IPCError) {
         let letters = try queue.deadLetters()
         var producer = try letters.makeProducer()
-        if try !put(work, &producer) { try makeRoom(letters, for: work, &producer) }
-        ChannelLog.deadLetter(queue.name, attempts: work.state.attempts)
+        if try !put(work, reason, &producer) { try makeRoom(letters, for: work, reason, &producer) }
+        ChannelLog.deadLetter(queue.name, attempts: Self.attempts(work))
         // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
         if producer.writer.memory.isDurable { try producer.sync(until: .after(.seconds(1))) }
         try membership.acknowledge(work)
     }
 
-    private func put(_ work: TakenWork, _ producer: inout Producer<Message>) throws(IPCError) -> Bool {
+    /// How often it was handed out, without the time at which it was found to be a dead letter.
+    private static func attempts(_ work: TakenWork) -> Int {
+        max(work.state.attempts - 1, 0)
+    }
+
+    private func put(
+        _ work: TakenWork, _ reason: DeadLetter.Reason?, _ producer: inout Producer<Message>
+    ) throws(IPCError) -> Bool {
         let (membership, count) = (membership, work.byteCount)
         return try unsafe producer.put(count, until: .immediate) { target in
+            let header = unsafe target - Work.prefixSize
+            unsafe JobHeader.bury(
+                header, membership.header(of: work), reason, attempts: Self.attempts(work))
             unsafe target.copyMemory(from: membership.payload(of: work), byteCount: count)
         }
     }
 
     private func makeRoom(
-        _ letters: WorkQueue<Message>, for work: TakenWork, _ producer: inout Producer<Message>
+        _ letters: WorkQueue<Message>, for work: TakenWork, _ reason: DeadLetter.Reason?,
+        _ producer: inout Producer<Message>
     ) throws(IPCError) {
         var oldest = WorkTaker(try letters.join(), .sleeping())
         for _ in 0..<Self.lettersToDrop {
             guard let letter = try oldest.tryTake() else { break }
             try oldest.membership.acknowledge(letter)
             oldest.membership.memory.droppedLetters.add(1)
-            if try put(work, &producer) { return }
+            if try put(work, reason, &producer) { return }
         }
         throw producer.timedOut
     }

@@ -20,6 +20,7 @@ public final class Delivery<Message>: @unchecked Sendable {
     private var lenders = 0
     private var isGivenBack = false
     private var isCounted = true
+    private var delay: Duration?
     /// How often it was handed out, this time included.
     public let attempt: Int
 
@@ -50,17 +51,23 @@ public final class Delivery<Message>: @unchecked Sendable {
 
     /// Gives the work back: it goes to another worker, or to this one again, with its attempt counted. Nothing happens if it was
     /// finished before.
-    public func reject() { giveBack(isCounted: true) }
+    ///
+    /// - Parameter delay: Not before so long; nil for what the queue's backoff says.
+    public func reject(after delay: Duration? = nil) { giveBack(isCounted: true, delay) }
+
+    /// Why it is among the dead letters; nil of a job of another queue, and once it is finished.
+    public var deadLetter: DeadLetter? { (try? lend { $0.deadLetter }) ?? nil }
 
     /// Gives the work back as if it had never been handed out, such as at a shutdown: the attempt does not count. Nothing happens
     /// if it was finished before.
     public func release() { giveBack(isCounted: false) }
 
-    private func giveBack(isCounted: Bool) {
+    private func giveBack(isCounted: Bool, _ delay: Duration? = nil) {
         lock.withLock {
             guard job != nil, !isGivenBack else { return }
             isGivenBack = true
             self.isCounted = isCounted
+            self.delay = delay
             finishGivingBack()
         }
     }
@@ -68,7 +75,7 @@ public final class Delivery<Message>: @unchecked Sendable {
     /// Under the lock.
     private func finishGivingBack() {
         guard lenders == 0, isGivenBack, let job = job.take() else { return }
-        if isCounted { job.reject() } else { job.release() }
+        if isCounted { job.reject(after: delay) } else { job.release() }
     }
 
     /// Whether it was acknowledged, rejected or released.

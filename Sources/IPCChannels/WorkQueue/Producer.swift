@@ -16,8 +16,47 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
         let total = Work.prefixSize + count
         guard let payload = try unsafe writer.claim(total, until: deadline) else { return false }
         unsafe SharedWord(payload).relaxed = Work.State(lap: writer.memory.workLap(at: writer.position)).word
+        unsafe JobHeader.write(payload, expires: 0)
         unsafe fill(payload + Work.prefixSize)
         try writer.deliver(total)
+        return true
+    }
+
+    /// The same with options.
+    fileprivate mutating func put(
+        _ count: Int, _ options: JobOptions, until deadline: Deadline, _ fill: (UnsafeMutableRawPointer) -> Void
+    ) throws(IPCError) -> Bool {
+        let total = Work.prefixSize + count
+        let memory = writer.memory
+        guard let payload = try unsafe writer.claim(total, until: deadline) else { return false }
+        let (position, size) = (writer.position, writer.claimed)
+        var state = Work.State(lap: memory.workLap(at: position))
+        var entry: Int?
+        if options.delay > .zero {
+            do throws(IPCError) {
+                entry = try memory.enter(position, byteCount: size, due: WallClock.after(options.delay))
+            } catch {
+                writer.abandon()
+                throw error
+            }
+            guard entry != nil else {
+                writer.abandon()
+                throw IPCError(
+                    .limitReached, "send", memory.name.description,
+                    advice:
+                        "\(memory.asideCount) messages, or 7/16 of its log, are set aside already; send it later, or enlarge the log"
+                )
+            }
+            state = state.aside
+        }
+        unsafe SharedWord(payload).relaxed = state.word
+        unsafe JobHeader.write(payload, expires: options.timeToLive.map { WallClock.after($0) } ?? 0)
+        unsafe fill(payload + Work.prefixSize)
+        try writer.deliver(total)
+        if let entry {
+            memory.stand(entry, at: position)
+            memory.tellOfReturns(0)
+        }
         return true
     }
 
@@ -58,6 +97,23 @@ extension Producer where Message: BitwiseCopyable {
         guard try put(message, until: deadline) else { throw timedOut }
     }
 
+    /// Sends a message for later, or for some time only.
+    ///
+    /// - Throws: As ``send(_:until:)``; ``IPC/IPCError/Code/limitReached`` if too many messages wait for their time.
+    public mutating func send(
+        _ message: Message, _ options: JobOptions, until deadline: Deadline = .never
+    ) throws(IPCError) {
+        guard try put(message, options, until: deadline) else { throw timedOut }
+    }
+
+    private mutating func put(
+        _ message: Message, _ options: JobOptions, until deadline: Deadline
+    ) throws(IPCError) -> Bool {
+        try unsafe put(MemoryLayout<Message>.size, options, until: deadline) { target in
+            unsafe target.storeBytes(of: message, as: Message.self)
+        }
+    }
+
     /// Sends a message if there is room now.
     public mutating func trySend(_ message: Message) throws(IPCError) -> Bool { try put(message, until: .immediate) }
 
@@ -75,6 +131,15 @@ extension Producer where Message: BitwiseCopyable {
     ) async throws(IPCError) {
         while try !trySend(message) { try await waitForRoom(MemoryLayout<Message>.size, until: deadline) }
     }
+
+    /// Sends a message for later, or for some time only, suspended while the log is full of work that is not done.
+    public nonisolated(nonsending) mutating func send(
+        _ message: Message, _ options: JobOptions, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !put(message, options, until: .immediate) {
+            try await waitForRoom(MemoryLayout<Message>.size, until: deadline)
+        }
+    }
 }
 
 extension Producer where Message == RawBytes {
@@ -84,6 +149,21 @@ extension Producer where Message == RawBytes {
     /// - Throws: ``IPC/IPCError/Code/timedOut``, and it was not sent; ``IPC/IPCError/Code/messageTooLarge``.
     public mutating func send(_ bytes: RawSpan, until deadline: Deadline = .never) throws(IPCError) {
         guard try put(bytes, until: deadline) else { throw timedOut }
+    }
+
+    /// Sends a copy of the bytes for later, or for some time only.
+    ///
+    /// - Throws: As ``send(_:until:)``; ``IPC/IPCError/Code/limitReached`` if too many messages wait for their time.
+    public mutating func send(
+        _ bytes: RawSpan, _ options: JobOptions, until deadline: Deadline = .never
+    ) throws(IPCError) {
+        guard try put(bytes, options, until: deadline) else { throw timedOut }
+    }
+
+    private mutating func put(
+        _ bytes: RawSpan, _ options: JobOptions, until deadline: Deadline
+    ) throws(IPCError) -> Bool {
+        try unsafe put(bytes.byteCount, options, until: deadline) { target in unsafe target.copyBytes(of: bytes) }
     }
 
     /// Sends a copy of the bytes if there is room now.
@@ -98,5 +178,14 @@ extension Producer where Message == RawBytes {
         _ bytes: RawSpan, until deadline: Deadline = .never
     ) async throws(IPCError) {
         while try !trySend(bytes) { try await waitForRoom(bytes.byteCount, until: deadline) }
+    }
+
+    /// Sends a copy of the bytes for later, or for some time only, suspended while the log is full of work that is not done.
+    public nonisolated(nonsending) mutating func send(
+        _ bytes: RawSpan, _ options: JobOptions, until deadline: Deadline = .never
+    ) async throws(IPCError) {
+        while try !put(bytes, options, until: .immediate) {
+            try await waitForRoom(bytes.byteCount, until: deadline)
+        }
     }
 }

@@ -16,55 +16,48 @@ public import IPC
 /// ```
 ///
 /// Work whose worker dies, or rejects it, or lets go of it, goes to another worker, with its attempt counted. What is
-/// acknowledged is never handed out again: an acknowledgement is one store. Handed out more often than
-/// `maximumAttempts`, it goes to the dead-letter queue, ``deadLetters()``, instead.
+/// acknowledged is never handed out again: an acknowledgement is one store. Handed out as often as the queue's creator allows, it
+/// goes to the dead-letter queue, ``deadLetters()``, instead.
 ///
-/// A slow worker holds nobody up until the log is full: then its job, the oldest, holds back the producers, which wait or
-/// fail as their call says. Work comes in the order in which it was sent, but for what was given back.
+/// A slow worker holds nobody up: what it has is set aside when others need the room behind it. Producers wait, or fail as their call
+/// says, while the log is full of work that is not done. Work comes in the order in which it was sent, but for what was given back or
+/// sent for later.
 ///
 /// `Message` is a `BitwiseCopyable` type without pointers, or ``RawBytes``.
 public struct WorkQueue<Message>: Sendable {
     /// Such as `orders`.
     public var name: ChannelName { channel.name }
-    /// How often a message is handed out at most.
-    public let maximumAttempts: Int
     let channel: Channel
 
     /// What a queue is created with where nothing is said.
     public static var defaultOptions: ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
 
     init(
-        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?,
-        _ maximumAttempts: Int, _ policy: CreationPolicy
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?, _ retries: RetryWish,
+        _ policy: CreationPolicy
     ) throws(IPCError) {
         guard options?.overflow != .overwrite else {
             throw IPCError(
                 .invalidArgument, "create queue", name, advice: "a work queue loses nothing: it cannot overwrite")
         }
-        try Self.check(name, maximumAttempts)
+        try retries.check(name)
         try Self.checkDeadLetters(name, in: root, type)
-        channel = try Channel(name, in: root, .workQueue, type, options, policy)
-        // Dead letters have no attempts of their own, by whatever name they are opened.
-        self.maximumAttempts = name.hasSuffix(Self.lettersSuffix) ? Self.unlimitedAttempts : maximumAttempts
+        channel = try Channel(
+            name, in: root, .workQueue, type, Self.options(options, name, retries), policy, retries)
     }
 
-    init(_ channel: Channel, _ maximumAttempts: Int) {
-        self.channel = channel
-        self.maximumAttempts = maximumAttempts
-    }
+    init(_ channel: Channel) { self.channel = channel }
 
-    static func check(_ name: String, _ maximumAttempts: Int) throws(IPCError) {
-        guard (1..<Work.countedAttempts).contains(maximumAttempts) else {
-            throw IPCError(
-                .invalidArgument, "open queue", name,
-                advice: "\(maximumAttempts) attempts are asked for; there are 1 to \(Work.countedAttempts - 1)")
-        }
+    /// Dead letters have no attempts of their own, by whatever name they are made.
+    static func options(_ options: ChannelOptions?, _ name: String, _ retries: RetryWish) -> ChannelOptions? {
+        var options = options
+        options?.retries = name.hasSuffix(lettersSuffix) ? .unlimited : retries.policy
+        return options
     }
 
     /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Message == RawBytes {
         channel = try Channel(on: descriptors, .workQueue, .bytes)
-        maximumAttempts = 5
     }
 
     /// The bytes of each message; nil if they vary.
@@ -77,16 +70,14 @@ public struct WorkQueue<Message>: Sendable {
     public func deadLetters() throws(IPCError) -> WorkQueue {
         var options = try channel.creatorsOptions()
         options.lifetime = .kept
+        options.retries = .unlimited
         guard case .root(let root) = channel.place else {
             throw IPCError(.unsupported, "dead letters", name.description, advice: "the queue has no name")
         }
         let letters = try Channel(
             name.description + Self.lettersSuffix, in: root, .workQueue, channel.type, options, .openExisting)
-        return WorkQueue(letters, Self.unlimitedAttempts)
+        return WorkQueue(letters)
     }
-
-    /// More than are counted.
-    private static var unlimitedAttempts: Int { .max }
 
     func join() throws(IPCError) -> Membership { try channel.join(.reader, logAccess: .readWrite) }
 
@@ -110,20 +101,22 @@ extension WorkQueue where Message: BitwiseCopyable {
     /// - Parameters:
     ///   - root: The folder of channels.
     ///   - options: As for a topic; a queue never overwrites.
-    ///   - maximumAttempts: After so many, work goes to the dead letters; at most 32,766. Every worker decides for itself.
-    /// - Throws: As ``Topic/create(_:_:_:)``.
+    ///   - maximumAttempts: After so many, work goes to the dead letters: 1 to 32,766; 5 if nothing is said.
+    ///   - backoff: When rejected work comes again; at once if nothing is said.
+    /// - Throws: As ``Topic/create(_:_:_:)``; ``IPC/IPCError/Code/invalidArgument`` if it exists with another maximum or backoff than
+    ///   is asked for here.
     public static func create(
         _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = defaultOptions,
-        maximumAttempts: Int = 5, _ policy: CreationPolicy = .openExisting
+        maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil, _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, MessageType.of(Message.self), options, maximumAttempts, policy)
+        try WorkQueue(
+            name, in: root, MessageType.of(Message.self), options,
+            RetryWish(maximumAttempts: maximumAttempts, backoff: backoff), policy)
     }
 
     /// Opens a queue of values that exists.
-    public static func open(
-        _ name: String, in root: ChannelRoot = .current, maximumAttempts: Int = 5
-    ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, MessageType.of(Message.self), nil, maximumAttempts, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, in: root, MessageType.of(Message.self), nil, RetryWish(), .openExisting)
     }
 }
 
@@ -131,15 +124,14 @@ extension WorkQueue where Message == RawBytes {
     /// Creates a queue of bytes, or opens it if it exists; then its own options hold.
     public static func create(
         _ name: String, in root: ChannelRoot = .current, _ options: ChannelOptions = defaultOptions,
-        maximumAttempts: Int = 5, _ policy: CreationPolicy = .openExisting
+        maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil, _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, .bytes, options, maximumAttempts, policy)
+        try WorkQueue(
+            name, in: root, .bytes, options, RetryWish(maximumAttempts: maximumAttempts, backoff: backoff), policy)
     }
 
     /// Opens a queue of bytes that exists.
-    public static func open(
-        _ name: String, in root: ChannelRoot = .current, maximumAttempts: Int = 5
-    ) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, .bytes, nil, maximumAttempts, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> WorkQueue {
+        try WorkQueue(name, in: root, .bytes, nil, RetryWish(), .openExisting)
     }
 }

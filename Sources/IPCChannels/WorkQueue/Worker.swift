@@ -16,7 +16,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         self.queue = queue
         messageSize = queue.messageSize
         checks = queue.checks
-        maximumAttempts = queue.maximumAttempts
+        maximumAttempts = membership.memory.retryPolicy.maximumAttempts
         deadLetters = DeadLetters(queue, membership)
     }
 
@@ -77,9 +77,13 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
             deadLetters.bury(work)
             return false
         }
+        if unsafe WallClock.hasReached(JobHeader.expires(taker.membership.header(of: work)), orNone: 0) {
+            deadLetters.bury(work, .expired)
+            return false
+        }
         if deadLetters.isDue { deadLetters.retry() }
         if let size = messageSize, work.byteCount != size {
-            taker.membership.giveBack(work)
+            taker.membership.giveBack(work, .invalid)
             throw taker.membership.memory.corrupted("a message has \(work.byteCount) bytes instead of \(size)")
         }
         return true
@@ -105,7 +109,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     private mutating func giveBack(
         _ work: TakenWork, _ invalid: MessageChecks.Invalid, _ checks: MessageChecks
     ) -> IPCError {
-        taker.membership.giveBack(work)
+        taker.membership.giveBack(work, .invalid)
         return checks.error(invalid, "next job", queue.name)
     }
 
@@ -154,6 +158,8 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
     private var isFinished = false
     /// Whether its attempt counts, where that was said.
     private var isCounted: Bool?
+    /// When it comes again, where that was said.
+    private var delay: Duration?
 
     init(_ membership: Membership, _ work: TakenWork) {
         self.membership = membership
@@ -178,7 +184,7 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
     deinit {
         unsafe copy?.deallocate()
         // Let go of because of a cancellation, it was not tried.
-        if !isFinished { membership.giveBack(work, isCounted: isCounted ?? !Task.isCancelled) }
+        if !isFinished { membership.giveBack(work, isCounted: isCounted ?? !Task.isCancelled, after: delay) }
     }
 
     /// Reports that the work is done: nobody gets it again.
@@ -189,8 +195,16 @@ public struct Job<Message>: ~Copyable, @unchecked Sendable {
         try membership.acknowledge(work)
     }
 
+    /// Why it is among the dead letters; nil of a job of another queue.
+    public var deadLetter: DeadLetter? { unsafe JobHeader.letter(membership.header(of: work)) }
+
     /// Gives the work back: it goes to another worker, or to this one again, with its attempt counted.
-    public consuming func reject() { isCounted = true }
+    ///
+    /// - Parameter delay: Not before so long; nil for what the queue's backoff says.
+    public consuming func reject(after delay: Duration? = nil) {
+        isCounted = true
+        self.delay = delay
+    }
 
     /// Gives the work back as if it had never been handed out, such as at a shutdown, or because it is another worker's: the attempt
     /// does not count.

@@ -54,11 +54,43 @@ extension Topic where Message == RawBytes {
     }
 }
 
+/// What becomes of jobs that are not done.
+struct RetryOptions: ParsableArguments {
+    @Option(
+        name: .long,
+        help: "After so many, a job goes to the dead letters: 5 if nothing is said. Fixed when the queue is created.")
+    var attempts: Int?
+    @Option(
+        name: .long,
+        help:
+            "When a rejected job comes again, in seconds: 0.5; or twice as late each time, from the first to the longest: 0.1..60; or none. Fixed when the queue is created.",
+        transform: Self.backoff)
+    var backoff: RetryBackoff?
+
+    private static func backoff(_ text: String) throws -> RetryBackoff {
+        if text == "none" { return .none }
+        let times = try text.split(separator: "..", omittingEmptySubsequences: false).map { part in
+            guard let seconds = Double(part), seconds > 0, seconds <= 366 * 86_400 else {
+                throw ValidationError(
+                    "none, a number of seconds, or two with .. between them are needed, each up to a year.")
+            }
+            return Duration.nanoseconds(Int64(seconds * 1e9))
+        }
+        switch times.count {
+        case 1: return .fixed(times[0])
+        case 2: return .exponential(first: times[0], limit: times[1])
+        default: throw ValidationError("one number of seconds, or two with .. between them, are needed.")
+        }
+    }
+}
+
 extension WorkQueue where Message == RawBytes {
-    static func openOrCreate(_ name: String, _ creation: CreationOptions, attempts: Int = 5) throws(IPCError)
-        -> WorkQueue
-    {
-        try openAnyType(name, orCreate: creation.options(keeping: true), maximumAttempts: attempts)
+    static func openOrCreate(
+        _ name: String, _ creation: CreationOptions, _ retries: RetryOptions
+    ) throws(IPCError) -> WorkQueue {
+        try openAnyType(
+            name, orCreate: creation.options(keeping: true), maximumAttempts: retries.attempts,
+            backoff: retries.backoff)
     }
 }
 

@@ -11,7 +11,9 @@ struct QueueCommand: ParsableCommand {
               find . -name '*.png' | ipc queue push thumbnails
               ipc queue work thumbnails --concurrency 4 -- ./make-thumbnail
               ipc queue peek thumbnails
-              ipc queue dead thumbnails --requeue
+              ipc queue push reminders --delay 60 'call back'
+              ipc queue dead thumbnails
+              ipc queue dead thumbnails --redrive
             """,
         subcommands: [Push.self, Work.self, Peek.self, Dead.self, InfoCommand.self])
 
@@ -22,16 +24,23 @@ struct QueueCommand: ParsableCommand {
         @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
         @OptionGroup var creation: CreationOptions
+        @OptionGroup var retries: RetryOptions
+        @Option(name: .long, help: "Nobody gets them before so many seconds.", transform: Numbers.seconds)
+        var delay: Duration?
+        @Option(
+            name: .long, help: "After so many seconds they go to the dead letters.", transform: Numbers.seconds)
+        var timeToLive: Duration?
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
+            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, retries)
+            let options = JobOptions(delay: delay ?? .zero, timeToLive: timeToLive)
             var producer = try queue.makeProducer()
             let type = producer.carriedType
             var source = MessageSource(messages, framing.framing)
             while let message = try await source.next() {
                 try type.check(message)
-                try await unsafe producer.send(message.span.bytes, until: timeout.deadline)
+                try await unsafe producer.send(message.span.bytes, options, until: timeout.deadline)
             }
         }
     }
@@ -41,7 +50,7 @@ struct QueueCommand: ParsableCommand {
             abstract: "Take jobs. Each is printed and acknowledged; or given to a command's standard input.",
             discussion: """
                 With a command, its exit code decides: 0 acknowledges the job, anything else gives it back, and it is tried
-                again, up to --attempts times. So does an error in writing the job to it, except that a command may end with 0
+                again, as often as the queue allows. So does an error in writing the job to it, except that a command may end with 0
                 before it has read everything. IPC_ATTEMPT tells the command which time it is.
 
                 Each command is a process group of its own. When this program ends, whatever ends it, commands whose jobs are not
@@ -52,9 +61,9 @@ struct QueueCommand: ParsableCommand {
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "End after so many jobs.", transform: Numbers.count) var count: Int?
         @Option(name: .long, help: "How many commands run at a time.", transform: Numbers.positive) var concurrency = 1
-        @Option(name: .long, help: "After so many, a job goes to the dead letters.") var attempts = 5
         @OptionGroup var framing: FramingOption
         @OptionGroup var creation: CreationOptions
+        @OptionGroup var retries: RetryOptions
         @OptionGroup var timeout: TimeoutOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
@@ -64,7 +73,7 @@ struct QueueCommand: ParsableCommand {
         func perform() async throws {
             // Before the queue is opened, so that the process that watches over commands has nothing of it.
             let run = command.isEmpty ? nil : try CommandRun(command)
-            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, attempts: attempts)
+            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, retries)
             var worker = try queue.makeWorker()
             if let run {
                 try await work(&worker, run)
@@ -129,57 +138,90 @@ struct QueueCommand: ParsableCommand {
         @OptionGroup var format: FormatOption
 
         func perform() async throws {
-            var tap = try ChannelTap(channel.name, from: .oldest)
-            while let message = try tap.next() {
-                guard let work = message.work, work.stage != .done else { continue }
-                if format.format == .json {
-                    let line = JSON.object([
-                        ("position", JSON(clamping: message.position)), ("stage", .string(work.stage.rawValue)),
-                        ("attempts", .integer(work.attempts)), message.bytes.json,
-                    ])
-                    try MessageOutput.put(line: line.text)
-                } else {
-                    let stage = work.stage == .taken ? "taken" : work.attempts > 0 ? "back " : "     "
-                    try MessageOutput.put(line: "\(stage) \(Table.printable(message.bytes))")
-                }
-            }
+            try JobTable.print(WorkQueue<RawBytes>.openAnyType(channel.name), format.format)
         }
     }
 
     struct Dead: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print the dead letters: what was handed out too often.",
-            discussion: "They stay, unless --requeue sends them back to their queue.")
+            abstract: "Print the dead letters: what was handed out too often, or not in time.",
+            discussion: "They stay, unless --redrive sends them back to their queue, or --purge does away with them.")
 
         @OptionGroup var channel: ChannelArgument
-        @Flag(name: .long, help: "Send them back to the queue.") var requeue = false
-        @OptionGroup var framing: FramingOption
+        @Flag(name: .long, help: "Send them back to the queue; their attempts begin again.") var redrive = false
+        @Flag(name: .long, help: "Do away with them.") var purge = false
+        @OptionGroup var format: FormatOption
+        @OptionGroup var timeout: TimeoutOption
+
+        func validate() throws {
+            if redrive, purge { throw ValidationError("--redrive or --purge, not both.") }
+        }
 
         func perform() async throws {
             let queue = try WorkQueue<RawBytes>.openAnyType(channel.name)
-            let output = MessageOutput(framing: framing.framing)
-            guard requeue else {
-                guard var tap = try Self.tap(channel.name + "/dead-letters") else { return }
-                while let letter = try tap.next() {
-                    if letter.work?.stage != .done { try output.write(letter.bytes) }
-                }
-                return
+            let letters: WorkQueue<RawBytes>
+            do throws(IPCError) {
+                letters = try WorkQueue<RawBytes>.openAnyType(channel.name + "/dead-letters")
+            } catch {
+                guard error.code == .notFound else { throw error }
+                return  // there were none yet
             }
-            var producer = try queue.makeProducer()
-            var letters = try queue.deadLetters().makeWorker()
-            while let letter = try letters.tryNext() {
-                // Sent before it is acknowledged: killed between, it is in both, and not lost.
-                try letter.withBytes { (bytes) throws(IPCError) in try producer.send(bytes, until: .after(.seconds(5)))
-                }
-                try output.write(letter.withBytes { $0.array })
-                try letter.acknowledge()
+            if redrive {
+                let deadline = timeout.timeout == nil ? Deadline.after(.seconds(5)) : timeout.deadline
+                try MessageOutput.put(line: "\(queue.redrive(until: deadline)) sent back")
+            } else if purge {
+                try MessageOutput.put(line: "\(letters.purge()) done away with")
+            } else {
+                try JobTable.print(letters, format.format)
             }
         }
+    }
+}
 
-        private static func tap(_ name: String) throws(IPCError) -> ChannelTap? {
-            do throws(IPCError) { return try ChannelTap(name, from: .oldest) } catch  where error.code == .notFound {
-                return nil
-            }
+/// What is in a queue, a line each.
+private enum JobTable {
+    static func print(_ queue: WorkQueue<RawBytes>, _ format: OutputFormat) throws {
+        for job in try queue.browse() {
+            try MessageOutput.put(line: format == .json ? json(job).text : text(job))
+        }
+    }
+
+    private static func text(_ job: BrowsedJob<RawBytes>) -> String {
+        var words: [String] = []
+        if let letter = job.deadLetter {
+            words.append("\(name(letter.reason)) after \(letter.attempts) attempts")
+            if letter.process != 0 { words.append("last in process \(letter.process)") }
+        }
+        if let worker = job.worker { words.append("taken by process \(worker)") }
+        if let due = job.dueIn { words.append("due in \((due / .seconds(1) * 10).rounded(.up) / 10) s") }
+        if job.deadLetter == nil, job.worker == nil, job.attempts > 0 {
+            words.append("back, attempts: \(job.attempts)")
+        }
+        let what = words.isEmpty ? "" : "  (" + words.joined(separator: ", ") + ")"
+        return Table.printable(job.bytes) + what
+    }
+
+    private static func json(_ job: BrowsedJob<RawBytes>) -> JSON {
+        var fields: [(String, JSON)] = [
+            ("stage", .string(job.worker == nil ? "waiting" : "taken")), ("attempts", .integer(job.attempts)),
+        ]
+        if let worker = job.worker { fields.append(("worker", .integer(Int(worker)))) }
+        if let due = job.dueIn { fields.append(("dueIn", .number(due / .seconds(1)))) }
+        if let letter = job.deadLetter {
+            fields += [
+                ("reason", .string(name(letter.reason))), ("letterAttempts", .integer(letter.attempts)),
+                ("time", .number(letter.time)), ("process", .integer(Int(letter.process))),
+            ]
+        }
+        return JSON.object(fields + [job.bytes.json])
+    }
+
+    private static func name(_ reason: DeadLetter.Reason) -> String {
+        switch reason {
+        case .rejected: "rejected"
+        case .workerDied: "worker died"
+        case .invalid: "invalid"
+        case .expired: "expired"
         }
     }
 }

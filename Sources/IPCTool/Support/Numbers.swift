@@ -7,6 +7,14 @@ enum Numbers {
     /// How many at a time: 1 or more.
     static let positive: @Sendable (String) throws -> Int = { try number($0, 1 ... .max) }
 
+    /// A time in seconds: 0 to a year.
+    static let seconds: @Sendable (String) throws -> Duration = { text in
+        guard let seconds = Double(text), seconds >= 0, seconds <= 366 * 86_400 else {
+            throw ValidationError("a number of seconds from 0 to a year is needed.")
+        }
+        return .nanoseconds(Int64(seconds * 1e9))
+    }
+
     private static func number(_ text: String, _ range: ClosedRange<Int>) throws -> Int {
         guard let number = Int(text), range.contains(number) else {
             throw ValidationError("a number from \(range.lowerBound) to \(range.upperBound) is needed.")

@@ -1,0 +1,147 @@
+import Glibc
+import IPC
+import IPCChannels
+import TestSupport
+import Testing
+
+/// Calls that are not collected, not in time, too many, or made by handlers keep nobody from calling.
+@Suite(.timeLimit(.minutes(5))) struct BusyServiceTests {
+    enum Refusal: Error, BitwiseCopyable { case no }
+    typealias Numbers = Service<UInt64, UInt64, Refusal>
+    typealias Texts = Service<RawBytes, RawBytes, Refusal>
+
+    private static let options: ServiceOptions = {
+        var options = ServiceOptions()
+        (options.capacity, options.maximumClients) = (65_536, 1024)
+        return options
+    }()
+    /// So many calls of one client fit, each of 128 bytes.
+    private static let quota = 512
+
+    @Test(arguments: [1, 4, 1000]) func callsWithinCallsComeToTheirTurn(concurrency: Int) async throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        let (nested, lock) = (Box(try service.makeClient()), PrivateLock())
+        @Sendable func begin(_ number: UInt64) throws(IPCError) -> Box<PendingCall<UInt64, Refusal>> {
+            try lock.withLock { () throws(IPCError) in
+                Box(try nested.value.begin(number, until: .after(.seconds(30))))
+            }
+        }
+        let serving = Task {
+            try await service.serve(concurrency: concurrency) { (request) async throws(Refusal) in
+                guard request % 2 == 0 else { return request + 1 }
+                do { return try await begin(request + 1).take().wait().get() + 1 } catch { throw .no }
+            }
+        }
+        var client = try service.makeClient()
+        var calls: [Box<PendingCall<UInt64, Refusal>>] = []
+        for number in 0..<505 as Range<UInt64> {
+            calls.append(Box(try await client.begin(2 * number, until: .after(.seconds(30)))))
+        }
+        var failures = 0
+        for (number, call) in calls.enumerated() {
+            if try await call.take().wait() != .success(2 * UInt64(number) + 3) { failures += 1 }
+        }
+        #expect(failures == 0)
+        serving.cancel()
+        try await serving.value
+    }
+
+    @Test func aClientsCallsTakeNoMoreThanTheirShare() throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        var server = try service.makeServer()
+        var greedy = try service.makeClient()
+        var others = [Box<Numbers.ClientType>]()
+        for _ in 0..<2 { others.append(Box(try service.makeClient())) }
+        var kept: [Box<PendingCall<UInt64, Refusal>>] = []
+        for number in 0..<UInt64(Self.quota) { kept.append(Box(try greedy.begin(number, until: .never))) }
+        let refused = failure { () throws(IPCError) in _ = try greedy.begin(7, until: .after(.milliseconds(20))) }
+        #expect(refused?.code == .timedOut && refused?.advice.contains("this client has") == true)
+        for _ in kept { try server.serveNext(until: .immediate) { $0 } }
+        // Finished, and not collected.
+        for _ in 0..<20 {
+            for other in others {
+                for number in 0..<100 as Range<UInt64> {
+                    let call = try other.value.begin(number, until: .after(.seconds(10)))
+                    try server.serveNext(until: .immediate) { $0 + 1 }
+                    #expect(try call.wait() == .success(number + 1))
+                }
+            }
+        }
+        kept.removeFirst()
+        let again = try greedy.begin(7, until: .after(.seconds(10)))
+        try server.serveNext(until: .immediate) { $0 }
+        #expect(try again.wait() == .success(7))
+        #expect(try ChannelDescription(service.name).messageCount == Self.quota - 1)
+    }
+
+    @Test func aCallWhoseDeadlineHasPassedTakesNoRoom() throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        var server = try service.makeServer()
+        var stopped = try service.makeClient()
+        var kept: [Box<PendingCall<UInt64, Refusal>>] = []
+        // Nobody had half of them; of the others nobody collects the reply.
+        let deadline = Deadline.after(.milliseconds(100))
+        for number in 0..<UInt64(Self.quota) { kept.append(Box(try stopped.begin(number, until: deadline))) }
+        for _ in 0..<Self.quota / 2 { try server.serveNext(until: .immediate) { $0 } }
+        usleep(120_000)
+        // All that there is for those who are no handlers.
+        var others: [Box<Numbers.ClientType>] = []
+        var calls: [Box<PendingCall<UInt64, Refusal>>] = []
+        for _ in 0..<3 {
+            others.append(Box(try service.makeClient()))
+            for number in 0..<UInt64(Self.quota) - 1 {
+                calls.append(Box(try others.last!.value.begin(number, until: .after(.seconds(10)))))
+            }
+        }
+        let first = kept.removeFirst()
+        let late = failure { () throws(IPCError) in _ = try first.take().wait() }
+        #expect(late?.code == .timedOut)
+        #expect(calls.count == 3 * (Self.quota - 1))
+    }
+
+    @Test func aReplyThatIsLentIsNotTakenAway() throws {
+        let service = try Texts.create(channelName(), Self.options)
+        var server = try service.makeServer()
+        var slow = try service.makeClient()
+        var other = try service.makeClient()
+        let call = try slow.begin(([1, 2, 3] as [UInt8]).span.bytes, replyLimit: 8, until: .after(.milliseconds(60)))
+        try server.next(until: .immediate).reply(([4, 5, 6] as [UInt8]).span.bytes)
+        let result = try call.wait { (bytes) throws(IPCError) in
+            usleep(80_000)
+            for _ in 0..<10_000 {
+                let call = try other.begin(
+                    ([9, 9, 9] as [UInt8]).span.bytes, replyLimit: 8, until: .after(.seconds(10)))
+                try server.next(until: .immediate).reply(([8, 8, 8] as [UInt8]).span.bytes)
+                _ = try call.wait { (bytes) throws(IPCError) in bytes.byteCount }
+            }
+            return bytes.array
+        }
+        #expect(result == .success([4, 5, 6]))
+    }
+
+    @Test func aHandlerKnowsWhoCalls() throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        var server = try service.makeServer()
+        var client = try service.makeClient()
+        let pending = try client.begin(7, until: .after(.seconds(10)))
+        let call = try server.next(until: .immediate)
+        #expect(call.caller == getpid())
+        try call.reply(8)
+        #expect(try pending.wait() == .success(8))
+    }
+}
+
+/// One that can be kept in an array.
+private final class Box<Value: ~Copyable>: @unchecked Sendable {
+    private var optional: Value?
+    init(_ value: consuming Value) { optional = consume value }
+    var value: Value {
+        _read { yield optional! }
+        _modify { yield &optional! }
+    }
+    func take() -> Value { optional.take()! }
+}
+
+extension Service {
+    fileprivate typealias ClientType = Client<Request, Reply, Failure>
+}
