@@ -57,7 +57,9 @@ import Testing
             let count = try subscription.receiveAvailable(limit: number) { (_) throws(IPCError) in }
             #expect(count == (number > 0 ? min(number, 3) : 0))
             refused { () throws(IPCError) in
-                _ = try topic.subscribe(from: .position(UInt64(bitPattern: Int64(number))))
+                let channel = subscription.position.channel
+                _ = try topic.subscribe(
+                    from: .position(ChannelPosition(channel: channel, offset: UInt64(bitPattern: Int64(number)))))
             }
             refused { () throws(IPCError) in
                 try other.publish(upTo: number, until: .immediate) { (_) throws(IPCError) in }

@@ -1,3 +1,4 @@
+import Glibc
 import IPC
 import IPCChannels
 import TestSupport
@@ -176,6 +177,43 @@ import Testing
         try await thread.value
         #expect(.now - start < .seconds(5))
         try held.acknowledge()
+    }
+
+    @Test(arguments: [false, true]) func aLargeMessageGetsInBesideSmallOnes(isTask: Bool) async throws {
+        let queue = try queue()
+        let end = Flag()
+        var threads: [PlainThread] = []
+        for _ in 0..<3 {
+            threads.append(
+                try PlainThread { () throws(IPCError) in
+                    var producer = try queue.makeProducer()
+                    while !end.isSet { try producer.send([UInt8](repeating: 1, count: 100).span.bytes) }
+                })
+        }
+        let worker = try PlainThread { () throws(IPCError) in
+            var worker = try queue.makeWorker()
+            while true {
+                let job = try worker.next()
+                let isEnd = try job.withBytes { $0.byteCount == 1 }
+                usleep(5)  // slower than those who send
+                try job.acknowledge()
+                if isEnd { return }
+            }
+        }
+        usleep(100_000)
+        var producer = try queue.makeProducer()
+        let large = [UInt8](repeating: 2, count: 30_000)
+        let deadline = Deadline.after(.seconds(10))
+        if isTask {
+            for _ in 0..<5 { try await producer.send(large.span.bytes, until: deadline) }
+        } else {
+            func send() throws(IPCError) { try producer.send(large.span.bytes, until: deadline) }
+            for _ in 0..<5 { try send() }
+        }
+        end.set()
+        for thread in threads { #expect(thread.join() == nil) }
+        try await producer.send(([0] as [UInt8]).span.bytes)
+        #expect(worker.join() == nil)
     }
 
     @Test func workIsAsideWhereTheLogIsDurableToo() throws {

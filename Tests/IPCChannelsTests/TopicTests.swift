@@ -186,6 +186,24 @@ struct Quote: BitwiseCopyable, Equatable {
         #expect(expected == 9999)
         let lost = failure { () throws(IPCError) in _ = try topic.subscribe(from: .position(position)) }
         #expect(lost?.code == .invalidArgument)
+        #expect(ChannelPosition(position.description) == position)
+    }
+
+    @Test func aPositionOfARemovedTopicIsNotOneOfItsSuccessor() throws {
+        let name = channelName()
+        func topic() throws(IPCError) -> Topic<UInt64> { try .create(name, ChannelOptions(lifetime: .kept)) }
+        var publisher = try topic().makePublisher()
+        for number in 0..<10 as Range<UInt64> { try publisher.publish(number) }
+        let position = try topic().subscribe(from: .last(5)).position
+        _ = try topic().subscribe(from: .position(position))
+        try Topic<UInt64>.remove(name)
+        defer { try? Topic<UInt64>.remove(name) }
+        var successor = try topic().makePublisher()
+        for number in 0..<10 as Range<UInt64> { try successor.publish(number) }
+        let refused = failure { () throws(IPCError) in _ = try topic().subscribe(from: .position(position)) }
+        #expect(refused?.code == .invalidArgument && refused?.advice.contains("another channel") == true)
+        let observed = failure { () throws(IPCError) in _ = try topic().observe(from: .position(position)) }
+        #expect(observed?.code == .invalidArgument)
     }
 
     @Test func aMessageCanBeGivenUp() throws {

@@ -133,7 +133,7 @@ import Testing
             func text(_ number: Int) -> [UInt8] { Array("message \(number)".utf8) }
             for number in 0..<before { try publisher.publish(text(number).span.bytes) }
             try publisher.sync()
-            let end = try topic.subscribe().position
+            let end = try topic.subscribe().position.offset
             for number in before..<before + 50 { try publisher.publish(text(number).span.bytes) }
             publisher.close()
             // One of the fifty is torn, or a few are.

@@ -58,7 +58,7 @@ public struct LatestGetter<Value>: ~Copyable, @unchecked Sendable {
             }
             byteCount = count
             hasNewer = true
-            guard subscription.position < end else { break }
+            guard subscription.reader.position < end else { break }
         }
         return hasNewer
     }

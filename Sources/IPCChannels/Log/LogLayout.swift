@@ -65,6 +65,11 @@ enum LogLayout {
     static let workHead = 1920
     /// UInt64, of work: counts the news of what is set aside, such as that something was given back.
     static let workReturns = 1928
+    /// UInt64, of work: when one of those who sleep looked after the dead last, in nanoseconds of the machine's CLOCK_MONOTONIC.
+    static let lastScan = 2008
+    /// UInt64: of shared writers, who waits for much room (one more than its slot, in bits 0 to 11), and when it last said so, in
+    /// microseconds of the machine's CLOCK_MONOTONIC.
+    static let wish = 2016
     /// UInt64, of work: counts what was given back, for people.
     static let redeliveries = 2000
     /// UInt64, of a durable log: all before it is on the disk.

@@ -419,6 +419,22 @@ extension ChannelMemory {
 
     private static var pauseBetweenLooksAfterCallers: UInt64 { 4_000_000 }
 
+    /// The same by one of many that sleep, if none of them has done so lately.
+    func lookAfterTheDeadInTurn() throws(IPCError) {
+        let now = Deadline(nanoseconds: MonotonicClock.now).onMachine
+        let last = lastScan.relaxed
+        // One in the future is a peer's rubbish.
+        if last <= now, now - last < Self.pauseBetweenScans { return try checkPresence() }
+        try checkPresence()
+        if try Recovery.run(self).isComplete { lastScan.relaxed = now }
+        if carriesWork { try advanceWorkHead() }
+    }
+
+    /// Half a slice: whoever sleeps hears of a death before two slices have passed.
+    private static var pauseBetweenScans: UInt64 { SleepingPlace.slice / 2 }
+
+    private var lastScan: SharedWord { word(LogLayout.lastScan) }
+
     /// What one does now and then that only polls, for whatever it waits: sees that the channel is there, and to what the dead
     /// have left.
     func lookAfterTheDead() throws(IPCError) {

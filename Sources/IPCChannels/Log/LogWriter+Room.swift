@@ -52,6 +52,7 @@ extension LogWriter {
     ) throws(IPCError) -> Bool {
         let end = start &+ size
         let (memory, seeker) = (memory, seeker)
+        defer { endWish() }
         var looked = 0  // in pauses
         var nextRecovery: UInt64 = 0
         while true {
@@ -83,6 +84,7 @@ extension LogWriter {
                 if memory.hasRoom(for: size, from: start, seeker) { continue }
             }
             if deadline.hasPassed { return false }
+            wish(for: size)
             writers.sleep(until: deadline) { memory.hasRoom(for: size, from: start, seeker) }
         }
     }
@@ -92,6 +94,7 @@ extension LogWriter {
     private static var longestStay: Int { 512 }
 
     private mutating func takeRoom(upTo end: UInt64, _ size: UInt64) throws(IPCError) -> Bool {
+        guard !memory.isRoomWanted(besides: ownSlot) else { return false }
         let room = memory.roomEnd(from: end &- size, seeker)
         guard room >= end else { return false }
         // What is taken ahead is lost to those who join later.
@@ -103,7 +106,24 @@ extension LogWriter {
         try tellFrontier(wanted)
         limit = min(wanted, memory.roomEnd(from: end &- size, seeker))
         plainLimit = isPlain ? limit : 0
-        return limit >= end
+        guard limit >= end else { return false }
+        endWish()
+        return true
+    }
+
+    /// Says that we wait for much room: others leave to us what comes free. Else a large message could wait for ever beside small ones,
+    /// which take each piece. Said again while we wait: nobody waits for one that was stopped, or died.
+    private func wish(for size: UInt64) {
+        guard isShared, size >= UInt64(memory.capacity / 16) else { return }
+        let word = memory.wish.relaxed
+        guard word & 0xfff == UInt64(slot + 1) || !memory.isCurrent(wish: word) else { return }
+        _ = memory.wish.exchange(word, for: ChannelMemory.microseconds << 12 | UInt64(slot + 1))
+    }
+
+    private func endWish() {
+        let word = memory.wish.relaxed
+        guard word != 0, word & 0xfff == UInt64(slot + 1), memory.wish.exchange(word, for: 0).exchanged else { return }
+        if writers.mayHaveSleepers { writers.wake(memory) }
     }
 
     /// Told before it is used. A reader that joins stores its cursor and then looks at the frontier; we raise the frontier and then look
@@ -145,13 +165,49 @@ extension LogWriter {
     nonisolated(nonsending) mutating func waitForRoom(
         _ count: Int, until deadline: Deadline
     ) async throws(IPCError) -> Bool {
-        try await readiness(forRoom: count).wait(until: deadline, "publish")
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
+        do throws(IPCError) {
+            while true {
+                wish(for: size)
+                // A wish is said again now and then.
+                let end =
+                    size >= UInt64(memory.capacity / 16)
+                    ? min(deadline, Deadline(nanoseconds: MonotonicClock.now &+ SleepingPlace.slice)) : deadline
+                // It ends when the room is taken.
+                if try await readiness(forRoom: count).wait(until: end, "publish") { return true }
+                if deadline.hasPassed {
+                    endWish()
+                    return false
+                }
+            }
+        } catch {
+            endWish()
+            throw error
+        }
     }
 }
 
 extension ChannelMemory {
+    fileprivate var wish: SharedWord { word(LogLayout.wish) }
+
+    fileprivate static var microseconds: UInt64 { Deadline(nanoseconds: MonotonicClock.now).onMachine / 1000 }
+
+    /// Whether another writer waits for much room.
+    fileprivate func isRoomWanted(besides slot: Int?) -> Bool {
+        let word = wish.relaxed
+        guard word != 0, let slot, word & 0xfff != UInt64(slot + 1) else { return false }
+        return isCurrent(wish: word)
+    }
+
+    /// Twice as long as it takes to say it again. One of the future is a peer's rubbish.
+    fileprivate func isCurrent(wish word: UInt64) -> Bool {
+        let (said, now) = (word >> 12, Self.microseconds)
+        return word != 0 && said <= now && now - said < 2 * SleepingPlace.slice / 1000
+    }
+
     /// Whether a writer that needs `size` bytes from `start` on has something to do.
     func hasRoom(for size: UInt64, from start: UInt64, _ seeker: RoomSeeker) -> Bool {
+        guard !isRoomWanted(besides: seeker.slot) else { return false }
         if roomEnd(from: start, seeker) >= start &+ size { return true }
         guard carriesWork, let end = wayPast(from: start, for: size, seeker) else { return false }
         return end <= roomEndByClaims(besides: seeker.slot)

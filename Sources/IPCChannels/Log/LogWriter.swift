@@ -250,7 +250,7 @@ struct LogWriter: ~Copyable {
     @usableFromInline @inline(never)
     mutating func goOnSlowly() {
         if ((position &- claimed) ^ position) &>> blockShift != 0 { enterBlock() }
-        if readers.difference != 0 { readers.wake(memory) }
+        if readers.difference != 0 { memory.carriesWork ? readers.wakeOne(memory) : readers.wake(memory) }
         if isShared, writers.difference != 0 { writers.wake(memory) }
     }
 

@@ -50,7 +50,11 @@ struct SharedWord: @unchecked Sendable {
     /// Makes it at least `value`.
     func raise(to value: UInt64) { unsafe pointer.pointee.max(value, ordering: .sequentiallyConsistent) }
 
-    func add(_ count: UInt64) { unsafe pointer.pointee.wrappingAdd(count, ordering: .sequentiallyConsistent) }
+    /// - Returns: What it is then.
+    @discardableResult
+    func add(_ count: UInt64) -> UInt64 {
+        unsafe pointer.pointee.wrappingAdd(count, ordering: .sequentiallyConsistent).newValue
+    }
     func exchange(_ value: UInt64) -> UInt64 {
         unsafe pointer.pointee.exchange(value, ordering: .sequentiallyConsistent)
     }

@@ -53,6 +53,7 @@ struct WorkTaker: ~Copyable {
     @inline(never)
     private mutating func takeLater(until deadline: Deadline) throws(IPCError) -> TakenWork? {
         var count = Waiting.firstLook(spins)
+        var announcement: SleepingPlace.Announcement?
         while true {
             while !hasNews {
                 count += 1
@@ -62,7 +63,11 @@ struct WorkTaker: ~Copyable {
                     ipc_pause()
                     continue
                 }
-                if deadline.hasPassed { return nil }
+                if deadline.hasPassed {
+                    // One wake-up is for one of us: it may be that ours came with the deadline.
+                    if announcement != nil, hasNews { memory.sleepingReaders.wakeOneIfNeeded(memory) }
+                    return nil
+                }
                 guard let spins, count >= spins else {
                     guard count % 1024 == 0 else { continue }
                     sched_yield()
@@ -70,10 +75,14 @@ struct WorkTaker: ~Copyable {
                     if memory.isLookDue() { try memory.lookAfterTheDead() }
                     continue
                 }
-                // What a dead worker had is work for us, too.
-                try memory.lookAfterTheDead()
+                // What a dead worker had is work for us, too. One that goes on sleeping relies on what others have seen meanwhile.
+                if announcement == nil {
+                    try memory.lookAfterTheDead()
+                } else {
+                    try memory.lookAfterTheDeadInTurn()
+                }
                 if hasNews { break }
-                sleep(until: deadline)
+                sleep(&announcement, until: deadline)
             }
             if let work = try tryTake() { return work }
             // Others may be quicker each time.
@@ -88,8 +97,9 @@ struct WorkTaker: ~Copyable {
     }
 
     @inline(never)
-    private func sleep(until deadline: Deadline) {
-        memory.sleepingReaders.sleep(until: min(deadline, WallClock.deadline(nextDue)), unless: readiness().check)
+    private func sleep(_ announcement: inout SleepingPlace.Announcement?, until deadline: Deadline) {
+        memory.sleepingReaders.sleep(
+            &announcement, until: min(deadline, WallClock.deadline(nextDue)), unless: readiness().check)
     }
 
     /// Takes the next, suspended until there is one.

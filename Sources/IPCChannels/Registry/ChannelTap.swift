@@ -19,7 +19,7 @@ public struct ChannelTap: ~Copyable {
     /// A message that passed.
     public struct Message: Sendable {
         /// Where it is in the log.
-        public let position: UInt64
+        public let position: ChannelPosition
         /// The slot of its writer, and how many messages that slot had before.
         public let writer: Int
         public let sequence: UInt64
@@ -91,7 +91,8 @@ public struct ChannelTap: ~Copyable {
         }
         let copy = unsafe UnsafeRawBufferPointer(start: reader.overrun.copy + start, count: min(byteCount, limit))
         return Message(
-            position: position, writer: Int(header.writer), sequence: header.sequence, bytes: unsafe Array(copy),
+            position: ChannelPosition(channel: reader.memory.key, offset: position), writer: Int(header.writer),
+            sequence: header.sequence, bytes: unsafe Array(copy),
             byteCount: byteCount, work: progress)
     }
 }

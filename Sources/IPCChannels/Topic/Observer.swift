@@ -26,7 +26,7 @@ public struct Observer<Message>: ~Copyable, Sendable {
     init(_ subscription: consuming Subscription<Message>) { self.subscription = subscription }
 
     /// Where the next message begins: for ``SubscriptionStart/position(_:)`` of a later one.
-    public var position: UInt64 { subscription.position }
+    public var position: ChannelPosition { subscription.position }
 
     /// How many messages were overwritten before they were received, since the last time this was asked. A gap is counted when the
     /// next message of the same publisher has come.

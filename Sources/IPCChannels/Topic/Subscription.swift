@@ -19,7 +19,7 @@ public struct Subscription<Message>: ~Copyable, @unchecked Sendable {
     }
 
     /// Where the next message begins: for ``SubscriptionStart/position(_:)`` of a later subscription.
-    public var position: UInt64 { reader.position }
+    public var position: ChannelPosition { ChannelPosition(channel: reader.memory.key, offset: reader.position) }
 
     /// How many messages were overwritten before they were received, since the last time this was asked. Always 0 where
     /// the topic does not overwrite. A gap is counted when the next message of the same publisher has come. Where publishers are

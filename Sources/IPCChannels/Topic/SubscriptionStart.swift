@@ -9,14 +9,21 @@ public enum SubscriptionStart: Hashable, Sendable {
     /// With the last so many of those that are kept, or all if there are fewer.
     case last(Int)
     /// At a position of an earlier subscription of the same channel: ``Subscription/position``.
-    case position(UInt64)
+    case position(ChannelPosition)
 
     /// Where to begin, found in no time: for the last few, first the oldest, from which ``refined(_:_:)`` goes on.
     func position(in memory: ChannelMemory) throws(IPCError) -> UInt64 {
         switch self {
         case .next: return try Self.end(of: memory)
         case .oldest, .last: return LogPositions.first(memory, from: memory.oldestSafe)
-        case .position(let wanted):
+        case .position(let place):
+            guard place.channel == memory.key else {
+                throw IPCError(
+                    .invalidArgument, "subscribe", memory.name.description,
+                    advice:
+                        "position \(place) is of another channel: this one was made anew since; start at .oldest")
+            }
+            let wanted = place.offset
             let end = try Self.end(of: memory)
             guard LogLayout.Frame.isAligned(wanted), wanted >= memory.oldestSafe, wanted <= end,
                 wanted == end || memory.isCommitted(wanted)

@@ -58,6 +58,12 @@ struct SleepingPlace: @unchecked Sendable {
     /// The same by one that told its news by a sequentially consistent exchange or addition.
     var mayHaveSleepers: Bool { sleeps.ordered != woken.ordered }
 
+    /// Wakes one, if somebody may sleep here.
+    func wakeOneIfNeeded(_ memory: ChannelMemory) {
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        if difference != 0 { wakeOne(memory) }
+    }
+
     /// Wakes all who sleep here, if somebody may.
     func wakeIfNeeded(_ memory: ChannelMemory) {
         // The news first, for all to see, and then the look.
@@ -80,6 +86,24 @@ struct SleepingPlace: @unchecked Sendable {
         woken.raise(to: seen)
     }
 
+    /// Wakes one that sleeps here, for news that one can take: a job, or a call. If no thread sleeps, all tasks and bells are told.
+    ///
+    /// `woken` stays behind if a thread was woken: others may sleep still, and the next news are for them. Who is woken, and does not take
+    /// it, passes it on; if it dies or is stopped before, others find it when they look up.
+    @inline(never)
+    func wakeOne(_ memory: ChannelMemory) {
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        let seen = sleeps.ordered
+        KillPoint.reach(.wakeFlag)
+        unsafe wakes.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        KillPoint.reach(.wakeCounted)
+        let count = unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), 1)
+        guard count <= 0 else { return }
+        ring(memory)
+        KillPoint.reach(.wakeRung)
+        woken.raise(to: seen)
+    }
+
     /// Tells tasks that somebody joins, of whom they know nothing yet. Nobody is woken by it: they would not be told of news if it
     /// died halfway. Threads look up anyway.
     func tellOfJoin(_ memory: ChannelMemory) {
@@ -94,6 +118,31 @@ struct SleepingPlace: @unchecked Sendable {
         case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot) }
         case .writer(let slot): memory.ring(.writer, slot)
         }
+    }
+
+    /// That somebody has counted itself, and was not woken since.
+    struct Announcement {
+        fileprivate let ticket: UInt64
+        fileprivate let seen: UInt32
+    }
+
+    /// As ``sleep(until:atMost:unless:)``, by one that looks up now and then: it counts itself again only after a wake-up.
+    func sleep(
+        _ announcement: inout Announcement?, until deadline: Deadline, unless isReady: () -> Bool
+    ) {
+        let seen = unsafe wakes.pointee.load(ordering: .acquiring)
+        if let old = announcement, Self.canFence, old.seen == seen, woken.ordered < old.ticket {
+            if isReady() { return }
+            futexWait(seen, until: deadline, atMost: Self.slice)
+            return
+        }
+        announcement = Announcement(ticket: announce(), seen: seen)
+        if isReady() { return }
+        if !Self.canFence {
+            futexWait(seen, until: deadline, atMost: Self.sliceWithoutFence)
+            if isReady() { return }
+        }
+        futexWait(seen, until: deadline, atMost: Self.slice)
     }
 
     /// Sleeps until a wake-up, the deadline, or a slice has passed, unless `isReady` says after all that there is something.
@@ -127,12 +176,16 @@ struct SleepingPlace: @unchecked Sendable {
     }
 
     /// Says that somebody is about to sleep, who then has a last look.
-    func announce() {
+    ///
+    /// - Returns: The count of those who were.
+    @discardableResult
+    func announce() -> UInt64 {
         KillPoint.reach(.sleepWord)
         // An exchange, so that whoever sees a later sleeper's count also sees this one's word.
-        sleeps.add(1)
+        let count = sleeps.add(1)
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         KillPoint.reach(.sleepFlag)
         if Self.canFence { _ = ipc_barrier_everywhere() }
+        return count
     }
 }

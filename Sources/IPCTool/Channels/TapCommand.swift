@@ -57,7 +57,7 @@ struct TapCommand: Interruptible {
         case .hex: return Hex.text(message.bytes)
         case .json:
             var members: [(String, JSON)] = [
-                ("position", JSON(clamping: message.position)), ("writer", .integer(message.writer)),
+                ("position", .string(message.position.description)), ("writer", .integer(message.writer)),
                 ("sequence", JSON(clamping: message.sequence)),
             ]
             if let work = message.work {

@@ -120,7 +120,7 @@ struct StartArgument: ExpressibleByArgument, Sendable, CustomStringConvertible {
             guard let count = Int(argument.dropFirst(5)), count >= 0 else { return nil }
             start = .last(count)
         default:
-            guard let position = UInt64(argument) else { return nil }
+            guard let position = ChannelPosition(argument) else { return nil }
             start = .position(position)
         }
         description = argument
