@@ -212,12 +212,12 @@ test("work's header copied, then the head",
      no_fence=lambda ACQ: [[R("head", 1, A), W("header", 2, c=(0,))], [RMW("head", 0, 1)], [R("header", 2), R("head", 0, c=(0,))]])
 
 # --- Store mine, look at yours --------------------------------------------------------------------------------------------
-test("reader joins: its cursor 0 against the reserved end",
+test("reader joins: its first cursor against the reserved end",
      lambda ACQ: [[RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)], [W("cursor", 0, L), R("reserved", 0, A)]], start={"cursor": 9},
      reserved_end_as_ldapr=lambda ACQ: [[RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)], [W("cursor", 0, L), R("reserved", 0, Q)]],
      cursor_stored_plain=lambda ACQ: [[RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)], [W("cursor", 0), R("reserved", 0, A)]],
      writer_without_fence=lambda ACQ: [[RMW("reserved", 0, 8), R("cursor", 9)], [W("cursor", 0, L), R("reserved", 0, A)]])
-test("reader joins: its cursor 0 against the tail",
+test("reader joins: its first cursor against the tail",
      lambda ACQ: [[RMW("tail", 0, 4), RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)], [W("cursor", 0, L), R("tail", 0, A)]],
      start={"cursor": 9},
      tail_as_ldapr=lambda ACQ: [[RMW("tail", 0, 4), RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)],

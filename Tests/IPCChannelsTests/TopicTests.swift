@@ -206,6 +206,25 @@ struct Quote: BitwiseCopyable, Equatable {
         #expect(observed?.code == .invalidArgument)
     }
 
+    /// It is stopped with its first cursor set, and holds the gate.
+    @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
+    func oneThatJoinsKeepsNobodyFromPublishing(writers: ChannelOptions.Writers) throws {
+        let name = channelName()
+        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: writers, capacity: 65_536))
+        var publisher = try topic.makePublisher()
+        let message = [UInt8](repeating: 1, count: 100)
+        for _ in 0..<2000 { try publisher.publish(message.span.bytes) }
+        let joiner = try Peer(
+            product("ChannelPeer"), ["wait", name],
+            environment: ["IPC_ROOT=\(channelRoot)", "IPC_STOP_POINT=join.held"])
+        try joiner.waitUntilStopped()
+        for number in 0..<100 {
+            #expect(try publisher.tryPublish(message.span.bytes), "message \(number) is refused")
+        }
+        try joiner.kill()
+        for _ in 0..<2000 { try publisher.publish(message.span.bytes, until: .after(.seconds(5))) }
+    }
+
     @Test func aMessageCanBeGivenUp() throws {
         for writers in [ChannelOptions.Writers.exclusive, .shared] {
             let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: writers))

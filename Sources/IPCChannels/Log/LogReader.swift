@@ -41,10 +41,10 @@ struct LogReader: ~Copyable {
     init(_ membership: Membership, from start: SubscriptionStart) throws(IPCError) {
         let memory = membership.memory
         let cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
-        // At the very beginning first, so that writers stop before what we may choose (a call that does not wait finds the
-        // log full for that moment); then not before the frontier, that they may have reached by then. A pair: we store the
-        // cursor and then look at the tail and the frontier; a writer raises the frontier and then looks at the cursors.
-        if !memory.overwrites { cursor.ordered = 0 }
+        // First where nothing before it is chosen, so that writers stop a log beyond that; then not before the frontier, that they may
+        // have reached by then. A pair: we store the cursor and then look at the tail and the frontier; a writer raises the frontier
+        // and then looks at the cursors.
+        if !memory.overwrites { cursor.ordered = start.bound(in: memory) }
         KillPoint.reach(.joinHeld)
         let first = try start.position(in: memory)
         if !memory.overwrites { cursor.ordered = first }

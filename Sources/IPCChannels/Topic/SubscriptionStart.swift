@@ -11,6 +11,11 @@ public enum SubscriptionStart: Hashable, Sendable {
     /// At a position of an earlier subscription of the same channel: ``Subscription/position``.
     case position(ChannelPosition)
 
+    /// Nothing before this is chosen, whatever is written meanwhile. As late as possible: a writer that meets it has room still.
+    func bound(in memory: ChannelMemory) -> UInt64 {
+        if case .next = self { LogLayout.Frame.aligned(memory.tail.ordered) } else { memory.oldestSafe }
+    }
+
     /// Where to begin, found in no time: for the last few, first the oldest, from which ``refined(_:_:)`` goes on.
     func position(in memory: ChannelMemory) throws(IPCError) -> UInt64 {
         switch self {
