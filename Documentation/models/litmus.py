@@ -211,6 +211,13 @@ test("work's header copied, then the head",
      lambda ACQ: [[R("head", 1, A), W("header", 2, c=(0,))], [RMW("head", 0, 1)], [R("header", 2), F("ld"), R("head", 0)]],
      no_fence=lambda ACQ: [[R("head", 1, A), W("header", 2, c=(0,))], [RMW("head", 0, 1)], [R("header", 2), R("head", 0, c=(0,))]])
 
+test("what is set aside: its entry, its bit, the head that passes it",
+     lambda ACQ: [[W("entry", 1, L), RMW("word", 0, 1)], [R("word", 1, A), RMW("head", 0, 1)], [R("head", 1, A), R("entry", 0, A)]],
+     head_loaded_plain=lambda ACQ: [[W("entry", 1, L), RMW("word", 0, 1)], [R("word", 1, A), RMW("head", 0, 1)],
+                                    [R("head", 1), R("entry", 0)]],
+     entry_after_the_bit=lambda ACQ: [[RMW("word", 0, 1), W("entry", 1, L)], [R("word", 1, A), RMW("head", 0, 1)],
+                                      [R("head", 1, A), R("entry", 0, A)]])
+
 # --- Store mine, look at yours --------------------------------------------------------------------------------------------
 test("reader joins: its first cursor against the reserved end",
      lambda ACQ: [[RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)], [W("cursor", 0, L), R("reserved", 0, A)]], start={"cursor": 9},
@@ -224,6 +231,10 @@ test("reader joins: its first cursor against the tail",
                                 [W("cursor", 0, L), R("tail", 0, Q)]],
      cursor_stored_plain=lambda ACQ: [[RMW("tail", 0, 4), RMW("reserved", 0, 8), F("ish"), R("cursor", 9, A)],
                                       [W("cursor", 0), R("tail", 0, A)]])
+test("work that is done takes its entry away, or the entry's owner does",
+     lambda ACQ: [[RMW("word", 0, 2), R("owner", 0, A)], [W("owner", 1, L), R("word", 0, A)]],
+     word_as_ldapr=lambda ACQ: [[RMW("word", 0, 2), R("owner", 0, A)], [W("owner", 1, L), R("word", 0, Q)]],
+     owner_stored_plain=lambda ACQ: [[RMW("word", 0, 2), R("owner", 0, A)], [W("owner", 1), R("word", 0, A)]])
 test("joins against sleeps: the newcomer signals, or the sleeper sees it",
      lambda ACQ: [[RMW("joins", 0, 1), R("sleeps", 0, A)], [RMW("sleeps", 0, 1), F("ish"), R("joins", 0, A)]],
      joins_added_relaxed=lambda ACQ: [[RMW("joins", 0, 1, "", ""), R("sleeps", 0, A)], [RMW("sleeps", 0, 1), F("ish"), R("joins", 0, A)]],

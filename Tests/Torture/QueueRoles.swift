@@ -65,6 +65,7 @@ enum QueueRoles {
         _ producer: inout Producer<RawBytes>, _ stamp: Stamp, _ me: Participant
     ) async throws(IPCError) {
         let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
+        if !stamp.isEnd, me.random.chance(3), try sendLater(&producer, payload, me) { return }
         switch me.member.way {
         case .block, .set, .bell: try sendBlocking(&producer, payload, me.deadline)
         case .task, .setTask: try await producer.send(payload.span.bytes, until: me.deadline)
@@ -75,6 +76,18 @@ enum QueueRoles {
                 usleep(me.member.way == .spin ? 0 : 100)
             }
         }
+    }
+
+    /// - Returns: False if too many wait for their time.
+    private static func sendLater(
+        _ producer: inout Producer<RawBytes>, _ payload: [UInt64], _ me: Participant
+    ) throws(IPCError) -> Bool {
+        let options = JobOptions(delay: .milliseconds(me.random.number(0...20)))
+        do throws(IPCError) { try producer.send(payload.span.bytes, options, until: me.deadline) } catch {
+            guard error.code == .limitReached else { throw error }
+            return false
+        }
+        return true
     }
 
     private static func sendBlocking(

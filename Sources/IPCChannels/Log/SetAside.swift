@@ -60,6 +60,8 @@ extension ChannelMemory {
         }
         var next = asideEntries.upperBound
         while free == nil, next < asideCount {
+            // Before it is ours: whoever recovers us looks at the entries only if one was used.
+            usedAside.raise(to: UInt64(next + 1))
             if aside(next, Entry.owner).exchange(0, for: ownCode).exchanged { free = next }
             next += 1
         }
@@ -69,7 +71,6 @@ extension ChannelMemory {
             aside(free, Entry.owner).ordered = 0
             return nil
         }
-        usedAside.raise(to: UInt64(free + 1))
         aside(free, Entry.byteCount).relaxed = byteCount
         aside(free, Entry.due).relaxed = due
         aside(free, Entry.position).ordered = position | 1
@@ -120,6 +121,9 @@ extension ChannelMemory {
     /// Whether the work at `position` is done, or what is there is another frame by now.
     private func isDone(_ position: UInt64) -> Bool {
         guard isCommitted(position) else { return true }
+        // One that was given up has whatever its writer had begun to write.
+        let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: position & mask))
+        guard header.kind == LogLayout.Kind.message else { return true }
         let state = Work.State(word: workState(at: position).ordered)
         return state.stage == Work.Stage.done || !state.isOf(lap: workLap(at: position))
     }

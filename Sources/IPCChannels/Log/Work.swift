@@ -191,6 +191,8 @@ extension ChannelMemory {
         case (.workQueue, .reader): try returnWork(of: slot, isDead) { $0.returned }
         case (.service, .reader): try returnWork(of: slot, isDead) { $0.unanswered }
         case (.service, .writer): return try withdrawCalls(of: slot)
+        // It may have sent something for later, and not told of it.
+        case (.workQueue, .writer): if isDead { tellOfReturns(0) }
         default: break
         }
         return true

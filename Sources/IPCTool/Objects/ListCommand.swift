@@ -75,8 +75,18 @@ struct InfoCommand: Interruptible {
         }
     }
 
+    private static func text(_ backoff: RetryBackoff) -> String {
+        switch backoff {
+        case .none: "none"
+        case .fixed(let delay): "\(delay)"
+        case .exponential(let first, let limit): "\(first) to \(limit)"
+        }
+    }
+
     private func show(_ channel: ChannelDescription) throws {
         let options = channel.options
+        let carriesWork = channel.pattern == .workQueue || channel.pattern == .service
+        func ofWork(_ number: Int) -> JSON { carriesWork ? .integer(number) : .null }
         let facts: [(String, JSON)] = [
             ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
             ("type", .string(channel.messageType)), ("message-size", JSON(channel.messageSize)),
@@ -87,6 +97,10 @@ struct InfoCommand: Interruptible {
             ("published", .integer(Int(clamping: channel.publishedCount))),
             ("messages", .integer(channel.messageCount)),
             ("taken", .integer(channel.takenCount)), ("notices", .integer(channel.pendingNotices)),
+            ("set-aside", ofWork(channel.asideCount)), ("bytes-occupied", ofWork(channel.occupiedBytes)),
+            ("bytes-set-aside", ofWork(channel.asideBytes)), ("bytes-done", ofWork(channel.doneBytes)),
+            ("attempts", JSON(channel.maximumAttempts)),
+            ("backoff", channel.backoff.map { .string(Self.text($0)) } ?? .null),
             ("redeliveries", .integer(Int(clamping: channel.redeliveryCount))),
             ("recoveries", .integer(Int(clamping: channel.recoveryCount))),
         ]
