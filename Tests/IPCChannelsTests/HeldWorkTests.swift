@@ -203,12 +203,12 @@ import Testing
         usleep(100_000)
         var producer = try queue.makeProducer()
         let large = [UInt8](repeating: 2, count: 30_000)
-        let deadline = Deadline.after(.seconds(10))
+        let deadline = Deadline.after(.seconds(60))
         if isTask {
-            for _ in 0..<5 { try await producer.send(large.span.bytes, until: deadline) }
+            for _ in 0..<3 { try await producer.send(large.span.bytes, until: deadline) }
         } else {
             func send() throws(IPCError) { try producer.send(large.span.bytes, until: deadline) }
-            for _ in 0..<5 { try send() }
+            for _ in 0..<3 { try send() }
         }
         end.set()
         for thread in threads { #expect(thread.join() == nil) }

@@ -54,6 +54,8 @@ struct WorkTaker: ~Copyable {
     private mutating func takeLater(until deadline: Deadline) throws(IPCError) -> TakenWork? {
         var count = Waiting.firstLook(spins)
         var announcement: SleepingPlace.Announcement?
+        var isCounted = false
+        defer { if isCounted { IdleThreads.end(memory.key) } }
         while true {
             while !hasNews {
                 count += 1
@@ -76,12 +78,10 @@ struct WorkTaker: ~Copyable {
                     continue
                 }
                 // What a dead worker had is work for us, too. One that goes on sleeping relies on what others have seen meanwhile.
-                if announcement == nil {
-                    try memory.lookAfterTheDead()
-                } else {
-                    try memory.lookAfterTheDeadInTurn()
-                }
+                if isCounted { try memory.lookAfterTheDeadInTurn() } else { try memory.lookAfterTheDead() }
                 if hasNews { break }
+                if !isCounted { IdleThreads.begin(memory.key) }
+                isCounted = true
                 sleep(&announcement, until: deadline)
             }
             if let work = try tryTake() { return work }
@@ -99,7 +99,8 @@ struct WorkTaker: ~Copyable {
     @inline(never)
     private func sleep(_ announcement: inout SleepingPlace.Announcement?, until deadline: Deadline) {
         memory.sleepingReaders.sleep(
-            &announcement, until: min(deadline, WallClock.deadline(nextDue)), unless: readiness().check)
+            &announcement, until: min(deadline, WallClock.deadline(nextDue)), atMost: IdleThreads.slice(memory.key),
+            unless: readiness().check)
     }
 
     /// Takes the next, suspended until there is one.

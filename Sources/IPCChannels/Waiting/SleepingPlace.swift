@@ -128,12 +128,12 @@ struct SleepingPlace: @unchecked Sendable {
 
     /// As ``sleep(until:atMost:unless:)``, by one that looks up now and then: it counts itself again only after a wake-up.
     func sleep(
-        _ announcement: inout Announcement?, until deadline: Deadline, unless isReady: () -> Bool
+        _ announcement: inout Announcement?, until deadline: Deadline, atMost slice: UInt64, unless isReady: () -> Bool
     ) {
         let seen = unsafe wakes.pointee.load(ordering: .acquiring)
         if let old = announcement, Self.canFence, old.seen == seen, woken.ordered < old.ticket {
             if isReady() { return }
-            futexWait(seen, until: deadline, atMost: Self.slice)
+            futexWait(seen, until: deadline, atMost: slice)
             return
         }
         announcement = Announcement(ticket: announce(), seen: seen)
@@ -142,7 +142,7 @@ struct SleepingPlace: @unchecked Sendable {
             futexWait(seen, until: deadline, atMost: Self.sliceWithoutFence)
             if isReady() { return }
         }
-        futexWait(seen, until: deadline, atMost: Self.slice)
+        futexWait(seen, until: deadline, atMost: slice)
     }
 
     /// Sleeps until a wake-up, the deadline, or a slice has passed, unless `isReady` says after all that there is something.
