@@ -61,11 +61,13 @@ run --skip-build --filter '^TortureTests\.'
 SWIFT_BACKTRACE=enable=no run --no-parallel --sanitize=thread --scratch-path .build-thread \
     --filter '^(IPCTests|IPCChannelsTests)\.' \
     --skip Hostile `# whose races are the point of it` \
+    --skip IdleWorkers `# which measure the time of the processor` \
     --skip 'IPCTests\.ParserTests' `# which have no threads, and thousands of inputs` \
     --skip 'IPCTests\.Signal(Delivery)?Tests' `# the sanitizer delivers signals in its own way, one of each number`
 (cd Tests/Ecosystem && run --scratch-path ../../.build-ecosystem) # the traits, and SwiftNIO
 LSAN_OPTIONS=suppressions=$PWD/Scripts/leaks.txt:print_suppressions=0 \
     run --no-parallel --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.' \
+    --skip IdleWorkers \
     --skip aSetUserIDProgram `# which may not be traced, and so not be looked through for leaks`
 
 left=$(comm -13 <(sort <<<"$before") <(leftovers | sort))
