@@ -160,8 +160,11 @@ struct LogWriter: ~Copyable {
     }
 
     private mutating func claimAlone(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
+        var rounds = 0
         while position &+ size > limit {
             guard try makeRoom(size, from: position, until: deadline) else { return false }
+            rounds += 1
+            if rounds % 1024 == 0, deadline.hasPassed { return false }
         }
         claimed = size
         return true
@@ -268,11 +271,11 @@ struct LogWriter: ~Copyable {
             if start &+ size > limit {
                 guard try makeRoom(size, from: start, until: deadline) else { return false }
             } else {
-                // Another was quicker. That ends: each time somebody has claimed; but a peer may move the tail for ever.
                 ipc_pause()
-                lost += 1
-                if lost % 1024 == 0, deadline.hasPassed { return false }
             }
+            // Another was quicker, or took the room. That ends: each time somebody has claimed; but a peer may move the tail for ever.
+            lost += 1
+            if lost % 1024 == 0, deadline.hasPassed { return false }
         }
         return true
     }
