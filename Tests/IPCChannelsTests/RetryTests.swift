@@ -192,4 +192,21 @@ import Testing
         let letter = try queue.deadLetters().browse().first?.deadLetter
         #expect(letter?.reason == .workerDied && letter?.process == process)
     }
+
+    /// Who takes a dead channel away gives back what its dead had, before it knows that nobody lives.
+    @Test func aQueueWhoseOnlyWorkerDiedWithAJobIsTakenAway() throws {
+        let name = channelName()
+        _ = try WorkQueue<UInt64>.create(name, Self.options)
+        let holder: Peer
+        do {
+            var producer = try WorkQueue<UInt64>.open(name).makeProducer()
+            try producer.send(7)
+            holder = try Peer(product("ChannelPeer"), ["hold-job", name])
+            #expect(try holder.said() == "took 7\n")
+        }
+        try holder.kill()
+        #expect(try ChannelRoot.current.removeIfDead(ChannelName(name)))
+        let gone = failure { () throws(IPCError) in _ = try ChannelDescription(ChannelName(name)) }
+        #expect(gone?.code == .notFound)
+    }
 }

@@ -38,7 +38,9 @@ extension Membership {
         _ work: TakenWork, _ reason: DeadLetter.Reason = .rejected, isCounted: Bool = true, after delay: Duration? = nil
     ) -> Bool {
         let (memory, size) = (memory, work.header.size)
-        guard !memory.isInherited else { return false }
+        // Another's frame may be there by now, if others took us for dead.
+        let found = Work.State(word: memory.workState(at: work.position).published)
+        guard !memory.isInherited, found.aside == work.state.aside else { return false }
         let due =
             if let delay { WallClock.after(delay) } else {
                 isCounted ? memory.retryPolicy.due(after: work.state.attempts) : 0

@@ -86,7 +86,8 @@ extension ChannelRoot {
     ///
     /// - Returns: Whether it was taken away.
     package func removeIfDead(_ name: ChannelName) throws(IPCError) -> Bool {
-        let memory = try ChannelMemory(name, in: .root(self), logAccess: .readOnly)
+        // What a dead worker had is given back in the log.
+        let memory = try ChannelMemory(name, in: .root(self), logAccess: .readWrite)
         try memory.checkRemovable()
         try Recovery.tryRun(memory)
         try memory.lockGate()

@@ -44,7 +44,7 @@ public struct Producer<Message>: ~Copyable, @unchecked Sendable {
                 throw IPCError(
                     .limitReached, "send", memory.name.description,
                     advice:
-                        "\(memory.asideCount) messages, or 7/16 of its log, are set aside already; send it later, or enlarge the log"
+                        "\(memory.asideCount) messages, or three quarters of its log, are set aside already; send it later, or enlarge the log"
                 )
             }
             state = state.aside
