@@ -114,7 +114,7 @@ extension LogWriter {
     /// Says that we wait for much room: others leave to us what comes free. Else a large message could wait for ever beside small ones,
     /// which take each piece. Said again while we wait: nobody waits for one that was stopped, or died.
     private func wish(for size: UInt64) {
-        guard isShared, size >= UInt64(memory.capacity / 16) else { return }
+        guard isShared, memory.isMuch(size) else { return }
         let word = memory.wish.relaxed
         guard word & 0xfff == UInt64(slot + 1) || !memory.isCurrent(wish: word) else { return }
         _ = memory.wish.exchange(word, for: ChannelMemory.microseconds << 12 | UInt64(slot + 1))
@@ -171,7 +171,7 @@ extension LogWriter {
                 wish(for: size)
                 // A wish is said again now and then.
                 let end =
-                    size >= UInt64(memory.capacity / 16)
+                    memory.isMuch(size)
                     ? min(deadline, Deadline(nanoseconds: MonotonicClock.now &+ SleepingPlace.slice)) : deadline
                 // It ends when the room is taken.
                 if try await readiness(forRoom: count).wait(until: end, "publish") { return true }
@@ -191,6 +191,9 @@ extension ChannelMemory {
     fileprivate var wish: SharedWord { word(LogLayout.wish) }
 
     fileprivate static var microseconds: UInt64 { Deadline(nanoseconds: MonotonicClock.now).onMachine / 1000 }
+
+    /// Whether a writer that needs so many bytes may wait for ever beside others that need little.
+    fileprivate func isMuch(_ size: UInt64) -> Bool { size >= UInt64(capacity / 16) }
 
     /// Whether another writer waits for much room.
     fileprivate func isRoomWanted(besides slot: Int?) -> Bool {

@@ -6,8 +6,7 @@ import IPC
 extension Membership {
     /// Where the message lies. The length was checked, and the frame is not overwritten while it is not done.
     func payload(of work: TakenWork) -> UnsafeMutableRawPointer {
-        let offset = LogLayout.Frame.headerSize + Work.prefixSize
-        return unsafe memory.log + Int(truncatingIfNeeded: work.position & memory.mask) + offset
+        unsafe header(of: work) + Work.prefixSize
     }
 
     /// Nobody gets it again.
@@ -24,7 +23,7 @@ extension Membership {
     }
 
     /// What lies before the message.
-    func header(of work: TakenWork) -> UnsafeMutableRawPointer { unsafe payload(of: work) - Work.prefixSize }
+    func header(of work: TakenWork) -> UnsafeMutableRawPointer { unsafe memory.workPayload(at: work.position) }
 
     /// Another gets it, or this one again.
     ///

@@ -214,8 +214,7 @@ extension ChannelMemory {
         guard pattern == .service else { return }
         let now = Deadline(nanoseconds: MonotonicClock.now).onMachine
         try scanWork { (_, position) throws(IPCError) in
-            let payload = unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
-            guard unsafe SharedWord(payload + CallFrame.deadline).relaxed < now else { return }
+            guard unsafe SharedWord(workPayload(at: position) + CallFrame.deadline).relaxed < now else { return }
             let state = Work.State(word: workState(at: position).ordered)
             // A caller that reads its reply has it.
             if state.stage != Work.Stage.collecting { withdrawCall(at: position) }
@@ -246,7 +245,7 @@ extension ChannelMemory {
     }
 
     /// Looks through all messages that are set aside.
-    func scanAside(_ body: (FrameHeader, UInt64) throws(IPCError) -> Void) throws(IPCError) {
+    func scanAside<Failure>(_ body: (FrameHeader, UInt64) throws(Failure) -> Void) throws(Failure) {
         for entry in asideEntries {
             guard let position = asidePosition(entry), let header = asideFrame(entry, position) else { continue }
             try body(header, position)
@@ -287,7 +286,7 @@ extension ChannelMemory {
     /// A place that writers leave out.
     private struct Island {
         let start: UInt64
-        var end: UInt64
+        let end: UInt64
     }
 
     /// How far writers of work may go from `start` on: a log beyond the head, and to the next place that they leave out. There is always
@@ -295,13 +294,23 @@ extension ChannelMemory {
     func workRoomEnd(from start: UInt64, _ seeker: RoomSeeker) -> UInt64 {
         // The head before the entries: what it has passed has an entry that we see.
         let head = workHead.ordered
-        var (end, sum) = (head &+ UInt64(capacity), UInt64(0))
+        var end = head &+ UInt64(capacity)
+        let sum = visitIslands(from: start, head) { island in end = min(end, island.start) }
+        return min(end &- UInt64(LogLayout.Frame.alignment), bound(head, sum, seeker))
+    }
+
+    /// Shows where the places that the head has passed come again, from `start` on.
+    ///
+    /// - Returns: How many bytes they take.
+    private func visitIslands(from start: UInt64, _ head: UInt64, _ visit: (Island) -> Void) -> UInt64 {
+        var sum: UInt64 = 0
         for entry in asideEntries {
             guard let position = asidePosition(entry), position < head else { continue }
-            end = min(end, start &+ ((position &- start) & mask))
-            sum &+= asideSize(entry)
+            let (next, size) = (start &+ ((position &- start) & mask), asideSize(entry))
+            visit(Island(start: next, end: next &+ size))
+            sum &+= size
         }
-        return min(end &- UInt64(LogLayout.Frame.alignment), bound(head, sum, seeker))
+        return sum
     }
 
     /// How far a writer may go at most, with so much set aside.
@@ -319,12 +328,9 @@ extension ChannelMemory {
         guard usedAside.relaxed != 0 else { return nil }
         let head = workHead.ordered
         let line = UInt64(LogLayout.Frame.alignment)
-        var (islands, sum) = ([Island](), UInt64(0))
-        for entry in asideEntries {
-            guard let position = asidePosition(entry), position < head else { continue }
-            let next = start &+ ((position &- start) & mask)
-            sum &+= asideSize(entry)
-            if next < head &+ UInt64(capacity) { islands.append(Island(start: next, end: next &+ asideSize(entry))) }
+        var islands: [Island] = []
+        let sum = visitIslands(from: start, head) { island in
+            if island.start < head &+ UInt64(capacity) { islands.append(island) }
         }
         let bound = bound(head, sum, seeker)
         islands.sort { $0.start < $1.start }

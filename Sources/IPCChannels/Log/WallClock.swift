@@ -13,9 +13,6 @@ enum WallClock {
     /// Whether a time has come. Does not look at the clock if there is none.
     static func hasReached(_ time: UInt64) -> Bool { time != .max && now >= time }
 
-    /// The same where another number says that there is none.
-    static func hasReached(_ time: UInt64, orNone none: UInt64) -> Bool { time != none && now >= time }
-
     /// As a deadline of a wait.
     static func deadline(_ time: UInt64) -> Deadline {
         guard time != .max else { return .never }

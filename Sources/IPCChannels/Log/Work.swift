@@ -105,9 +105,12 @@ extension ChannelMemory {
 
     func prefetchWork(at position: UInt64) { unsafe ipc_prefetch(log + Int(truncatingIfNeeded: position & mask) + 64) }
 
-    func workState(at position: UInt64) -> SharedWord {
-        unsafe SharedWord(log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize)
+    /// What lies before the message, and the message, in the frame at `position`.
+    func workPayload(at position: UInt64) -> UnsafeMutableRawPointer {
+        unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
     }
+
+    func workState(at position: UInt64) -> SharedWord { unsafe SharedWord(workPayload(at: position)) }
 
     /// The header of the frame at `position` if it is committed, after `position` was moved on to the head.
     func workFrame(at position: inout UInt64) throws(IPCError) -> FrameHeader? {
@@ -210,8 +213,8 @@ extension ChannelMemory {
                 guard state.stage == Work.Stage.taken, state.slot == slot else { break }
                 let next = settled(state)
                 if pattern == .workQueue {
-                    let payload = unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
-                    unsafe JobHeader.setReason(payload, .workerDied, process(.reader, slot).relaxed)
+                    unsafe JobHeader.setReason(
+                        workPayload(at: position), .workerDied, process(.reader, slot).relaxed)
                 }
                 let (isOurs, found) =
                     next.stage == Work.Stage.available

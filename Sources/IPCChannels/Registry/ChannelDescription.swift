@@ -152,12 +152,9 @@ public struct ChannelDescription: Sendable {
         }
 
         private mutating func countAside(_ memory: ChannelMemory) {
-            for entry in memory.asideEntries {
-                guard let position = memory.asidePosition(entry), let header = memory.asideFrame(entry, position) else {
-                    continue
-                }
+            memory.scanAside { header, position in
                 let state = Work.State(word: memory.workState(at: position).published)
-                guard state.isAside, state.stage != Work.Stage.done else { continue }
+                guard state.isAside, state.stage != Work.Stage.done else { return }
                 aside += 1
                 asideBytes += Int(header.size)
                 add(state)

@@ -41,8 +41,7 @@ struct CallFrame: @unchecked Sendable {
 
     /// Of one that was taken; its sizes are loaded once, and checked. Borrows the memory, which an initializer would retain.
     init(_ memory: borrowing ChannelMemory, _ work: TakenWork) throws(IPCError) {
-        let offset = Int(truncatingIfNeeded: work.position & memory.mask) + LogLayout.Frame.headerSize
-        unsafe payload = memory.log + offset
+        unsafe payload = memory.workPayload(at: work.position)
         requestCount = Int(unsafe payload.load(fromByteOffset: Self.requestCount, as: UInt32.self))
         replyLimit = Int(unsafe payload.load(fromByteOffset: Self.replyLimit, as: UInt32.self))
         guard Self.byteCount(request: requestCount, reply: replyLimit) == Int(work.header.length),

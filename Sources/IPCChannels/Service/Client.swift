@@ -36,21 +36,18 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
                 if let payload = try unsafe writer.claim(size.total, until: .immediate) {
                     return unsafe send(payload, size, until: deadline, retries: retries, fill)
                 }
-                let room = writer.readiness(forRoom: size.total)
-                guard try await Self.wait(for: room, until: deadline) else { throw full }
+                let hasRoom = try await Permits.lending { () async throws(IPCError) in
+                    try await writer.waitForRoom(size.total, until: deadline)
+                }
+                guard hasRoom else { throw full }
             } else {
+                // No handler's call comes here, so there is no turn to lend.
                 let room = ChannelReadiness(membership: membership, place: membership.memory.sleepingWriters) {
                     membership.hasRoom(forCall: size.frame)
                 }
-                guard try await Self.wait(for: room, until: deadline) else { throw isOverQuota }
+                guard try await room.wait(until: deadline, "call") else { throw isOverQuota }
             }
         }
-    }
-
-    private nonisolated(nonsending) static func wait(
-        for room: ChannelReadiness, until deadline: Deadline
-    ) async throws(IPCError) -> Bool {
-        try await Permits.lending { () async throws(IPCError) in try await room.wait(until: deadline, "call") }
     }
 
     /// Waits until the calls that this client has not ended leave room for another.

@@ -73,32 +73,24 @@ struct SleepingPlace: @unchecked Sendable {
 
     /// Wakes all who sleep here. Called after a look at the difference.
     @inline(never)
-    func wake(_ memory: ChannelMemory) {
-        // Before the words are read: whoever changes its word after that sees our news at its last look.
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-        let seen = sleeps.ordered
-        KillPoint.reach(.wakeFlag)
-        unsafe wakes.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        KillPoint.reach(.wakeCounted)
-        unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), .max)
-        ring(memory)
-        KillPoint.reach(.wakeRung)
-        woken.raise(to: seen)
-    }
+    func wake(_ memory: ChannelMemory) { wake(memory, upTo: .max) }
 
     /// Wakes one that sleeps here, for news that one can take: a job, or a call. If no thread sleeps, all tasks and bells are told.
     ///
     /// `woken` stays behind if a thread was woken: others may sleep still, and the next news are for them. Who is woken, and does not take
     /// it, passes it on; if it dies or is stopped before, others find it when they look up.
     @inline(never)
-    func wakeOne(_ memory: ChannelMemory) {
+    func wakeOne(_ memory: ChannelMemory) { wake(memory, upTo: 1) }
+
+    private func wake(_ memory: ChannelMemory, upTo limit: CInt) {
+        // Before the words are read: whoever changes its word after that sees our news at its last look.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         let seen = sleeps.ordered
         KillPoint.reach(.wakeFlag)
         unsafe wakes.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         KillPoint.reach(.wakeCounted)
-        let count = unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), 1)
-        guard count <= 0 else { return }
+        let count = unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), limit)
+        guard count < limit else { return }
         ring(memory)
         KillPoint.reach(.wakeRung)
         woken.raise(to: seen)
@@ -139,7 +131,7 @@ struct SleepingPlace: @unchecked Sendable {
         announcement = Announcement(ticket: announce(), seen: seen)
         if isReady() { return }
         if !Self.canFence {
-            futexWait(seen, until: deadline, atMost: Self.sliceWithoutFence)
+            futexWait(seen, until: deadline, atMost: min(slice, Self.sliceWithoutFence))
             if isReady() { return }
         }
         futexWait(seen, until: deadline, atMost: slice)
@@ -147,15 +139,8 @@ struct SleepingPlace: @unchecked Sendable {
 
     /// Sleeps until a wake-up, the deadline, or a slice has passed, unless `isReady` says after all that there is something.
     func sleep(until deadline: Deadline, atMost slice: UInt64 = Self.slice, unless isReady: () -> Bool) {
-        // Before we count ourselves: every wake-up that saw us raises it after this.
-        let seen = unsafe wakes.pointee.load(ordering: .acquiring)
-        announce()
-        if isReady() { return }
-        if !Self.canFence {
-            futexWait(seen, until: deadline, atMost: min(slice, Self.sliceWithoutFence))
-            if isReady() { return }
-        }
-        futexWait(seen, until: deadline, atMost: slice)
+        var announcement: Announcement?
+        sleep(&announcement, until: deadline, atMost: slice, unless: isReady)
     }
 
     /// Sleeps without being counted, which takes no permission to write: until others are woken, or for the time that is given.

@@ -147,7 +147,8 @@ extension ChannelMemory {
             let state = Work.State(word: workState(at: position).published)
             guard state.isAside, state.stage != Work.Stage.done else { continue }
             let due = state.stage == Work.Stage.available ? aside(entry, LogLayout.Aside.due).relaxed : 0
-            let keep = unsafe look(position, state, due, payload(at: position), Int(header.length) - Work.prefixSize)
+            let keep = unsafe look(
+                position, state, due, workPayload(at: position), Int(header.length) - Work.prefixSize)
             atomicMemoryFence(ordering: .acquiring)
             guard asidePosition(entry) == position, seen.insert(position).inserted else { continue }
             guard keep() else { return }
@@ -157,16 +158,13 @@ extension ChannelMemory {
             guard let header = (try? workFrame(at: &position)) ?? nil else { return }
             if header.kind == LogLayout.Kind.message, !seen.contains(position) {
                 let state = Work.State(word: workState(at: position).published)
-                let keep = unsafe look(position, state, 0, payload(at: position), Int(header.length) - Work.prefixSize)
+                let keep = unsafe look(
+                    position, state, 0, workPayload(at: position), Int(header.length) - Work.prefixSize)
                 // It was there if the head had not passed it by then.
                 atomicMemoryFence(ordering: .acquiring)
                 if state.stage != Work.Stage.done, workHead.relaxed <= position, !keep() { return }
             }
             position &+= header.size
         }
-    }
-
-    private func payload(at position: UInt64) -> UnsafeMutableRawPointer {
-        unsafe log + Int(truncatingIfNeeded: position & mask) + LogLayout.Frame.headerSize
     }
 }

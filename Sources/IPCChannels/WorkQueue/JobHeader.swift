@@ -62,8 +62,9 @@ enum JobHeader {
         unsafe SharedWord(payload + Self.reason).relaxed = UInt64(reason.rawValue) | UInt64(process) << 32
     }
 
-    static func expires(_ payload: UnsafeMutableRawPointer) -> UInt64 {
-        unsafe SharedWord(payload + expires).relaxed
+    static func hasExpired(_ payload: UnsafeMutableRawPointer) -> Bool {
+        let time = unsafe SharedWord(payload + expires).relaxed
+        return time != 0 && WallClock.hasReached(time)
     }
 
     /// Of a letter that is being written.

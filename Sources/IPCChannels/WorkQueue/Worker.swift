@@ -77,7 +77,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
             deadLetters.bury(work)
             return false
         }
-        if unsafe WallClock.hasReached(JobHeader.expires(taker.membership.header(of: work)), orNone: 0) {
+        if unsafe JobHeader.hasExpired(taker.membership.header(of: work)) {
             deadLetters.bury(work, .expired)
             return false
         }
