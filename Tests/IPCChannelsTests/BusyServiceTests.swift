@@ -46,6 +46,37 @@ import Testing
         try await serving.value
     }
 
+    /// Each reply wakes the task that waits for it. If it woke all, 4,000 calls would take minutes.
+    @Test func aReplyWakesNoTaskButItsOwn() async throws {
+        let count: UInt64 = 4000
+        var options = ServiceOptions()
+        options.capacity = 1 << 20
+        let service = try Numbers.create(channelName(), options)
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        let start = MonotonicClock.now
+        let waits = try (0..<count).map { number in
+            let call = Box(try client.begin(number, until: .after(.seconds(60))))
+            return Task { (try await call.take().wait(), MonotonicClock.now) }
+        }
+        // One by one, so that those that go on sleeping are told by the next.
+        try await Task.sleep(for: .milliseconds(50))
+        var longest: UInt64 = 0
+        for (number, wait) in waits.enumerated() {
+            let replied = MonotonicClock.now
+            try server.serveNext(until: .immediate) { $0 + 1 }
+            guard number % 40 == 0 else { continue }
+            let (result, time) = try await wait.value
+            #expect(result == .success(UInt64(number) + 1))
+            longest = max(longest, time &- min(replied, time))
+        }
+        for (number, wait) in waits.enumerated() {
+            #expect(try await wait.value.0 == .success(UInt64(number) + 1))
+        }
+        let time = Double(MonotonicClock.now - start) / 1e9
+        #expect(time < 20, "\(time) s, at most \(Double(longest) / 1e6) ms for a reply")
+    }
+
     @Test func aClientsCallsTakeNoMoreThanTheirShare() throws {
         let service = try Numbers.create(channelName(), Self.options)
         var server = try service.makeServer()

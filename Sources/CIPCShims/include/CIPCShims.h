@@ -297,11 +297,11 @@ int ipc_getrlimit(int resource, struct rlimit *limit);
 int ipc_set_affinity(int processor);
 int ipc_allowed_processors(int *processors, int capacity);
 
-#pragma GCC visibility pop
-/// Whether this thread runs the handler of a call: its own calls may use the room that is kept for them.
+// Whether this thread runs the handler of a call: its own calls may use the room that is kept for them.
 extern _Thread_local int ipc_handlers;
 static inline void ipc_begin_handling(void) { ipc_handlers++; }
 static inline void ipc_end_handling(void) { ipc_handlers--; }
 static inline int ipc_is_handling(void) { return ipc_handlers; }
 
+#pragma GCC visibility pop
 #endif

@@ -48,7 +48,7 @@ final class Bell: Sendable {
         if let reactor {
             try reactor.watch(end.rawValue) { [weak self] in
                 guard let self else { return }
-                ChannelWaits.shared.resume(takeRings())
+                ChannelWaits.shared.seeRings(takeRings())
             }
         }
     }

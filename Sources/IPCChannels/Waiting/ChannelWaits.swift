@@ -25,35 +25,6 @@ final class ChannelWaits: @unchecked Sendable {
         var joins: UInt32
     }
 
-    /// A task that waits.
-    private struct TaskWait {
-        let wait: Reactor.Wait
-        let bell: Bell
-        let isReady: Check
-    }
-
-    /// A bell of the program that is to ring once.
-    private struct Armed {
-        let bell: Bell
-        let isReady: Check
-    }
-
-    /// One participant of this process.
-    private struct Sleeper {
-        let memory: ChannelMemory
-        let role: Membership.Role
-        let slot: Int
-        var waits: [TaskWait] = []
-        var armed: [Armed] = []
-        /// Those of reactors that were used: such a bell is made once, not for each wait. One of the program goes with the program's
-        /// last use of it.
-        var bells: [Bell] = []
-        /// How often somebody had joined its channel when it was last looked at who takes part.
-        var joins: UInt32?
-        var deaths: UInt64 = 0
-        var settled: UInt64 = 0
-    }
-
     private struct BellKey: Hashable {
         let reactor: ObjectIdentifier
         let folder: ObjectIdentifier
@@ -101,8 +72,7 @@ final class ChannelWaits: @unchecked Sendable {
         let result: Result<Outlook, IPCError> = lock.withLock {
             // Sequentially consistent, before the looks at the slots: whoever joins later is seen by the last look of the wait.
             let joins = memory.joins.ordered
-            var sleeper =
-                sleepers[membership.token] ?? Sleeper(memory: memory, role: membership.role, slot: membership.slot)
+            let sleeper = sleepers[membership.token] ?? Sleeper(membership)
             if sleeper.joins != joins {
                 do throws(IPCError) {
                     if try processes.watch(membership) { sleeper.deaths &+= 1 }
@@ -121,8 +91,8 @@ final class ChannelWaits: @unchecked Sendable {
     /// What the first so many deaths have left was seen to.
     func settleDeaths(_ membership: Membership, upTo deaths: UInt64) {
         lock.withLock {
-            guard let settled = sleepers[membership.token]?.settled else { return }
-            sleepers[membership.token]?.settled = max(settled, deaths)
+            guard let sleeper = sleepers[membership.token] else { return }
+            sleeper.settled = max(sleeper.settled, deaths)
         }
     }
 
@@ -132,58 +102,34 @@ final class ChannelWaits: @unchecked Sendable {
     ///
     /// - Parameter shared: The bell of the process's own thread, which rings for all where several are in use.
     /// - Returns: How many deaths were noticed until now; nil, and nothing was added, if `shared` is needed and was not given.
-    func add(
-        _ wait: Reactor.Wait, _ bell: Bell, or shared: Bell?, _ token: UInt32, _ isReady: @escaping Check
-    ) -> UInt64? {
+    func add(_ wait: Sleeper.TaskWait, or shared: Bell?, _ token: UInt32) -> UInt64? {
         lock.withLock {
-            guard keep(bell, or: shared, token) else { return nil }
-            sleepers[token]?.waits.append(TaskWait(wait: wait, bell: bell, isReady: isReady))
+            guard let sleeper = sleepers[token], sleeper.reaches(wait.bell, or: shared) else { return nil }
+            sleeper.add(wait)
             count(1)
-            leaveWord(token, or: shared)
-            return sleepers[token]?.deaths
+            sleeper.leaveWord(token, or: shared)
+            return sleeper.deaths
         }
     }
 
     func remove(_ wait: Reactor.Wait, _ token: UInt32) {
         lock.withLock {
-            guard let index = sleepers[token]?.waits.firstIndex(where: { $0.wait === wait }) else { return }
-            _ = sleepers[token]?.waits.remove(at: index)
+            guard let sleeper = sleepers[token], sleeper.remove(wait) else { return }
             count(-1)
-            leaveWord(token, or: nil)
+            sleeper.leaveWord(token, or: nil)
         }
     }
 
-    /// Has a bell of the program ring once when there is something; otherwise as ``add(_:_:or:_:_:)``.
+    /// Has a bell of the program ring once when there is something; otherwise as ``add(_:or:_:)``.
     func arm(_ bell: Bell, or shared: Bell?, _ token: UInt32, _ isReady: @escaping Check) -> UInt64? {
         lock.withLock {
-            guard keep(bell, or: shared, token) else { return nil }
-            takeOut(bell, token)
-            sleepers[token]?.armed.append(Armed(bell: bell, isReady: isReady))
-            count(1)
-            leaveWord(token, or: shared)
-            return sleepers[token]?.deaths
+            guard let sleeper = sleepers[token], sleeper.reaches(bell, or: shared) else { return nil }
+            let before = sleeper.takeArmed { $0.bell === bell }
+            sleeper.add(Sleeper.Armed(bell: bell, isReady: isReady))
+            count(1 - before.count)
+            sleeper.leaveWord(token, or: shared)
+            return sleeper.deaths
         }
-    }
-
-    /// Under the lock: keeps the bells of a participant for its later waits.
-    ///
-    /// - Returns: False if `shared` is needed and was not given.
-    private func keep(_ bell: Bell, or shared: Bell?, _ token: UInt32) -> Bool {
-        guard let sleeper = sleepers[token] else { return false }
-        let isOnly = sleeper.waits.allSatisfy { $0.bell === bell } && sleeper.armed.allSatisfy { $0.bell === bell }
-        guard isOnly || shared != nil else { return false }
-        for used in [bell, shared] {
-            guard let used, used.reactor != nil, !sleeper.bells.contains(where: { $0 === used }) else { continue }
-            sleepers[token]?.bells.append(used)
-        }
-        return true
-    }
-
-    /// Under the lock.
-    private func takeOut(_ bell: Bell, _ token: UInt32) {
-        guard let before = sleepers[token]?.armed.count else { return }
-        sleepers[token]?.armed.removeAll { $0.bell === bell }
-        count((sleepers[token]?.armed.count ?? 0) - before)
     }
 
     /// A bell of the program was rung, and its user is looking, or has no use for it any more: nothing more is to ring it until it is
@@ -193,9 +139,7 @@ final class ChannelWaits: @unchecked Sendable {
     func disarm(_ bell: Bell, _ tokens: [UInt32]?) {
         lock.withLock {
             for token in tokens.map({ Array(Set($0)) }) ?? Array(sleepers.keys) {
-                guard sleepers[token]?.armed.contains(where: { $0.bell === bell }) == true else { continue }
-                takeOut(bell, token)
-                leaveWord(token, or: nil)
+                _ = takeArmed(token) { $0.bell === bell }
             }
         }
     }
@@ -205,57 +149,50 @@ final class ChannelWaits: @unchecked Sendable {
         let gone = lock.withLock { () -> Sleeper? in
             guard let sleeper = sleepers.removeValue(forKey: token) else { return nil }
             processes.forget(token)
-            count(-sleeper.waits.count - sleeper.armed.count)
+            count(-sleeper.waitCount)
             return sleeper
         }
         _ = gone  // its bells end outside the lock
     }
 
-    /// Under the lock: leaves the word of the only bell in use, or, where there are several, that of the process's own thread,
-    /// which rings for all of them.
-    private func leaveWord(_ token: UInt32, or shared: Bell?) {
-        guard let sleeper = sleepers[token] else { return }
-        var word: UInt64 = 0
-        if let first = sleeper.waits.first?.bell ?? sleeper.armed.first?.bell {
-            let isOnly =
-                sleeper.waits.allSatisfy { $0.bell === first } && sleeper.armed.allSatisfy { $0.bell === first }
-            // Without another bell at hand, as many remain as before: then the word is that one's already.
-            guard let bell = isOnly ? first : shared else { return }
-            word = bell.word(token)
-        }
-        // An exchange: whoever reads the word that was there before has told its news before, and our last look sees it.
-        _ = sleeper.memory.bell(sleeper.role, sleeper.slot).exchange(word)
-    }
-
     // MARK: Wake-ups
 
-    /// Ends all waits of these participants: they look again. Of all, if it is not known whose.
-    func resume(_ tokens: [UInt32]?) {
-        let (waits, rings) = lock.withLock { tasksAndBells(of: tokens.map { Set($0) } ?? Set(sleepers.keys)) }
+    /// A bell was rung for these participants, or for all of its own if it is not known for whom: those look for whom there is something.
+    func seeRings(_ tokens: [UInt32]?) {
+        let (waits, rings) = lock.withLock { tasksAndBells(of: tokens.map { Set($0) }) { $0.tasksAfterRing() } }
+        wake(waits, rings)
+    }
+
+    /// Ends all waits of these participants: they look again.
+    func resume(_ tokens: [UInt32]) {
+        let (waits, rings) = lock.withLock { tasksAndBells(of: Set(tokens)) { $0.tasks } }
         wake(waits, rings)
     }
 
     /// Under the lock.
-    private func tasksAndBells(of tokens: Set<UInt32>) -> ([Reactor.Wait], [(Bell, UInt32)]) {
+    ///
+    /// - Parameter tokens: Nil for all.
+    private func tasksAndBells(
+        of tokens: Set<UInt32>?, _ tasks: (Sleeper) -> [Reactor.Wait]
+    ) -> ([Reactor.Wait], [(Bell, UInt32)]) {
         var waits: [Reactor.Wait] = []
         var rings: [(Bell, UInt32)] = []
-        for token in tokens {
+        for token in tokens ?? Set(sleepers.keys) {
             guard let sleeper = sleepers[token] else { continue }
-            waits += sleeper.waits.map(\.wait)
+            waits += tasks(sleeper)
             rings += takeArmed(token) { _ in true }
         }
         return (waits, rings)
     }
 
     /// Under the lock: the bells of a participant that are to ring now. Each rings once.
-    private func takeArmed(_ token: UInt32, _ isToRing: (Armed) -> Bool) -> [(Bell, UInt32)] {
-        guard let armed = sleepers[token]?.armed, !armed.isEmpty else { return [] }
-        let ringing = armed.filter(isToRing)
-        guard !ringing.isEmpty else { return [] }
-        sleepers[token]?.armed.removeAll { one in ringing.contains { $0.bell === one.bell } }
-        count(-ringing.count)
-        leaveWord(token, or: nil)
-        return ringing.map { ($0.bell, token) }
+    private func takeArmed(_ token: UInt32, _ isToRing: (Sleeper.Armed) -> Bool) -> [(Bell, UInt32)] {
+        guard let sleeper = sleepers[token] else { return [] }
+        let taken = sleeper.takeArmed(isToRing)
+        guard !taken.isEmpty else { return [] }
+        count(-taken.count)
+        sleeper.leaveWord(token, or: nil)
+        return taken.map { ($0, token) }
     }
 
     private func wake(_ waits: [Reactor.Wait], _ rings: [(Bell, UInt32)]) {
@@ -274,7 +211,7 @@ final class ChannelWaits: @unchecked Sendable {
     /// Under the lock: counted, not flagged, so that one which comes while another is seen to is seen to as well.
     private func seeDeaths(among tokens: [UInt32]) -> ([Reactor.Wait], [(Bell, UInt32)]) {
         for token in tokens { sleepers[token]?.deaths &+= 1 }
-        return tasksAndBells(of: Set(tokens))
+        return tasksAndBells(of: Set(tokens)) { $0.tasks }
     }
 
     /// On the reactor's thread, at each tick: whoever should have woken us may have been stopped before it did.
@@ -291,7 +228,7 @@ final class ChannelWaits: @unchecked Sendable {
                     continue
                 }
                 nextToken += 1
-                waits += sleeper.waits.filter { $0.isReady() }.map(\.wait)
+                waits += sleeper.readyTasks
                 rings += takeArmed(token) { $0.isReady() }
             }
             setTimer()

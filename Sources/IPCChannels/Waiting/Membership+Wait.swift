@@ -24,7 +24,10 @@ extension Membership {
             var begun: Reactor.Wait?
             var needsShared = false
             let outcome = try await Reactor.park(until: min(deadline, pause.end)) { wait in
-                guard let deaths = ChannelWaits.shared.add(wait, bell, or: shared, token, isReady) else {
+                guard
+                    let deaths = ChannelWaits.shared.add(
+                        .init(wait: wait, bell: bell, place: place, isReady: isReady), or: shared, token)
+                else {
                     needsShared = true
                     return false
                 }

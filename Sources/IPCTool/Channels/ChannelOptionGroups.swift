@@ -69,17 +69,13 @@ struct RetryOptions: ParsableArguments {
 
     private static func backoff(_ text: String) throws -> RetryBackoff {
         if text == "none" { return .none }
-        let times = try text.split(separator: "..", omittingEmptySubsequences: false).map { part in
-            guard let seconds = Double(part), seconds > 0, seconds <= 366 * 86_400 else {
-                throw ValidationError(
-                    "none, a number of seconds, or two with .. between them are needed, each up to a year.")
-            }
-            return Duration.nanoseconds(Int64(seconds * 1e9))
+        let times = try text.split(separator: "..", omittingEmptySubsequences: false).map {
+            try Numbers.seconds(String($0))
         }
         switch times.count {
         case 1: return .fixed(times[0])
         case 2: return .exponential(first: times[0], limit: times[1])
-        default: throw ValidationError("one number of seconds, or two with .. between them, are needed.")
+        default: throw ValidationError("none, one number of seconds, or two with .. between them, are needed.")
         }
     }
 }
