@@ -36,6 +36,7 @@ struct ChannelPeer {
         case "pool": return { try await Waits.pool(arguments[1]) }
         case "use-all": return { try await Members.use(arguments[1]) }
         case "role": return { try await Roles.attempt(arguments[1], arguments[2]) }
+        case "guest": return { try await Guests.run(arguments[1], Array(arguments.dropFirst(2))) }
         case "storm": return { try await Storm.run(arguments[1], count: number(2)) }
         case "receive-waiting": return { try await Waits.receiveWaiting(arguments[1], count: UInt64(number(2))) }
         default: return nil
@@ -133,7 +134,8 @@ struct ChannelPeer {
             say("created")
         case "churn": try Churn.run(arguments[1], arguments[2], seconds: number(3))
         case "make-all": try Members.make(arguments[1])
-        case "make-for-roles": try Roles.make(arguments[1], arguments[2])
+        case "make-for-roles":
+            try Roles.make(arguments[1], arguments[2], guests: arguments.count > 3 ? arguments[3] : "0")
         case "remove-all": try Members.remove(arguments[1])
         case "remove": try Topic<RawBytes>.remove(arguments[1])
         case "hold-open":

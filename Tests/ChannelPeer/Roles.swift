@@ -7,14 +7,16 @@ import SystemPackage
 /// `Documentation/roles.md`. In `NAME/topic` a 1 is the first message, in `NAME/latest` a 1 is the value.
 enum Roles {
     /// Makes what the others try it at.
-    static func make(_ name: String, _ permissions: String) throws {
+    static func make(_ name: String, _ permissions: String, guests: String) throws {
         var options = ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536)
         options.permissions = FilePermissions(rawValue: CModeT(permissions, radix: 8)!)
+        options.subscriberPermissions = FilePermissions(rawValue: CModeT(guests, radix: 8)!)
         var publisher = try Topic<UInt64>.create(name + "/topic", options).makePublisher()
         try publisher.publish(1)
         _ = try Topic<UInt64>.create(name + "/held", options)
         var value = LatestOptions()
         (value.writers, value.lifetime, value.permissions) = (.shared, .kept, options.permissions)
+        value.subscriberPermissions = options.subscriberPermissions
         var setter = try Latest<UInt64>.create(name + "/latest", value).makeSetter()
         try setter.set(1)
         ChannelPeer.say("made")
@@ -89,8 +91,10 @@ enum Roles {
             // A lock for reading, which takes permission to read only, of each file that there is.
             try file(topic, "control", O_RDONLY, lock)
             try file(topic, "log", O_RDONLY, lock)
-            do throws(IPCError) { try file(topic, "locks", O_RDONLY, lock) } catch {
-                if error.code != .permissionDenied { throw error }
+            for name in ["locks", "subscribers"] {
+                do throws(IPCError) { try file(topic, name, O_RDONLY, lock) } catch {
+                    if error.code != .permissionDenied, error.code != .notFound { throw error }
+                }
             }
             stay()
         default: fatalError("unknown ability \(ability)")

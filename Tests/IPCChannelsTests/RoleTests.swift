@@ -15,6 +15,8 @@ struct RoleTests {
         /// Permissions of the root and of the channels, which belong to ``Place/owner``.
         let root: mode_t
         let files: mode_t
+        /// Who may be a guest.
+        var guests: mode_t = 0
         /// Whom of the place's users it is.
         let user: @Sendable (Place) -> OtherUser
         /// What it can do; nothing else.
@@ -45,6 +47,15 @@ struct RoleTests {
         Role(
             name: "reads the files by its group", root: 0o2750, files: 0o640, user: \.member,
             abilities: ["observe", "tap"]),
+        Role(
+            name: "is a guest", root: 0o755, files: 0o600, guests: 0o006, user: \.stranger,
+            abilities: ["observe", "tap", "subscribe", "wait", "hold-back"]),
+        Role(
+            name: "is a guest by its group", root: 0o2750, files: 0o640, guests: 0o060, user: \.member,
+            abilities: ["observe", "tap", "subscribe", "wait", "hold-back"]),
+        Role(
+            name: "is no guest, where the group is", root: 0o755, files: 0o644, guests: 0o060, user: \.stranger,
+            abilities: ["observe", "tap"]),
         Role(name: "sees the root", root: 0o755, files: 0o600, user: \.stranger, abilities: []),
         Role(name: "anybody else", root: 0o700, files: 0o666, user: \.stranger, abilities: []),
     ]
@@ -64,7 +75,8 @@ struct RoleTests {
             chown(path, owner.user, group)
             chmod(path, role.root)
             let made = try owner.run(
-                product("ChannelPeer"), "make-for-roles", "role", String(role.files, radix: 8), root: path)
+                product("ChannelPeer"), "make-for-roles", "role", String(role.files, radix: 8),
+                String(role.guests, radix: 8), root: path)
             #expect(made.status == .exited(0) && made.text == "made\n", "\(made.text)")
         }
 
@@ -77,6 +89,8 @@ struct RoleTests {
     func eachCanDoWhatTheTableSaysAndNoMore(role: Role) throws {
         let place = try Place(role)
         let user = role.user(place)
+        let hosts = role.guests == 0 ? nil : try Hosts(place.root)
+        defer { _ = hosts }
         for ability in Self.columns {
             let can =
                 switch ability {
@@ -85,6 +99,19 @@ struct RoleTests {
                 default: try did(ability, place, user)
                 }
             #expect(can == role.abilities.contains(ability), "\(role.name): \(ability)")
+        }
+    }
+
+    /// Participants, without whom there are no guests.
+    private final class Hosts {
+        private let topics: [Box<Publisher<UInt64>>]
+        private let latest: Box<LatestGetter<UInt64>>
+
+        init(_ root: ChannelRoot) throws {
+            topics = try ["role/topic", "role/held"].map {
+                Box(try Topic<UInt64>.open($0, in: root).makePublisher())
+            }
+            latest = Box(try Latest<UInt64>.open("role/latest", in: root).makeGetter())
         }
     }
 
@@ -209,4 +236,9 @@ struct RoleTests {
         #expect(try owner.run(program, "create-at-once", "trust/topic", root: named).status == .exited(0))
         #expect(try ChannelRoot(FilePath(named)).names().map(\.description) == ["trust/topic"])
     }
+}
+
+private final class Box<Value: ~Copyable> {
+    private let value: Value
+    init(_ value: consuming Value) { self.value = value }
 }

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// How commands end that run until they are told to: in order, by each signal, with nothing left; and idle until then.
-@Suite(.timeLimit(.minutes(5))) struct EndingTests {
+@Suite(.timeLimit(.minutes(10))) struct EndingTests {
     /// A root of its own, so that what is left shows.
     private let root = "/dev/shm/\(uniqueName())"
     private let socket = "/tmp/\(uniqueName())"

@@ -9,7 +9,7 @@ import Testing
 @testable import IPCTool
 
 /// Names that others chose do not reach a terminal as they are; what was looked at before a question is looked at again.
-@Suite(.timeLimit(.minutes(5))) struct EscapeTests {
+@Suite(.timeLimit(.minutes(10))) struct EscapeTests {
     /// Clears the screen, forges a line, and, as an 8-bit control, does it again; and turns the text round.
     private static let evil = "e\u{1B}[2J\nv\u{9B}31m\r\u{202E}"
 

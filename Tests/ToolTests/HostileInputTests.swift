@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What the command reads of files that somebody else may have made.
-@Suite(.timeLimit(.minutes(3))) struct HostileInputTests {
+@Suite(.timeLimit(.minutes(10))) struct HostileInputTests {
     private func folder() -> String {
         let path = "/tmp/\(uniqueName())"
         mkdir(path, 0o700)

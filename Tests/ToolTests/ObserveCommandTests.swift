@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The commands of whoever may only read a channel.
-@Suite(.timeLimit(.minutes(5))) struct ObserveCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ObserveCommandTests {
     @Test func whatIsPublishedIsPrintedAndTheEndIsTold() throws {
         let name = channelName()
         let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: .shared))

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What becomes of the commands that the command runs.
-@Suite(.timeLimit(.minutes(3))) struct ProcessCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct ProcessCommandTests {
     /// Says its number and that of a child in the background, and runs on.
     private static let family = "sleep 1000 & echo $$ $!; wait"
 

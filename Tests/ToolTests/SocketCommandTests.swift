@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What clients of any kind can make `ipc socket listen` do, and what it leaves behind.
-@Suite(.timeLimit(.minutes(3))) struct SocketCommandTests {
+@Suite(.timeLimit(.minutes(10))) struct SocketCommandTests {
     private func areGone(_ processes: [pid_t]) -> Bool {
         eventually { processes.allSatisfy { kill($0, 0) != 0 && errno == ESRCH } }
     }

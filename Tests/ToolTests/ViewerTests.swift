@@ -59,7 +59,7 @@ import Testing
         return (try #require(UInt16(words[1].split(separator: ":")[1])), String(words[2]))
     }
 
-    @Test(.timeLimit(.minutes(5))) func silentConnectionsKeepNobodyFromThePage() throws {
+    @Test(.timeLimit(.minutes(10))) func silentConnectionsKeepNobodyFromThePage() throws {
         let viewer = try Tool(["serve-ui"])
         let address = try viewer.peer.said().trimmingCharacters(in: .newlines)
         let port = try parts(address).port
@@ -98,7 +98,7 @@ import Testing
         #expect(outcome.status == .exited(143) && outcome.errors.contains("64 connections"), "\(outcome.errors)")
     }
 
-    @Test(.timeLimit(.minutes(5))) func aLookAtLargeBinaryMessagesBlocksNobody() throws {
+    @Test(.timeLimit(.minutes(10))) func aLookAtLargeBinaryMessagesBlocksNobody() throws {
         let topic = try Topic<RawBytes>.create(
             channelName(), ChannelOptions(overflow: .overwrite, lifetime: .kept, capacity: 1 << 26))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
@@ -122,7 +122,7 @@ import Testing
         _ = try viewer.finish()
     }
 
-    @Test(.timeLimit(.minutes(5))) func whatIsNoRequestIsRefused() throws {
+    @Test(.timeLimit(.minutes(10))) func whatIsNoRequestIsRefused() throws {
         let viewer = try Tool(["serve-ui"])
         let (port, token) = try parts(viewer.peer.said().trimmingCharacters(in: .newlines))
         let host = "Host: 127.0.0.1:\(port)\r\n"

@@ -137,6 +137,15 @@ void ipc_hold_forks(void);
 void ipc_release_forks(void);
 int ipc_withhold_memory(void *address, size_t length);
 void ipc_release_memory(void *address);
+
+// System V shared memory, each call as those of the C library (shmget, shmctl, shmat, shmdt). Null instead of one that has not at least
+// `size` bytes. `changed`: when its owner or permissions were last set, in seconds, which only those can who own it.
+int ipc_segment_make(size_t size);
+int ipc_segment_share(int segment, uid_t owner, gid_t group, mode_t mode, int64_t *changed);
+int ipc_segment_remove(int segment);
+void *ipc_segment_attach(int segment, size_t size, int64_t *changed);
+int ipc_segment_detach(void *address);
+
 // How many forks lie between the program that was executed and this process. What was made before the last has no part here.
 extern uint64_t ipc_fork_generation;
 static inline uint64_t ipc_forks(void) { return __atomic_load_n(&ipc_fork_generation, __ATOMIC_RELAXED); }

@@ -25,10 +25,11 @@ public struct Latest<Value>: Sendable {
     public var name: ChannelName { channel.name }
     private let channel: Channel
 
-    init(_ name: String, _ type: MessageType, _ options: ChannelOptions?, _ policy: CreationPolicy)
-        throws(IPCError)
-    {
-        channel = try Channel(name, .latest, type, options, policy)
+    init(
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?,
+        _ policy: CreationPolicy
+    ) throws(IPCError) {
+        channel = try Channel(name, in: root, .latest, type, options, policy)
     }
 
     init(_ channel: Channel) { self.channel = channel }
@@ -43,10 +44,10 @@ public struct Latest<Value>: Sendable {
         LatestSetter(try LogWriter(channel.join(.writer)))
     }
 
-    /// Joins as one that gets the value.
+    /// Joins as one that gets the value: as a guest if this user may not write to the channel, and it takes guests.
     public func makeGetter(waiting: Waiting = .sleeping()) throws(IPCError) -> LatestGetter<Value> {
         LatestGetter(
-            Subscription(try LogReader(channel.join(.reader), from: .last(1)), waiting, channel.type.checks))
+            Subscription(try LogReader(channel.joinAsReader(), from: .last(1)), waiting, channel.type.checks))
     }
 
     /// Looks at the value without taking part, which takes permission to read the channel's files, and no more.
@@ -58,7 +59,9 @@ public struct Latest<Value>: Sendable {
     }
 
     /// Removes it, whoever uses it.
-    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+    public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
+        try Channel.remove(name, in: root)
+    }
 }
 
 /// What a ``Latest`` is like; decided by who creates it.
@@ -74,15 +77,19 @@ public struct LatestOptions: Hashable, Sendable {
     /// Who may use it, getters as well as setters: a participant writes to its files. Who may only read them can observe it
     /// (``Latest/observe(waiting:)``). Set whatever the umask is.
     public var permissions = FilePermissions.ownerReadWrite
+    /// Who may get it, but not set it: ``ChannelOptions/subscriberPermissions``.
+    public var subscriberPermissions: FilePermissions = []
 
     public init() {}
 
     /// - Parameter size: Bytes of a value.
     func channel(size: Int) -> ChannelOptions {
-        ChannelOptions(
+        var options = ChannelOptions(
             writers: writers, overflow: .overwrite, lifetime: lifetime,
             capacity: max(capacity, 4 * LogLayout.Frame.size(payload: size)), maximumReaders: maximumReaders,
             permissions: permissions)
+        options.subscriberPermissions = subscriberPermissions
+        return options
     }
 }
 
@@ -91,27 +98,29 @@ extension Latest where Value: BitwiseCopyable {
     ///
     /// - Throws: As ``Topic/create(_:_:_:)``.
     public static func create(
-        _ name: String, _ options: LatestOptions = LatestOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: LatestOptions = LatestOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Latest {
-        try Latest(name, MessageType.of(Value.self), options.channel(size: MemoryLayout<Value>.size), policy)
+        try Latest(name, in: root, MessageType.of(Value.self), options.channel(size: MemoryLayout<Value>.size), policy)
     }
 
     /// Opens one that exists.
-    public static func open(_ name: String) throws(IPCError) -> Latest {
-        try Latest(name, MessageType.of(Value.self), nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Latest {
+        try Latest(name, in: root, MessageType.of(Value.self), nil, .openExisting)
     }
 }
 
 extension Latest where Value == RawBytes {
     /// Creates one of bytes, or opens it if it exists; then its own options hold.
     public static func create(
-        _ name: String, _ options: LatestOptions = LatestOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: LatestOptions = LatestOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Latest {
-        try Latest(name, .bytes, options.channel(size: 0), policy)
+        try Latest(name, in: root, .bytes, options.channel(size: 0), policy)
     }
 
     /// Opens one of bytes that exists.
-    public static func open(_ name: String) throws(IPCError) -> Latest {
-        try Latest(name, .bytes, nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Latest {
+        try Latest(name, in: root, .bytes, nil, .openExisting)
     }
 }

@@ -7,6 +7,25 @@ extension ChannelMemory {
         try self.init(name, in: place, logAccess: .readOnly, controlAccess: .readOnly)
     }
 
+    /// Opens them for a guest.
+    ///
+    /// - Returns: Nil if the channel takes none.
+    /// - Throws: ``IPC/IPCError/Code/notReady`` if nobody takes part in it.
+    static func opened(forGuest name: ChannelName, in place: ChannelPlace) throws(IPCError) -> ChannelMemory? {
+        let memory = try ChannelMemory(
+            name, in: place, logAccess: .readOnly, controlAccess: .readOnly, isGuest: true)
+        guard memory.guestSlots > 0 else { return nil }
+        memory.lookAtGuests()
+        guard memory.guests != nil else {
+            throw IPCError(
+                .notReady, "subscribe", name.description,
+                advice:
+                    "one that may write nothing but its own cursor needs a participant that may write more, in the same IPC namespace; wait until one has joined, or observe it"
+            )
+        }
+        return memory
+    }
+
     /// Opens them for what a recovery and a look at others' locks take as well, if this user may write there.
     static func opened(_ name: ChannelName, in root: ChannelRoot) throws(IPCError) -> ChannelMemory {
         do throws(IPCError) {

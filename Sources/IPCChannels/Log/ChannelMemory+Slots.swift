@@ -53,9 +53,11 @@ extension ChannelMemory {
     }
 
     private func half(_ role: Membership.Role, _ slot: Int, _ ofReader: Int, _ ofWriter: Int) -> SharedHalf {
-        role == .reader
-            ? SharedHalf(self, LogLayout.readerSlot(slot) + ofReader)
-            : SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + ofWriter)
+        switch role {
+        case .reader: SharedHalf(self, LogLayout.readerSlot(slot) + ofReader)
+        case .writer: SharedHalf(self, LogLayout.writerSlot(slot, readerSlots: readerSlots) + ofWriter)
+        case .guest: guestMemory.half(LogLayout.Guests.slot(slot) + ofReader)
+        }
     }
 
     var usedReaderCount: SharedHalf { SharedHalf(self, LogLayout.usedReaderSlots) }
@@ -64,38 +66,57 @@ extension ChannelMemory {
     /// How many reader slots have ever been used: what lies above needs no look.
     var usedReaders: Int { min(readerSlots, Int(usedReaderCount.acquired)) }
     var usedWriters: Int { min(writerSlots, Int(usedWriterCount.acquired)) }
+    var usedGuests: Int { guests.map { min(guestSlots, Int($0.usedSlots.acquired)) } ?? 0 }
+
+    /// All slots that have ever been used.
+    var usedSlots: [(role: Membership.Role, slot: Int)] {
+        (0..<usedReaders).map { (.reader, $0) } + (0..<usedWriters).map { (.writer, $0) }
+            + (0..<usedGuests).map { (.guest, $0) }
+    }
+
+    /// How often somebody joined: an ordered load, as its parts are.
+    var joinCount: UInt32 { joins.ordered &+ (guests?.joins.ordered ?? 0) }
 
     /// Makes a slot free: what it held back goes on. Whoever does this wakes those who wait.
     func clear(_ role: Membership.Role, _ slot: Int) {
         switch role {
-        case .reader: reader(slot, LogLayout.ReaderSlot.cursor).ordered = .max
+        case .reader, .guest: cursor(role, slot).ordered = .max
         case .writer: writer(slot, LogLayout.WriterSlot.intentPosition).ordered = LogLayout.unclaimed
         }
         bell(role, slot).ordered = 0
         state(role, slot).ordered = LogLayout.SlotState.free
     }
 
-    /// Every slot that is not free, but our own.
+    /// Of one that reads.
+    func cursor(_ role: Membership.Role, _ slot: Int) -> SharedWord {
+        role == .guest
+            ? guestMemory.word(LogLayout.Guests.slot(slot) + LogLayout.ReaderSlot.cursor)
+            : reader(slot, LogLayout.ReaderSlot.cursor)
+    }
+
+    /// Every slot that is not free, but our own. A guest may change those of guests only, and so sees no others here.
     var othersSlots: [(role: Membership.Role, slot: Int)] {
-        let all = (0..<usedReaders).map { (Membership.Role.reader, $0) } + (0..<usedWriters).map { (.writer, $0) }
-        return all.filter { role, slot in
+        usedSlots.filter { role, slot in
+            if isGuest, role != .guest { return false }
             // Our own lock does not show as another's; our own slot is not dead.
-            !(ownSlot.map { $0 == (role, slot) } ?? false) && state(role, slot).acquired != LogLayout.SlotState.free
+            if let ownSlot, ownSlot == (role, slot) { return false }
+            return state(role, slot).acquired != LogLayout.SlotState.free
         }
     }
 
-    /// Whether somebody else lives.
+    /// Whether somebody else lives, but for guests, who keep no channel.
     var hasLivingParticipants: Bool {
         // Where the kernel does not answer, somebody may.
         othersSlots.contains { (role, slot) in
+            guard role != .guest else { return false }
             do throws(IPCError) { return try isAlive(role, slot) } catch { return true }
         }
     }
 
-    /// Whether somebody's place is not settled yet.
+    /// Whether somebody's place is not settled yet, but for guests: what they say of themselves holds nobody up.
     var hasDeadParticipants: Bool {
         get throws(IPCError) {
-            for (role, slot) in othersSlots {
+            for (role, slot) in othersSlots where role != .guest {
                 if state(role, slot).acquired == LogLayout.SlotState.settling { return true }
                 if try !isAlive(role, slot) { return true }
             }
@@ -106,7 +127,7 @@ extension ChannelMemory {
     /// Whether the owner of a taken slot lives, by the kernel's word; or somebody settles what it has left. One that may only read the
     /// channel cannot ask for locks, and takes a process of that number for it.
     func isAlive(_ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
-        guard controlAccess == .readWrite else {
+        guard controlAccess == .readWrite || isGuest && role == .guest else {
             guard namespace(role, slot).relaxed == ProcessWatches.namespace else { return true }
             let process = pid_t(bitPattern: process(role, slot).relaxed)
             return process > 0 && (kill(process, 0) == 0 || errno == EPERM)
@@ -115,7 +136,7 @@ extension ChannelMemory {
     }
 
     private func isLocked(_ role: Membership.Role, _ slot: Int) throws(IPCError) -> Bool {
-        try ByteLock.isTaken(descriptor, LogLayout.LockByte.participant(role, slot), name.description)
+        try ByteLock.isTaken(lockFile(role), LogLayout.LockByte.participant(role, slot), name.description)
     }
 }
 
@@ -125,6 +146,7 @@ struct SharedHalf {
     private let pointer: UnsafePointer<Atomic<UInt32>>
 
     init(_ memory: ChannelMemory, _ offset: Int) { unsafe pointer = memory.half(offset) }
+    init(_ pointer: UnsafePointer<Atomic<UInt32>>) { unsafe self.pointer = pointer }
 
     /// For what another word, or the gate, orders.
     var relaxed: UInt32 {
@@ -141,4 +163,7 @@ struct SharedHalf {
     }
 
     func add(_ count: UInt32) { unsafe pointer.pointee.wrappingAdd(count, ordering: .sequentiallyConsistent) }
+
+    /// Makes it at least `value`.
+    func raise(to value: UInt32) { unsafe pointer.pointee.max(value, ordering: .sequentiallyConsistent) }
 }

@@ -15,8 +15,15 @@ final class ChannelMemory: @unchecked Sendable {
     let folder: RootFolder?
     /// For one without a name: where its bells are, once somebody asked.
     let currentFolder = Locked<RootFolder?>(nil)
-    /// `locks`; an observer's is `control`.
+    /// `locks`; a guest's is `subscribers`, and an observer's is `control`.
     private let file: WithheldDescriptor
+    /// `subscribers`, of a participant of a channel with guests.
+    private let guestFile: WithheldDescriptor?
+    private let guestDescriptor: CInt
+    /// What guests write; nil until somebody joined, and in a channel without guests.
+    private(set) var guests: GuestMemory?
+    /// Whether it is a guest's: that writes to ``guests`` only.
+    let isGuest: Bool
     /// Which file `control` is: a channel of the same name that was made anew is another one.
     let identity: [UInt64]
     private let controlMapping: WithheldMapping
@@ -45,6 +52,11 @@ final class ChannelMemory: @unchecked Sendable {
 
     let readerSlots: Int
     let writerSlots: Int
+    /// How many guests there may be; 0 in a channel without.
+    let guestSlots: Int
+    private let guestPermissions: FilePermissions
+    /// Whose `control` is.
+    private let (owner, group): (uid_t, gid_t)
     @usableFromInline let capacity: Int
     @usableFromInline let key: UInt64
     /// Bytes of the largest frame.
@@ -65,12 +77,16 @@ final class ChannelMemory: @unchecked Sendable {
 
     /// Opens and maps a channel's files.
     ///
-    /// - Parameter controlAccess: For reading only, nothing may be called that changes the channel: neither the slots' calls nor a
+    /// - Parameters:
+    ///   - controlAccess: For reading only, nothing may be called that changes the channel: neither the slots' calls nor a
     ///   recovery.
+    ///   - isGuest: Whether it is for a guest, who then may read both only.
     /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
     init(
-        _ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess, controlAccess: MemoryAccess = .readWrite
+        _ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess, controlAccess: MemoryAccess = .readWrite,
+        isGuest: Bool = false
     ) throws(IPCError) {
+        self.isGuest = isGuest
         let files = try ChannelOpening(name, in: place)
         folder = files.root
         let opened = try files.control(controlAccess)
@@ -115,11 +131,16 @@ final class ChannelMemory: @unchecked Sendable {
             LogLayout.controlByteCount(
                 pattern, capacity: Int(capacity), readerSlots: readers, writerSlots: writers) <= size
         else { throw corrupted("its control file has no room for \(readers) readers and \(writers) writers") }
+        let guests = number(Fixed.guestSlots)
+        guard guests <= LogLayout.maximumSlots else { throw corrupted("it is to have \(guests) guests") }
         let flags = UInt32(number(Fixed.flags))
         key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
         self.name = name
         self.place = place
         permissions = status.mode
+        (owner, group) = (status.owner, status.group)
+        guestSlots = guests
+        guestPermissions = FilePermissions(rawValue: CModeT(truncatingIfNeeded: number(Fixed.guestPermissions) & 0o666))
         self.capacity = Int(capacity)
         frameLimit = Int(capacity) / LogLayout.Frame.alignment + 1
         maximumFrame = LogLayout.Frame.maximumSize(capacity: Int(capacity))
@@ -147,7 +168,20 @@ final class ChannelMemory: @unchecked Sendable {
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
         self.logAccess = logAccess
-        file = try controlAccess == .readWrite ? files.locks(status) : opened
+        if isGuest {
+            // Before anything is asked of it: whoever has no guests has no such file.
+            file = try guests > 0 ? files.subscribers() : opened
+        } else {
+            file = try controlAccess == .readWrite ? files.locks(status) : opened
+        }
+        if controlAccess == .readWrite, guests > 0 {
+            let subscribers = try files.subscribers()
+            guestDescriptor = subscribers.rawValue
+            guestFile = consume subscribers
+        } else {
+            guestDescriptor = file.rawValue
+            guestFile = nil
+        }
         _ = try systemCall { unsafe ipc_withhold_memory(log, 2 * Int(capacity)) }
             .orThrow("open channel", name.description)
     }
@@ -193,11 +227,13 @@ final class ChannelMemory: @unchecked Sendable {
 
     /// What its creator chose.
     var options: ChannelOptions {
-        ChannelOptions(
+        var options = ChannelOptions(
             writers: hasSharedWriters ? .shared : .exclusive, overflow: overwrites ? .overwrite : .block,
             lifetime: isKept ? .kept : .whileUsed,
             durability: !isDurable ? .none : syncBytes == .max ? .syncedWhenAsked : .syncedEvery(bytes: Int(syncBytes)),
             capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots, permissions: permissions)
+        options.subscriberPermissions = guestPermissions
+        return options
     }
 
     /// That this user may take the channel away.
@@ -206,6 +242,9 @@ final class ChannelMemory: @unchecked Sendable {
     func checkRemovable() throws(IPCError) { try folder?.checkRemovable(name) }
 
     var descriptor: CInt { file.rawValue }
+
+    /// Whose bytes tell who lives, of those that have a role.
+    func lockFile(_ role: Membership.Role) -> CInt { role == .guest ? guestDescriptor : descriptor }
 
     var mask: UInt64 { UInt64(capacity - 1) }
     /// Bytes of the largest payload.
@@ -232,6 +271,44 @@ private final class WithheldMapping: Sendable {
     }
 
     deinit { unsafe ipc_release_memory(mapping.pointer(at: 0, byteCount: mapping.byteCount)) }
+}
+
+// Guests: who may subscribe, and write nothing but a slot of their own.
+extension ChannelMemory {
+    /// Of a channel with guests, in which somebody has joined.
+    var guestMemory: GuestMemory {
+        guard let guests else { preconditionFailure("only where guests are looked at is a slot of theirs used") }
+        return guests
+    }
+
+    private var guestWord: SharedWord { word(LogLayout.guests) }
+    private var guestTime: SharedWord { word(LogLayout.guestsTime) }
+
+    /// Looks where guests are, if somebody has joined.
+    func lookAtGuests() {
+        guard guestSlots > 0, guests == nil else { return }
+        guests = GuestMemory(guestWord.published, made: guestTime.relaxed, slots: guestSlots)
+    }
+
+    /// Looks where guests are, or makes that place, under the gate. Once, before the participant is one.
+    func joinGuests() throws(IPCError) {
+        lookAtGuests()
+        guard guestSlots > 0, guests == nil else { return }
+        // It goes with the last one that has it: if somebody lives, it is there, and we do not see it.
+        guard !hasLivingParticipants else {
+            throw IPCError(
+                .permissionDenied, "join channel", name.description,
+                advice:
+                    "its participants' System V segment cannot be attached: they are in another IPC namespace (a container), or a sandbox refuses it; join where they are, or create the channel without subscriberPermissions"
+            )
+        }
+        let made = try GuestMemory(slots: guestSlots, name)
+        guestWord.published = 0
+        guestTime.relaxed = try made.share(
+            owner, group, permissions.union(ChannelFiles.readsAndWrites(guestPermissions)), name)
+        guestWord.published = made.word
+        guests = made
+    }
 }
 
 extension ChannelMemory {
@@ -293,8 +370,11 @@ extension ChannelMemory {
         if tellsLatest, kind == LogLayout.Kind.message { latest.raise(to: position | 1) }
     }
 
-    var sleepingReaders: SleepingPlace { SleepingPlace(self, LogLayout.readerQueue, .readers) }
-    var sleepingWriters: SleepingPlace { SleepingPlace(self, LogLayout.writerQueue, .writers) }
+    // Guests could not sleep, nor wake anybody, in `control`.
+    var readerQueue: SharedWord { guests?.word(LogLayout.Guests.readerQueue) ?? word(LogLayout.readerQueue) }
+    var writerQueue: SharedWord { guests?.word(LogLayout.Guests.writerQueue) ?? word(LogLayout.writerQueue) }
+    var sleepingReaders: SleepingPlace { SleepingPlace(readerQueue, .readers) }
+    var sleepingWriters: SleepingPlace { SleepingPlace(writerQueue, .writers) }
 
     /// Wherever somebody may sleep: readers, writers, and each caller of a service.
     var queues: [SleepingPlace] {

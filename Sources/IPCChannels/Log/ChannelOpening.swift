@@ -82,6 +82,18 @@ struct ChannelOpening: ~Copyable {
         return made
     }
 
+    /// The empty file whose bytes guests lock.
+    func subscribers() throws(IPCError) -> WithheldDescriptor {
+        do throws(IPCError) {
+            let file = try WithheldDescriptor(
+                "subscribers", in: folder.rawValue, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
+            guard try FileStatus(of: file.rawValue, path).isRegularFile else { throw lacksFiles }
+            return file
+        } catch {
+            throw try explained(error)
+        }
+    }
+
     func log(_ access: MemoryAccess) throws(IPCError) -> OwnedDescriptor {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
         let result =

@@ -18,6 +18,7 @@ enum LogLayout {
         static let readerSlots = 32  // UInt32
         static let writerSlots = 36  // UInt32
         static let flags = 40  // UInt32
+        static let guestSlots = 44  // UInt32: how many guests there may be; 0 for a channel without
         static let syncBytes = 72  // UInt64, of a durable log: how many bytes are published before a sync
         static let typeSize = 48  // UInt32
         static let typeStride = 52  // UInt32
@@ -30,6 +31,7 @@ enum LogLayout {
         static let backoff = 100  // UInt32
         static let firstDelay = 104  // UInt64, nanoseconds
         static let longestDelay = 112  // UInt64, nanoseconds
+        static let guestPermissions = 120  // UInt32: whose classes may be guests
         static let typeName = 128  // UTF-8
         static let typeNameCapacity = 384
     }
@@ -46,6 +48,11 @@ enum LogLayout {
 
     /// UInt32, 1 once the channel has been taken away; under the gate.
     static let removed = 512
+    /// UInt64, of a channel with guests: where ``Guests`` is. The number of its System V segment, plus one, in the lower half; the inode
+    /// of its IPC namespace in the upper one. Under the gate.
+    static let guests = 520
+    /// UInt64, with it: when that segment's owner was set, in seconds of the machine's clock, so that it is not taken for another.
+    static let guestsTime = 528
     /// UInt64. Shared writers claim by moving it. An exclusive writer moves it when it enters a block, and at its end.
     static let tail = 1024
     /// UInt64: a writer may have begun to write below; so what lies more than the log's capacity before it may be
@@ -121,6 +128,18 @@ enum LogLayout {
         static let namespace = 32  // UInt32, as a reader's
         static let bell = 40  // UInt64, as a reader's
         static let callerQueue = 64  // of a service: where this caller sleeps
+    }
+
+    /// The memory that guests may write to: a System V segment, since nobody can make that shorter. Where there is one, all sleep there.
+    enum Guests {
+        static let usedSlots = 0  // UInt32: no slot at or above has been used
+        static let joins = 4  // UInt32: counts how often a guest joined
+        static let readerQueue = 128
+        static let writerQueue = 160
+        static let slots = 256  // each as a reader's: see ``ReaderSlot``
+
+        static func slot(_ index: Int) -> Int { slots + index * slotSize }
+        static func byteCount(_ count: Int) -> Int { slot(count) }
     }
 
     /// What a slot is.
@@ -205,8 +224,14 @@ enum LogLayout {
         static let gate: Int64 = 0
         static func reader(_ slot: Int) -> Int64 { 0x1_0000 + Int64(slot) }
         static func writer(_ slot: Int) -> Int64 { 0x2_0000 + Int64(slot) }
+        /// Of the file `subscribers`.
+        static func guest(_ slot: Int) -> Int64 { 0x3_0000 + Int64(slot) }
         static func participant(_ role: Membership.Role, _ slot: Int) -> Int64 {
-            role == .reader ? reader(slot) : writer(slot)
+            switch role {
+            case .reader: reader(slot)
+            case .writer: writer(slot)
+            case .guest: guest(slot)
+            }
         }
     }
 

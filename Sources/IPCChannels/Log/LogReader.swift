@@ -5,7 +5,8 @@ import Synchronization
 
 /// One reader of a log: takes committed frames in order, and tells writers how far it came.
 ///
-/// An observer's has no membership. It tells nobody anything, and reads every log as one that overwrites: no writer waits for it.
+/// An observer's has no membership. It tells nobody anything, and reads every log as one that overwrites: no writer waits for it. So
+/// does a guest, for whom writers wait as long as no other guest forges its cursor.
 @safe @usableFromInline
 struct LogReader: ~Copyable {
     /// Nil for an observer.
@@ -18,6 +19,9 @@ struct LogReader: ~Copyable {
     @usableFromInline let maximumFrame: UInt64
     /// Whether writers may overwrite what we have not read.
     private let overwrites: Bool
+    /// Whether writers wait for us.
+    private let holdsBack: Bool
+    private let isGuest: Bool
     /// Nil for an observer.
     private let cursor: SharedWord?
     private let isShared: Bool
@@ -40,7 +44,7 @@ struct LogReader: ~Copyable {
 
     init(_ membership: Membership, from start: SubscriptionStart) throws(IPCError) {
         let memory = membership.memory
-        let cursor = memory.reader(membership.slot, LogLayout.ReaderSlot.cursor)
+        let cursor = memory.cursor(membership.role, membership.slot)
         // First where nothing before it is chosen, so that writers stop a log beyond that; then not before the frontier, that they may
         // have reached by then. A pair: we store the cursor and then look at the tail and the frontier; a writer raises the frontier
         // and then looks at the cursors.
@@ -78,9 +82,11 @@ struct LogReader: ~Copyable {
         mask = memory.mask
         key = memory.key
         maximumFrame = memory.maximumFrame
-        overwrites = memory.overwrites || membership == nil
+        isGuest = memory.isGuest
+        holdsBack = !memory.overwrites && membership != nil
+        overwrites = !holdsBack || memory.isGuest
         plainKey = overwrites ? memory.key ^ 1 << 63 : memory.key
-        stride = overwrites ? .max : UInt64(memory.capacity / 8)
+        stride = holdsBack ? UInt64(memory.capacity / 8) : .max
         isShared = memory.hasSharedWriters
         tail = memory.tail
         readers = memory.sleepingReaders
@@ -111,7 +117,7 @@ struct LogReader: ~Copyable {
     /// The same when it is not there yet, may be overwritten, is skipped, or cannot be a message.
     @usableFromInline @inline(never)
     mutating func nextSlowly() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
-        // Nobody waits for us where it is a copy, so it counts as read already: then it takes no more of the log.
+        // A copy counts as read already: then it takes no more of the log.
         guard !overwrites else { return try unsafe takeCopy().map { unsafe ($0.header.withoutFrame, overrun.copy) } }
         // As many as the log has: a peer that stores one skipped frame after the other ends the call.
         var left = memory.frameLimit
@@ -172,7 +178,8 @@ struct LogReader: ~Copyable {
     @usableFromInline @inline(never)
     mutating func lookAround() throws(IPCError) {
         guard memory.isLookDue() else { return }
-        guard membership != nil else { return try memory.checkObserved { isReady } }
+        if isGuest, let membership { sayAgain(membership) }
+        guard membership != nil, !isGuest else { return try memory.checkObserved { isReady } }
         try memory.checkPresence()
         try recoverClaim()
     }
@@ -239,12 +246,20 @@ struct LogReader: ~Copyable {
     /// Tells writers how far we came, and wakes those that wait for it.
     @usableFromInline @inline(never)
     mutating func tell() {
-        guard position != toldPosition, !overwrites, let cursor else { return }
+        guard position != toldPosition, holdsBack, let cursor else { return }
         toldPosition = position
         // Releasing: writers overwrite only after our loads.
         cursor.published = position
         KillPoint.reach(.readCursor)
         if !SleepingPlace.isRegistered { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+        if writers.difference != 0 { writers.wake(memory) }
+    }
+
+    /// A guest's slot, as it is: other guests may write there, and what they wrote would hold writers back for as long as this one has
+    /// nothing to read, or keep it from being woken.
+    private func sayAgain(_ membership: Membership) {
+        if holdsBack, let cursor, cursor.relaxed != toldPosition { cursor.published = toldPosition }
+        memory.sayAgain(guest: membership.slot)
         if writers.difference != 0 { writers.wake(memory) }
     }
 
@@ -277,7 +292,7 @@ struct LogReader: ~Copyable {
         let first = unsafe FrameHeader(log + Int(truncatingIfNeeded: pace.position & mask))
         tell()
         // Where nobody waits for us, we had better not be late.
-        guard !overwrites else { return }
+        guard holdsBack else { return }
         pace.catchUp(at: position, isOneMessage: first.size >= position &- pace.position, capacity: memory.capacity)
     }
 
@@ -320,14 +335,20 @@ struct LogReader: ~Copyable {
                 }
                 continue
             }
-            guard membership != nil else {
+            guard let membership else {
                 try memory.checkObserved { isReady }
                 readers.doze(until: deadline, atMost: pause.take()) { isReady }
                 continue
             }
-            try memory.checkPresence()
-            // A claim that is not committed may be a dead writer's: nobody would wake us.
-            if isClaimed { try Recovery.tryRun(memory) }
+            if isGuest {
+                // It keeps no channel, and gets what was published before; a dead writer's claim is for others to settle.
+                try memory.checkObserved { isReady }
+                sayAgain(membership)
+            } else {
+                try memory.checkPresence()
+                // A claim that is not committed may be a dead writer's: nobody would wake us.
+                if isClaimed { try Recovery.tryRun(memory) }
+            }
             readers.sleep(until: deadline, atMost: isClaimed ? 5_000_000 : SleepingPlace.slice) { hasNews }
         }
     }

@@ -260,6 +260,10 @@ extension ChannelMemory {
             for slot in 0..<usedReaders {
                 lowest = min(lowest, reader(slot, LogLayout.ReaderSlot.cursor).ordered)
             }
+            // Of a slot that is free, any guest may have written the cursor, and nobody would ever take it back.
+            for slot in 0..<usedGuests where state(.guest, slot).ordered != LogLayout.SlotState.free {
+                lowest = min(lowest, cursor(.guest, slot).ordered)
+            }
         }
         return lowest &+ capacity
     }

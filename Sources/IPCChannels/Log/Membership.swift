@@ -8,7 +8,11 @@ import Synchronization
 /// A class, since what a participant hands out (a job, a call) keeps its slot until that is finished.
 @usableFromInline
 final class Membership: Sendable {
-    enum Role { case reader, writer }
+    enum Role {
+        case reader, writer
+        /// A reader that may write nothing but its own slot.
+        case guest
+    }
 
     let memory: ChannelMemory
     let role: Role
@@ -50,22 +54,37 @@ final class Membership: Sendable {
         }
     }
 
+    /// Joins as a guest a channel that is there.
+    ///
+    /// - Returns: Nil if it takes none.
+    /// - Throws: ``IPC/IPCError/Code/permissionDenied``; ``IPC/IPCError/Code/notReady`` if no participant is there;
+    ///   ``IPC/IPCError/Code/limitReached``.
+    static func joinAsGuest(
+        _ name: ChannelName, in place: ChannelPlace, check: (ChannelMemory) throws(IPCError) -> Void
+    ) throws(IPCError) -> Membership? {
+        _ = SleepingPlace.isRegistered
+        guard let memory = try ChannelMemory.opened(forGuest: name, in: place) else { return nil }
+        try check(memory)
+        return try memory.joinAsGuest()
+    }
+
     fileprivate static func settled(_ memory: ChannelMemory, _ role: Role, _ slot: Int) -> Membership {
         memory.ownSlot = (role, slot)
         return Membership(memory, role, slot)
     }
 
-    /// The gate is held from ``join(_:as:in:logAccess:check:)`` until this: the slot has to be set up first.
+    /// The gate is held from ``join(_:as:in:logAccess:check:)`` until this: the slot has to be set up first. A guest does without.
     func finishJoining() {
         KillPoint.reach(.joinCursor)
         isJoining.store(false, ordering: .relaxed)
-        memory.unlockGate()
+        if role != .guest { memory.unlockGate() }
     }
 
     deinit {
         // A child of fork has no part in it; what there is of it is the parent's.
         guard !memory.isInherited else { return }
         ChannelWaits.shared.forget(token)
+        if role == .guest { return memory.leaveAsGuest(slot) }
         // What could not be set up holds the gate still.
         if !isJoining.load(ordering: .relaxed) {
             // Nobody has the slot before we let go of it, so what it had can be given up first.
@@ -113,6 +132,7 @@ extension ChannelMemory {
                     unlockGate()
                     return nil
                 }
+                try joinGuests()
                 if isDurable { try DurableRecovery.runIfAlone(self) }
                 if let slot = try takeSlot(role) { return .settled(self, role, slot) }
                 // What a dead one has is free as soon as it is settled.
@@ -142,9 +162,7 @@ extension ChannelMemory {
                 try ByteLock.tryTake(descriptor, byte, name.description)
             else { continue }
             KillPoint.reach(.joinSlot)
-            process(role, slot).relaxed = UInt32(bitPattern: getpid())
-            namespace(role, slot).relaxed = ProcessWatches.namespace
-            state(role, slot).ordered = LogLayout.SlotState.taken
+            enter(role, slot)
             let used = role == .reader ? usedReaderCount : usedWriterCount
             if used.relaxed <= UInt32(slot) { used.ordered = UInt32(slot + 1) }
             // After the slot is seen to be taken, and before it holds anybody back: who waits has to know whose death to look out
@@ -156,6 +174,52 @@ extension ChannelMemory {
             return slot
         }
         return nil
+    }
+
+    private func enter(_ role: Membership.Role, _ slot: Int) {
+        process(role, slot).relaxed = UInt32(bitPattern: getpid())
+        namespace(role, slot).relaxed = ProcessWatches.namespace
+        state(role, slot).ordered = LogLayout.SlotState.taken
+    }
+
+    /// Takes a guest's slot. There is no gate: whoever has the slot's byte has the slot, and no guest keeps a channel.
+    fileprivate func joinAsGuest() throws(IPCError) -> Membership {
+        for attempt in 0..<2 {
+            for slot in 0..<guestSlots {
+                let byte = LogLayout.LockByte.guest(slot)
+                guard state(.guest, slot).acquired == LogLayout.SlotState.free,
+                    try ByteLock.tryTake(descriptor, byte, name.description)
+                else { continue }
+                KillPoint.reach(.joinSlot)
+                enter(.guest, slot)
+                guestMemory.usedSlots.raise(to: UInt32(slot + 1))
+                // As others who join: see ``takeSlot(_:)``.
+                guestMemory.joins.add(1)
+                KillPoint.reach(.joinTold)
+                for queue in queues { queue.tellOfJoin(self) }
+                return .settled(self, .guest, slot)
+            }
+            // What a dead one has is free as soon as it is settled.
+            if attempt == 0 { try Recovery.tryRun(self) }
+        }
+        throw IPCError(
+            .limitReached, "subscribe", name.description,
+            advice: "all \(guestSlots) slots of its guests are taken; create it with a higher maximumReaders")
+    }
+
+    /// What a guest says of itself, where another has written over it.
+    func sayAgain(guest slot: Int) {
+        if state(.guest, slot).acquired != LogLayout.SlotState.taken { enter(.guest, slot) }
+        guestMemory.usedSlots.raise(to: UInt32(slot + 1))
+    }
+
+    fileprivate func leaveAsGuest(_ slot: Int) {
+        KillPoint.reach(.leaveSlot)
+        clear(.guest, slot)
+        ByteLock.release(descriptor, LogLayout.LockByte.guest(slot))
+        KillPoint.reach(.leaveWake)
+        // Whomever we held back goes on.
+        wakeEverybody()
     }
 
     private func isFull(_ role: Membership.Role) -> IPCError {

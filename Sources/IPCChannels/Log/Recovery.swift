@@ -87,11 +87,13 @@ enum Recovery {
     ) throws(IPCError) -> Outcome {
         let byte = LogLayout.LockByte.participant(role, slot)
         // Whoever lives holds it; so does whoever settles the slot already.
-        guard try ByteLock.tryTake(memory.descriptor, byte, memory.name.description) else {
-            return memory.state(role, slot).acquired == LogLayout.SlotState.settling ? .isOpen : .isAlive
+        let file = memory.lockFile(role)
+        guard try ByteLock.tryTake(file, byte, memory.name.description) else {
+            let isSettling = role != .guest && memory.state(role, slot).acquired == LogLayout.SlotState.settling
+            return isSettling ? .isOpen : .isAlive
         }
         var isKept = false
-        defer { if !isKept { ByteLock.release(memory.descriptor, byte) } }
+        defer { if !isKept { ByteLock.release(file, byte) } }
         if role == .writer {
             guard try giveUpClaim(memory, slot) else { return .isOpen }
         }
@@ -126,14 +128,14 @@ enum Recovery {
 
     private static func release(_ memory: ChannelMemory, _ slots: [Slot]) {
         for (role, slot) in slots {
-            ByteLock.release(memory.descriptor, LogLayout.LockByte.participant(role, slot))
+            ByteLock.release(memory.lockFile(role), LogLayout.LockByte.participant(role, slot))
         }
     }
 
     private static func clear(_ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int) {
         let process = memory.process(role, slot).relaxed
         memory.clear(role, slot)
-        memory.recoveries.add(1)
+        if memory.controlAccess == .readWrite { memory.recoveries.add(1) }
         ChannelLog.recovered(memory.name, role, process)
     }
 

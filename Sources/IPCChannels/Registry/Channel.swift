@@ -118,6 +118,16 @@ struct Channel: Sendable {
         }
     }
 
+    /// Joins it as a reader; as a guest if this user may not write to it, and it takes guests.
+    func joinAsReader() throws(IPCError) -> Membership {
+        do throws(IPCError) { return try join(.reader) } catch {
+            guard error.code == .permissionDenied,
+                let guest = try Membership.joinAsGuest(name, in: place, check: check)
+            else { throw error }
+            return guest
+        }
+    }
+
     /// Opens it for reading only, without taking part. It has to be there.
     func observe() throws(IPCError) -> ChannelMemory {
         let memory = try ChannelMemory(observing: name, in: place)
@@ -151,6 +161,7 @@ struct Channel: Sendable {
             try memory.markRemoved()
             // That one, and none that was made in its place meanwhile.
             try Membership.remove(memory)
+            memory.lookAtGuests()
             memory.wakeEverybody()
         } catch {
             // One whose files are no channel's is removed as well.

@@ -45,12 +45,16 @@ public struct ChannelDescription: Sendable {
     public let backoff: RetryBackoff?
     /// Of an event: notices that nobody has taken.
     public let pendingNotices: Int
-    /// Readers first, each in the order of their slots.
+    /// Readers first, then writers, then guests, each in the order of their slots.
     public let participants: [Participant]
 
     /// One that has joined.
     public struct Participant: Sendable {
-        public enum Role: Sendable { case reader, writer }
+        public enum Role: Sendable {
+            case reader, writer
+            /// A reader that may write nothing but its cursor: ``ChannelOptions/subscriberPermissions``.
+            case guest
+        }
 
         public let role: Role
         /// Its process, by its own pid namespace.
@@ -82,9 +86,8 @@ public struct ChannelDescription: Sendable {
         position = end
         let slots = (0..<memory.usedWriters).map { memory.writer($0, LogLayout.WriterSlot.sequence).relaxed }
         publishedCount = last?.sequence ?? slots.reduce(0, &+)
-        wakeUpCount = [LogLayout.readerQueue, LogLayout.writerQueue].reduce(0) {
-            $0 + UInt64(SharedHalf(memory, $1 + LogLayout.Queue.wakes).relaxed)
-        }
+        memory.lookAtGuests()
+        wakeUpCount = UInt64(memory.sleepingReaders.wakeUpCount) + UInt64(memory.sleepingWriters.wakeUpCount)
         redeliveryCount = memory.redeliveries.relaxed
         let retries = memory.pattern == .workQueue ? memory.retryPolicy : nil
         maximumAttempts = retries?.maximumAttempts == .max ? nil : retries?.maximumAttempts
@@ -98,10 +101,8 @@ public struct ChannelDescription: Sendable {
         (occupiedBytes, asideBytes, doneBytes) = (counts.occupiedBytes, counts.asideBytes, counts.doneBytes)
         pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)
         var participants: [Participant] = []
-        for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
-            for slot in 0..<count where memory.state(role, slot).relaxed != 0 {
-                participants.append(try Self.participant(memory, role, slot, end))
-            }
+        for (role, slot) in memory.usedSlots where memory.state(role, slot).relaxed != 0 {
+            participants.append(try Self.participant(memory, role, slot, end))
         }
         self.participants = participants
     }
@@ -110,13 +111,13 @@ public struct ChannelDescription: Sendable {
         _ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int, _ end: UInt64
     ) throws(IPCError) -> Participant {
         var backlog: Int?
-        if role == .reader, !memory.carriesWork, !memory.overwrites, memory.pattern != .event {
-            let cursor = memory.reader(slot, LogLayout.ReaderSlot.cursor).published
+        if role != .writer, !memory.carriesWork, !memory.overwrites, memory.pattern != .event {
+            let cursor = memory.cursor(role, slot).published
             // A little behind what it has read: it tells only now and then.
             backlog = cursor <= end ? Int(clamping: end - cursor) : nil
         }
         return Participant(
-            role: role == .reader ? .reader : .writer,
+            role: role == .writer ? .writer : role == .guest ? .guest : .reader,
             process: Int32(truncatingIfNeeded: memory.process(role, slot).relaxed),
             isAlive: try memory.isAlive(role, slot), backlog: backlog)
     }

@@ -26,16 +26,28 @@ enum ChannelFiles {
                 .invalidArgument, "create channel", name.description,
                 advice: "a log of \(options.capacity) bytes is asked for; it has 64 KiB to 1 TiB")
         }
+        guard options.subscriberPermissions.isEmpty || pattern == .topic || pattern == .latest else {
+            throw IPCError(
+                .invalidArgument, "create channel", name.description,
+                advice: "subscriberPermissions are of topics and latest values; a \(pattern) has participants only")
+        }
         let capacity = roundedCapacity(options.capacity)
         let isNew = try root.withLock { (root) throws(IPCError) in
-            let isNew = try root.publish(name, permissions: options.permissions) { (folder, path) throws(IPCError) in
+            let guests = readsAndWrites(options.subscriberPermissions)
+            let readable = options.permissions.union(guests.intersection([.ownerRead, .groupRead, .otherRead]))
+            let isNew = try root.publish(name, permissions: readable) { (folder, path) throws(IPCError) in
                 let slots = LogLayout.controlByteCount(
                     pattern, capacity: capacity, readerSlots: options.maximumReaders,
                     writerSlots: options.maximumWriters)
-                let control = try root.makeFile("control", in: folder, path, options.permissions, byteCount: slots)
-                let log = try root.makeFile("log", in: folder, path, options.permissions, byteCount: capacity)
+                let control = try root.makeFile("control", in: folder, path, readable, byteCount: slots)
+                let log = try root.makeFile("log", in: folder, path, readable, byteCount: capacity)
                 let locks = try root.makeFile(
                     "locks", in: folder, path, lockPermissions(options.permissions), byteCount: 0)
+                if !guests.isEmpty {
+                    _ = try root.makeFile(
+                        "subscribers", in: folder, path, lockPermissions(options.permissions).union(guests),
+                        byteCount: 0)
+                }
                 try initialize(control.map(), pattern, type, options, capacity)
                 if options.durability != .none {
                     for file in [control.descriptor.rawValue, log.descriptor.rawValue] { try sync(file, path) }
@@ -65,6 +77,12 @@ enum ChannelFiles {
     static func lockPermissions(_ permissions: FilePermissions) -> FilePermissions {
         let writes = permissions.rawValue & 0o222
         return FilePermissions(rawValue: writes | writes << 1)
+    }
+
+    /// Both, for each class that these say anything of.
+    static func readsAndWrites(_ permissions: FilePermissions) -> FilePermissions {
+        let reads = permissions.rawValue & 0o444 | (permissions.rawValue & 0o222) << 1
+        return FilePermissions(rawValue: reads | reads >> 1)
     }
 
     private static func sync(_ descriptor: CInt, _ name: String) throws(IPCError) {
@@ -102,6 +120,9 @@ enum ChannelFiles {
             control.store(UInt64.max, at: Fixed.syncBytes)
         }
         control.store(flags, at: Fixed.flags)
+        let guests = readsAndWrites(options.subscriberPermissions)
+        control.store(UInt32(guests.isEmpty ? 0 : options.maximumReaders), at: Fixed.guestSlots)
+        control.store(UInt32(guests.rawValue), at: Fixed.guestPermissions)
         if pattern == .workQueue { options.retries.store(control) }
         control.store(UInt32(type.size), at: Fixed.typeSize)
         control.store(UInt32(type.stride), at: Fixed.typeStride)
@@ -135,6 +156,8 @@ package struct ChannelDescriptors {
     {
         var options = options
         options.lifetime = .kept
+        // They would need a file of their own.
+        options.subscriberPermissions = []
         let capacity = ChannelFiles.roundedCapacity(options.capacity)
         let control = try AnonymousMemory(
             byteCount: LogLayout.controlByteCount(

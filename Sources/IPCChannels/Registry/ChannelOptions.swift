@@ -58,6 +58,12 @@ public struct ChannelOptions: Hashable, Sendable {
     /// latest value (``Topic/observe(from:waiting:)``). Set whatever the umask is. In a root for a group (``ChannelRoot``) with 0660,
     /// the files are the group's.
     public var permissions: FilePermissions
+    /// Of a topic and a latest value: who may subscribe, or get it, but not write to it, as for `chmod`: 0060 for the group, 0006 for
+    /// everybody. Such a *guest* may read the files, and write nothing but its own cursor, which holds writers back where the channel
+    /// does not overwrite. It cannot damage a message, nor keep others from joining (`Documentation/roles.md`). Nobody if it is empty.
+    ///
+    /// For those who may write to the channel (``permissions``) nothing changes; all of them have to be in one IPC namespace.
+    public var subscriberPermissions: FilePermissions = []
     /// Of a work queue.
     var retries = RetryPolicy()
 

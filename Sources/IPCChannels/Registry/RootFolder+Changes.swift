@@ -9,7 +9,7 @@ extension RootFolder {
     private static let newPrefix = ".new-"
     private static let oldPrefix = ".old-"
     /// What a channel's folder has.
-    private static let files = ["control", "log", "locks"]
+    private static let files = ["control", "log", "locks", "subscribers"]
     /// What is made in such a folder belongs to its group.
     private static let setsGroup: mode_t = 0o2000
 

@@ -74,7 +74,7 @@ extension ChannelMemory {
     func sleepingCaller(_ slot: UInt32) throws(IPCError) -> SleepingPlace {
         guard slot < UInt32(writerSlots) else { throw corrupted("a call is of slot \(slot)") }
         let offset = LogLayout.writerSlot(Int(slot), readerSlots: readerSlots)
-        return SleepingPlace(self, offset + LogLayout.WriterSlot.callerQueue, .writer(Int(slot)))
+        return SleepingPlace(word(offset + LogLayout.WriterSlot.callerQueue), .writer(Int(slot)))
     }
 
     /// What its caller does that does not want the reply any more. A server that has the call makes it done.

@@ -92,16 +92,18 @@ public struct Topic<Message>: Sendable {
         Publisher(try LogWriter(channel.join(.writer)))
     }
 
-    /// Joins as a subscriber.
+    /// Joins as a subscriber: as a guest if this user may not write to the channel, and it takes guests
+    /// (``ChannelOptions/subscriberPermissions``).
     ///
     /// - Parameters:
     ///   - start: Which message is the first.
     ///   - waiting: How ``Subscription`` waits.
-    /// - Throws: ``IPC/IPCError/Code/limitReached`` if there are as many as there may be.
+    /// - Throws: ``IPC/IPCError/Code/limitReached`` if there are as many as there may be; for a guest also
+    ///   ``IPC/IPCError/Code/notReady`` if nobody else takes part.
     public func subscribe(
         from start: SubscriptionStart = .next, waiting: Waiting = .sleeping()
     ) throws(IPCError) -> Subscription<Message> {
-        Subscription(try LogReader(channel.join(.reader), from: start), waiting, channel.type.checks)
+        Subscription(try LogReader(channel.joinAsReader(), from: start), waiting, channel.type.checks)
     }
 
     /// Looks at it without taking part, which takes permission to read the channel's files, and no more.

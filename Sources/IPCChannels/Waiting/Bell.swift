@@ -157,7 +157,11 @@ extension ChannelMemory {
     }
 
     func bell(_ role: Membership.Role, _ slot: Int) -> SharedWord {
-        role == .reader ? reader(slot, LogLayout.ReaderSlot.bell) : writer(slot, LogLayout.WriterSlot.bell)
+        switch role {
+        case .reader: reader(slot, LogLayout.ReaderSlot.bell)
+        case .writer: writer(slot, LogLayout.WriterSlot.bell)
+        case .guest: guestMemory.word(LogLayout.Guests.slot(slot) + LogLayout.ReaderSlot.bell)
+        }
     }
 
     /// Rings for the participant in a slot, if it has left its word. The word stays: its owner takes it away when it is awake.

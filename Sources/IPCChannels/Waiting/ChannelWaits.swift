@@ -71,7 +71,7 @@ final class ChannelWaits: @unchecked Sendable {
         let memory = membership.memory
         let result: Result<Outlook, IPCError> = lock.withLock {
             // Sequentially consistent, before the looks at the slots: whoever joins later is seen by the last look of the wait.
-            let joins = memory.joins.ordered
+            let joins = memory.joinCount
             let sleeper = sleepers[membership.token] ?? Sleeper(membership)
             if sleeper.joins != joins {
                 do throws(IPCError) {

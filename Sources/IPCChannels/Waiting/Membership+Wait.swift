@@ -75,7 +75,7 @@ extension Membership {
 
     /// A last look: at what is waited for, at who takes part, and for a death that was told before we could hear.
     private func hasNoNews(_ outlook: ChannelWaits.Outlook, _ deaths: UInt64, _ isReady: () -> Bool) -> Bool {
-        !isReady() && memory.joins.ordered == outlook.joins && deaths == outlook.deaths && !memory.isInherited
+        !isReady() && memory.joinCount == outlook.joins && deaths == outlook.deaths && !memory.isInherited
     }
 
     /// Until when a wait lasts at most: not for ever where something is to be looked at again.

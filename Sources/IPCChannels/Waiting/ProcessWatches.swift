@@ -60,22 +60,20 @@ struct ProcessWatches {
         let memory = membership.memory
         var hasDeath = false
         forget(membership.token)
-        for (role, count) in [(Membership.Role.reader, memory.usedReaders), (.writer, memory.usedWriters)] {
-            for slot in 0..<count where memory.state(role, slot).acquired != LogLayout.SlotState.free {
-                if memory.ownSlot.map({ $0 == (role, slot) }) ?? false { continue }
-                let process = memory.process(role, slot).relaxed
-                let place = Place(memory: memory, role: role, slot: slot, process: process)
-                if memory.namespace(role, slot).relaxed == Self.namespace, Self.namespace != 0 {
-                    let process = pid_t(bitPattern: process)
-                    // Those of this process end in order, or together with us.
-                    if process == getpid() { continue }
-                    watch(process, place, for: membership.token)
-                } else {
-                    strangers[membership.token, default: []].append(place)
-                }
-                // It may have died before it was watched, and its number be another's by now.
-                if try !memory.isAlive(role, slot) { hasDeath = true }
+        for (role, slot) in memory.usedSlots where memory.state(role, slot).acquired != LogLayout.SlotState.free {
+            if memory.ownSlot.map({ $0 == (role, slot) }) ?? false { continue }
+            let process = memory.process(role, slot).relaxed
+            let place = Place(memory: memory, role: role, slot: slot, process: process)
+            if memory.namespace(role, slot).relaxed == Self.namespace, Self.namespace != 0 {
+                let process = pid_t(bitPattern: process)
+                // Those of this process end in order, or together with us.
+                if process == getpid() { continue }
+                watch(process, place, for: membership.token)
+            } else {
+                strangers[membership.token, default: []].append(place)
             }
+            // It may have died before it was watched, and its number be another's by now.
+            if try !memory.isAlive(role, slot) { hasDeath = true }
         }
         return hasDeath
     }

@@ -108,7 +108,7 @@ final class Sleeper {
     /// The tasks that are to look, after the bell was rung. The others go on sleeping, as if they had looked and slept again: with as
     /// many calls under way as tasks, each reply would wake them all.
     func tasksAfterRing() -> [Reactor.Wait] {
-        guard waits.count > 1, SleepingPlace.canFence, joins == memory.joins.ordered,
+        guard waits.count > 1, SleepingPlace.canFence, joins == memory.joinCount,
             (try? memory.checkPresence()) != nil
         else { return tasks }
         var places: [SleepingPlace] = []
@@ -118,6 +118,6 @@ final class Sleeper {
         }
         // Whoever rang has taken all for woken that were counted before. Counted again, they have their last look.
         for place in places { place.announce() }
-        return joins == memory.joins.ordered ? readyTasks : tasks
+        return joins == memory.joinCount ? readyTasks : tasks
     }
 }

@@ -25,9 +25,9 @@ struct SleepingPlace: @unchecked Sendable {
     @usableFromInline let queue: SharedWord
     private let sleepers: Sleepers
 
-    /// - Parameter queue: Where its three words are: `LogLayout.Queue`.
-    init(_ memory: ChannelMemory, _ queue: Int, _ sleepers: Sleepers) {
-        self.queue = memory.word(queue)
+    /// - Parameter queue: The first of its three words: `LogLayout.Queue`.
+    init(_ queue: SharedWord, _ sleepers: Sleepers) {
+        self.queue = queue
         self.sleepers = sleepers
     }
 
@@ -38,6 +38,9 @@ struct SleepingPlace: @unchecked Sendable {
     private var wakes: UnsafePointer<Atomic<UInt32>> {
         unsafe UnsafeRawPointer(queue.pointer + 2).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
+
+    /// How often somebody was woken here, for people.
+    var wakeUpCount: UInt32 { unsafe wakes.pointee.load(ordering: .relaxed) }
 
     /// Whether the kernel makes a sleeper's fence in this process too. If not, its wakers need fences of their own.
     @usableFromInline static let isRegistered = ipc_barrier_register() == 0
@@ -94,6 +97,9 @@ struct SleepingPlace: @unchecked Sendable {
         ring(memory)
         KillPoint.reach(.wakeRung)
         woken.raise(to: seen)
+        // More were woken than ever slept: a peer's rubbish, for which every waker would come here. `sleeps` never falls.
+        let (rubbish, slept) = (woken.ordered, sleeps.ordered)
+        if rubbish > slept { _ = woken.exchange(rubbish, for: slept) }
     }
 
     /// Tells tasks that somebody joins, of whom they know nothing yet. Nobody is woken by it: they would not be told of news if it
@@ -106,7 +112,9 @@ struct SleepingPlace: @unchecked Sendable {
 
     private func ring(_ memory: ChannelMemory) {
         switch sleepers {
-        case .readers: for slot in 0..<memory.usedReaders { memory.ring(.reader, slot) }
+        case .readers:
+            for slot in 0..<memory.usedReaders { memory.ring(.reader, slot) }
+            for slot in 0..<memory.usedGuests { memory.ring(.guest, slot) }
         case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot) }
         case .writer(let slot): memory.ring(.writer, slot)
         }

@@ -27,6 +27,16 @@ struct CreationOptions: ParsableArguments {
     }
 }
 
+/// Who may read a channel that is made, and hold its writers back, but not write to it.
+struct SubscriberPermissionsOption: ParsableArguments {
+    @Option(
+        name: .long,
+        help:
+            "If the channel is made now: who may subscribe, but not write to it, as for chmod: 0060 for the group, 0006 for all."
+    )
+    var subscriberPermissions = PermissionsArgument(value: [])
+}
+
 /// Who may use a channel that is made.
 struct PermissionsOption: ParsableArguments {
     @Option(name: .long, help: "If the channel is made now: who may use it, as for chmod, whatever the umask is.")
@@ -49,8 +59,12 @@ struct PermissionsArgument: ExpressibleByArgument, Sendable, CustomStringConvert
 
 extension Topic where Message == RawBytes {
     /// A topic of whatever type, made now if there is none.
-    static func openOrCreate(_ name: String, _ creation: CreationOptions) throws(IPCError) -> Topic {
-        try openAnyType(name, orCreate: creation.options())
+    static func openOrCreate(
+        _ name: String, _ creation: CreationOptions, _ subscribers: SubscriberPermissionsOption
+    ) throws(IPCError) -> Topic {
+        var options = creation.options()
+        options.subscriberPermissions = subscribers.subscriberPermissions.value
+        return try openAnyType(name, orCreate: options)
     }
 }
 
@@ -91,11 +105,14 @@ extension WorkQueue where Message == RawBytes {
 }
 
 extension Latest where Value == RawBytes {
-    static func openOrCreate(_ name: String, keep: Bool, _ permissions: PermissionsOption) throws(IPCError) -> Latest {
+    static func openOrCreate(
+        _ name: String, keep: Bool, _ permissions: PermissionsOption, _ subscribers: SubscriberPermissionsOption
+    ) throws(IPCError) -> Latest {
         var options = LatestOptions()
         options.writers = .shared
         options.lifetime = keep ? .kept : .whileUsed
         options.permissions = permissions.permissions.value
+        options.subscriberPermissions = subscribers.subscriberPermissions.value
         return try openAnyType(name, orCreate: options)
     }
 }

@@ -24,10 +24,11 @@ struct LatestCommand: ParsableCommand {
         @Flag(name: .long, help: "If the value is made now, keep it when the last who uses it has gone.") var keep =
             false
         @OptionGroup var permissions: PermissionsOption
+        @OptionGroup var subscribers: SubscriberPermissionsOption
         @OptionGroup var framing: FramingOption
 
         func perform() async throws {
-            let latest = try Latest<RawBytes>.openOrCreate(channel.name, keep: keep, permissions)
+            let latest = try Latest<RawBytes>.openOrCreate(channel.name, keep: keep, permissions, subscribers)
             var setter = try latest.makeSetter()
             let type = setter.carriedType
             var source = MessageSource(value.map { [$0] } ?? [], framing.framing)
@@ -68,11 +69,12 @@ struct LatestCommand: ParsableCommand {
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
         @OptionGroup var permissions: PermissionsOption
+        @OptionGroup var subscribers: SubscriberPermissionsOption
         @OptionGroup var framing: FramingOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            var getter = try Latest<RawBytes>.openOrCreate(channel.name, keep: false, permissions)
+            var getter = try Latest<RawBytes>.openOrCreate(channel.name, keep: false, permissions, subscribers)
                 .makeGetter()
             let output = MessageOutput(framing: framing.framing)
             for _ in 0..<(count ?? .max) {

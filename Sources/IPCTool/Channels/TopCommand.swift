@@ -182,7 +182,7 @@ struct TopScreen {
             "",
         ]
         for participant in channel.participants {
-            let role = participant.role == .reader ? "reader" : "writer"
+            let role = "\(participant.role)"
             let behind = participant.backlog.map { "  \(Table.size($0)) behind" } ?? ""
             lines.append(
                 "\(role)  \(participant.process)  \(ProcFiles.command(participant.process))\(behind)\(participant.isAlive ? "" : "  dead")"
@@ -206,7 +206,7 @@ extension TopScreen {
                 let channel = row.channel
                 let participants = channel.participants.map { participant in
                     JSON.object([
-                        ("role", .string(participant.role == .reader ? "reader" : "writer")),
+                        ("role", .string("\(participant.role)")),
                         ("process", .integer(Int(participant.process))), ("alive", .bool(participant.isAlive)),
                     ])
                 }

@@ -23,10 +23,11 @@ struct TopicCommand: ParsableCommand {
         @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
         @OptionGroup var creation: CreationOptions
+        @OptionGroup var subscribers: SubscriberPermissionsOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
+            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation, subscribers)
             var publisher = try topic.makePublisher()
             let type = publisher.carriedType
             var source = MessageSource(messages, framing.framing)
@@ -46,10 +47,11 @@ struct TopicCommand: ParsableCommand {
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var creation: CreationOptions
+        @OptionGroup var subscribers: SubscriberPermissionsOption
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
+            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation, subscribers)
             var subscription = try topic.subscribe(from: from.start)
             let output = TopicOutput(framing, format)
             for _ in 0..<(count ?? .max) {

@@ -93,6 +93,11 @@ struct InfoCommand: Interruptible {
             ("writers", .string(options.writers == .shared ? "shared" : "exclusive")),
             ("overflow", .string(options.overflow == .block ? "block" : "overwrite")),
             ("kept", .bool(options.lifetime == .kept)), ("durable", .bool(options.durability != .none)),
+            ("permissions", .string(options.permissions.octal)),
+            (
+                "subscriber-permissions",
+                options.subscriberPermissions.isEmpty ? .null : .string(options.subscriberPermissions.octal)
+            ),
             ("capacity", .integer(options.capacity)), ("position", .integer(Int(clamping: channel.position))),
             ("published", .integer(Int(clamping: channel.publishedCount))),
             ("messages", .integer(channel.messageCount)),
@@ -107,7 +112,7 @@ struct InfoCommand: Interruptible {
         if format.format == .json {
             let participants = channel.participants.map { participant in
                 JSON.object([
-                    ("role", .string(participant.role == .reader ? "reader" : "writer")),
+                    ("role", .string("\(participant.role)")),
                     ("process", .integer(Int(participant.process))), ("alive", .bool(participant.isAlive)),
                     ("backlog", JSON(participant.backlog)),
                 ])
@@ -117,7 +122,7 @@ struct InfoCommand: Interruptible {
         func plain(_ value: JSON) -> String { if case .string(let text) = value { text } else { value.text } }
         var rows = facts.filter { $0.1.text != "null" }.map { [$0.0, plain($0.1)] }
         for participant in channel.participants {
-            let role = participant.role == .reader ? "reader" : "writer"
+            let role = "\(participant.role)"
             let backlog = participant.backlog.map { ", \(Table.size($0)) behind" } ?? ""
             let state = participant.isAlive ? "" : ", dead: whoever meets what it left recovers it"
             rows.append([role, "\(participant.process)  \(ProcFiles.command(participant.process))\(backlog)\(state)"])

@@ -1,0 +1,109 @@
+import CIPCShims
+import Glibc
+import IPC
+import Synchronization
+import SystemPackage
+
+/// What guests write, who may write nothing else of a channel: their slots, and where all of the channel sleep.
+///
+/// It is System V shared memory (`shmget`). Whoever may write to a file may make it shorter, and whoever has mapped it dies of SIGBUS
+/// then; a segment keeps its size, and only its owner may change who is let in. It is marked as removed as soon as it is made, so it
+/// goes with the last process that has it attached, however that ends.
+@safe
+final class GuestMemory: @unchecked Sendable {
+    // `@unchecked`: all of it is used by atomics.
+    private let base: UnsafeMutableRawPointer
+    /// What `control` says of it.
+    let word: UInt64
+
+    /// Attaches what `control` names.
+    ///
+    /// - Parameter made: When its owner was set.
+    /// - Returns: Nil if there is none, or it is of another namespace, or this user may not.
+    init?(_ word: UInt64, made: UInt64, slots: Int) {
+        let number = UInt32(truncatingIfNeeded: word)
+        guard number != 0, word >> 32 == UInt64(Self.namespace), number <= UInt32(CInt.max) else { return nil }
+        let segment = CInt(number - 1)
+        var time: Int64 = 0
+        guard let base = unsafe Self.attach(segment, slots, &time) else { return nil }
+        unsafe self.base = base
+        self.word = word
+        // Another one may have the number by now.
+        guard UInt64(bitPattern: time) == made else { return nil }
+    }
+
+    /// Makes one, as its user's own.
+    init(slots: Int, _ name: ChannelName) throws(IPCError) {
+        let size = LogLayout.Guests.byteCount(slots)
+        func failed(_ call: String) -> IPCError {
+            let errno = Errno(rawValue: errno)
+            return IPCError(
+                call, name.description, errno,
+                advice: errno == .noSpace
+                    ? "there are as many System V segments as there may be (ipcs -m; kernel.shmmni)"
+                    : "subscribers that may write nothing but their cursors need System V shared memory, and a sandbox or a limit refuses it; create the channel without subscriberPermissions"
+            )
+        }
+        let segment = ipc_segment_make(size)
+        guard segment >= 0 else { throw failed("shmget") }
+        // Gone with us if we die from here on.
+        var time: Int64 = 0
+        let attached = unsafe Self.attach(segment, slots, &time)
+        let failure = failed("shmat")
+        ipc_segment_remove(segment)
+        guard let base = unsafe attached else { throw failure }
+        unsafe self.base = base
+        word = UInt64(Self.namespace) << 32 | UInt64(segment + 1)
+        for slot in 0..<slots {
+            self.word(LogLayout.Guests.slot(slot) + LogLayout.ReaderSlot.cursor).relaxed = .max
+        }
+    }
+
+    /// Lets others in.
+    ///
+    /// - Returns: When that was.
+    func share(
+        _ owner: uid_t, _ group: gid_t, _ permissions: FilePermissions, _ name: ChannelName
+    ) throws(IPCError) -> UInt64 {
+        let segment = CInt(UInt32(truncatingIfNeeded: word) - 1)
+        var time: Int64 = 0
+        _ = try systemCall { unsafe ipc_segment_share(segment, owner, group, permissions.rawValue & 0o666, &time) }
+            .orThrow("shmctl", name.description)
+        return UInt64(bitPattern: time)
+    }
+
+    private static func attach(
+        _ segment: CInt, _ slots: Int, _ time: inout Int64
+    ) -> UnsafeMutableRawPointer? {
+        let size = LogLayout.Guests.byteCount(slots)
+        // No child of a fork has it.
+        ipc_hold_forks()
+        defer { ipc_release_forks() }
+        guard let base = unsafe ipc_segment_attach(segment, size, &time) else { return nil }
+        guard unsafe ipc_withhold_memory(base, size) == 0 else {
+            unsafe ipc_segment_detach(base)
+            return nil
+        }
+        return unsafe base
+    }
+
+    deinit {
+        unsafe ipc_release_memory(base)
+        unsafe ipc_segment_detach(base)
+    }
+
+    /// The IPC namespace of this process, in which a segment's number means something; 0 if it is not told.
+    private static let namespace: UInt32 = {
+        guard let status = try? FileStatus(at: "/proc/self/ns/ipc") else { return 0 }
+        return UInt32(truncatingIfNeeded: status.identity[1])
+    }()
+
+    func word(_ offset: Int) -> SharedWord { unsafe SharedWord(base + offset) }
+
+    func half(_ offset: Int) -> SharedHalf {
+        unsafe SharedHalf(UnsafeRawPointer(base + offset).assumingMemoryBound(to: Atomic<UInt32>.self))
+    }
+
+    var usedSlots: SharedHalf { half(LogLayout.Guests.usedSlots) }
+    var joins: SharedHalf { half(LogLayout.Guests.joins) }
+}
