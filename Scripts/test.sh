@@ -31,7 +31,7 @@ trap 'as_root umount "$queues" 2>/dev/null; rmdir "$queues" 2>/dev/null || true'
 leftovers() {
     ls -A /dev/shm "$queues" | grep -E 'ipc-(test|bench|example)' || true
     ls -A /tmp | grep -E '^ipc-(test|bench|example)' || true
-    pgrep -af "$PWD/\.build.*/(TestPeer|ChannelPeer|CPeer|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
+    pgrep -af "$PWD/\.build.*/(TestPeer|ChannelPeer|CPeer|Torture|Soak|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
 }
 
 before=$(leftovers)
