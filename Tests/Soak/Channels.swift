@@ -69,6 +69,6 @@ enum Limits {
     /// After the last job was sent, until all are done; after that, until the letters are collected; and for everything else that is
     /// waited for at the end of a round.
     static let drain: UInt64 = 6_000_000_000
-    /// How much later than its last moment a job with a time to live may be begun.
-    static let stale: UInt64 = 1_000_000_000
+    /// How much later than its last moment a job with a time to live may be begun: it was taken before.
+    static let stale: UInt64 = 50_000_000
 }

@@ -9,11 +9,11 @@ enum ClientRole {
     static func run(_ me: Participant, _ random: Seeded) async throws {
         var random = random
         while me.mayStillSend {
-            let (length, seed) = (random.number(10...500), random.next())
+            let (length, seed) = (random.length(), random.next())
             if me.order.isBlocking {
                 try block(me, seed)
             } else {
-                try await me.run(for: length, endingWithin: 0) { try await call(me, seed) }
+                try await me.run(for: length) { try await call(me, seed) }
             }
         }
     }

@@ -151,10 +151,10 @@ final class Conductor {
             Settling.left(order.index, ledger)
             if member.asked > 0 { left(member) }
             if order.round == nil, ledger.phase != .over {
-                problems.append("\(order.role) \(order.index) left too early")
+                problems.append("\(member.name) left too early")
             }
         } else {
-            problems.append("\(order.role) \(order.index) ended with \(status)")
+            problems.append("\(member.name) ended with \(status)")
         }
     }
 
@@ -162,10 +162,10 @@ final class Conductor {
     private func left(_ member: Member) {
         totals.shutdowns += 1
         let now = MonotonicClock.now
+        totals.longestShutdown = max(totals.longestShutdown, now - member.asked)
         let noise = Noise.turns * control.worst(from: member.asked, to: now)
         guard now > member.asked + Limits.grace + member.stopped(from: member.asked, to: now) + noise else { return }
-        problems.append(
-            "\(member.order.role) \(member.order.index) left \((now - member.asked) / 1_000_000) ms after SIGTERM")
+        problems.append("\(member.name) left \((now - member.asked) / 1_000_000) ms after SIGTERM")
     }
 
     /// Waits for something, for so long and for what the machine was late.

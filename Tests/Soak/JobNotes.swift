@@ -21,7 +21,11 @@ struct JobNotes {
         ledger[job, .sending] = Ledger.Sending.begun.rawValue
     }
 
-    func sent(_ ticket: Ticket) { ledger[ticket.item, .sending] = Ledger.Sending.sent.rawValue }
+    func sent(_ ticket: Ticket, _ options: JobOptions?) {
+        // It was sent by now: so its time began by now, too.
+        if let life = options?.timeToLive { ledger[ticket.item, .stale] = wallClock() + nanoseconds(life) }
+        ledger[ticket.item, .sending] = Ledger.Sending.sent.rawValue
+    }
 
     /// It was said not to be.
     func failed(_ ticket: Ticket) { ledger[ticket.item, .sending] = Ledger.Sending.failed.rawValue }
@@ -43,10 +47,11 @@ struct JobNotes {
         }
         let now = wallClock()
         if now < ledger[job, .earliest] { me.violation("\(name(job)) came before its time") }
-        let expires = ledger[job, .expires]
+        let stale = ledger[job, .stale]
         // One that is sent back has no time to live any more.
-        if queue.isStrict, expires > 0, now > expires + Limits.stale {
-            me.late(MonotonicClock.now - (now - expires), "\(name(job)), whose time to live was over, came")
+        if queue.isStrict, stale > 0, now > stale {
+            let since = MonotonicClock.now - (now - stale)
+            me.late(since, "\(name(job)), whose time to live was over, came", grace: Limits.stale)
         }
         if let attempt { check(attempt, ticket) }
         // Where the attempt is not told, it is as unsure as it was.

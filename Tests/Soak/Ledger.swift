@@ -51,8 +51,9 @@ final class Ledger: Sendable {
         /// `Sending`.
         case sending
         case queue
-        /// By the wall clock, in nanoseconds; 0 for none: nobody may have it before, it is a dead letter after.
-        case earliest, expires
+        /// By the wall clock, in nanoseconds; 0 for none: nobody may have it before; it may be a dead letter after; nobody may have it
+        /// after.
+        case earliest, expires, stale
         /// The member that has it, plus 1; 0 if nobody has.
         case holder
         /// How often it was handed out.

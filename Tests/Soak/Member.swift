@@ -55,6 +55,8 @@ final class Member {
         return String(decoding: buffer.prefix(max(count, 0)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }()
 
+    var name: String { "\(order.role) \(order.index)\(order.isBlocking ? ", blocking," : "")" }
+
     var process: pid_t { child.handle.identifier }
 
     /// Does what is due.

@@ -1,6 +1,11 @@
 import IPC
 import TestSupport
 
+extension Seeded {
+    /// How long a loop goes on before it is cancelled, in milliseconds. Some go on for longer than what is late may be.
+    mutating func length() -> Int { chance(20) ? number(1500...4000) : number(5...600) }
+}
+
 /// A job's bytes: `[member, number | queue, words | words that follow from these…]`, so that any change, and any mixture of two, shows.
 struct Ticket {
     let item: Item

@@ -71,9 +71,7 @@ final class Participant: Sendable {
     var mayStillSend: Bool { goesOn && ledger.phase == .traffic }
 
     /// Runs something in a task that is cancelled after so many milliseconds, or when it is to leave, and waits for its end.
-    ///
-    /// - Parameter bound: In milliseconds, how long it may take to end besides the grace.
-    func run(for milliseconds: Int, endingWithin bound: Int, _ body: @escaping @Sendable () async throws -> Void)
+    func run(for milliseconds: Int, _ body: @escaping @Sendable () async throws -> Void)
         async throws
     {
         let cancelled = Atomic(UInt64(0))
@@ -95,8 +93,7 @@ final class Participant: Sendable {
             group.cancelAll()
             try await group.waitForAll()
         }
-        let since = cancelled.load(ordering: .sequentiallyConsistent) + UInt64(bound) * 1_000_000
-        late(since, "a loop of a \(order.role) that was cancelled ended")
+        late(cancelled.load(ordering: .sequentiallyConsistent), "a loop of a \(order.role) that was cancelled ended")
     }
 
     // What it says.
@@ -105,10 +102,10 @@ final class Participant: Sendable {
     func violation(_ text: String) { say("violation \(name): \(text)") }
 
     /// Says what came after the grace, if it did: the conductor counts it if neither a stop nor the machine is to blame.
-    func late(_ since: UInt64, _ text: String) {
+    func late(_ since: UInt64, _ text: String, grace: UInt64 = Limits.grace) {
         let now = MonotonicClock.now
-        guard now > since + Limits.grace else { return }
-        say("late \(index) \(since) \(now) \(name): \(text) \((now - since) / 1_000_000) ms later")
+        guard now > since + grace else { return }
+        say("late \(index) \(since) \(now) \(grace) \(name): \(text) \((now - since) / 1_000_000) ms later")
     }
 
     private var name: String {

@@ -7,11 +7,11 @@ enum ProducerRole {
     static func run(_ me: Participant, _ random: Seeded) async throws {
         var random = random
         while me.mayStillSend {
-            let (queue, length, seed) = (random.pick(Queue.allCases), random.number(10...400), random.next())
+            let (queue, length, seed) = (random.pick(Queue.allCases), random.length(), random.next())
             if me.order.isBlocking {
                 try block(me, queue, seed)
             } else {
-                try await me.run(for: length, endingWithin: 0) { try await send(me, queue, seed) }
+                try await me.run(for: length) { try await send(me, queue, seed) }
             }
         }
     }
@@ -21,12 +21,14 @@ enum ProducerRole {
         var producer = try queue.open().makeProducer()
         while let next = next(me, queue, &random) {
             let bytes = next.ticket.words(next.words)
+            let deadline = Deadline.after(.milliseconds(random.number(1...500)))
             try await sending(me, next) { () async throws(IPCError) in
                 guard let options = next.options else {
-                    return try await producer.send(bytes.span.bytes, until: .after(.milliseconds(500)))
+                    return try await producer.send(bytes.span.bytes, until: deadline)
                 }
-                try await producer.send(bytes.span.bytes, options, until: .after(.milliseconds(500)))
+                try await producer.send(bytes.span.bytes, options, until: deadline)
             }
+            me.late(deadline.nanoseconds, "a send ended")
             if random.chance(60) { try await Task.sleep(for: .microseconds(random.number(100...4000))) }
         }
     }
@@ -39,7 +41,7 @@ enum ProducerRole {
         notes.sending(next.ticket, next.options)
         do throws(IPCError) {
             try await body()
-            notes.sent(next.ticket)
+            notes.sent(next.ticket, next.options)
         } catch {
             notes.failed(next.ticket)
             try tolerate(error)
@@ -54,18 +56,19 @@ enum ProducerRole {
             guard let next = next(me, queue, &random) else { break }
             let bytes = next.ticket.words(next.words)
             notes.sending(next.ticket, next.options)
+            let deadline = Deadline.after(.milliseconds(random.number(1...100)))
             do throws(IPCError) {
-                let deadline = Deadline.after(.milliseconds(random.number(1...100)))
                 if let options = next.options {
                     try producer.send(bytes.span.bytes, options, until: deadline)
                 } else {
                     try producer.send(bytes.span.bytes, until: deadline)
                 }
-                notes.sent(next.ticket)
+                notes.sent(next.ticket, next.options)
             } catch {
                 notes.failed(next.ticket)
                 try tolerate(error)
             }
+            me.late(deadline.nanoseconds, "a send ended")
             if random.chance(60) { rest(random.number(100...4000)) }
         }
     }

@@ -11,7 +11,7 @@ enum ServerRole {
                 try block(me, &random)
             } else {
                 let concurrency = random.number(1...8)
-                try await me.run(for: random.number(10...600), endingWithin: 0) {
+                try await me.run(for: random.length()) {
                     try await Answering.open().serve(concurrency: concurrency) { (ask, context) async throws(Refusal) in
                         try await answer(ask, context, me)
                     }

@@ -4,6 +4,8 @@ struct Totals {
     var kills = 0
     var stops = 0
     var shutdowns = 0
+    /// In nanoseconds.
+    var longestShutdown: UInt64 = 0
     /// Jobs that were acknowledged by one that was killed before it noted that.
     var settled = 0
     private var jobs = 0
@@ -35,7 +37,10 @@ struct Totals {
     func table(_ options: Options, _ seconds: Double, _ usage: Usage) -> String {
         var rows = [
             ("seed", "\(options.seed)"), ("time", "\(Int(seconds)) s"), ("rounds", "\(rounds)"),
-            ("kills, stops, shutdowns", "\(kills), \(stops), \(shutdowns)"),
+            (
+                "kills, stops, shutdowns",
+                "\(kills), \(stops), \(shutdowns) in at most \(longestShutdown / 1_000_000) ms"
+            ),
             ("jobs", "\(jobs) sent, \(notSent) not, for want of room or as they were cancelled"),
             (
                 "of them",

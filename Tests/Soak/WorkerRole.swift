@@ -27,13 +27,13 @@ enum WorkerRole {
             let concurrency = random.number(1...5)
             let queue = try kind.open()
             if random.chance(60) {
-                try await me.run(for: random.number(5...600), endingWithin: 0) {
+                try await me.run(for: random.length()) {
                     try await queue.work(concurrency: concurrency) { delivery in
                         try await finish(delivery, me, isOfLoop: true)
                     }
                 }
             } else {
-                try await me.run(for: random.number(5...600), endingWithin: 0) {
+                try await me.run(for: random.length()) {
                     for try await delivery in try queue.makeWorker().jobs() {
                         try await finish(delivery, me, isOfLoop: false)
                     }
