@@ -62,8 +62,11 @@ enum Answering {
 /// How long what happens may take, in nanoseconds, beside the noise of the machine.
 enum Limits {
     /// The end of a call after its deadline, or after it was cancelled; the cancellation of its handler; the end of a loop that was
-    /// cancelled, and of a process that was asked to end.
+    /// cancelled.
     static let grace: UInt64 = 1_000_000_000
+    /// The end of a process that was asked to end: a call that blocks lasts for a second at most, and whoever joins or leaves a channel
+    /// may have to wait for others that are stopped meanwhile.
+    static let shutdown: UInt64 = 3_000_000_000
     /// The longest stop of a participant.
     static let stop: UInt64 = 200_000_000
     /// After the last job was sent, until all are done; after that, until the letters are collected; and for everything else that is

@@ -164,7 +164,7 @@ final class Conductor {
         let now = MonotonicClock.now
         totals.longestShutdown = max(totals.longestShutdown, now - member.asked)
         let noise = Noise.turns * control.worst(from: member.asked, to: now)
-        guard now > member.asked + Limits.grace + member.stopped(from: member.asked, to: now) + noise else { return }
+        guard now > member.asked + Limits.shutdown + member.stopped(from: member.asked, to: now) + noise else { return }
         problems.append("\(member.name) left \((now - member.asked) / 1_000_000) ms after SIGTERM")
     }
 
