@@ -130,13 +130,31 @@ final class Conductor {
         let signal = sigtimedwait(&mask, nil, &time)
         if signal > 0, signal != SIGCHLD { isInterrupted = true }
         let now = MonotonicClock.now
-        for member in members { member.step(now) }
-        for member in members {
-            guard let status = (try? member.child.tryWait()) ?? nil else { continue }
-            members.removeAll { $0 === member }
-            gone.append(member)
-            ended(member, status)
-        }
+        for member in members where member.step(now) { kill(member, now) }
+        for member in members { reap(member) }
+    }
+
+    /// Nobody takes back what a worker had before it is known what that had acknowledged: so all others stand still meanwhile.
+    private func kill(_ member: Member, _ now: UInt64) {
+        guard member.order.role == .worker else { return member.kill() }
+        let others = members.filter { $0 !== member && !$0.isStopped }
+        for other in others { other.stop(now, for: Limits.stop) }
+        for other in others { other.waitUntilStopped() }
+        member.kill()
+        let patience = Deadline.after(.seconds(1))
+        while !reap(member), !patience.hasPassed { usleep(100) }
+        let end = MonotonicClock.now
+        for other in others { other.resume(end) }
+    }
+
+    /// - Returns: Whether it has ended.
+    @discardableResult
+    private func reap(_ member: Member) -> Bool {
+        guard let status = (try? member.child.tryWait()) ?? nil else { return false }
+        members.removeAll { $0 === member }
+        gone.append(member)
+        ended(member, status)
+        return true
     }
 
     private func ended(_ member: Member, _ status: ExitStatus) {

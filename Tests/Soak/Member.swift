@@ -35,7 +35,7 @@ final class Member {
     private var fate: Fate
     /// When it was stopped, and until when that is.
     private(set) var stops: [(start: UInt64, end: UInt64)] = []
-    private var isStopped = false
+    private(set) var isStopped = false
     private(set) var isKilled = false
     /// When it was asked to leave; 0 if it was not.
     private(set) var asked: UInt64 = 0
@@ -60,11 +60,13 @@ final class Member {
     var process: pid_t { child.handle.identifier }
 
     /// Does what is due.
-    func step(_ now: UInt64) {
+    ///
+    /// - Returns: Whether it is to be killed now.
+    func step(_ now: UInt64) -> Bool {
         let age = now - started
         if isStopped, let end = stops.last?.end, now >= end { resume(now) }
         switch fate {
-        case .killed(let after) where age >= after: kill()
+        case .killed(let after) where age >= after: return !isKilled
         case .stopped(let after, let during, let isToBeKilled) where age >= after:
             stop(now, for: during)
             fate = isToBeKilled ? .killed(after: after + during) : .stays
@@ -74,6 +76,7 @@ final class Member {
             try? child.handle.send(.terminate)
         default: break
         }
+        return false
     }
 
     func stop(_ now: UInt64, for length: UInt64) {
@@ -82,7 +85,20 @@ final class Member {
         stops.append((now, now + length))
     }
 
-    private func resume(_ now: UInt64) {
+    /// Waits until it stands still, if it was told to, or is gone.
+    func waitUntilStopped() {
+        let patience = Deadline.after(.milliseconds(500))
+        var information = siginfo_t()
+        while isStopped, !patience.hasPassed {
+            information.si_signo = 0
+            let result = waitid(P_PID, id_t(process), &information, WSTOPPED | WEXITED | WNOHANG | WNOWAIT)
+            if result != 0 || information.si_signo != 0 { return }
+            usleep(100)
+        }
+    }
+
+    func resume(_ now: UInt64) {
+        guard isStopped else { return }
         isStopped = false
         stops[stops.count - 1].end = now
         Glibc.kill(process, SIGCONT)

@@ -8,8 +8,8 @@ enum Settling {
         for job in unsure(of: member, ledger) { ledger.add(job, .acknowledged) }
     }
 
-    /// What a killed one has acknowledged is in the queue no more, and what it has not is there still. So who gets a job that was
-    /// acknowledged is found, though its worker could not note it.
+    /// What a killed one has acknowledged is in the queue no more, and what it has not is there still: all others stand still, and have
+    /// taken nothing back. So who gets a job that was acknowledged is found, though its worker could not note it.
     ///
     /// - Returns: How many were acknowledged, and not noted.
     static func killed(_ member: Int, _ ledger: Ledger) throws(IPCError) -> Int {
@@ -19,10 +19,10 @@ enum Settling {
                 ledger[job, .queue] == UInt64(queue.rawValue) && !JobChecks.mayBeLetter(job, queue, ledger)
             }
             guard !jobs.isEmpty else { continue }
-            // Twice: what is set aside meanwhile may be missed by one look.
+            // One that could not be stopped in time may set it aside meanwhile, and one look would miss it.
             let there = try Set(items(queue) + items(queue))
             for job in jobs {
-                // Another has it, or had it, by now.
+                // Such a one has it, or had it, by now.
                 guard ledger[job, .holder] == UInt64(member + 1) else { continue }
                 if there.contains(job) {
                     ledger.takeBack(job, .acknowledging)
