@@ -89,6 +89,6 @@ final class Round {
             }
             return true
         }
-        if !isDone { conductor.add(last) }
+        if !isDone, !conductor.isInterrupted { conductor.add(last) }
     }
 }
