@@ -134,6 +134,16 @@ let package = Package(
                 path: "Tests/Torture",
                 swiftSettings: plainSettings
             ),
+            // Queues and services for hours, for Scripts/soak.sh; briefly in a test.
+            .executableTarget(
+                name: "Soak",
+                dependencies: [
+                    "CIPCShims", "IPC", "IPCChannels", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                path: "Tests/Soak",
+                swiftSettings: plainSettings
+            ),
             // What is run in a virtual machine that crashes: Scripts/crash.sh.
             .executableTarget(
                 name: "CrashPeer",
@@ -193,7 +203,7 @@ let package = Package(
             .testTarget(
                 name: "TortureTests",
                 dependencies: [
-                    "ChannelPeer", "CIPCShims", "IPC", "IPCChannels", "TestSupport", "Torture",
+                    "ChannelPeer", "CIPCShims", "IPC", "IPCChannels", "Soak", "TestSupport", "Torture",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

@@ -32,7 +32,7 @@ leftovers() {
     ls -A /dev/shm "$queues" | grep -E 'ipc-(test|bench|example)' || true
     ls -A /tmp | grep -E '^ipc-(test|bench|example)' || true
     tail -n +2 /proc/sysvipc/shm 2>/dev/null | awk '{ print "System V segment " $2 " of " $4 " bytes" }' || true
-    pgrep -af "$PWD/\.build.*/(TestPeer|ChannelPeer|CPeer|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
+    pgrep -af "$PWD/\.build.*/(TestPeer|ChannelPeer|CPeer|Torture|Soak|ipc|$(ls Examples | paste -sd '|'))( |\$)" || true
 }
 
 before=$(leftovers)

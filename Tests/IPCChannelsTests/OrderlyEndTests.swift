@@ -198,6 +198,35 @@ struct OrderlyEndTests {
         }
     }
 
+    /// The same server has it again, and nothing tells the two times apart.
+    @Test func whatAHandlerReturnsThatHasReleasedItsCallIsDropped() async throws {
+        let service = try Service<UInt64, UInt64, Errno>.create(channelName())
+        var client = try service.makeClient()
+        let (started, released) = (Counter(), Counter())
+        let serving = Task {
+            try await service.serve(concurrency: 2) { (_, context) async throws(Errno) in
+                started.add()
+                guard started.value == 1 else {
+                    // Not before the first handler is over, or has had the time for that.
+                    while released.value == 0 { await turn() }
+                    try? await Task.sleep(for: .milliseconds(50))
+                    return 2
+                }
+                context.release()
+                while started.value < 2 { await turn() }
+                context.release()
+                if !context.isCancelled { return 0 }
+                released.add()
+                return 1
+            }
+        }
+        let reply = try await client.call(7, until: .after(.seconds(10)))
+        #expect(reply == .success(2))
+        #expect(started.value == 2)
+        serving.cancel()
+        try await serving.value
+    }
+
     /// What a caller does that ends its wish for a reply.
     enum Wish: CaseIterable { case cancels, passesItsDeadline, dies }
 

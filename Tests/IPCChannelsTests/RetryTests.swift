@@ -177,6 +177,29 @@ import Testing
         }
     }
 
+    @Test func aLetterKeepsWhatItTellsWhoeverRejectsIt() throws {
+        let queue = try queue(2)
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        try producer.send(7, JobOptions(timeToLive: .milliseconds(1)))
+        usleep(5000)
+        let none = try worker.tryNext() == nil
+        #expect(none)
+        let told = try #require(try letters.browse().first?.deadLetter)
+        #expect(told.reason == .expired)
+        var reader = try letters.makeWorker()
+        try reader.next(until: .immediate).reject()
+        #expect(try letters.browse().first?.deadLetter == told)
+        let dead = try Peer(product("ChannelPeer"), ["hold-job", letters.name.description])
+        _ = try dead.said()
+        try dead.kill()
+        let letter = try reader.next(until: .after(.seconds(5)))
+        #expect(letter.message == 7 && letter.deadLetter == told)
+        try letter.acknowledge()
+    }
+
     @Test func aDeadWorkersLetterSaysSo() throws {
         let queue = try queue(1)
         defer { try? WorkQueue<UInt64>.remove(queue.name.description + "/dead-letters") }

@@ -3,6 +3,7 @@ import Glibc
 import IPC
 import IPCChannels
 import SystemPackage
+import TestSupport
 
 /// Runs round after round, and ends in order, whatever ends it.
 final class Orchestrator {

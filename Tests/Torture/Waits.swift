@@ -52,11 +52,3 @@ final class Waits: Sendable {
         if poll(&entry, 1, left) == 0 { throw .timedOut("wait", "a bell") }
     }
 }
-
-/// What a participant has, for another thread or task to finish.
-final class Handed<Value: ~Copyable>: @unchecked Sendable {
-    // `@unchecked`: handed over, and taken once.
-    private var value: Value?
-    init(_ value: consuming Value) { self.value = consume value }
-    func take() -> Value? { value.take() }
-}

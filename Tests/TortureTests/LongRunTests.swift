@@ -3,7 +3,7 @@ import IPC
 import TestSupport
 import Testing
 
-/// A short form of the long run (`Scripts/torture.sh`).
+/// Short forms of the long runs (`Scripts/torture.sh`, `Scripts/soak.sh`).
 @Suite(.serialized, .timeLimit(.minutes(20))) struct LongRunTests {
     /// Another seed each time: a failure says which it was, and which round to repeat.
     @Test(.timeLimit(.minutes(5))) func survivorsSeeNothingOfTheDeathsAroundThem() throws {
@@ -17,17 +17,32 @@ import Testing
         #expect(!text.contains(" 0 kills"), "seed \(seed): nobody was killed: \(text)")
     }
 
+    /// The notes of all who send, work, call and serve agree, whatever happens to them.
+    @Test(.timeLimit(.minutes(5))) func jobsAndCallsEndOnceWhateverHappensToThoseWhoHaveThem() throws {
+        let seed = UInt32.random(in: 1 ... .max)
+        let soak = try Peer(product("Soak"), ["--seconds", "12", "--seed", "\(seed)"])
+        let (status, text) = try soak.finish(within: .seconds(120))
+        #expect(status == .exited(0), "\(text)")
+        // Nothing shows that no job was lost if there was none.
+        for kind in ["acknowledged", "times rejected", "collected", "replied", "timedOut", "cancelled", "violations"] {
+            #expect(text.contains(kind) && !text.contains(" 0 \(kind)"), "seed \(seed): \(kind): \(text)")
+        }
+        #expect(!text.contains("shutdowns  0,"), "seed \(seed): nobody was killed: \(text)")
+        let left = try names(in: "/dev/shm").filter { $0.hasPrefix("ipc-test-soak-\(soak.child.handle.identifier)") }
+        #expect(left == [])
+    }
+
     /// Whoever interrupts it finds nothing of it.
-    @Test(.timeLimit(.minutes(5)), arguments: [Signal.terminate, .interrupt])
-    func anInterruptedRunLeavesNothing(signal: Signal) throws {
-        let torture = try Peer(product("Torture"), ["--seconds", "60"])
-        let begun = try torture.said()
-        #expect(begun.hasPrefix("Torture --seed"))
+    @Test(.timeLimit(.minutes(5)), arguments: ["Torture", "Soak"], [Signal.terminate, .interrupt])
+    func anInterruptedRunLeavesNothing(program: String, signal: Signal) throws {
+        let run = try Peer(product(program), ["--seconds", "60"])
+        let begun = try run.said()
+        #expect(begun.hasPrefix("\(program) --seed"))
         // Somewhere in a round; nothing is waited for.
         usleep(UInt32.random(in: 100_000..<1_500_000))
-        try torture.child.handle.send(signal)
-        _ = try torture.finish(within: .seconds(30))
-        let prefix = "ipc-test-torture-\(torture.child.handle.identifier)"
+        try run.child.handle.send(signal)
+        _ = try run.finish(within: .seconds(30))
+        let prefix = "ipc-test-\(program.lowercased())-\(run.child.handle.identifier)"
         let left = try names(in: "/dev/shm").filter { $0.hasPrefix(prefix) }
         #expect(left == [])
     }

@@ -92,6 +92,34 @@ import Testing
         try job.acknowledge()
     }
 
+    /// The letter counted those who died before they had sent it.
+    @Test func aLetterWhoseSenderDiesTellsOfNoMoreAttemptsThanThereAre() throws {
+        let name = channelName()
+        let queue = try WorkQueue<UInt64>.create(name, maximumAttempts: 1)
+        defer { for name in [name, name + "/dead-letters"] { try? WorkQueue<UInt64>.remove(name) } }
+        var producer = try queue.makeProducer()
+        try producer.send(42)
+        var worker = try queue.makeWorker()
+        try worker.next(until: .immediate).reject()
+        let records = uniqueName()
+        _ = try SharedMemory.create(records, byteCount: 4096)
+        defer { try? SharedMemory.unlink(records) }
+        // It has had its attempt, and is taken once more to be sent to the dead letters.
+        for _ in 0..<2 {
+            let victim = try ChildProcess(
+                product("ChannelPeer"), ["work", name, records],
+                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=work.taken:1"])
+            let status = try victim.wait(until: .after(.seconds(10)))
+            #expect(status == .signaled(.kill))
+        }
+        let none = failure { () throws(IPCError) in _ = try worker.next(until: .after(.milliseconds(200))) }
+        #expect(none?.code == .timedOut)
+        var letters = try queue.deadLetters().makeWorker()
+        let letter = try letters.next(until: .after(.seconds(1)))
+        #expect(letter.message == 42 && letter.deadLetter?.attempts == 1)
+        try letter.acknowledge()
+    }
+
     @Test func aDeadWorkersJobGoesToOneThatWaits() throws {
         let took = try shortest {
             let name = channelName()

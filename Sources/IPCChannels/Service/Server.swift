@@ -106,7 +106,11 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
     /// and a look at the clock, so that a long call can ask often; every few milliseconds, a few system calls.
     public var isCancelled: Bool { membership.isCancelled(call.work, until: deadline) }
 
+    /// Another each time: who asks for it twice could end the call twice.
     var context: CallContext { CallContext(membership, call.work, deadline) }
+
+    /// Lets go of a call that somebody has ended by its context.
+    consuming func forget() { isAnswered = true }
 
     /// Gives the call to another server, or to this one again, as if it had not been handed out: its retries stay, and its caller
     /// notices nothing.

@@ -1,9 +1,12 @@
 public import IPC
+import Synchronization
 
 /// What a handler may ask of the call that it answers.
 public struct CallContext: Sendable {
     private let membership: Membership
     private let work: TakenWork
+    /// That of the call: one of us ends it. Once it was released it may be this server's again, and look just the same.
+    private let end = CallEnd()
 
     /// When its caller gives up.
     public let deadline: Deadline
@@ -21,11 +24,27 @@ public struct CallContext: Sendable {
 
     /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died some milliseconds ago. Also true once
     /// the call is answered. Costs one load and a look at the clock; every few milliseconds, a few system calls.
-    public var isCancelled: Bool { membership.isCancelled(work, until: deadline) }
+    public var isCancelled: Bool { end.isTaken || membership.isCancelled(work, until: deadline) }
 
     /// Gives the call to another server, or to this one again, as if it had not been handed out. What the handler returns or throws
-    /// is dropped then.
-    public func release() { membership.giveBack(work, isCounted: false) }
+    /// is dropped then. Nothing happens once the call is released or answered.
+    public func release() {
+        if end.take() { membership.giveBack(work, isCounted: false) }
+    }
+
+    /// Asked before the call is answered.
+    ///
+    /// - Returns: False if it was released: it is another handler's then.
+    fileprivate func mayAnswer() -> Bool { end.take() }
+}
+
+/// Says who ends a call: its handler, by what it returns, or whoever releases it.
+private final class CallEnd: Sendable {
+    private let flag = Atomic(false)
+
+    /// - Returns: Whether nobody had done so before.
+    func take() -> Bool { !flag.exchange(true, ordering: .relaxed) }
+    var isTaken: Bool { flag.load(ordering: .relaxed) }
 }
 
 extension Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopyable & Sendable {
@@ -58,14 +77,14 @@ extension Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopya
         concurrency: Int, until stopping: Stopping?,
         _ handler: @escaping @Sendable (Request, CallContext) async throws(Failure) -> Reply
     ) async throws(IPCError) {
-        try await makeServer().run(concurrency, until: stopping) { (call) async in
+        try await makeServer().run(concurrency, until: stopping) { (call, context) async in
             // Where an answer is refused, the caller has been told.
             guard let request = try? call.request else { return }
             do throws(Failure) {
-                let reply = try await handler(request, call.context)
-                try? call.reply(reply)
+                let reply = try await handler(request, context)
+                if context.mayAnswer() { try? call.reply(reply) } else { call.forget() }
             } catch {
-                try? call.fail(error)
+                if context.mayAnswer() { try? call.fail(error) } else { call.forget() }
             }
         }
     }
@@ -84,13 +103,13 @@ extension Service where Request == RawBytes, Reply == RawBytes {
         concurrency: Int = 16,
         _ handler: @escaping @Sendable ([UInt8], CallContext) async throws(Failure) -> [UInt8]
     ) async throws(IPCError) {
-        try await makeServer().run(concurrency, until: nil) { (call) async in
+        try await makeServer().run(concurrency, until: nil) { (call, context) async in
             guard let request = try? call.withRequest({ $0.array }) else { return }
             do throws(Failure) {
-                let reply = try await handler(request, call.context)
-                try? unsafe call.reply(reply.span.bytes)
+                let reply = try await handler(request, context)
+                if context.mayAnswer() { try? unsafe call.reply(reply.span.bytes) } else { call.forget() }
             } catch {
-                try? call.fail(error)
+                if context.mayAnswer() { try? call.fail(error) } else { call.forget() }
             }
         }
     }
@@ -100,7 +119,7 @@ extension Server {
     /// Answers each call in a task of its own, at most `limit` at a time, until its task is cancelled, or it is to stop.
     fileprivate nonisolated(nonsending) consuming func run(
         _ limit: Int, until stopping: Stopping?,
-        _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>) async -> Void
+        _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>, CallContext) async -> Void
     ) async throws(IPCError) {
         stopping?.add(taker.membership)
         let server = Held(self)
@@ -116,9 +135,10 @@ extension Server {
             guard let call = held.participant.take() else { return }
             // Taken, and then cancelled before its turn came.
             guard !Task.isCancelled else { return try call.release() }
-            let key = watch.begin(call.context)
+            let context = call.context
+            let key = watch.begin(context)
             defer { watch.end(key) }
-            await answer(call)
+            await answer(call, context)
         }
     }
 }

@@ -54,25 +54,24 @@ struct DeadLetters<Message>: ~Copyable {
         let letters = try queue.deadLetters()
         var producer = try letters.makeProducer()
         if try !put(work, reason, &producer) { try makeRoom(letters, for: work, reason, &producer) }
-        ChannelLog.deadLetter(queue.name, attempts: Self.attempts(work))
+        ChannelLog.deadLetter(queue.name, attempts: attempts(work))
         // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
         if producer.writer.memory.isDurable { try producer.sync(until: .after(.seconds(1))) }
         try membership.acknowledge(work)
     }
 
-    /// How often it was handed out, without the time at which it was found to be a dead letter.
-    private static func attempts(_ work: TakenWork) -> Int {
-        max(work.state.attempts - 1, 0)
+    /// How often it was handed out, without the times at which it was found to be a dead letter: those who died at it were counted, too.
+    private func attempts(_ work: TakenWork) -> Int {
+        min(max(work.state.attempts - 1, 0), membership.memory.retryPolicy.maximumAttempts)
     }
 
     private func put(
         _ work: TakenWork, _ reason: DeadLetter.Reason?, _ producer: inout Producer<Message>
     ) throws(IPCError) -> Bool {
-        let (membership, count) = (membership, work.byteCount)
+        let (membership, count, attempts) = (membership, work.byteCount, attempts(work))
         return try unsafe producer.put(count, until: .immediate) { target in
             let header = unsafe target - Work.prefixSize
-            unsafe JobHeader.bury(
-                header, membership.header(of: work), reason, attempts: Self.attempts(work))
+            unsafe JobHeader.bury(header, membership.header(of: work), reason, attempts: attempts)
             unsafe target.copyMemory(from: membership.payload(of: work), byteCount: count)
         }
     }

@@ -57,8 +57,9 @@ enum JobHeader {
         unsafe SharedWord(payload + buried).relaxed = 0
     }
 
-    /// Why it comes back. By one that has it.
+    /// Why it comes back. By one that has it. A letter keeps what it tells, whoever rejects it.
     static func setReason(_ payload: UnsafeMutableRawPointer, _ reason: DeadLetter.Reason, _ process: UInt32) {
+        guard unsafe SharedWord(payload + buried).relaxed == 0 else { return }
         unsafe SharedWord(payload + Self.reason).relaxed = UInt64(reason.rawValue) | UInt64(process) << 32
     }
 

@@ -1,10 +1,9 @@
-import Glibc
-import IPC
 import Synchronization
-import TestSupport
+import Glibc
+public import IPC
 
 /// Measures how late this machine wakes a thread that has nothing to do with channels: so much nobody can be blamed for.
-final class ControlThread: Sendable {
+public final class ControlThread: Sendable {
     private struct Delay {
         var at: UInt64
         var length: UInt64
@@ -15,7 +14,9 @@ final class ControlThread: Sendable {
     private static let period: UInt64 = 1_000_000
     private static let kept = 20_000
 
-    func start() throws(IPCError) -> PlainThread {
+    public init() {}
+
+    public func start() throws(IPCError) -> PlainThread {
         try PlainThread { [self] in
             while !isOver.load(ordering: .relaxed) {
                 let wanted = MonotonicClock.now + Self.period
@@ -31,10 +32,10 @@ final class ControlThread: Sendable {
         }
     }
 
-    func stop() { isOver.store(true, ordering: .relaxed) }
+    public func stop() { isOver.store(true, ordering: .relaxed) }
 
     /// The greatest delay in a span of time.
-    func worst(from start: UInt64, to end: UInt64) -> UInt64 {
+    public func worst(from start: UInt64, to end: UInt64) -> UInt64 {
         delays.withLock { delays in
             delays.lazy.filter { $0.at >= start && $0.at - $0.length <= end }.map(\.length).max() ?? 0
         }

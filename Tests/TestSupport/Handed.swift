@@ -1,0 +1,7 @@
+/// What a participant has, for another thread or task to finish.
+public final class Handed<Value: ~Copyable>: @unchecked Sendable {
+    // `@unchecked`: handed over, and taken once.
+    private var value: Value?
+    public init(_ value: consuming Value) { self.value = consume value }
+    public func take() -> Value? { value.take() }
+}
