@@ -88,6 +88,26 @@ check fan-out -DSTOPS=1
 mistake fan-out -DOVERWRITES
 mistake fan-out -DSTOPS=1 -DCLEARS_FIRST
 
+# Work that wakes one of those who sleep: threads, tasks, and those whose wake-up comes together with their deadline.
+check wake-one
+check wake-one -DTASKS=1
+check wake-one -DTASKS=3
+check wake-one -DLEAVERS=1
+check wake-one -DSLICES=1
+mistake wake-one -DNO_BARRIER
+mistake wake-one -DRAISES_FIRST
+mistake wake-one -DLEAVERS=1 -DKEEPS_WAKE_UP
+mistake wake-one -DSLICES=1 -DREUSES_ALWAYS
+
+# Work that is set aside while others make it done, give it back and take it again, and need its room.
+check set-aside
+check set-aside -DWRITERS=1 -DMORTALS=10
+check set-aside -DMORTALS=8
+mistake set-aside -DLOOKS_NOT_AGAIN
+mistake set-aside -DTAKES_AWAY_ANY
+mistake set-aside -DMARKS_FIRST
+mistake set-aside -DWRITERS=1 -DMORTALS=8 -DKEEPS_DEAD
+
 # Deaths that are told while others are settled; what the dead had is given back once, by recoverers that may die.
 check deaths -DMORTALS=11
 check deaths -DMORTALS=11 -DNEWCOMER

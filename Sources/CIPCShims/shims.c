@@ -216,6 +216,9 @@ void *ipc_map_twice(int fd, size_t length, int protection, int is_prefaulted) {
 int ipc_barrier_register(void) {
     return (int)syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
 }
+// While there is one thread, and a user of channels or not: later the kernel waits until each processor has gone on to something else,
+// which takes seconds on a busy machine, and whoever joins a channel would wait for it. What comes of it is asked when it is needed.
+__attribute__((constructor)) static void register_early(void) { (void)ipc_barrier_register(); }
 int ipc_barrier_everywhere(void) { return (int)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0); }
 
 // Futexes: absolute CLOCK_MONOTONIC time-outs, shared between processes.

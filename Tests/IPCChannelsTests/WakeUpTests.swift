@@ -13,6 +13,23 @@ import Testing
         init(_ value: consuming Value) { self.value = consume value }
     }
 
+    /// With several threads the kernel waits for all processors at it, on a busy machine for seconds: whoever joins would wait, and a task
+    /// would hold its thread.
+    @Test func aProcessRegistersForFencesBeforeItHasThreads() throws {
+        // It finds no channel, and ends; which asynchronous program it is does not matter.
+        let (status, text) = try Peer(
+            "strace",
+            [
+                // A leak sanitizer cannot work under strace, and says so.
+                "-f", "-qq", "-e", "signal=none", "-e", "trace=membarrier,clone,clone3", "-o", "/dev/stdout", "-E",
+                "ASAN_OPTIONS=detect_leaks=0", product("ChannelPeer"), "use-all", uniqueName(),
+            ]
+        ).finish()
+        let calls = text.split(separator: "\n").filter { $0.contains("membarrier(") || $0.contains("clone") }
+        #expect(calls.count > 1)
+        #expect(calls.first?.contains("MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED") == true, "\(status) \(text)")
+    }
+
     /// How somebody waits for room.
     enum Way: CaseIterable { case thread, task, waitSet, bell }
 

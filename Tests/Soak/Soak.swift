@@ -29,8 +29,6 @@ struct Soak {
 
     private static func participate(_ arguments: [String]) {
         _ = ipc_die_with_parent()
-        // While there is one thread: later, the kernel waits for all processors at it, on a busy machine for seconds.
-        _ = ipc_barrier_register()
         guard let order = Order(arguments) else { fail("participant: \(arguments) is no order", code: 2) }
         // On a task, so that it may wait in every way; this thread has nothing more to do.
         Task.detached {
