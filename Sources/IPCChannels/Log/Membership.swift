@@ -152,7 +152,18 @@ extension ChannelMemory {
             // joins. Both are sequentially consistent, so that one of us sees the other.
             joins.add(1)
             KillPoint.reach(.joinTold)
-            for queue in queues { queue.tellOfJoin(self) }
+            var areAllTold = true
+            for queue in queues where !queue.tellOfJoin(self) { areAllTold = false }
+            guard areAllTold else {
+                // As one that leaves, so that nobody waits for somebody of whom it does not know.
+                clear(role, slot)
+                ByteLock.release(descriptor, byte)
+                throw IPCError(
+                    "join channel", name.description, .tooManyOpenFiles,
+                    advice:
+                        "no descriptor is free to tell those who wait in it; close some, or raise the limit (ulimit -n)"
+                )
+            }
             return slot
         }
         return nil
