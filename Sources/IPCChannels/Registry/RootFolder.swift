@@ -84,10 +84,11 @@ final class RootFolder: Sendable {
         switch retryingInterrupts({ unsafe ipc_openat(descriptor, name, flags, 0) }) {
         case .success(let raw): return OwnedDescriptor(adopting: raw)
         case .failure(.noSuchFileOrDirectory): return nil
-        case .failure(.notDirectory):
+        case .failure(.notDirectory), .failure(.tooManySymbolicLinkLevels):
+            let kind = try status(of: name)?.kind ?? "something else"
             throw IPCError(
                 .wrongType, "open", path + "/" + name,
-                advice: "a file or a symbolic link is there, and not a channel's folder; remove it")
+                advice: "it is \(kind), and not a channel's folder; remove it (ipc rm), or choose another name")
         case .failure(let errno):
             throw IPCError("open", path + "/" + name, errno, advice: try RootTrust.denial(errno, status(), path))
         }
@@ -168,4 +169,9 @@ enum RootTrust {
         let name = UserName.of(identifier)
         return name == "\(identifier)" ? "user \(identifier)" : name
     }
+        let isFolder = status.isFolder
+        if status.owner == geteuid(), status.mode.rawValue & 0o600 != 0o600 {
+            return
+                "permission denied; \(path) is this user's own, with mode \(status.mode.octal): chmod u+rw\(isFolder ? "x" : "") \(path), or remove it"
+        }
 }
