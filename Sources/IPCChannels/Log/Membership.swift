@@ -37,7 +37,7 @@ final class Membership: Sendable {
     ) throws(IPCError) -> Membership {
         // First of all: a process that has not registered takes no part in the fences of those who sleep.
         _ = SleepingPlace.isRegistered
-        let patience = Deadline.after(.seconds(10))
+        let patience = ByteLock.patience
         while true {
             let memory = try ChannelMemory(
                 name, in: place, logAccess: logAccess ?? (role == .reader ? .readOnly : .readWrite))

@@ -21,7 +21,7 @@ extension RootFolder {
     func lock() throws(IPCError) -> WithheldDescriptor? {
         while let file = try openLock() {
             let raw = file.rawValue
-            try ByteLock.wait(path, until: .after(.seconds(10))) { () throws(IPCError) in
+            try ByteLock.wait(path, raw, lockPath, until: ByteLock.patience) { () throws(IPCError) in
                 try ByteLock.tryTake(raw, LogLayout.LockByte.gate, path)
             }
             // If the file was removed, others lock another by now.
