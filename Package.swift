@@ -112,7 +112,7 @@ let package = Package(
             .executableTarget(
                 name: "TestPeer",
                 dependencies: [
-                    "AllocationCounter", "IPC", "IPCChannels", "SystemSupport",
+                    "AllocationCounter", "IPC", "IPCChannels", "SystemSupport", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 path: "Tests/TestPeer",

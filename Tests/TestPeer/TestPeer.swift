@@ -64,6 +64,8 @@ struct TestPeer {
         case "refused-calls":
             let (error, names) = (CInt(arguments[1])!, Array(arguments.dropFirst(2)))
             ProcessRoles.run { try await ProcessRoles.refused(names, error) }
+        case "fork-after-waits": try ForkRoles.afterWaits()
+        case "fork-on-loop": try ForkRoles.onLoop()
         case "resolver":
             let server = arguments[1]
             ProcessRoles.run { try await ResolverRoles.run(server) }
