@@ -64,6 +64,7 @@ struct TestPeer {
         case "refused-calls":
             let (error, names) = (CInt(arguments[1])!, Array(arguments.dropFirst(2)))
             ProcessRoles.run { try await ProcessRoles.refused(names, error) }
+        case "two-takers": try TakerRoles.run()
         case "fork-after-waits": try ForkRoles.afterWaits()
         case "fork-on-loop": try ForkRoles.onLoop()
         case "resolver":
