@@ -112,7 +112,7 @@ let package = Package(
             .executableTarget(
                 name: "TestPeer",
                 dependencies: [
-                    "AllocationCounter", "IPC", "IPCChannels", "SystemSupport",
+                    "AllocationCounter", "IPC", "IPCChannels", "SystemSupport", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 path: "Tests/TestPeer",
@@ -211,7 +211,8 @@ let package = Package(
             .testTarget(
                 name: "ToolTests",
                 dependencies: [
-                    "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "IPCViewer", "TestSupport",
+                    "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "IPCViewer", "TestPeer",
+                    "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

@@ -55,6 +55,8 @@ static void in_child(void) {
 
 static void prepare(void) { pthread_atfork(before_fork, in_parent, in_child); }
 
+void ipc_count_forks(void) { pthread_once(&once, prepare); }
+
 // Under the lock. 0, or -1 without memory.
 static int add(int fd, void *address, size_t length) {
     if (count == capacity) {

@@ -150,6 +150,11 @@ struct ChannelPeer {
             var publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
             try publisher.publish([1].span.bytes)
             say("published")
+        case "attempts-prepare": try Attempts.prepare(arguments[1])
+        case "attempts": Attempts.all(arguments[1])
+        case "attempts-remove": Attempts.remove(arguments[1])
+        case "wait-without-descriptors": try Descriptors.wait(arguments[1])
+        case "publish-without-descriptors": try Descriptors.publish(arguments[1])
         case "create-at-once":
             let topic = try Topic<UInt64>.create(arguments[1], ChannelOptions(writers: .shared, lifetime: .kept))
             var publisher = try topic.makePublisher()

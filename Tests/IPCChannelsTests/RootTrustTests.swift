@@ -93,6 +93,85 @@ import Testing
         #expect(everybodys.status == .exited(1) && everybodys.text.contains("everybody"), "\(everybodys.text)")
     }
 
+    /// A link in the place of the default folder, and one that is named: ours and the superuser's lead somewhere, a stranger's does
+    /// not.
+    @Test(.enabled(if: OtherUser.isPossible, .init(stringLiteral: OtherUser.reason)))
+    func aLinkOfOnesOwnIsFollowedAndAStrangersIsNot() throws {
+        let (user, stranger) = (OtherUser.any(), OtherUser.any())
+        let (target, named) = ("/dev/shm/" + uniqueName(), "/dev/shm/" + uniqueName())
+        let standard = "/dev/shm/swift-ipc.\(user.user)"
+        defer { for path in [target, named, standard] { removeAll(path) } }
+        #expect(try user.run("mkdir", "-m", "0700", target, root: nil).status == .exited(0))
+        for (link, root) in [(standard, nil), (named, named)] as [(String, String?)] {
+            for (owner, isFollowed) in [(user.user, true), (0, true), (stranger.user, false)] {
+                symlink(target, link)
+                lchown(link, owner, owner)
+                let (status, text) = try user.run(product("ChannelPeer"), "create-at-once", Self.name, root: root)
+                if isFollowed {
+                    #expect(status == .exited(0), "\(link) of \(owner): \(text)")
+                    #expect(try ChannelRoot(FilePath(target)).names().map(\.description) == [Self.name])
+                    removeAll(target + "/trust:topic")
+                } else {
+                    #expect(status == .exited(1), "\(link) of \(owner)")
+                    #expect(text.contains("symbolic link") && text.contains("\(owner)"), "\(text)")
+                    #expect(try ChannelRoot(FilePath(target)).names().isEmpty)
+                }
+                unlink(link)
+            }
+        }
+        // Where it leads has to be what the folder itself would have to be.
+        for (mode, owner, reason) in [
+            (0o770, user.user, "group"), (0o777, user.user, "everybody"), (0o700, stranger.user, "belongs to"),
+        ] as [(mode_t, uid_t, String)] {
+            chown(target, owner, owner)
+            chmod(target, mode)
+            symlink(target, standard)
+            lchown(standard, user.user, user.user)
+            let (status, text) = try user.run(product("ChannelPeer"), "create-at-once", Self.name, root: nil)
+            #expect(status == .exited(1) && text.contains(reason), "\(text)")
+            unlink(standard)
+        }
+    }
+
+    /// As a umask of 002 makes it, which many systems have: nobody asked for a group.
+    @Test(.enabled(if: OtherUser.isPossible, .init(stringLiteral: OtherUser.reason)))
+    func aFolderOfOnesOwnThatItsOwnGroupMayWriteToNamesBothWaysOut() throws {
+        let group = gid_t.random(in: 30_000..<60_000)
+        let user = OtherUser.any(groups: [group])
+        let standard = "/dev/shm/swift-ipc.\(user.user)"
+        let named = "/dev/shm/" + uniqueName()
+        defer { for path in [named, standard] { removeAll(path) } }
+        for (path, root) in [(standard, nil), (named, named)] as [(String, String?)] {
+            for mode in ["0775", "0770"] {
+                #expect(
+                    try user.run("mkdir", "-m", mode, path, root: nil, umask: "002").status == .exited(0))
+                let (status, text) = try user.run(product("ChannelPeer"), "create-at-once", Self.name, root: root)
+                #expect(status == .exited(1) && text.contains("chmod g-w \(path)"), "\(text)")
+                // A folder that is named may be a group's.
+                #expect(text.contains("chmod g+s \(path)") == (root != nil), "\(text)")
+                #expect(try user.run("chmod", "g-w", path, root: nil).status == .exited(0))
+                let after = try user.run(product("ChannelPeer"), "create-at-once", Self.name, root: root)
+                #expect(after.status == .exited(0), "\(after.text)")
+                removeAll(path)
+            }
+        }
+        // Asked for: by the bit that gives files to the group, or by another group than everything of this user's has.
+        for (mode, owningGroup) in [(0o2770, gid_t(user.user)), (0o2775, gid_t(user.user)), (0o770, group)] {
+            mkdir(named, 0o700)
+            chown(named, user.user, owningGroup)
+            chmod(named, mode_t(mode))
+            let (status, text) = try user.run(product("ChannelPeer"), "create-at-once", Self.name, root: named)
+            #expect(status == .exited(0), "\(text)")
+            removeAll(named)
+        }
+        // Of another owner, whose folder it is to arrange.
+        mkdir(named, 0o700)
+        chown(named, 0, group)
+        chmod(named, 0o770)
+        let (status, text) = try user.run(product("ChannelPeer"), "create-at-once", Self.name, root: named)
+        #expect(status == .exited(0), "\(text)")
+    }
+
     @Test func linksInTheFolderAreNotFollowed() throws {
         let (path, target) = (Self.folder(), "/dev/shm/" + uniqueName())
         defer {

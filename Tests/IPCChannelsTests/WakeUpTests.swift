@@ -1,5 +1,6 @@
 import Glibc
 import IPC
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -265,5 +266,56 @@ import Testing
             notifier.notify(count: 3)
             for task in tasks { try await task.value }
         }
+    }
+
+    // MARK: Without a descriptor
+
+    /// Nobody else would ring it: no other process takes part.
+    @Test func aProcessWithoutADescriptorRingsItsOwnBells() throws {
+        let peer = try Peer(product("ChannelPeer"), ["wait-without-descriptors", channelName()])
+        let (status, text) = try peer.finish(within: .seconds(30))
+        #expect(status == .exited(0) && text == "rung 1 got 7\n", "\(text)")
+    }
+
+    /// Whoever could not be told is not taken for woken, and the next message tells it.
+    @Test func whoCouldNotBeToldIsToldByTheNextMessage() throws {
+        let topic = try Topic<UInt64>.create(channelName())
+        let subscription = try topic.subscribe()
+        guard let membership = subscription.reader.membership else { fatalError("an observer") }
+        let memory = membership.memory
+        // As one that waits in another process: its bell is a FIFO of the root, and its word is in its slot.
+        let number = UInt32.random(in: 1 ... .max)
+        let digits = String(number, radix: 16)
+        let path = channelRoot + "/.bell-" + String(repeating: "0", count: 8 - digits.count) + digits
+        #expect(mkfifo(path, 0o600) == 0)
+        defer { unlink(path) }
+        let end = OwnedDescriptor(adopting: FileDescriptor(rawValue: open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)))
+        let word = UInt64(number) << 32 | 5
+        _ = memory.bell(.reader, membership.slot).exchange(word)
+        let place = memory.sleepingReaders
+        place.announce()
+
+        let peer = try Peer(product("ChannelPeer"), ["publish-without-descriptors", topic.name.description])
+        #expect(try peer.said() == "published\n")
+        // It was told that a publisher joined, and then nothing.
+        var all: [UInt64] = [0, 0, 0]
+        #expect(read(end.descriptor.rawValue, &all, 24) == 8 && all[0] == word)
+        #expect(place.difference != 0)
+        try peer.child.handle.send(.terminate)
+        #expect(try peer.finish().text == "published again\n")
+        #expect(read(end.descriptor.rawValue, &all, 24) == 8 && all[0] == word)
+        #expect(place.difference == 0)
+        _ = consume subscription
+    }
+
+    /// What stands in the place of a bell is not written to.
+    @Test func aFileInTheNameOfABellIsNotWrittenTo() throws {
+        let folder = try RootFolder.make(.current)
+        let path = channelRoot + "/.bell-00000001"
+        defer { unlink(path) }
+        let file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        defer { close(file) }
+        Bell.ring(1 << 32 | 7, in: folder)
+        #expect(lseek(file, 0, SEEK_END) == 0)
     }
 }

@@ -272,4 +272,41 @@ struct HostNameTests {
         #expect(text == String(repeating: "timedOut at look up soon\n", count: 2))
         silent.close()
     }
+
+    /// Whether a name server that is silent can be had here: in a namespace of mounts.
+    private static let hasMounts =
+        getuid() == 0 && (try? Peer("unshare", ["--mount", "true"]).finish().status) == .exited(0)
+
+    /// The resolver has no deadline, and gives up after minutes here.
+    @Test(.enabled(if: hasMounts, "a namespace of mounts takes privileges"))
+    func aResolverThatNeverAnswersHoldsNobodyUp() throws {
+        let folder = "/tmp/" + uniqueName()
+        mkdir(folder, 0o755)
+        defer { removeAll(folder) }
+        // Loopback addresses are free of others' name servers for the most part.
+        let server = "127.77.\(Int.random(in: 1...254)).\(Int.random(in: 1...254))"
+        for (file, text) in [
+            ("resolv.conf", "nameserver \(server)\noptions timeout:30 attempts:5\n"), ("nsswitch.conf", "hosts: dns\n"),
+        ] {
+            let descriptor = try FileDescriptor.open(
+                FilePath(folder + "/" + file), .writeOnly, options: .create, permissions: [.ownerReadWrite, .otherRead])
+            _ = try descriptor.closeAfter { try descriptor.writeAll(text.utf8) }
+        }
+        let script = """
+            mount --bind "$1/resolv.conf" /etc/resolv.conf && mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf &&
+            exec "$2" resolver "$3"
+            """
+        let peer = try Peer("unshare", ["--mount", "sh", "-c", script, "sh", folder, product("TestPeer"), server])
+        let (status, text) = try peer.finish(within: .seconds(60))
+        #expect(status == .exited(0))
+        #expect(
+            text == """
+                codes ["timedOut"] in time true
+                threads are few true
+                the same name takes one more true
+                trySend invalidArgument true
+                literal done
+
+                """, "\(text)")
+    }
 }

@@ -2,6 +2,7 @@
 import Glibc
 import IPC
 import SystemPackage
+import SystemSupport
 
 @main
 struct TestPeer {
@@ -64,6 +65,21 @@ struct TestPeer {
         case "refused-calls":
             let (error, names) = (CInt(arguments[1])!, Array(arguments.dropFirst(2)))
             ProcessRoles.run { try await ProcessRoles.refused(names, error) }
+        case "two-takers": try TakerRoles.run()
+        case "fork-after-waits": try ForkRoles.afterWaits()
+        case "fork-on-loop": try ForkRoles.onLoop()
+        case "resolver":
+            let server = arguments[1]
+            ProcessRoles.run { try await ResolverRoles.run(server) }
+        case "exec-refused":
+            // Becomes another program, to which these system calls are refused.
+            let numbers = arguments[2].split(separator: ",").map { support_call_number(String($0)) }
+            guard !numbers.contains(-1), support_refuse(numbers, CInt(numbers.count), CInt(arguments[1])!) == 0 else {
+                fatalError("no filter: \(errno)")
+            }
+            var words: [UnsafeMutablePointer<CChar>?] = arguments[3...].map { strdup($0) } + [nil]
+            execv(arguments[3], &words)
+            fatalError("exec: \(errno)")
         default: fatalError("unknown role")
         }
     }

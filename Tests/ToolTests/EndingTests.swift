@@ -153,4 +153,30 @@ import Testing
             "\(text)")
         try removeAll()
     }
+
+    /// Two commands share a standard input: the one that comes too late for a line ends in order still.
+    @Test func commandsThatShareTheirInputEndInOrder() throws {
+        let name = channelName()
+        var subscription = try Topic<RawBytes>.create(name, ChannelOptions(writers: .shared)).subscribe()
+        let input = try AnonymousPipe()
+        let peers = try (0..<2).map { _ in
+            Running(
+                try Peer(
+                    product("ipc"), ["topic", "publish", name], descriptors: [0: input.reader.descriptor]))
+        }
+        for _ in 0..<20 {
+            try input.writer.write(Array("line\n".utf8).span.bytes)
+            let count = try subscription.receive(until: .after(.seconds(20))) { (payload) throws(IPCError) in
+                payload.byteCount
+            }
+            #expect(count == 4)
+        }
+        for peer in peers { try peer.value.child.handle.send(.terminate) }
+        for peer in peers { #expect(try peer.value.finish(within: .seconds(20)).status == .exited(143)) }
+    }
+
+    private final class Running {
+        let value: Peer
+        init(_ value: consuming Peer) { self.value = value }
+    }
 }

@@ -162,4 +162,43 @@ import Testing
         let full = try Peer("bash", ["-c", "'\(product("ipc"))' signal list > /dev/full; echo $?"])
         #expect(try full.finish().text == "1\n")
     }
+
+    /// Each call that a sandbox refuses, by whatever error, is named, and no other.
+    @Test(arguments: [ENOSYS, EPERM, EACCES])
+    func doctorNamesTheCallsThatASandboxRefuses(error: CInt) throws {
+        let calls = ["futex_waitv", "membarrier", "pidfd_open", "memfd_create"]
+        for refused in [[]] + calls.map({ [$0] }) + [calls] {
+            for format in ["json", "text"] {
+                let words = ["doctor", "--format", format]
+                let peer =
+                    refused.isEmpty
+                    ? try Peer(product("ipc"), words)
+                    : try Peer(
+                        product("TestPeer"),
+                        ["exec-refused", "\(error)", refused.joined(separator: ","), product("ipc")] + words)
+                let (status, text) = try peer.finish(within: .seconds(30))
+                guard case .exited(let code) = status, code <= 1 else {
+                    Issue.record("\(refused): \(status) \(text)")
+                    continue
+                }
+                guard format == "json" else {
+                    for name in refused { #expect(text.contains("\n\(name): "), "\(refused): \(text)") }
+                    continue
+                }
+                let all = try #require(
+                    try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: Any]], "\(text)")
+                let named = all.filter { $0["ok"] as? Bool == false && calls.contains($0["name"] as? String ?? "") }
+                #expect(Set(named.map { $0["name"] as? String ?? "" }) == Set(refused), "\(refused)")
+                for finding in named {
+                    let (value, advice) = (finding["value"] as? String ?? "", finding["advice"] as? String ?? "")
+                    #expect(value.contains(error == ENOSYS ? "ENOSYS" : String(cString: strerror(error))), "\(value)")
+                    #expect(advice.contains("seccomp") && advice.contains("allow"), "\(advice)")
+                }
+                // The sandbox itself is told as well.
+                let sandbox = all.first { $0["name"] as? String == "seccomp" }?["value"] as? String
+                #expect(refused.isEmpty || sandbox == "a filter")
+                #expect(code == (all.contains { $0["ok"] as? Bool == false } ? 1 : 0))
+            }
+        }
+    }
 }

@@ -148,6 +148,8 @@ int ipc_segment_detach(void *address);
 
 // How many forks lie between the program that was executed and this process. What was made before the last has no part here.
 extern uint64_t ipc_fork_generation;
+// From the first call on; opening and mapping above counts them as well.
+void ipc_count_forks(void);
 static inline uint64_t ipc_forks(void) { return __atomic_load_n(&ipc_fork_generation, __ATOMIC_RELAXED); }
 
 // CRC-32C (Castagnoli) of bytes, going on from an earlier one; by the processor's instruction where it has one.

@@ -52,6 +52,18 @@ package struct FileStatus {
     package var isRegularFile: Bool { raw.st_mode & S_IFMT == S_IFREG }
     package var isFolder: Bool { raw.st_mode & S_IFMT == S_IFDIR }
     package var isSymbolicLink: Bool { raw.st_mode & S_IFMT == S_IFLNK }
+    /// What it is, for messages.
+    package var kind: String {
+        switch raw.st_mode & S_IFMT {
+        case S_IFREG: "a regular file"
+        case S_IFDIR: "a folder"
+        case S_IFLNK: "a symbolic link"
+        case S_IFIFO: "a FIFO"
+        case S_IFSOCK: "a socket"
+        case S_IFCHR, S_IFBLK: "a device"
+        default: "of an unknown kind"
+        }
+    }
     package var isFIFO: Bool { raw.st_mode & S_IFMT == S_IFIFO }
     package var isSocket: Bool { raw.st_mode & S_IFMT == S_IFSOCK }
 }

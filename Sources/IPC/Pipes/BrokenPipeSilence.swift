@@ -66,5 +66,5 @@ package struct BrokenPipeSilence: Sendable {
 extension Errno {
     /// What `preadv2` and `pwritev2` fail with if the kernel lacks the flag or the call, or a sandbox refuses it: the same may
     /// work without.
-    var isRefusedFlag: Bool { self == .notSupportedOnSocket || self == .noFunction || self == .notPermitted }
+    package var isRefusedFlag: Bool { self == .notSupportedOnSocket || self == .noFunction || self == .notPermitted }
 }

@@ -148,10 +148,11 @@ public struct DatagramSocket: ~Copyable, Sendable {
         return addresses.first { $0.family == family } ?? addresses[0]
     }
 
-    /// Sends a message to an address if there is room; false if not. A host name is looked up first, which may take as long as
-    /// the system's resolver does: give a literal address.
+    /// Sends a message to an address if there is room; false if not. Never waits, and so looks up no host name.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` for a host name: give a literal address, or use ``send(_:to:until:)``.
     public borrowing func trySend(_ bytes: RawSpan, to endpoint: Endpoint) throws(IPCError) -> Bool {
-        try trySend(bytes, toAddress: try address(of: endpoint, until: .never))
+        try trySend(bytes, toAddress: try choice(of: HostLookup.addressesAtOnce(of: endpoint)))
     }
 
     borrowing func trySend(_ bytes: RawSpan, toAddress address: RawSocketAddress) throws(IPCError) -> Bool {

@@ -13,8 +13,9 @@ public import SystemPackage
 /// such that no text can say; they are printed with `\xff` for those that are not UTF-8, which is not parsed again.
 ///
 /// A host name is looked up when the endpoint is used. All addresses that it has are tried: see ``StreamSocket`` and
-/// ``StreamListener``. What has a deadline keeps it, though the system's resolver does not: it is asked by a thread of its own,
-/// which ends when the resolver answers. For a literal address nobody is asked.
+/// ``StreamListener``. What has a deadline keeps it, though the system's resolver does not: it is asked by threads of their own,
+/// 16 at most, each of which ends when the resolver answers. A call that never waits refuses a host name. For a literal address
+/// nobody is asked.
 public enum Endpoint: Hashable, Sendable {
     case tcp(host: String, port: UInt16)
     case udp(host: String, port: UInt16)

@@ -4,9 +4,9 @@ import SystemPackage
 
 /// The addresses of an endpoint: one, or all that its host name has, in the order in which the system would try them.
 ///
-/// The system's resolver knows no deadline. So a call that has one, or that must not block its thread, has a thread of its own
-/// ask it, and goes on without the answer when the deadline passes. That thread ends when the resolver gives up, after as long as
-/// it is configured to (`resolv.conf`). A literal address, and a Unix socket's, is never asked for.
+/// The system's resolver knows no deadline. So a call that has one, or that must not block its thread, has one of the threads of
+/// ``Resolver`` ask it, and goes on without the answer when the deadline passes. A literal address, and a Unix socket's, is never
+/// asked for.
 enum HostLookup {
     /// Waits for the answer in this thread.
     static func addresses(of endpoint: Endpoint, until deadline: Deadline) throws(IPCError) -> [RawSocketAddress] {
@@ -16,7 +16,7 @@ enum HostLookup {
         case .asking(let asking): request = asking
         }
         if deadline == .never { return try request.ask() }
-        let answer = try request.askInBackground()
+        let answer = try Resolver.shared.answer(to: request)
         guard try Readiness.readable.wait(for: answer.descriptor, until: deadline) else { throw request.isLate }
         return try answer.take()
     }
@@ -30,13 +30,28 @@ enum HostLookup {
         case .known(let addresses): return addresses
         case .asking(let asking): request = asking
         }
-        let answer = try request.askInBackground()
+        let answer = try Resolver.shared.answer(to: request)
         do throws(IPCError) {
             try await Reactor.wait(for: .readable, of: answer.descriptor, until: deadline, "look up", request.name)
         } catch {
             throw error.code == .timedOut ? request.isLate : error
         }
         return try answer.take()
+    }
+
+    /// For a call that never waits, and so asks nobody.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` for a host name.
+    static func addressesAtOnce(of endpoint: Endpoint) throws(IPCError) -> [RawSocketAddress] {
+        switch try start(endpoint) {
+        case .known(let addresses): return addresses
+        case .asking(let request):
+            throw IPCError(
+                .invalidArgument, "look up", request.name,
+                advice:
+                    "\"\(request.host)\" is a host name, which has to be asked for, and this call never waits; give a literal address, or a deadline"
+            )
+        }
     }
 
     private enum Start {
@@ -60,9 +75,10 @@ enum HostLookup {
 }
 
 /// A host name to be looked up.
-private struct Request: Sendable {
+private struct Request: Sendable, Hashable {
     let host: String
     let port: UInt16
+    /// For errors.
     let name: String
 
     struct Failure: Error { let code: CInt }
@@ -71,7 +87,7 @@ private struct Request: Sendable {
         IPCError(
             .timedOut, "look up", name,
             advice: "the system's resolver did not answer for \"\(host)\" before the deadline; "
-                + "use a literal address, or allow more time")
+                + "use a literal address, or allow more time; if it never does, look at resolv.conf")
     }
 
     func find(_ flags: CInt) -> Result<[RawSocketAddress], Failure> {
@@ -93,14 +109,6 @@ private struct Request: Sendable {
 
     func ask() throws(IPCError) -> [RawSocketAddress] { try value(of: find(0)) }
 
-    func askInBackground() throws(IPCError) -> Answer {
-        let answer = try Answer(self)
-        if let errno = startQuietThread({ answer.set(find(0)) }) {
-            throw IPCError("pthread_create", name, errno, advice: "no thread is left to look the name up; end some")
-        }
-        return answer
-    }
-
     func value(of result: Result<[RawSocketAddress], Failure>) throws(IPCError) -> [RawSocketAddress] {
         switch result {
         case .success(let addresses) where !addresses.isEmpty: return addresses
@@ -115,9 +123,80 @@ private struct Request: Sendable {
     }
 }
 
+/// The threads that ask the system's resolver: as many as are needed, up to a limit, since one that has no answer ends only when
+/// the resolver gives up (`resolv.conf`), long after nobody waits any more. What is asked for already is not asked for again; what
+/// has to wait for a thread waits until its own deadline.
+private final class Resolver: @unchecked Sendable {
+    // `@unchecked`: the lock guards all that changes.
+    static let shared = Resolver()
+
+    /// As many names as may be without an answer before others have to wait.
+    private static let maximumThreads = 16
+
+    private struct Weak { weak var answer: Answer? }
+
+    private let lock = PrivateLock()
+    private var forks = ipc_forks()
+    private var threadCount = 0
+    /// Those that are to be asked for, the oldest first, and those that are asked for now. Nobody else keeps one that nobody waits for.
+    private var waiting: [Weak] = []
+    private var all: [Request: Weak] = [:]
+
+    /// The answer that will come, to be waited for.
+    func answer(to request: Request) throws(IPCError) -> Answer {
+        ipc_count_forks()
+        let new = try Answer(request)
+        let (answer, needsThread) = lock.withLock { () -> (Answer, Bool) in
+            if forks != ipc_forks() {
+                // The threads are the parent's.
+                forks = ipc_forks()
+                threadCount = 0
+                (waiting, all) = ([], [:])
+            }
+            if let known = all[request]?.answer { return (known, false) }
+            all = all.filter { $0.value.answer != nil }
+            waiting.removeAll { $0.answer == nil }
+            all[request] = Weak(answer: new)
+            waiting.append(Weak(answer: new))
+            guard threadCount < Self.maximumThreads else { return (new, false) }
+            threadCount += 1
+            return (new, true)
+        }
+        guard needsThread, let errno = startQuietThread({ self.run() }) else { return answer }
+        let isAlone = lock.withLock {
+            threadCount -= 1
+            return threadCount == 0
+        }
+        // Else one of the others asks.
+        guard isAlone else { return answer }
+        throw IPCError(
+            "pthread_create", request.name, errno, advice: "no thread is left to look the name up; end some")
+    }
+
+    private func run() {
+        while let answer = next() {
+            let found = answer.request.find(0)
+            // Whoever asks from now on asks anew.
+            lock.withLock { all[answer.request] = nil }
+            answer.set(found)
+        }
+    }
+
+    /// - Returns: Nil if there is nothing to ask for; then the thread ends.
+    private func next() -> Answer? {
+        lock.withLock {
+            while !waiting.isEmpty {
+                if let answer = waiting.removeFirst().answer { return answer }
+            }
+            threadCount -= 1
+            return nil
+        }
+    }
+}
+
 /// What a thread finds. It has a descriptor that is readable from then on, and lives until nobody waits and the thread has ended.
 private final class Answer: Sendable {
-    private let request: Request
+    let request: Request
     private let isThere: OwnedDescriptor
     private let result = Box()
 

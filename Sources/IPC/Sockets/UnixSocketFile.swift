@@ -193,7 +193,7 @@ private struct FolderLock: ~Copyable {
                 guard !deadline.hasPassed else {
                     throw IPCError(
                         .timedOut, "flock", name.string,
-                        advice: "another process keeps this folder locked; use a folder of your own")
+                        advice: LockHolders.told(raw, name.string) + "; or use a folder of your own")
                 }
                 usleep(2000)
             case .failure(let errno): throw IPCError("flock", name.string, errno)

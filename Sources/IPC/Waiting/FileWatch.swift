@@ -9,6 +9,7 @@ package struct FileWatch: ~Copyable {
     /// -1 without inotify.
     private let queue: CInt
     private let watch: CInt
+    private let forks = ipc_forks()
 
     /// How long a pause is, in nanoseconds.
     private static let pause: UInt64 = 5_000_000
@@ -32,7 +33,8 @@ package struct FileWatch: ~Copyable {
     }
 
     deinit {
-        guard queue >= 0 else { return }
+        // In a child of fork, the queue and the watch are its parent's.
+        guard queue >= 0, forks == ipc_forks() else { return }
         inotify_rm_watch(queue, watch)
         Self.takeEvents(queue)
         SpareQueues.shared.put(queue)
@@ -94,13 +96,18 @@ private final class SpareQueues: @unchecked Sendable {
     private let lock = PrivateLock()
     private var queues: [CInt] = []
     private var isClosing = false
+    private var forks = ipc_forks()
 
     /// How long the thread sleeps in between, in seconds.
     private static let pause: UInt32 = 1
 
     /// - Returns: Nil where the system has none.
     func take(_ path: String) throws(IPCError) -> CInt? {
-        if let queue = lock.withLock({ queues.popLast() }) { return queue }
+        let spare = lock.withLock {
+            renewIfInherited()
+            return queues.popLast()
+        }
+        if let spare { return spare }
         let result = systemCall { ipc_inotify_init() }
         if case .failure(let errno) = result, errno.isSystemsRefusal { return nil }
         return try result.orThrow("inotify_init1", path) { errno in
@@ -111,6 +118,7 @@ private final class SpareQueues: @unchecked Sendable {
 
     func put(_ queue: CInt) {
         let isFirst = lock.withLock {
+            renewIfInherited()
             queues.append(queue)
             defer { isClosing = true }
             return !isClosing
@@ -121,6 +129,15 @@ private final class SpareQueues: @unchecked Sendable {
             closeAll()
             lock.withLock { isClosing = false }
         }
+    }
+
+    /// Under the lock: in a child of fork, whoever read from its parent's queues would take what is told to the parent.
+    private func renewIfInherited() {
+        guard forks != ipc_forks() else { return }
+        forks = ipc_forks()
+        for queue in queues { close(queue) }
+        queues = []
+        isClosing = false
     }
 
     private func closeUnused() {

@@ -56,6 +56,10 @@ final class FutexWaits: @unchecked Sendable {
 
     private let lock = PrivateLock()
     private var lanes: [Lane] = []
+    /// In which process the lanes' threads are.
+    private var forks = ipc_forks()
+    /// In a child of fork: what waited in its parent. Kept, as a reactor's.
+    private var parents: [Lane] = []
 
     /// Whether the call can be used: false once it failed in a way that a wait does not, which may be later than the first look,
     /// since a program can be put into a sandbox while it runs.
@@ -115,6 +119,12 @@ final class FutexWaits: @unchecked Sendable {
     /// - Returns: False if there is no thread for it.
     private func add(_ entry: Entry) -> Bool {
         lock.withLock {
+            if forks != ipc_forks() {
+                // In a child of fork, the threads and the tasks are its parent's.
+                forks = ipc_forks()
+                parents += lanes
+                lanes = []
+            }
             let lane: Lane
             if let free = lanes.first(where: { $0.entries.count < Lane.capacity }) {
                 lane = free

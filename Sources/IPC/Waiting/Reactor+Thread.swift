@@ -5,7 +5,9 @@ import SystemPackage
 extension Reactor {
     /// Starts the thread, at the first wait, or at the first for which the system has what it takes.
     func start() throws(IPCError) {
-        let failure: (call: String, errno: Errno)? = lock.withLock {
+        let failure: (call: String, errno: Errno)? = try lock.withLock {
+            () throws(IPCError) -> (call: String, errno: Errno)? in
+            try renewIfInherited()
             guard !isRunning else { return nil }
             let failure = makeThread()
             isRunning = failure == nil
@@ -19,16 +21,20 @@ extension Reactor {
     }
 
     private func makeThread() -> (call: String, errno: Errno)? {
+        openDescriptors() ?? startQuietThread { self.run() }.map { ("pthread_create", $0) }
+    }
+
+    /// - Returns: Why it failed; nil if it did not.
+    func openDescriptors() -> (call: String, errno: Errno)? {
         epoll = ipc_epoll_create()
         guard epoll >= 0 else { return ("epoll_create1", Errno(rawValue: Glibc.errno)) }
         alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC))
         guard alarm >= 0 else { return ("eventfd", Errno(rawValue: Glibc.errno)) }
         let error = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
-        guard error == 0 else { return ("epoll_ctl", Errno(rawValue: error)) }
-        return startQuietThread { self.run() }.map { ("pthread_create", $0) }
+        return error == 0 ? nil : ("epoll_ctl", Errno(rawValue: error))
     }
 
-    private func closeDescriptors() {
+    func closeDescriptors() {
         for descriptor in [epoll, alarm] where descriptor >= 0 { close(descriptor) }
         (epoll, alarm) = (-1, -1)
     }
@@ -45,13 +51,23 @@ extension Reactor {
     func stop() {
         lock.withLock {
             isStopping = true
-            ring()
+            // In a child of fork there is no thread to be ended.
+            if forks == ipc_forks() { ring() }
         }
     }
 
     /// Runs a job of a task on the thread.
     func enqueue(_ job: UnownedJob) {
         lock.withLock {
+            if forks != ipc_forks() {
+                // A child of fork uses its parent's event loop: it gets a thread. Without one, the job waits for the next attempt.
+                guard (try? renewIfInherited()) != nil, isRunning || makeThread() == nil else {
+                    closeDescriptors()
+                    jobs.append(job)
+                    return
+                }
+                isRunning = true
+            }
             jobs.append(job)
             if isAsleep { ring() }
         }
@@ -65,6 +81,8 @@ extension Reactor {
         var isDone = false
         while !isDone {
             let deadline = lock.withLock { () -> Deadline in
+                // A task that ran here has forked, and this is the child.
+                try? renewIfInherited()
                 isAsleep = jobs.isEmpty && !isStopping
                 return isAsleep ? firstDeadline : .immediate
             }
@@ -88,7 +106,12 @@ extension Reactor {
             return (batch, batch.isEmpty && isStopping)
         }
         if let executor = unsafe executor {
-            for job in batch { unsafe job.runSynchronously(on: executor) }
+            let before = ipc_forks()
+            for job in batch {
+                unsafe job.runSynchronously(on: executor)
+                // It has forked, and this is the child: the others are its parent's.
+                if ipc_forks() != before { break }
+            }
         }
         return isDone
     }

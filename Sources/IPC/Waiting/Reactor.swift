@@ -6,6 +6,9 @@ import SystemPackage
 ///
 /// A wait is a small record: a continuation, and a place among the deadlines. A descriptor is armed for one event at a time
 /// (`EPOLLONESHOT`), so that nothing runs while nobody waits.
+///
+/// A child of fork has neither the thread nor a part in the parent's epoll, of which it would change, and take, what is the parent's. At
+/// the first use there, a reactor is made anew: ``renewIfInherited()``.
 @safe
 package final class Reactor: @unchecked Sendable {
     // `@unchecked`: the lock guards all that changes.
@@ -38,6 +41,8 @@ package final class Reactor: @unchecked Sendable {
         fileprivate var continuation: CheckedContinuation<Outcome, Never>?
         /// Cancelled before it began.
         fileprivate var isCancelled = false
+        /// In which process it began. In a child of fork, it is of a task of the parent's.
+        fileprivate let forks = ipc_forks()
 
         fileprivate init(_ reactor: Reactor, _ descriptor: CInt, _ readiness: Readiness, _ deadline: Deadline) {
             self.reactor = reactor
@@ -94,9 +99,13 @@ package final class Reactor: @unchecked Sendable {
     var jobs: [UnownedJob] = []
     /// What jobs run on; set before the thread starts, and nil for the shared one.
     var executor: UnownedTaskExecutor?
+    /// In which process its thread and its descriptors are.
+    private(set) var forks = ipc_forks()
     private var waits: [CInt: Waits] = [:]
     private var watches: [CInt: @Sendable () -> Void] = [:]
     private var deadlines = DeadlineHeap()
+    /// In a child of fork: what waited in its parent. Kept, since a continuation that goes unused is reported as an error.
+    private var parents: [([CInt: Waits], DeadlineHeap)] = []
 
     init() {}
 
@@ -195,6 +204,8 @@ package final class Reactor: @unchecked Sendable {
     /// Called before the descriptor is closed. The last call may be under way still.
     package func unwatch(_ descriptor: CInt) {
         lock.withLock {
+            // A child of fork has not watched it.
+            guard forks == ipc_forks() else { return }
             watches[descriptor] = nil
             _ = ipc_epoll_forget(epoll, descriptor)
         }
@@ -204,6 +215,8 @@ package final class Reactor: @unchecked Sendable {
 
     /// Takes a wait out; its continuation if it was not over.
     private func end(_ wait: Wait) -> CheckedContinuation<Outcome, Never>? {
+        // In a child of fork, what waits there is its parent's: it stays as it is, for ever.
+        guard wait.forks == ipc_forks() else { return nil }
         defer { wait.continuation = nil }
         guard wait.continuation != nil else { return nil }
         deadlines.remove(wait)
@@ -220,7 +233,30 @@ package final class Reactor: @unchecked Sendable {
         return ipc_epoll_arm(epoll, descriptor, wanted.rawValue, 1)
     }
 
+    /// In a child of fork: forgets all that is its parent's, and closes its own copies of the descriptors. What is closed here stays
+    /// as it is there.
+    ///
+    /// A fork on the reactor's own thread, by a task of an event loop, leaves the thread to the child: it goes on there, with that one
+    /// task.
+    func renewIfInherited() throws(IPCError) {
+        guard forks != ipc_forks() else { return }
+        forks = ipc_forks()
+        closeDescriptors()
+        parents.append((waits, deadlines))
+        waits = [:]
+        watches = [:]
+        deadlines = DeadlineHeap()
+        jobs = []
+        isAsleep = false
+        isRunning = unsafe ipc_thread_value() == Unmanaged.passUnretained(self).toOpaque()
+        guard isRunning, let failure = openDescriptors() else { return }
+        isRunning = false
+        closeDescriptors()
+        throw IPCError(failure.call, "asynchronous waits", failure.errno)
+    }
+
     func ring() {
+        guard alarm >= 0 else { return }
         var one: UInt64 = 1
         _ = unsafe write(alarm, &one, 8)
     }

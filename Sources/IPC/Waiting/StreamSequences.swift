@@ -20,11 +20,11 @@ public struct Lines: AsyncSequence, Sendable {
         /// - Throws: ``IPCError/Code/messageTooLarge`` if a line is longer than was allowed.
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> String? {
             while true {
-                if let end = buffer.newline() { return try text(buffer.take(end + 1).dropLast()) }
+                if let end = buffer.pending.newline() { return try text(buffer.pending.take(end + 1).dropLast()) }
                 // One byte more may be the CR of a line that is as long as it may be.
                 guard buffer.count <= buffer.limit || buffer.count - buffer.limit == 1 else { throw tooLong }
                 guard try await buffer.fill() else {
-                    let rest = buffer.take(buffer.count)
+                    let rest = buffer.pending.take(buffer.count)
                     return rest.isEmpty ? nil : try text(rest[...])
                 }
             }
@@ -67,7 +67,8 @@ public struct Frames: AsyncSequence, Sendable {
         ///   ``IPCError/Code/endOfFile`` if the stream ends within one.
         public mutating func next(isolation actor: isolated (any Actor)?) async throws(IPCError) -> [UInt8]? {
             guard try await buffer.fill(upTo: Frames.prefixSize, or: "the length of a frame") else { return nil }
-            let length = Int(buffer.take(Frames.prefixSize).reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+            guard let length = buffer.pending.length else { return nil }
+            buffer.pending.drop(Frames.prefixSize)
             guard length <= buffer.limit else { throw .overLimit(buffer.limit, buffer.source.name, 0) }
             guard try await buffer.fill(upTo: length, or: "a frame of \(length) bytes") else {
                 if Task.isCancelled { return nil }
@@ -75,7 +76,7 @@ public struct Frames: AsyncSequence, Sendable {
                     .endOfFile, "read", buffer.source.name, advice: "the stream ended before a frame of \(length) bytes"
                 )
             }
-            return buffer.take(length)
+            return buffer.pending.take(length)
         }
     }
 
@@ -107,16 +108,11 @@ enum ByteSource: Sendable {
     }
 }
 
-/// What has come of a stream, and was not handed over yet.
-///
-/// Each byte is looked at once, and moved a fixed number of times, in however small pieces it comes.
+/// What has come of a source, and was not handed over yet.
 private struct StreamBuffer {
     let source: ByteSource
     let limit: Int
-    private var bytes: [UInt8] = []
-    private var start = 0
-    /// Up to where there is no newline.
-    private var searched = 0
+    var pending = PendingBytes()
     private var chunk = [UInt8](repeating: 0, count: 16_384)
 
     init(_ source: ByteSource, limit: Int) {
@@ -124,34 +120,13 @@ private struct StreamBuffer {
         self.limit = max(limit, 0)
     }
 
-    var count: Int { bytes.count - start }
-
-    /// How many bytes come before the next newline.
-    mutating func newline() -> Int? {
-        let found = bytes[searched...].firstIndex(of: UInt8(ascii: "\n"))
-        searched = found ?? bytes.count
-        return found.map { $0 - start }
-    }
-
-    mutating func take(_ count: Int) -> [UInt8] {
-        defer {
-            start += count
-            searched = max(searched, start)
-        }
-        return Array(bytes[start..<start + count])
-    }
+    var count: Int { pending.count }
 
     /// Waits for more; false at the end, or when the task was cancelled.
     nonisolated(nonsending) mutating func fill() async throws(IPCError) -> Bool {
-        // What was taken is dropped when it is more than what is left, so that this does not move a long rest again and again.
-        if start > count {
-            bytes.removeFirst(start)
-            searched -= start
-            start = 0
-        }
         do throws(IPCError) {
             let count = try await source.read(into: &chunk)
-            bytes += chunk[..<count]
+            pending.append(chunk[..<count])
             return count > 0
         } catch {
             guard error.code == .cancelled else { throw error }

@@ -7,8 +7,11 @@ extension ChannelMemory {
     /// Takes the gate, however long its holder needs it. Holders need it for microseconds.
     ///
     /// - Throws: ``IPC/IPCError/Code/timedOut`` if a process was stopped while it held it.
-    func lockGate(until deadline: Deadline = .after(.seconds(10))) throws(IPCError) {
-        try ByteLock.wait(name.description, until: deadline) { () throws(IPCError) in try tryLockGate() }
+    func lockGate(until deadline: Deadline = ByteLock.patience) throws(IPCError) {
+        let path = folder.map { "\($0.path)/\(name.folder)/locks" } ?? name.description
+        try ByteLock.wait(name.description, descriptor, path, until: deadline) { () throws(IPCError) in
+            try tryLockGate()
+        }
     }
 
     /// - Returns: False if another has it, in whatever process or thread.
@@ -118,6 +121,15 @@ extension ChannelMemory {
         get throws(IPCError) {
             for (role, slot) in othersSlots where role != .guest {
                 if state(role, slot).acquired == LogLayout.SlotState.settling { return true }
+                if try !isAlive(role, slot) { return true }
+            }
+            return false
+        }
+    }
+
+    var hasDeadGuests: Bool {
+        get throws(IPCError) {
+            for (role, slot) in othersSlots where role == .guest {
                 if try !isAlive(role, slot) { return true }
             }
             return false

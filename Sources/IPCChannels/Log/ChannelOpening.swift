@@ -45,7 +45,8 @@ struct ChannelOpening: ~Copyable {
     func control(_ access: MemoryAccess) throws(IPCError) -> WithheldDescriptor {
         let flags = access == .readOnly ? O_RDONLY : O_RDWR
         do throws(IPCError) {
-            // No device, and no FIFO that nobody writes to, holds us up.
+            try checkIsFile("control")
+            // No FIFO that nobody writes to holds us up.
             return switch place {
             case .root:
                 try WithheldDescriptor(
@@ -66,6 +67,7 @@ struct ChannelOpening: ~Copyable {
         guard root != nil else { return try self.control(.readWrite) }
         let flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK
         do throws(IPCError) {
+            try checkIsFile("locks")
             let file = try WithheldDescriptor("locks", in: folder.rawValue, flags, "open channel", name.description)
             guard try FileStatus(of: file.rawValue, path).isRegularFile else { throw lacksFiles }
             return file
@@ -96,6 +98,7 @@ struct ChannelOpening: ~Copyable {
 
     func log(_ access: MemoryAccess) throws(IPCError) -> OwnedDescriptor {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
+        try checkIsFile("log")
         let result =
             switch place {
             case .root:
@@ -110,6 +113,18 @@ struct ChannelOpening: ~Copyable {
         } catch {
             throw try explained(error)
         }
+    }
+
+    /// Nothing else is opened: a device does something then, and a link leads elsewhere. What is exchanged since then is found when
+    /// it is open.
+    private func checkIsFile(_ file: String) throws(IPCError) {
+        guard root != nil, let status = try FileStatus(of: file, in: folder.rawValue, path), !status.isRegularFile
+        else { return }
+        throw IPCError(
+            .corrupted, "open channel", name.description,
+            advice:
+                "\(path)/\(file) is \(status.kind), and not a channel's file; remove the channel (ipc rm \(name)), and create it again"
+        )
     }
 
     private func explained(_ error: IPCError) throws(IPCError) -> IPCError {

@@ -41,7 +41,7 @@ final class Membership: Sendable {
     ) throws(IPCError) -> Membership {
         // First of all: a process that has not registered takes no part in the fences of those who sleep.
         _ = SleepingPlace.isRegistered
-        let patience = Deadline.after(.seconds(10))
+        let patience = ByteLock.patience
         while true {
             let memory = try ChannelMemory(
                 name, in: place, logAccess: logAccess ?? (role == .reader ? .readOnly : .readWrite))
@@ -169,11 +169,24 @@ extension ChannelMemory {
             // for. A pair: we add to the joins and then look whether somebody sleeps; a sleeper counts itself and then looks at the
             // joins. Both are sequentially consistent, so that one of us sees the other.
             joins.add(1)
-            KillPoint.reach(.joinTold)
-            for queue in queues { queue.tellOfJoin(self) }
+            try tellOfJoin(role, slot)
             return slot
         }
         return nil
+    }
+
+    /// After it was counted.
+    private func tellOfJoin(_ role: Membership.Role, _ slot: Int) throws(IPCError) {
+        KillPoint.reach(.joinTold)
+        var areAllTold = true
+        for queue in queues where !queue.tellOfJoin(self) { areAllTold = false }
+        if areAllTold { return }
+        // As one that leaves, so that nobody waits for somebody of whom it does not know.
+        clear(role, slot)
+        ByteLock.release(lockFile(role), LogLayout.LockByte.participant(role, slot))
+        throw IPCError(
+            "join channel", name.description, .tooManyOpenFiles,
+            advice: "no descriptor is free to tell those who wait in it; close some, or raise the limit (ulimit -n)")
     }
 
     private func enter(_ role: Membership.Role, _ slot: Int) {
@@ -184,7 +197,8 @@ extension ChannelMemory {
 
     /// Takes a guest's slot. There is no gate: whoever has the slot's byte has the slot, and no guest keeps a channel.
     fileprivate func joinAsGuest() throws(IPCError) -> Membership {
-        for attempt in 0..<2 {
+        let patience = Deadline.after(.seconds(1))
+        while true {
             for slot in 0..<guestSlots {
                 let byte = LogLayout.LockByte.guest(slot)
                 guard state(.guest, slot).acquired == LogLayout.SlotState.free,
@@ -195,12 +209,12 @@ extension ChannelMemory {
                 guestMemory.usedSlots.raise(to: UInt32(slot + 1))
                 // As others who join: see ``takeSlot(_:)``.
                 guestMemory.joins.add(1)
-                KillPoint.reach(.joinTold)
-                for queue in queues { queue.tellOfJoin(self) }
+                try tellOfJoin(.guest, slot)
                 return .settled(self, .guest, slot)
             }
-            // What a dead one has is free as soon as it is settled.
-            if attempt == 0 { try Recovery.tryRun(self) }
+            // What a dead one has is free as soon as it is settled; a hostile one may say that it has all for ever.
+            guard try hasDeadGuests, !patience.hasPassed else { break }
+            if try !Recovery.tryRun(self) { usleep(200) }  // another settles it
         }
         throw IPCError(
             .limitReached, "subscribe", name.description,

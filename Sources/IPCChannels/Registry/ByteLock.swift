@@ -25,15 +25,20 @@ enum ByteLock {
             .orThrow("fcntl F_OFD_GETLK", name) != 0
     }
 
+    /// How long a lock is waited for, where nothing else is said. Whoever keeps it for as long was stopped, or means harm.
+    static var patience: Deadline { .after(.seconds(5)) }
+
     /// Takes a lock by repeated attempts, until the deadline. Holders need it for microseconds.
+    ///
+    /// - Parameters:
+    ///   - descriptor: Of the file that is locked, whose path is `path`, for the error.
     static func wait(
-        _ name: String, until deadline: Deadline, _ tryTake: () throws(IPCError) -> Bool
+        _ name: String, _ descriptor: CInt, _ path: String, until deadline: Deadline,
+        _ tryTake: () throws(IPCError) -> Bool
     ) throws(IPCError) {
         while try !tryTake() {
             guard !deadline.hasPassed else {
-                throw IPCError(
-                    .timedOut, "lock", name,
-                    advice: "another process holds its gate; if one was stopped there, let it go on or end it")
+                throw IPCError(.timedOut, "lock", name, advice: LockHolders.told(descriptor, path))
             }
             usleep(200)
         }

@@ -164,8 +164,8 @@ struct Channel: Sendable {
             memory.lookAtGuests()
             memory.wakeEverybody()
         } catch {
-            // One whose files are no channel's is removed as well.
-            guard error.code == .corrupted || error.code == .wrongType || error.code == .notFound else { throw error }
+            // One whose files are no channel's is removed as well, or cannot be read: whether that may be is asked of its folder.
+            guard [.corrupted, .wrongType, .notFound, .permissionDenied].contains(error.code) else { throw error }
             try root.withLock { (folder) throws(IPCError) in
                 guard try folder.status(of: name.folder) != nil else {
                     throw IPCError(.notFound, "remove channel", name.description, advice: "there is no such channel")

@@ -8,8 +8,10 @@ public import SystemPackage
 /// The folder has to be one that not everybody can write to: whoever can, could put a channel of its own in another's place, and
 /// read what is published. `/dev/shm` is everybody's, so the default folder is used only if it belongs to this user, and nobody
 /// else may write to it. A folder that is named, by `IPC_ROOT` or in the program, may also belong to another user, or be
-/// writable for a group: whoever names it trusts its owner, and the group. A symbolic link to it is followed if it belongs to
-/// this user or the superuser. Anything else is refused (``IPC/IPCError/Code/permissionDenied``).
+/// writable for a group: whoever names it trusts its owner, and the group. A folder of this user's own, of this user's own group,
+/// is a group's only if it has the set-group-ID bit: where the umask is 002, every folder is writable for that group, and nobody has
+/// asked for it. A symbolic link in the place of either folder is followed if it belongs to this user or the superuser, and where it
+/// leads is looked at in the same way. Anything else is refused (``IPC/IPCError/Code/permissionDenied``), with what to do.
 ///
 /// **For a group**, make the folder with `install -d -m 2770 -g GROUP FOLDER`, and name it in `IPC_ROOT`. Each member can create
 /// channels there, and join and remove those whose ``ChannelOptions/permissions`` let the group in (0660).

@@ -21,7 +21,7 @@ extension RootFolder {
     func lock() throws(IPCError) -> WithheldDescriptor? {
         while let file = try openLock() {
             let raw = file.rawValue
-            try ByteLock.wait(path, until: .after(.seconds(10))) { () throws(IPCError) in
+            try ByteLock.wait(path, raw, lockPath, until: ByteLock.patience) { () throws(IPCError) in
                 try ByteLock.tryTake(raw, LogLayout.LockByte.gate, path)
             }
             // If the file was removed, others lock another by now.
@@ -39,12 +39,19 @@ extension RootFolder {
     /// Nil if the folder was removed.
     private func openLock() throws(IPCError) -> WithheldDescriptor? {
         while true {
+            // Looked at first: a device does something when it is opened.
+            if let found = try status(of: Self.lockName), !found.isRegularFile {
+                throw IPCError(
+                    .wrongType, "open", lockPath,
+                    advice: "it is \(found.kind), and has to be a regular file; remove it: it is made anew")
+            }
             do throws(IPCError) {
                 // Never with `O_CREAT`: in a folder with the sticky bit the kernel refuses that for another's file.
                 let file = try WithheldDescriptor(
                     Self.lockName, in: descriptor, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open", lockPath)
                 guard try FileStatus(of: file.rawValue, lockPath).isRegularFile else {
-                    throw IPCError(.wrongType, "open", lockPath, advice: "it is no regular file; remove it")
+                    throw IPCError(
+                        .wrongType, "open", lockPath, advice: "it is no regular file; remove it: it is made anew")
                 }
                 return file
             } catch {
@@ -211,7 +218,10 @@ extension RootFolder {
         }
         // Who may not list it finds out when it is removed.
         let names = try? namesInFolder(folder.rawValue, path)
-        let strays = (names ?? []).filter { !Self.files.contains($0) }.sorted()
+        let strays = (names ?? []).filter { name in
+            // A folder may have whatever in it.
+            !Self.files.contains(name) || (try? FileStatus(of: name, in: folder.rawValue, path))?.isFolder == true
+        }.sorted()
         guard strays.isEmpty else {
             throw IPCError(
                 .invalidArgument, "remove", path,
@@ -222,6 +232,8 @@ extension RootFolder {
     /// Takes a channel's folder away, if it may be. Under the lock.
     func remove(_ name: ChannelName) throws(IPCError) {
         let path = path + "/" + name.folder
+        // What only has the name of a channel, such as a link, is taken away as it is.
+        if let found = try status(of: name.folder), !found.isFolder { return try unlink(name.folder, 0) }
         // Opened and looked at first: else it would be gone, and its files would stay under another name.
         guard let folder = try openFolder(name.folder) else { return }
         try checkRemovable(name, folder)

@@ -84,10 +84,11 @@ final class RootFolder: Sendable {
         switch retryingInterrupts({ unsafe ipc_openat(descriptor, name, flags, 0) }) {
         case .success(let raw): return OwnedDescriptor(adopting: raw)
         case .failure(.noSuchFileOrDirectory): return nil
-        case .failure(.notDirectory):
+        case .failure(.notDirectory), .failure(.tooManySymbolicLinkLevels):
+            let kind = try status(of: name)?.kind ?? "something else"
             throw IPCError(
                 .wrongType, "open", path + "/" + name,
-                advice: "a file or a symbolic link is there, and not a channel's folder; remove it")
+                advice: "it is \(kind), and not a channel's folder; remove it (ipc rm), or choose another name")
         case .failure(let errno):
             throw IPCError("open", path + "/" + name, errno, advice: try RootTrust.denial(errno, status(), path))
         }
@@ -131,24 +132,32 @@ enum RootTrust {
                 root,
                 "it belongs to \(user(owner)), who could read and change all messages, and not to \(user(geteuid()))")
         }
-        let others: mode_t = root.isDefault ? 0o022 : 0o002
-        if mode & others != 0 {
-            let who = mode & 0o002 != 0 ? "everybody" : "the group \(UserName.ofGroup(status.group))"
-            throw refusal(
-                root,
-                "\(who) can write to it (mode \(status.mode.octal), owner \(user(owner))), and so put in other channels"
-            )
-        }
+        guard mode & 0o022 != 0, mode & 0o002 != 0 || root.isDefault || !isAskedFor(status) else { return }
+        let who = mode & 0o002 != 0 ? "everybody" : "the group \(UserName.ofGroup(status.group))"
+        let reason =
+            "\(who) can write to it (mode \(status.mode.octal), owner \(user(owner))), and so put in other channels"
+        guard mode & 0o002 == 0, owner == geteuid() else { throw refusal(root, reason) }
+        let narrower = "take that away (chmod g-w \(root.path))"
+        throw refusal(
+            root, reason,
+            root.isDefault ? narrower : "\(narrower), or say that it is the group's (chmod g+s \(root.path))")
+    }
+
+    /// Whether a folder that a group may write to is meant for it. One that this user made is not, where it has the group that
+    /// everything of this user's has: a umask of 002 makes all folders so. The set-group-ID bit says that it is; and for another
+    /// group, or in another's folder, somebody has said so before.
+    private static func isAskedFor(_ status: FileStatus) -> Bool {
+        status.mode.rawValue & 0o2000 != 0 || status.owner != geteuid() || status.group != getegid()
     }
 
     static func checkLink(_ status: FileStatus, _ root: ChannelRoot) throws(IPCError) {
-        guard !root.isDefault, status.owner == geteuid() || status.owner == 0 else {
+        guard status.owner == geteuid() || status.owner == 0 else {
             throw refusal(root, "it is a symbolic link, which belongs to \(user(status.owner))")
         }
     }
 
-    private static func refusal(_ root: ChannelRoot, _ reason: String) -> IPCError {
-        IPCError(.permissionDenied, "open", root.path, advice: "\(reason); \(remedy(root))")
+    private static func refusal(_ root: ChannelRoot, _ reason: String, _ wayOut: String? = nil) -> IPCError {
+        IPCError(.permissionDenied, "open", root.path, advice: "\(reason); \(wayOut ?? remedy(root))")
     }
 
     private static func remedy(_ root: ChannelRoot) -> String {
@@ -160,6 +169,11 @@ enum RootTrust {
     /// For a refusal by the kernel: whose the folder is; nil for another error.
     static func denial(_ errno: Errno, _ status: FileStatus, _ path: String) -> String? {
         guard errno == .permissionDenied || errno == .notPermitted else { return nil }
+        let isFolder = status.isFolder
+        if status.owner == geteuid(), status.mode.rawValue & 0o600 != 0o600 {
+            return
+                "permission denied; \(path) is this user's own, with mode \(status.mode.octal): chmod u+rw\(isFolder ? "x" : "") \(path), or remove it"
+        }
         return
             "permission denied; \(path) belongs to \(user(status.owner)) and the group \(UserName.ofGroup(status.group)), with mode \(status.mode.octal): be one of those that it lets in, or ask for wider permissions"
     }

@@ -45,6 +45,10 @@ final class Bell: Sendable {
             throw error
         }
         capacity = Int(ipc_fcntl_int(end.rawValue, IPC_F_GETPIPE_SZ, 0))
+        Self.own.withLock { bells in
+            bells = bells.filter { $0.value.bell != nil }
+            bells[number] = Own(bell: self)
+        }
         if let reactor {
             try reactor.watch(end.rawValue) { [weak self] in
                 guard let self else { return }
@@ -110,24 +114,55 @@ final class Bell: Sendable {
     /// The word that a participant leaves in its slot.
     func word(_ token: UInt32) -> UInt64 { UInt64(number) << 32 | UInt64(token) }
 
+    /// What came of ringing a bell.
+    enum Outcome {
+        /// Its owner will look.
+        case rung
+        /// There is no such bell: its owner has ended.
+        case gone
+        /// Its owner may live, and was not told: this process, or the system, has no descriptor or no memory left to open the bell.
+        case failed
+    }
+
     /// Rings the bell that a word names, if its owner lives.
-    ///
-    /// - Returns: False if there is no such bell.
     @discardableResult
-    static func ring(_ word: UInt64, in folder: RootFolder) -> Bool {
-        let name = name(UInt32(truncatingIfNeeded: word >> 32))
-        guard
-            let raw = try? retryingInterrupts({
-                unsafe ipc_openat(folder.descriptor, name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)
-            })
-            .get()
-        else { return false }
-        let end = OwnedDescriptor(adopting: raw)
-        // Full, it has been rung so often that its owner will look at everything.
-        _ = unsafe withUnsafeBytes(of: word) { bytes in
-            BrokenPipeSilence().write(unsafe bytes.bytes, to: end.rawValue, flags: 0)
+    static func ring(_ word: UInt64, in folder: RootFolder) -> Outcome {
+        let number = UInt32(truncatingIfNeeded: word >> 32)
+        let raw: CInt
+        switch retryingInterrupts({
+            unsafe ipc_openat(folder.descriptor, name(number), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0)
+        }) {
+        case .success(let opened): raw = opened
+        case .failure(let errno) where errno.isWantOfMeans:
+            // One of this process is open already, and nobody else would wake those who wait for it.
+            guard let bell = ownBell(number), bell.folder === folder else { return .failed }
+            write(word, to: bell.end.rawValue)
+            return .rung
+        case .failure: return .gone
         }
-        return true
+        let end = OwnedDescriptor(adopting: raw)
+        // In a group's root, another may have put a file there that is not to be written to.
+        guard (try? FileStatus(of: raw, folder.path))?.isFIFO == true else { return .gone }
+        write(word, to: end.rawValue)
+        return .rung
+    }
+
+    /// Full, it has been rung so often that its owner will look at everything.
+    private static func write(_ word: UInt64, to end: CInt) {
+        _ = unsafe withUnsafeBytes(of: word) { bytes in
+            BrokenPipeSilence().write(unsafe bytes.bytes, to: end, flags: 0)
+        }
+    }
+
+    private struct Own { weak var bell: Bell? }
+
+    /// The bells of this process, by their numbers.
+    private static let own = Locked<[UInt32: Own]>([:])
+
+    /// Nil in a child of a fork, too: the parent's bells are open there on nothing.
+    private static func ownBell(_ number: UInt32) -> Bell? {
+        let bell = own.withLock { $0[number]?.bell }
+        return bell.flatMap { $0.isInherited ? nil : $0 }
     }
 
     /// Rings this one from within its process.
@@ -165,11 +200,30 @@ extension ChannelMemory {
     }
 
     /// Rings for the participant in a slot, if it has left its word. The word stays: its owner takes it away when it is awake.
-    func ring(_ role: Membership.Role, _ slot: Int) {
+    ///
+    /// - Returns: False if it could not be told, and may live.
+    func ring(_ role: Membership.Role, _ slot: Int) -> Bool {
         let word = bell(role, slot).ordered
-        // Without a root there is no bell either.
-        guard word != 0, let root = try? bellFolder, !Bell.ring(word, in: root) else { return }
-        // Its owner is dead; or the current root was removed, and is to be opened anew.
-        currentFolder.withLock { $0 = nil }
+        guard word != 0 else { return true }
+        let root: RootFolder
+        do throws(IPCError) { root = try bellFolder } catch {
+            // Without a root there is no bell either.
+            return error.errno.map { !$0.isWantOfMeans } ?? true
+        }
+        switch Bell.ring(word, in: root) {
+        case .rung: return true
+        case .failed: return false
+        case .gone:
+            // Its owner is dead; or the current root was removed, and is to be opened anew.
+            currentFolder.withLock { $0 = nil }
+            return true
+        }
+    }
+}
+
+extension Errno {
+    /// That this process, or the system, has nothing left to do it with now. It says nothing of what was to be opened.
+    fileprivate var isWantOfMeans: Bool {
+        [.tooManyOpenFiles, .tooManyOpenFilesInSystem, .noMemory].contains(self)
     }
 }

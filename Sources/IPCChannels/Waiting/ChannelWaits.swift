@@ -43,6 +43,10 @@ final class ChannelWaits: @unchecked Sendable {
     private var waitCount = 0
     private var timer: CInt = -1
     private var isTicking = false
+    /// In which process all that is.
+    private var forks = ipc_forks()
+    /// In a child of fork: what waited in its parent. Kept, as a reactor's.
+    private var parents: [[UInt32: Sleeper]] = []
 
     /// How often the timer ticks, in nanoseconds.
     private static let tick: UInt64 = 50_000_000
@@ -55,7 +59,11 @@ final class ChannelWaits: @unchecked Sendable {
     func bell(in folder: RootFolder, for reactor: Reactor) throws(IPCError) -> Bell {
         // A bell keeps its folder: as long as there is one, no other folder has the identifier.
         let key = BellKey(reactor: ObjectIdentifier(reactor), folder: ObjectIdentifier(folder))
-        if let bell = lock.withLock({ bells[key]?.bell }) { return bell }
+        let known = lock.withLock {
+            renewIfInherited()
+            return bells[key]?.bell
+        }
+        if let known { return known }
         let new = try Bell(in: folder, reactor)
         return lock.withLock {
             if let other = bells[key]?.bell { return other }  // another task was quicker
@@ -245,8 +253,23 @@ final class ChannelWaits: @unchecked Sendable {
         }
     }
 
+    /// Under the lock: in a child of fork, all of it is the parent's: whoever set the timer here would set it there.
+    private func renewIfInherited() {
+        guard forks != ipc_forks() else { return }
+        forks = ipc_forks()
+        if timer >= 0 { close(timer) }
+        (timer, isTicking, waitCount, nextToken) = (-1, false, 0, 0)
+        parents.append(sleepers)
+        (sleepers, tokens, bells) = ([:], [], [:])
+        processes = ProcessWatches()
+    }
+
     private func startTimer() throws(IPCError) {
-        guard lock.withLock({ timer < 0 }) else { return }
+        let isStarted = lock.withLock {
+            renewIfInherited()
+            return timer >= 0
+        }
+        guard !isStarted else { return }
         let new = try systemCall { ipc_timer_create() }.orThrow("timerfd_create", "asynchronous waits")
         let isOurs = lock.withLock {
             guard timer < 0 else { return false }

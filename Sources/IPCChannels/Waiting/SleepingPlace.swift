@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// Who is about to sleep counts itself in `sleeps`, and then has a last look. Who has news looks at both counts after it told
 /// them: if they differ, it wakes everyone, and only then raises `woken` to what it saw of `sleeps`. So a waker that is killed or
-/// stopped at any point leaves the difference to the next one; and since neither count ever falls, one that comes late takes no
+/// stopped at any point, or has no descriptor left to tell a task, leaves the difference to the next one; and since neither count ever falls, one that comes late takes no
 /// later sleeper's wake-up.
 ///
 /// "Count, then look" and "tell, then look" are a pair of the kind "store mine, look at yours", which takes a full fence on both
@@ -94,7 +94,8 @@ struct SleepingPlace: @unchecked Sendable {
         KillPoint.reach(.wakeCounted)
         let count = unsafe ipc_futex_wake(UnsafeRawPointer(wakes).assumingMemoryBound(to: UInt32.self), limit)
         guard count < limit else { return }
-        ring(memory)
+        // Whoever could not be told stays counted: the next one with news tries again, and meanwhile its own timer looks.
+        guard ring(memory) else { return }
         KillPoint.reach(.wakeRung)
         woken.raise(to: seen)
         // More were woken than ever slept: a peer's rubbish, for which every waker would come here. `sleeps` never falls.
@@ -104,20 +105,25 @@ struct SleepingPlace: @unchecked Sendable {
 
     /// Tells tasks that somebody joins, of whom they know nothing yet. Nobody is woken by it: they would not be told of news if it
     /// died halfway. Threads look up anyway.
-    func tellOfJoin(_ memory: ChannelMemory) {
+    ///
+    /// - Returns: False if one of them could not be told: it would not look for those who join now, whatever they do.
+    func tellOfJoin(_ memory: ChannelMemory) -> Bool {
         // The count of joins was raised before, sequentially consistent as these are, and as the sleeper's count and its look at
         // the joins: one of us sees the other.
-        if mayHaveSleepers { ring(memory) }
+        !mayHaveSleepers || ring(memory)
     }
 
-    private func ring(_ memory: ChannelMemory) {
+    /// - Returns: False if somebody could not be told who may live; the others were.
+    private func ring(_ memory: ChannelMemory) -> Bool {
+        var areAllTold = true
         switch sleepers {
         case .readers:
-            for slot in 0..<memory.usedReaders { memory.ring(.reader, slot) }
-            for slot in 0..<memory.usedGuests { memory.ring(.guest, slot) }
-        case .writers: for slot in 0..<memory.usedWriters { memory.ring(.writer, slot) }
-        case .writer(let slot): memory.ring(.writer, slot)
+            for slot in 0..<memory.usedReaders where !memory.ring(.reader, slot) { areAllTold = false }
+            for slot in 0..<memory.usedGuests where !memory.ring(.guest, slot) { areAllTold = false }
+        case .writers: for slot in 0..<memory.usedWriters where !memory.ring(.writer, slot) { areAllTold = false }
+        case .writer(let slot): areAllTold = memory.ring(.writer, slot)
         }
+        return areAllTold
     }
 
     /// That somebody has counted itself, and was not woken since.

@@ -81,7 +81,7 @@ struct RetryOptions: ParsableArguments {
         transform: Self.backoff)
     var backoff: RetryBackoff?
 
-    private static func backoff(_ text: String) throws -> RetryBackoff {
+    static func backoff(_ text: String) throws -> RetryBackoff {
         if text == "none" { return .none }
         let times = try text.split(separator: "..", omittingEmptySubsequences: false).map {
             try Numbers.seconds(String($0))

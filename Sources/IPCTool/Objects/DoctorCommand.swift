@@ -126,13 +126,24 @@ struct DoctorCommand: Interruptible {
 
     private static func channels() -> [Finding] {
         var refusal: String?
-        do throws(IPCError) { _ = try ChannelRoot.current.names() } catch { refusal = error.advice }
-        return [
+        var names: [ChannelName] = []
+        do throws(IPCError) { names = try ChannelRoot.current.names() } catch { refusal = error.advice }
+        var findings = [
             Finding(
                 name: "channels", value: ChannelRoot.current.path, meaning: "the folder of channels (IPC_ROOT)",
-                advice: refusal),
-            RemoveIPC().finding,
+                advice: refusal)
         ]
+        // Those that nobody can use.
+        for name in names {
+            do throws(IPCError) { _ = try ChannelDescription(name, countsMessages: false) } catch {
+                guard Inventory.isToBeTold(error, name, in: .current) else { continue }
+                findings.append(
+                    Finding(
+                        name: "\(name)", value: "\(error.code)", meaning: "a channel that cannot be used",
+                        advice: error.advice))
+            }
+        }
+        return findings + [RemoveIPC().finding]
     }
 
     private static func kernel() -> [Finding] {

@@ -38,10 +38,18 @@ struct Inventory {
             return []
         }
         return names.compactMap { name in
-            // One that goes meanwhile is not there.
-            guard let channel = try? ChannelDescription(name, in: root) else { return nil }
-            return object(channel)
+            do throws(IPCError) { return object(try ChannelDescription(name, in: root)) } catch {
+                // One that goes meanwhile is not there.
+                if isToBeTold(error, name, in: root) { notes.append("\(error)") }
+                return nil
+            }
         }
+    }
+
+    /// Whether it is news that a channel cannot be looked at: not if it has gone, nor if it is another user's own.
+    static func isToBeTold(_ error: IPCError, _ name: ChannelName, in root: ChannelRoot) -> Bool {
+        if error.code == .notFound { return false }
+        return error.code != .permissionDenied || ProcFiles.status(root.folder(name))?.owner == geteuid()
     }
 
     static func object(_ channel: ChannelDescription) -> SystemObject {

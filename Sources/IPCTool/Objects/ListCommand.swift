@@ -52,11 +52,19 @@ struct InfoCommand: Interruptible {
     @OptionGroup var format: FormatOption
 
     func perform() async throws {
-        if let channelName = try? ChannelName(name), let channel = try? ChannelDescription(channelName) {
-            return try show(channel)
+        var failure: IPCError?
+        if let channelName = try? ChannelName(name) {
+            let channel: ChannelDescription?
+            do throws(IPCError) { channel = try ChannelDescription(channelName) } catch {
+                channel = nil
+                if error.code != .notFound { failure = error }
+            }
+            if let channel { return try show(channel) }
         }
         let found = Inventory(Set(SystemObject.Kind.allCases)).objects.filter { $0.name == name }
         guard !found.isEmpty else {
+            // There is such a channel, and it cannot be looked at.
+            if let failure { throw failure }
             throw IPCError(.notFound, "info", name, advice: "nothing of this name exists here; ipc ls lists what does")
         }
         for object in found {

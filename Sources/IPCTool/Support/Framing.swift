@@ -47,11 +47,10 @@ struct MessageInput {
     static let lineLimit = 64 << 20
 
     private let framing: Framing
-    private var bytes: [UInt8] = []
-    private var start = 0
-    /// Up to where there is no newline.
-    private var searched = 0
+    private var pending = PendingBytes()
     private var isAtEnd = false
+    /// Of an input that is one message: whether that was handed over.
+    private var isTaken = false
 
     init(_ framing: Framing) { self.framing = framing }
 
@@ -60,53 +59,47 @@ struct MessageInput {
         while true {
             if let message = try cut() { return message }
             if isAtEnd { return nil }
-            // What was taken is dropped when it is more than what is left, so that a long rest is not moved again and again.
-            if start > bytes.count - start {
-                bytes.removeFirst(start)
-                searched = max(searched - start, 0)
-                start = 0
-            }
-            let more = try await StandardInput.read()
-            isAtEnd = more.isEmpty
-            bytes += more
+            append(try await StandardInput.read())
         }
     }
 
-    private mutating func cut() throws -> [UInt8]? {
-        let rest = bytes[start...]
+    /// - Parameter more: What came; nothing at the end.
+    mutating func append(_ more: [UInt8]) {
+        isAtEnd = more.isEmpty
+        pending.append(more)
+    }
+
+    /// The next message, if all of it has come.
+    mutating func cut() throws -> [UInt8]? {
         switch framing {
         case .lines, .hex:
-            let newline = bytes[max(searched, start)...].firstIndex(of: UInt8(ascii: "\n"))
-            searched = newline ?? bytes.count
-            guard (newline ?? bytes.count) - start <= Self.lineLimit else {
+            let newline = pending.newline()
+            guard (newline ?? pending.count) <= Self.lineLimit else {
                 throw IPCError(
                     .messageTooLarge, "read", "standard input",
                     advice: "a line is longer than the limit of \(Self.lineLimit) bytes; "
                         + "use --length-prefixed or --whole for longer messages")
             }
-            guard let end = newline ?? (isAtEnd && !rest.isEmpty ? rest.endIndex : nil) else { return nil }
-            let line = Array(rest[..<end])
-            start = min(end + 1, bytes.count)
+            guard let count = newline ?? (isAtEnd && pending.count > 0 ? pending.count : nil) else { return nil }
+            let line = pending.take(count)
+            if newline != nil { pending.drop(1) }
             return framing == .hex ? try Hex.bytes(line) : line
         case .lengthPrefixed:
-            guard rest.count >= 4 else {
-                if isAtEnd, !rest.isEmpty { throw ValidationError("the input ends in the middle of a length.") }
+            guard let length = pending.length else {
+                if isAtEnd, pending.count > 0 { throw ValidationError("the input ends in the middle of a length.") }
                 return nil
             }
-            let length = rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
-            guard rest.count - 4 >= length else {
+            guard pending.count - 4 >= length else {
                 if isAtEnd { throw ValidationError("the input ends in the middle of a message of \(length) bytes.") }
                 return nil
             }
-            start += 4 + length
-            return Array(rest.dropFirst(4).prefix(length))
+            pending.drop(4)
+            return pending.take(length)
         case .whole:
-            guard isAtEnd, start == 0 else { return nil }
             // An empty input is an empty message, once.
-            let whole = bytes
-            bytes = [0]
-            start = 1
-            return whole
+            guard isAtEnd, !isTaken else { return nil }
+            isTaken = true
+            return pending.take(pending.count)
         }
     }
 }
@@ -117,10 +110,21 @@ enum StandardInput {
         while true {
             try await Reactor.wait(for: .readable, of: STDIN_FILENO, until: .never, "read", "standard input")
             var chunk = [UInt8](repeating: 0, count: 65_536)
-            let count = unsafe Glibc.read(STDIN_FILENO, &chunk, chunk.count)
-            if count >= 0 { return Array(chunk[..<count]) }
-            guard [EINTR, EAGAIN].contains(errno) else {
-                throw IPCError("read", "standard input", Errno(rawValue: errno))
+            // Another process that shares it may have been faster: this one does not wait then, but goes on being interruptible.
+            let result = unsafe chunk.withUnsafeMutableBytes { bytes in
+                var vector = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+                // Of a file, it would be refused for as long as nobody reads it from the disk.
+                if (try? FileStatus(of: STDIN_FILENO, "standard input"))?.isRegularFile != true {
+                    let result = systemCall { unsafe ipc_preadv2(STDIN_FILENO, &vector, 1, IPC_RWF_NOWAIT) }
+                    // A terminal, a named pipe, and where a sandbox refuses the call.
+                    guard case .failure(let errno) = result, errno.isRefusedFlag else { return result }
+                }
+                return systemCall { unsafe Glibc.read(STDIN_FILENO, bytes.baseAddress, bytes.count) }
+            }
+            switch result {
+            case .success(let count): return Array(chunk[..<count])
+            case .failure(.interrupted), .failure(.resourceTemporarilyUnavailable): continue
+            case .failure(let errno): throw IPCError("read", "standard input", errno)
             }
         }
     }

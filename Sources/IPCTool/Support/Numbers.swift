@@ -12,7 +12,8 @@ enum Numbers {
         guard let seconds = Double(text), seconds >= 0, seconds <= 366 * 86_400 else {
             throw ValidationError("a number of seconds from 0 to a year is needed.")
         }
-        return .nanoseconds(Int64(seconds * 1e9))
+        // Rounded: 4.35 times 1e9 is a little less than its digits say.
+        return .nanoseconds(Int64((seconds * 1e9).rounded()))
     }
 
     private static func number(_ text: String, _ range: ClosedRange<Int>) throws -> Int {
