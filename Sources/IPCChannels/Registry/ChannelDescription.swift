@@ -135,7 +135,7 @@ public struct ChannelDescription: Sendable {
                 guard position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) else { break }
                 let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
                 guard header.isValid(upTo: memory.maximumFrame) else { break }
-                let isMessage = header.kind == LogLayout.Kind.message
+                let isMessage = header.kind == LogLayout.Kind.message && (!isWork || header.hasWorkOrNone)
                 if isWork {
                     let state = Work.State(word: isMessage ? memory.workState(at: position).published : 0)
                     if !isMessage || state.stage == Work.Stage.done {
