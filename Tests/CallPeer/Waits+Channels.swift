@@ -369,6 +369,26 @@ let serviceWaits: [Wait] = [
             call: .suspending { deadline in try await client.value.begin(7, until: deadline).wait().get() == 8 },
             release: { try serve(service) }, isReleasedByCall: true)
     },
+    Wait("Client.call(_:replyLimit:until:retries:_:)") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.call(three().span.bytes, replyLimit: 100, until: deadline) { (reply) throws(IPCError) in
+                    reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:replyLimit:until:retries:_:) async") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.call(three().span.bytes, replyLimit: 100, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
     Wait("Client.begin(_:replyLimit:until:retries:)") {
         let service = try newByteService()
         let client = Box(try service.makeClient())

@@ -204,6 +204,70 @@ import Testing
         #expect(told?.code == .messageTooLarge && told?.advice.contains("11 bytes") == true)
     }
 
+    /// Blocking: the server answers on a thread of its own.
+    @Test func aCallOfBytesLendsItsReply() throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        var client = try service.makeClient()
+        let server = Box(try service.makeServer())
+        let thread = try PlainThread { () throws(IPCError) in
+            var server = server.take()
+            for _ in 0..<2000 {
+                let call = try server.next(until: .after(.seconds(30)))
+                let request = try call.withRequest { (bytes) throws(IPCError) in bytes.array }
+                request.isEmpty ? try call.fail(.odd) : try call.reply((request + request).span.bytes)
+            }
+            let tooLong = try server.next(until: .after(.seconds(30)))
+            try? tooLong.reply([UInt8](repeating: 1, count: 101).span.bytes)
+            _ = try server.next(until: .after(.seconds(30)))  // let go of
+        }
+        for number in 0..<2000 {
+            let request = [UInt8](repeating: UInt8(number % 251), count: number % 50)
+            let result = try client.call(request.span.bytes, replyLimit: 100, until: .after(.seconds(30))) {
+                (reply) throws(IPCError) in reply.array
+            }
+            #expect(result == (request.isEmpty ? .failure(.odd) : .success(request + request)))
+        }
+        for code in [IPCError.Code.messageTooLarge, .brokenPipe, .timedOut] {
+            let deadline = Deadline.after(code == .timedOut ? .milliseconds(20) : .seconds(30))
+            let error = failure { () throws(IPCError) in
+                _ = try client.call(([1] as [UInt8]).span.bytes, replyLimit: 100, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount
+                }
+            }
+            #expect(error?.code == code)
+        }
+        #expect(thread.join() == nil)
+        // All of them are ended.
+        #expect(try ChannelDescription(service.name).messageCount == 0)
+    }
+
+    @Test func aTasksCallOfBytesLendsItsReplyAndPassesErrorsOn() async throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let serving = Task {
+            try await service.serve { (request, _) async throws(Refusal) in
+                guard !request.isEmpty else { throw .odd }
+                return request + request
+            }
+        }
+        var client = try service.makeClient()
+        for count in 0..<50 {
+            let request = [UInt8](repeating: UInt8(count), count: count)
+            let result = try await client.call(request.span.bytes, replyLimit: 100, until: .after(.seconds(30))) {
+                (reply) throws(IPCError) in reply.array
+            }
+            #expect(result == (request.isEmpty ? .failure(.odd) : .success(request + request)))
+        }
+        do throws(IPCError) {
+            _ = try await client.call(([1] as [UInt8]).span.bytes, replyLimit: 100) { (_) throws(IPCError) -> Int in
+                throw IPCError(.corrupted, "read", "reply", advice: "not what was asked for")
+            }
+            Issue.record("no error")
+        } catch { #expect(error.operation == "read") }
+        #expect(try ChannelDescription(service.name).messageCount == 0)
+        serving.cancel()
+        try await serving.value
+    }
+
     private func refusal(_ call: consuming Call<RawBytes, RawBytes, Refusal>) -> IPCError? {
         do throws(IPCError) { try call.reply([UInt8](repeating: 0, count: 11).span.bytes) } catch { return error }
         return nil
@@ -265,7 +329,7 @@ import Testing
 }
 
 /// Something that cannot be copied, in an array.
-private final class Box<Value: ~Copyable> {
+private final class Box<Value: ~Copyable>: @unchecked Sendable {
     private var value: Value?
     init(_ value: consuming Value) { self.value = consume value }
     func take() -> Value { value.take()! }

@@ -150,18 +150,50 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
 }
 
 extension Client where Request == RawBytes, Reply == RawBytes {
+    /// Calls with a copy of the bytes, waits for the reply, and lends it where it lies in the log. Unlike a call that was begun it counts
+    /// no references: it cannot outlive the client.
+    ///
+    /// ```swift
+    /// enum Refusal: Error, BitwiseCopyable { case unknown }
+    /// var client = try Service<RawBytes, RawBytes, Refusal>.create("text/upper").makeClient()
+    /// let length = try client.call("hello".utf8Span.span.bytes, replyLimit: 100, until: .after(.seconds(1))) { reply in
+    ///     reply.byteCount
+    /// }
+    /// ```
+    ///
+    /// - Parameters:
+    ///   - request: Any number of bytes; with the room for the reply at most half of the log.
+    ///   - replyLimit: The most bytes that the reply may have: so much room is reserved for it.
+    ///   - deadline: When the caller gives up. The server is told of it. Blocks the thread until then at most.
+    ///   - retries: How often another server may do the call again if one dies in it, at most 127.
+    ///   - body: Gets the reply. Nobody changes it meanwhile; it goes when `body` returns.
+    /// - Returns: What `body` returned, or what the server threw.
+    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it;
+    ///   ``IPC/IPCError/Code/messageTooLarge`` if the reply or the request is too large; what `body` throws.
+    public mutating func call<Value>(
+        _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0,
+        _ body: (RawSpan) throws(IPCError) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let call = try send(request, replyLimit: replyLimit, until: deadline, retries: retries)
+        return try writer.membership.finish(call, lending: body)
+    }
+
     /// Begins a call with a copy of the bytes. Blocks only while the log is full.
     ///
     /// - Parameter replyLimit: The most bytes that the reply may have: so much room is reserved for it.
     public mutating func begin(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
-        let call = try unsafe send(
-            request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries
-        ) { target in
+        PendingCall(
+            writer.membership, try send(request, replyLimit: replyLimit, until: deadline, retries: retries))
+    }
+
+    private mutating func send(
+        _ request: RawSpan, replyLimit: Int, until deadline: Deadline, retries: Int
+    ) throws(IPCError) -> SentCall {
+        try unsafe send(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
             unsafe target.copyBytes(of: request)
         }
-        return PendingCall(writer.membership, call)
     }
 }
 
@@ -192,6 +224,17 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
 }
 
 extension Client where Request == RawBytes, Reply == RawBytes {
+    /// Calls with a copy of the bytes, suspended until the reply is there, and lends it where it lies in the log.
+    ///
+    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
+    public nonisolated(nonsending) mutating func call<Value>(
+        _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0,
+        _ body: (RawSpan) throws(IPCError) -> Value
+    ) async throws(IPCError) -> Result<Value, Failure> {
+        let call = try await begin(request, replyLimit: replyLimit, until: deadline, retries: retries)
+        return try await call.wait(body)
+    }
+
     /// Begins a call with a copy of the bytes. Suspended only while the log is full.
     public nonisolated(nonsending) mutating func begin(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0

@@ -81,9 +81,8 @@ extension PendingCall where Reply == RawBytes {
     public consuming func wait<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        let state = try membership.waitForOutcome(of: call)
-        try membership.collect(call, state)
-        return try membership.outcome(of: call, state, body)
+        isEnded = true
+        return try membership.finish(call, lending: body)
     }
 
     /// Waits for the outcome, until the call's deadline, suspended meanwhile, and lends the reply.
@@ -91,7 +90,7 @@ extension PendingCall where Reply == RawBytes {
         _ body: (RawSpan) throws(IPCError) -> Value
     ) async throws(IPCError) -> Result<Value, Failure> {
         let state = try await waitForOutcome()
-        try membership.collect(call, state)
-        return try membership.outcome(of: call, state, body)
+        isEnded = true
+        return try membership.finish(call, state, lending: body)
     }
 }

@@ -54,6 +54,35 @@ extension Membership {
         return result
     }
 
+    /// Waits for the outcome, lends it if it is a reply, and ends the call.
+    func finish<Value, Failure: Error & BitwiseCopyable>(
+        _ call: SentCall, lending body: (RawSpan) throws(IPCError) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let state: Work.State
+        do throws(IPCError) { state = try waitForOutcome(of: call) } catch {
+            end(call)
+            throw error
+        }
+        return try finish(call, state, lending: body)
+    }
+
+    /// The same once there is an outcome.
+    func finish<Value, Failure: Error & BitwiseCopyable>(
+        _ call: SentCall, _ state: Work.State, lending body: (RawSpan) throws(IPCError) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        let result: Result<Value, Failure>
+        do throws(IPCError) {
+            try collect(call, state)
+            result = try outcome(of: call, state, body)
+        } catch {
+            end(call)
+            throw error
+        }
+        // A failure is not collected: what was read was one if the call was ours to its end.
+        guard end(call) else { throw retired }
+        return result
+    }
+
     /// Whether a call of so many bytes may be made, beside those that are not ended.
     func hasRoom(forCall byteCount: Int) -> Bool {
         let taken = outstanding.load(ordering: .sequentiallyConsistent)

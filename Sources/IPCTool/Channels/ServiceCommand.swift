@@ -66,9 +66,10 @@ struct ServiceCommand: ParsableCommand {
             var bytes = Array((request ?? "").utf8)
             if request == nil { bytes = try await StandardInput.readToEnd() }
             var client = try CommandService.create(channel.name, permissions.service).makeClient()
-            let call = try await unsafe client.begin(
-                bytes.span.bytes, replyLimit: replyLimit, until: timeout.deadline, retries: retries)
-            switch try await call.wait({ $0.array }) {
+            let result = try await unsafe client.call(
+                bytes.span.bytes, replyLimit: replyLimit, until: timeout.deadline, retries: retries
+            ) { $0.array }
+            switch result {
             case .success(let reply): try MessageOutput.put(reply)
             // Never as success, whatever a server of another program has sent: an exit code has eight bits.
             case .failure(let failure): throw ExitCode(failure.code & 0xff == 0 ? 1 : failure.code)
