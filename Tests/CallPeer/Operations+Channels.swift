@@ -254,14 +254,15 @@ private let queueOperations: [Operation] = [
 private func blocking(_ body: () throws -> Void) throws { try body() }
 
 private let serviceOperations: [Operation] = [
-    Operation("Service.create(_:_:_:)") {
+    Operation("Service.create(_:in:_:_:)") {
         let name = channelName()
         return Attempt(undo: { try Service<UInt64, UInt64, Fault>.remove(name) }) {
             _ = try Service<UInt64, UInt64, Fault>.create(name)
         }
     },
     Operation(
-        "Service.open(_:)", "Service.makeClient(waiting:)", "Service.makeServer(waiting:)", "Call.fail(_:)",
+        "Service.open(_:in:)", "Service.makeClient(waiting:)", "Service.makeServer(waiting:)", "Call.fail(_:)",
+        "Call.identifyCaller()",
         "Call.reply(_:)", "Call.release()", "Call.withRequest(_:)", "PendingCall.readiness()", "PendingCall.wait()",
         "PendingCall.wait(_:)"
     ) {
@@ -275,6 +276,7 @@ private let serviceOperations: [Operation] = [
             let first = try client.begin(three().span.bytes, replyLimit: 100, until: deadline)
             let call = try server.next(until: deadline)
             try require(try call.withRequest { (bytes) throws(IPCError) in bytes.byteCount } == 3, "the request")
+            try require(try call.identifyCaller().user == geteuid(), "the caller's user")
             try call.reply(three().span.bytes)
             _ = try first.readiness()
             _ = try first.wait { (bytes) throws(IPCError) in bytes.byteCount }
@@ -298,20 +300,23 @@ private let serviceOperations: [Operation] = [
                 try require(try await call.wait().get() == 8, "the reply")
             })
     },
-    Operation("Service.remove(_:)") {
+    Operation("Service.remove(_:in:)") {
         let service = try Service<UInt64, UInt64, Fault>.create(channelName())
         return Attempt { try Service<UInt64, UInt64, Fault>.remove(service.name.description) }
     },
-    Operation("Service.serve(concurrency:_:) async") {
+    Operation("Service.serve(concurrency:_:) async", "CallContext.identifyCaller()") {
         let service = try Service<UInt64, UInt64, Fault>.create(channelName())
         let client = Box(try service.makeClient())
         return Attempt(suspending: {
             try await untilCancelled { cancel in
                 let call = try await client.value.begin(7, until: .after(.seconds(10)))
-                try await service.serve { (request) async throws(Fault) in
+                let failure = Box<IPCError?>(nil)
+                try await service.serve { (request, context) async throws(Fault) in
+                    do throws(IPCError) { _ = try context.identifyCaller() } catch { failure.value = error }
                     cancel()
                     return request + 1
                 }
+                if let error = failure.value { throw error }
                 _ = consume call
             }
         })

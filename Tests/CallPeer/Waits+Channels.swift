@@ -374,7 +374,8 @@ let serviceWaits: [Wait] = [
         let client = Box(try service.makeClient())
         return Wait.Case(
             call: .blocking { deadline in
-                try client.value.call(three().span.bytes, replyLimit: 100, until: deadline) { (reply) throws(IPCError) in
+                try client.value.call(three().span.bytes, replyLimit: 100, until: deadline) {
+                    (reply) throws(IPCError) in
                     reply.byteCount == 3
                 }.get()
             }, release: { try serve(service) }, isReleasedByCall: true)

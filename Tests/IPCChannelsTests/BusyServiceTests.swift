@@ -1,8 +1,9 @@
 import Glibc
 import IPC
-import IPCChannels
 import TestSupport
 import Testing
+
+@testable import IPCChannels
 
 /// Calls that are not collected, not in time, too many, or made by handlers keep nobody from calling.
 @Suite(.timeLimit(.minutes(5))) struct BusyServiceTests {
@@ -157,8 +158,25 @@ import Testing
         let pending = try client.begin(7, until: .after(.seconds(10)))
         let call = try server.next(until: .immediate)
         #expect(call.caller == getpid())
+        // A channel of its own, which nobody else may write to.
+        let identity = try call.identifyCaller()
+        #expect(identity.process == getpid() && identity.user == geteuid() && identity.group == getegid())
+        #expect(identity.isCertain)
+        let context = call.context
+        #expect(try context.identifyCaller() == identity)
         try call.reply(8)
         #expect(try pending.wait() == .success(8))
+        #expect(failure { () throws(IPCError) in _ = try context.identifyCaller() }?.code == .notFound)
+    }
+
+    @Test func aCallThatWasGivenUpHasNoCaller() throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        var server = try service.makeServer()
+        var client = try service.makeClient()
+        let pending = try client.begin(7, until: .after(.seconds(10)))
+        let call = try server.next(until: .immediate)
+        pending.cancel()
+        #expect(failure { () throws(IPCError) in _ = try call.identifyCaller() }?.code == .notFound)
     }
 }
 

@@ -28,7 +28,7 @@ final class ChannelMemory: @unchecked Sendable {
     /// An observer's is for reading only: it stores nothing in either file.
     let controlAccess: MemoryAccess
     private let logAccess: MemoryAccess
-    private let logIdentity: [UInt64]
+    let logIdentity: [UInt64]
     /// The slot of the participant that this is: set once, when it joins.
     var ownSlot: (role: Membership.Role, slot: Int)?
     /// How many forks lay between the program and this process when it was opened; see ``isInherited``.

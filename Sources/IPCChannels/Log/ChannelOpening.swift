@@ -82,6 +82,11 @@ struct ChannelOpening: ~Copyable {
         return made
     }
 
+    /// The status of one of its files, without opening it; nil if there is none of this name.
+    func status(of file: String) throws(IPCError) -> FileStatus? {
+        try FileStatus(of: file, in: folder.rawValue, path + "/" + file)
+    }
+
     func log(_ access: MemoryAccess) throws(IPCError) -> OwnedDescriptor {
         let flags = (access == .readOnly ? O_RDONLY : O_RDWR) | O_CLOEXEC
         let result =

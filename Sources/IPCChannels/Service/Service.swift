@@ -37,12 +37,12 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     private let checks: CallChecks
 
     private init(
-        _ name: String, _ request: MessageType, _ reply: MessageType, _ options: ChannelOptions?,
+        _ name: String, in root: ChannelRoot, _ request: MessageType, _ reply: MessageType, _ options: ChannelOptions?,
         _ policy: CreationPolicy
     ) throws(IPCError) {
         let failure = try MessageType.of(Failure.self)
         let type = try MessageType.call(request, reply, failure: failure)
-        channel = try Channel(name, .service, type, options, policy)
+        channel = try Channel(name, in: root, .service, type, options, policy)
         checks = CallChecks(request: request.checks, reply: reply.checks, failure: failure.checks)
     }
 
@@ -64,7 +64,9 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     }
 
     /// Removes a service, whoever uses it.
-    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+    public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
+        try Channel.remove(name, in: root)
+    }
 }
 
 /// What a service is like; decided by who creates it.
@@ -98,27 +100,29 @@ extension Service where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     ///
     /// - Throws: As ``Topic/create(_:_:_:)``.
     public static func create(
-        _ name: String, _ options: ServiceOptions = ServiceOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ServiceOptions = ServiceOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Service {
-        try Service(name, MessageType.of(Request.self), MessageType.of(Reply.self), options.channel, policy)
+        try Service(name, in: root, MessageType.of(Request.self), MessageType.of(Reply.self), options.channel, policy)
     }
 
     /// Opens a service of values that exists.
-    public static func open(_ name: String) throws(IPCError) -> Service {
-        try Service(name, MessageType.of(Request.self), MessageType.of(Reply.self), nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Service {
+        try Service(name, in: root, MessageType.of(Request.self), MessageType.of(Reply.self), nil, .openExisting)
     }
 }
 
 extension Service where Request == RawBytes, Reply == RawBytes {
     /// Creates a service of bytes, or opens it if it exists; then its own options hold.
     public static func create(
-        _ name: String, _ options: ServiceOptions = ServiceOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ServiceOptions = ServiceOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Service {
-        try Service(name, .bytes, .bytes, options.channel, policy)
+        try Service(name, in: root, .bytes, .bytes, options.channel, policy)
     }
 
     /// Opens a service of bytes that exists.
-    public static func open(_ name: String) throws(IPCError) -> Service {
-        try Service(name, .bytes, .bytes, nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Service {
+        try Service(name, in: root, .bytes, .bytes, nil, .openExisting)
     }
 }
