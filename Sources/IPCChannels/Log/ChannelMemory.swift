@@ -62,6 +62,8 @@ final class ChannelMemory: @unchecked Sendable {
     let pattern: ChannelPattern
     let messageType: MessageType
     let retryPolicy: RetryPolicy
+    /// Of a service: how many calls may wait that no server has taken; 0 for no limit.
+    let maximumWaiting: Int
 
     /// Opens and maps a channel's files.
     ///
@@ -142,6 +144,7 @@ final class ChannelMemory: @unchecked Sendable {
             name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
         retryPolicy = pattern == .workQueue ? RetryPolicy(control) : RetryPolicy()
+        maximumWaiting = pattern == .service ? number(Fixed.maximumWaiting) : 0
         self.controlMapping = controlMapping
         unsafe self.control = control.pointer(at: 0, byteCount: size)
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)

@@ -103,6 +103,9 @@ enum ChannelFiles {
         }
         control.store(flags, at: Fixed.flags)
         if pattern == .workQueue { options.retries.store(control) }
+        if pattern == .service {
+            control.store(UInt32(clamping: options.maximumWaiting ?? 0), at: Fixed.maximumWaiting)
+        }
         control.store(UInt32(type.size), at: Fixed.typeSize)
         control.store(UInt32(type.stride), at: Fixed.typeStride)
         control.store(UInt32(type.alignment), at: Fixed.typeAlignment)

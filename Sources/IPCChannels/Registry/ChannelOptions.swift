@@ -60,6 +60,8 @@ public struct ChannelOptions: Hashable, Sendable {
     public var permissions: FilePermissions
     /// Of a work queue.
     var retries = RetryPolicy()
+    /// Of a service; nil for no limit.
+    var maximumWaiting: Int?
 
     public init(
         writers: Writers = .exclusive, overflow: Overflow = .block, lifetime: Lifetime = .whileUsed,

@@ -6,8 +6,10 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     private var writer: LogWriter
     private let spins: Int?
     private let checks: CallChecks
+    private var limit: WaitingLimit
 
     init(_ writer: consuming LogWriter, _ waiting: Waiting, _ checks: CallChecks) {
+        limit = WaitingLimit(writer.memory.maximumWaiting)
         self.writer = writer
         spins = waiting.spins
         self.checks = checks
@@ -19,6 +21,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) throws(IPCError) -> SentCall {
         let size = try size(request, replyLimit, retries)
+        if limit.isSet { try limit.check(writer.membership) }
         if !writer.membership.hasRoom(forCall: size.frame) { try waitForOwnRoom(size.frame, until: deadline) }
         guard let payload = try unsafe writer.claim(size.total, until: deadline) else { throw full }
         return unsafe send(payload, size, until: deadline, retries: retries, fill)
@@ -30,6 +33,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         _ fill: (UnsafeMutableRawPointer) -> Void
     ) async throws(IPCError) -> SentCall {
         let size = try size(request, replyLimit, retries)
+        if limit.isSet { try limit.check(writer.membership) }
         let membership = writer.membership
         while true {
             if membership.hasRoom(forCall: size.frame) {
@@ -123,6 +127,7 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     ///     or, if its server died, perhaps in part.
     /// - Returns: The reply, or what the server threw.
     /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it;
+    ///   ``IPC/IPCError/Code/overloaded`` at once, if as many calls wait as the service was created for;
     ///   ``IPC/IPCError/Code/corrupted`` if a server that is not of this library answered with what cannot be a reply or a
     ///   failure.
     public mutating func call(
@@ -169,6 +174,7 @@ extension Client where Request == RawBytes, Reply == RawBytes {
     ///   - body: Gets the reply. Nobody changes it meanwhile; it goes when `body` returns.
     /// - Returns: What `body` returned, or what the server threw.
     /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it;
+    ///   ``IPC/IPCError/Code/overloaded`` at once, if as many calls wait as the service was created for;
     ///   ``IPC/IPCError/Code/messageTooLarge`` if the reply or the request is too large; what `body` throws.
     public mutating func call<Value>(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0,

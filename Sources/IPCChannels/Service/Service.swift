@@ -26,6 +26,7 @@ public import SystemPackage
 /// | | |
 /// |---|---|
 /// | no server, or all busy | the call waits for one until its deadline |
+/// | more calls wait than the service was created for (``ServiceOptions/maximumWaiting``) | a new one fails at once (``IPC/IPCError/Code/overloaded``) |
 /// | a slow server | holds only its own callers up, until the log is full of calls after it; then callers wait for room |
 /// | a server dies in a call | the caller is told at once (``IPC/IPCError/Code/brokenPipe``), or another server gets the call, if its `retries` allow |
 /// | a caller cancels, passes its deadline, or dies | the server sees it: ``Call/isCancelled``; nobody had the call yet: nobody gets it |
@@ -37,12 +38,14 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     private let checks: CallChecks
 
     private init(
-        _ name: String, in root: ChannelRoot, _ request: MessageType, _ reply: MessageType, _ options: ChannelOptions?,
+        _ name: String, in root: ChannelRoot, _ request: MessageType, _ reply: MessageType, _ options: ServiceOptions?,
         _ policy: CreationPolicy
     ) throws(IPCError) {
         let failure = try MessageType.of(Failure.self)
         let type = try MessageType.call(request, reply, failure: failure)
-        channel = try Channel(name, in: root, .service, type, options, policy)
+        let wish = PolicyWish(maximumWaiting: options?.maximumWaiting)
+        try wish.checkWaiting(name)
+        channel = try Channel(name, in: root, .service, type, options?.channel, policy, wish)
         checks = CallChecks(request: request.checks, reply: reply.checks, failure: failure.checks)
     }
 
@@ -81,17 +84,28 @@ public struct ServiceOptions: Hashable, Sendable {
     public var maximumServers = 64
     /// How many there may be at once; at most 1024.
     public var maximumClients = 64
+    /// How many calls may wait that no server has taken yet; nil for no limit but the log's size. Where as many wait, a new call fails at
+    /// once with ``IPC/IPCError/Code/overloaded``, whatever its deadline is: a caller that is told so can do without, or go elsewhere,
+    /// while one that waits behind all others is mostly answered too late.
+    ///
+    /// Fixed when the service is created: who asks for another limit than it has is told. 1 to 2,147,483,647. Clients that call at the
+    /// same moment may exceed it by one each. Calls that handlers make are not refused, so that what was begun is finished, and
+    /// calls that were given back do not count. Without a limit nothing is counted; with one, each call looks at those that were made
+    /// since its client's last one.
+    public var maximumWaiting: Int?
     /// Who may use it: a participant writes to its files.
     public var permissions = FilePermissions.ownerReadWrite
 
     public init() {}
 
     var channel: ChannelOptions {
-        ChannelOptions(
+        var options = ChannelOptions(
             writers: .shared, lifetime: lifetime,
             capacity: (1...1 << 38).contains(capacity) ? 4 * max(capacity, 65_536) : capacity,
             maximumReaders: maximumServers,
             maximumWriters: maximumClients, permissions: permissions)
+        options.maximumWaiting = maximumWaiting
+        return options
     }
 }
 
@@ -103,7 +117,7 @@ extension Service where Request: BitwiseCopyable, Reply: BitwiseCopyable {
         _ name: String, in root: ChannelRoot = .current, _ options: ServiceOptions = ServiceOptions(),
         _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Service {
-        try Service(name, in: root, MessageType.of(Request.self), MessageType.of(Reply.self), options.channel, policy)
+        try Service(name, in: root, MessageType.of(Request.self), MessageType.of(Reply.self), options, policy)
     }
 
     /// Opens a service of values that exists.
@@ -118,7 +132,7 @@ extension Service where Request == RawBytes, Reply == RawBytes {
         _ name: String, in root: ChannelRoot = .current, _ options: ServiceOptions = ServiceOptions(),
         _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Service {
-        try Service(name, in: root, .bytes, .bytes, options.channel, policy)
+        try Service(name, in: root, .bytes, .bytes, options, policy)
     }
 
     /// Opens a service of bytes that exists.

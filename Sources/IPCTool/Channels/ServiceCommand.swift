@@ -24,6 +24,12 @@ struct ServiceCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "How many commands run at a time.", transform: Numbers.positive) var concurrency = 4
+        @Option(
+            name: .long,
+            help:
+                "If so many calls wait that no server has taken, new ones fail at once. Fixed when the service is created; no limit if nothing is said.",
+            transform: Numbers.positive)
+        var maximumWaiting: Int?
         @OptionGroup var permissions: PermissionsOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
@@ -32,7 +38,9 @@ struct ServiceCommand: ParsableCommand {
 
         func perform() async throws {
             let command = try CommandRun(command)
-            let service = try CommandService.create(channel.name, permissions.service)
+            var options = permissions.service
+            options.maximumWaiting = maximumWaiting
+            let service = try CommandService.create(channel.name, options)
             try await service.serve(concurrency: concurrency) { (request, _) async throws(CommandFailure) in
                 do {
                     let (status, output) = try await command(request, outputLimit: 1 << 30)
