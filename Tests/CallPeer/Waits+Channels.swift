@@ -408,6 +408,77 @@ let serviceWaits: [Wait] = [
                 return try await call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
             }, release: { try serve(service) }, isReleasedByCall: true)
     },
+    Wait("Client.call(_:_:until:)") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in try client.value.call(7, labelled, until: deadline).get() == 8 },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:_:until:) async") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in try await client.value.call(7, labelled, until: deadline).get() == 8 },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:_:until:)") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.begin(7, labelled, until: deadline).wait().get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:_:until:) async") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.begin(7, labelled, until: deadline).wait().get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:replyLimit:_:until:_:)") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.call(three().span.bytes, replyLimit: 100, labelled, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:replyLimit:_:until:_:) async") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.call(three().span.bytes, replyLimit: 100, labelled, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:replyLimit:_:until:)") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                let call = try client.value.begin(three().span.bytes, replyLimit: 100, labelled, until: deadline)
+                return try call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:replyLimit:_:until:) async") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                let call = try await client.value.begin(
+                    three().span.bytes, replyLimit: 100, labelled, until: deadline)
+                return try await call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
     Wait("Server.next(until:)", "Server.tryNext()") {
         let service = try newService()
         let server = Box(try service.makeServer())
@@ -443,6 +514,9 @@ let serviceWaits: [Wait] = [
             }, release: { calls.value.append(Waiting(try client.value.begin(7))) })
     },
 ]
+
+/// With something beside the request.
+private let labelled = CallOptions(metadata: ["tenant": "acme"])
 
 /// A call that has been made.
 private final class Waiting {

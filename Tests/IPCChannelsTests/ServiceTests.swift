@@ -1,8 +1,9 @@
 import IPC
-import IPCChannels
 import SystemPackage
 import TestSupport
 import Testing
+
+@testable import IPCChannels
 
 @Suite(.timeLimit(.minutes(10))) struct ServiceTests {
     private enum Refusal: Error, BitwiseCopyable { case odd, large }
@@ -266,6 +267,81 @@ import Testing
         #expect(try ChannelDescription(service.name).messageCount == 0)
         serving.cancel()
         try await serving.value
+    }
+
+    @Test func metadataTravelWithARequest() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        // The most that there may be; and what is no ASCII, or nothing.
+        let largest = ["k": String(repeating: "v", count: CallOptions.maximumMetadataBytes - 5)]
+        let all: [[String: String]] = [
+            [:], ["tenant": "acme", "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+            ["": "", "ключ": "значение", "a": "\0\n\t"], largest,
+        ]
+        for number in 0..<2000 as Range<UInt64> {  // many laps
+            let metadata = all[Int(number) % all.count]
+            let call = try client.begin(2 * number, CallOptions(metadata: metadata), until: .after(.seconds(10)))
+            let taken = try server.next(until: .immediate)
+            let context = taken.context
+            #expect(taken.metadata == metadata && context.metadata == metadata)
+            #expect(try taken.request == 2 * number)
+            try taken.reply(number)
+            // What is there by now may be another call's.
+            #expect(context.metadata == [:])
+            #expect(try call.wait() == .success(number))
+        }
+        let tooMany = failure { () throws(IPCError) in
+            _ = try client.call(1, CallOptions(metadata: ["kk": largest["k"]!]))
+        }
+        #expect(tooMany?.code == .messageTooLarge && tooMany?.advice.contains("8193 bytes") == true)
+        let retries = failure { () throws(IPCError) in _ = try client.call(1, CallOptions(retries: 128)) }
+        #expect(retries?.code == .invalidArgument)
+        // They are there for the next server as well, and for one whose caller has given up.
+        let again = try client.begin(6, CallOptions(retries: 1, metadata: all[1]), until: .after(.seconds(10)))
+        do { _ = try server.next(until: .immediate) }
+        let second = try server.next(until: .immediate)
+        #expect(second.attempt == 2 && second.metadata == all[1])
+        again.cancel()
+        #expect(second.isCancelled && second.metadata == all[1])
+        try second.reply(1)
+    }
+
+    @Test func metadataTravelWithBytesAndToHandlers() async throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let serving = Task {
+            try await service.serve { (request, context) async throws(Refusal) in
+                request + Array((context.metadata["tenant"] ?? "none").utf8)
+            }
+        }
+        var client = try service.makeClient()
+        for tenant in ["acme", nil] {
+            let options = CallOptions(metadata: tenant.map { ["tenant": $0] } ?? [:])
+            let result = try await client.call(
+                ([65, 66, 67] as [UInt8]).span.bytes, replyLimit: 20, options, until: .after(.seconds(30))
+            ) { (reply) throws(IPCError) in String(decoding: reply.array, as: UTF8.self) }
+            #expect(result == .success("ABC" + (tenant ?? "none")))
+        }
+        serving.cancel()
+        try await serving.value
+    }
+
+    /// Anybody may have written them.
+    @Test func metadataThatAreNoneAreLeftOut() {
+        func pair(_ key: [UInt8], _ value: [UInt8], _ lengths: (UInt16, UInt16)? = nil) -> [UInt8] {
+            let (first, second) = lengths ?? (UInt16(key.count), UInt16(value.count))
+            return withUnsafeBytes(of: first, Array.init) + withUnsafeBytes(of: second, Array.init) + key + value
+        }
+        let good = pair([97], [98])
+        #expect(CallMetadata.decoded(good) == ["a": "b"])
+        #expect(CallMetadata.decoded([]) == [:] && CallMetadata.decoded([1, 0, 1]) == [:])
+        #expect(CallMetadata.decoded(good + pair([99], [100], (1, 2))) == ["a": "b"])
+        #expect(CallMetadata.decoded(pair([97], [98], (65_535, 65_535)) + good) == [:])
+        #expect(CallMetadata.decoded(pair([0xff], [98]) + good) == ["a": "b"])
+        #expect(CallMetadata.decoded(pair([97], [0xc0]) + good) == ["a": "b"])
+        for _ in 0..<2000 {
+            _ = CallMetadata.decoded((0..<Int.random(in: 0..<64)).map { _ in UInt8.random(in: 0...255) })
+        }
     }
 
     private func refusal(_ call: consuming Call<RawBytes, RawBytes, Refusal>) -> IPCError? {

@@ -3,7 +3,7 @@ public import IPC
 /// One caller of a ``Service``. One thread at a time may use it; its calls may be waited for on any.
 public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    private var writer: LogWriter
+    var writer: LogWriter
     private let spins: Int?
     private let checks: CallChecks
     private var limit: WaitingLimit
@@ -15,12 +15,12 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         self.checks = checks
     }
 
-    /// Sends a request that `fill` writes.
-    fileprivate mutating func send(
-        _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
-        _ fill: (UnsafeMutableRawPointer) -> Void
+    /// Sends a request that `fill` writes, and as many bytes of metadata.
+    mutating func send(
+        _ request: Int, replyLimit: Int, metadata: Int = 0, until deadline: Deadline, retries: Int,
+        _ fill: (CallFrame) -> Void
     ) throws(IPCError) -> SentCall {
-        let size = try size(request, replyLimit, retries)
+        let size = try size(request, replyLimit, metadata, retries)
         if limit.isSet { try limit.check(writer.membership) }
         if !writer.membership.hasRoom(forCall: size.frame) { try waitForOwnRoom(size.frame, until: deadline) }
         guard let payload = try unsafe writer.claim(size.total, until: deadline) else { throw full }
@@ -28,11 +28,11 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     }
 
     /// The same, suspended while the log is full.
-    fileprivate nonisolated(nonsending) mutating func send(
-        _ request: Int, replyLimit: Int, until deadline: Deadline, retries: Int,
-        _ fill: (UnsafeMutableRawPointer) -> Void
+    nonisolated(nonsending) mutating func send(
+        _ request: Int, replyLimit: Int, metadata: Int = 0, until deadline: Deadline, retries: Int,
+        _ fill: (CallFrame) -> Void
     ) async throws(IPCError) -> SentCall {
-        let size = try size(request, replyLimit, retries)
+        let size = try size(request, replyLimit, metadata, retries)
         if limit.isSet { try limit.check(writer.membership) }
         let membership = writer.membership
         while true {
@@ -76,12 +76,15 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
     private struct Size {
         let request: Int
         let reply: Int
-        var total: Int { CallFrame.byteCount(request: request, reply: reply) }
+        let metadata: Int
+        var total: Int { CallFrame.byteCount(request: request, reply: reply, metadata: metadata) }
         /// With what comes before and after it in the log.
         var frame: Int { LogLayout.Frame.size(payload: total) }
     }
 
-    private func size(_ request: Int, _ replyLimit: Int, _ retries: Int) throws(IPCError) -> Size {
+    private func size(
+        _ request: Int, _ replyLimit: Int, _ metadata: Int, _ retries: Int
+    ) throws(IPCError) -> Size {
         guard (0...127).contains(retries), (0...Int(Int32.max)).contains(replyLimit) else {
             throw IPCError(
                 .invalidArgument, "call", writer.memory.name.description,
@@ -89,7 +92,7 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
                     "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB")
         }
         // A failure has to fit as well.
-        return Size(request: request, reply: max(replyLimit, MemoryLayout<Failure>.size))
+        return Size(request: request, reply: max(replyLimit, MemoryLayout<Failure>.size), metadata: metadata)
     }
 
     private var full: IPCError {
@@ -100,13 +103,14 @@ public struct Client<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 
     private mutating func send(
         _ payload: UnsafeMutableRawPointer, _ size: Size, until deadline: Deadline, retries: Int,
-        _ fill: (UnsafeMutableRawPointer) -> Void
+        _ fill: (CallFrame) -> Void
     ) -> SentCall {
         let position = writer.position
         let state = Work.State(lap: writer.memory.workLap(at: position), retries: retries)
         let frame = unsafe CallFrame(
-            writing: payload, state, request: size.request, reply: size.reply, until: deadline)
-        unsafe fill(frame.request)
+            writing: payload, state, request: size.request, reply: size.reply, metadata: size.metadata,
+            until: deadline)
+        fill(frame)
         // Before the server can answer, and the call be ended.
         writer.membership.outstanding.add(size.frame, ordering: .relaxed)
         writer.commit(size.total, LogLayout.Kind.message)
@@ -146,10 +150,10 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
 
     private mutating func send(_ request: Request, until deadline: Deadline, retries: Int) throws(IPCError) -> SentCall
     {
-        try unsafe send(
+        try send(
             MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, until: deadline, retries: retries
-        ) { target in
-            unsafe target.storeBytes(of: request, as: Request.self)
+        ) { frame in
+            unsafe frame.request.storeBytes(of: request, as: Request.self)
         }
     }
 }
@@ -197,8 +201,8 @@ extension Client where Request == RawBytes, Reply == RawBytes {
     private mutating func send(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline, retries: Int
     ) throws(IPCError) -> SentCall {
-        try unsafe send(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { target in
-            unsafe target.copyBytes(of: request)
+        try send(request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries) { frame in
+            unsafe frame.request.copyBytes(of: request)
         }
     }
 }
@@ -220,10 +224,10 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     public nonisolated(nonsending) mutating func begin(
         _ request: Request, until deadline: Deadline = .never, retries: Int = 0
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
-        let call = try unsafe await send(
+        let call = try await send(
             MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, until: deadline, retries: retries
-        ) { target in
-            unsafe target.storeBytes(of: request, as: Request.self)
+        ) { frame in
+            unsafe frame.request.storeBytes(of: request, as: Request.self)
         }
         return PendingCall(writer.membership, call)
     }
@@ -245,10 +249,10 @@ extension Client where Request == RawBytes, Reply == RawBytes {
     public nonisolated(nonsending) mutating func begin(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline = .never, retries: Int = 0
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
-        let call = try unsafe await send(
+        let call = try await send(
             request.byteCount, replyLimit: replyLimit, until: deadline, retries: retries
-        ) { target in
-            unsafe target.copyBytes(of: request)
+        ) { frame in
+            unsafe frame.request.copyBytes(of: request)
         }
         return PendingCall(writer.membership, call)
     }

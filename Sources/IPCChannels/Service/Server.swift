@@ -102,6 +102,10 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
     /// The process that calls, by its own pid namespace: as it says itself. See ``CallerIdentity`` for what that is worth.
     public var caller: Int32 { membership.caller(of: call.work) }
 
+    /// The texts that travel with the request (``CallOptions/metadata``): the caller's word, as the request is. Empty if there are none, and
+    /// once the call is answered. What is not UTF-8 is left out. Copies them each time; never waits.
+    public var metadata: [String: String] { membership.metadata(of: call.work) }
+
     /// Asks the kernel for the user and the group of the process that calls.
     ///
     /// A few system calls, and at most some tens of microseconds; never waits. Safe from any thread.
