@@ -300,6 +300,40 @@ private let serviceOperations: [Operation] = [
                 try require(try await call.wait().get() == 8, "the reply")
             })
     },
+    Operation(
+        "Call.request(with:)", "Call.reply(_:with:)", "Call.fail(_:with:)", "PendingCall.wait(with:)"
+    ) {
+        let service = try CodedService.create(channelName())
+        let holder = Giveable(try service.makeClient())
+        return Attempt(end: { holder.give() }) {
+            var client = try service.makeClient()
+            var server = try service.makeServer()
+            let deadline = Deadline.after(.seconds(10))
+            let first = try client.begin(7, with: NumberCoder(), until: deadline)
+            let call = try server.next(until: deadline)
+            try require(try call.request(with: NumberCoder()) == 7, "the request")
+            try call.reply(8, with: NumberCoder())
+            try require(try first.wait(with: NumberCoder()).get() == 8, "the reply")
+            let second = try client.begin(7, with: NumberCoder(), until: deadline)
+            try server.next(until: deadline).fail(CodedFault(), with: NumberCoder())
+            // The coder knows numbers only.
+            try require((try? second.wait(with: NumberCoder())) == nil, "the failure")
+        }
+    },
+    Operation("PendingCall.wait(with:) async", "Service.serve(with:concurrency:_:) async") {
+        let service = try CodedService.create(channelName())
+        let client = Box(try service.makeClient())
+        return Attempt(suspending: {
+            try await untilCancelled { cancel in
+                let call = try await client.value.begin(7, with: NumberCoder(), until: .after(.seconds(10)))
+                try await service.serve(with: NumberCoder()) { (request, _) async throws(CodedFault) in
+                    cancel()
+                    return request + 1
+                }
+                try require(try await call.wait(with: NumberCoder()).get() == 8, "the reply")
+            }
+        })
+    },
     Operation("Service.remove(_:in:)") {
         let service = try Service<UInt64, UInt64, Fault>.create(channelName())
         return Attempt { try Service<UInt64, UInt64, Fault>.remove(service.name.description) }

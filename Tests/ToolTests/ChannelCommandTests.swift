@@ -90,7 +90,8 @@ import Testing
     @Test func aServiceIsACommand() throws {
         let name = channelName()
         let server = try Tool([
-            "service", "serve", name, "--maximum-waiting", "7", "--", "sh", "-c", "read x; test \"$x\" != no || exit 7; echo got $x",
+            "service", "serve", name, "--maximum-waiting", "7", "--", "sh", "-c",
+            "read x; test \"$x\" != no || exit 7; echo got $x",
         ])
         #expect(try eventually { try !participants(name).isEmpty })
         let reply = try ipc("service", "call", name, "--timeout", "10", input: "hello\n")

@@ -81,9 +81,9 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 /// It keeps its server's place in the service.
 public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame is this server's alone until it is answered, but for its state, which is atomic.
-    private let membership: Membership
-    private let call: TakenCall
-    private var isAnswered = false
+    let membership: Membership
+    let call: TakenCall
+    var isAnswered = false
 
     init(_ membership: Membership, _ call: TakenCall) {
         self.membership = membership

@@ -21,7 +21,7 @@ public import SystemPackage
 ///
 /// Two kinds of errors: what a server throws is the `Failure` of the result; what keeps the call from being answered is an
 /// ``IPC/IPCError``. Request, reply and failure are `BitwiseCopyable` types without pointers, or request and reply are
-/// ``RawBytes``.
+/// ``RawBytes``, or all three are `Codable`: ``Coded``, ``Coded`` and ``CodedFailure``.
 ///
 /// | | |
 /// |---|---|
@@ -37,11 +37,12 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     private let channel: Channel
     private let checks: CallChecks
 
-    private init(
-        _ name: String, in root: ChannelRoot, _ request: MessageType, _ reply: MessageType, _ options: ServiceOptions?,
-        _ policy: CreationPolicy
+    /// - Parameter failure: Nil for that of `Failure`.
+    init(
+        _ name: String, in root: ChannelRoot, _ request: MessageType, _ reply: MessageType,
+        failure: MessageType? = nil, _ options: ServiceOptions?, _ policy: CreationPolicy
     ) throws(IPCError) {
-        let failure = try MessageType.of(Failure.self)
+        let failure = if let failure { failure } else { try MessageType.of(Failure.self) }
         let type = try MessageType.call(request, reply, failure: failure)
         let wish = PolicyWish(maximumWaiting: options?.maximumWaiting)
         try wish.checkWaiting(name)

@@ -112,7 +112,7 @@ extension Service where Request == RawBytes, Reply == RawBytes {
 
 extension Server {
     /// Answers each call in a task of its own, at most `limit` at a time, until its task is cancelled, or it is to stop.
-    fileprivate nonisolated(nonsending) consuming func run(
+    nonisolated(nonsending) consuming func run(
         _ limit: Int, until stopping: Stopping?,
         _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>) async -> Void
     ) async throws(IPCError) {
