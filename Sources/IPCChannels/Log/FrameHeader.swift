@@ -54,7 +54,9 @@ struct FrameHeader: Sendable {
 
     /// That of a frame which is passed over.
     var skipped: FrameHeader {
-        FrameHeader(length: length, kind: LogLayout.Kind.skipped, sequence: sequence, writer: writer, units: units)
+        @inline(never) get {
+            FrameHeader(length: length, kind: LogLayout.Kind.skipped, sequence: sequence, writer: writer, units: units)
+        }
     }
 
     /// The header of a copy of the message.

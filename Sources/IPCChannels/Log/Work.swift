@@ -131,7 +131,8 @@ extension ChannelMemory {
                 throw corrupted("the frame at \(position) cannot be work")
             }
             // Without a word nobody can take it, or make it done.
-            return header.hasWorkOrNone ? header : header.skipped
+            guard header.hasWorkOrNone else { return header.skipped }
+            return header
         }
         return nil
     }

@@ -25,7 +25,6 @@ struct CallFrame: @unchecked Sendable {
     let payload: UnsafeMutableRawPointer
     let requestCount: Int
     let replyLimit: Int
-    let metadataCount: Int
 
     /// Of one that is being written. Its payload has ``byteCount(request:reply:metadata:)``.
     init(
@@ -35,7 +34,6 @@ struct CallFrame: @unchecked Sendable {
         unsafe self.payload = payload
         requestCount = request
         replyLimit = reply
-        metadataCount = metadata
         word.relaxed = state.word
         unsafe payload.storeBytes(of: deadline.onMachine, toByteOffset: Self.deadline, as: UInt64.self)
         unsafe payload.storeBytes(of: UInt32(request), toByteOffset: Self.requestCount, as: UInt32.self)
@@ -48,9 +46,8 @@ struct CallFrame: @unchecked Sendable {
         unsafe payload = memory.workPayload(at: work.position)
         requestCount = Int(unsafe payload.load(fromByteOffset: Self.requestCount, as: UInt32.self))
         replyLimit = Int(unsafe payload.load(fromByteOffset: Self.replyLimit, as: UInt32.self))
-        metadataCount = Int(unsafe payload.load(fromByteOffset: Self.metadataCount, as: UInt32.self))
-        let byteCount = Self.byteCount(request: requestCount, reply: replyLimit, metadata: metadataCount)
-        guard byteCount == Int(work.header.length),
+        let metadata = Int(unsafe payload.load(fromByteOffset: Self.metadataCount, as: UInt32.self))
+        guard Self.byteCount(request: requestCount, reply: replyLimit, metadata: metadata) == Int(work.header.length),
             work.header.writer < UInt32(memory.writerSlots)
         else { throw memory.corrupted("the call at \(work.position) has sizes that do not fit its frame") }
     }

@@ -81,9 +81,13 @@ extension CallFrame {
     /// Of one that is being written, by as many bytes as it was made for.
     func setMetadata(_ bytes: [UInt8]) { unsafe metadata.copyBytes(of: bytes.span.bytes) }
 
-    /// A copy.
-    var metadataBytes: [UInt8] {
-        unsafe [UInt8](UnsafeRawBufferPointer(start: metadata, count: metadataCount))
+    /// A copy, of one with a payload of so many bytes. Their count is loaded once more, and checked.
+    func metadata(payload byteCount: Int) -> [UInt8]? {
+        let count = Int(unsafe payload.load(fromByteOffset: Self.metadataCount, as: UInt32.self))
+        guard (1...CallOptions.maximumMetadataBytes).contains(count),
+            Self.byteCount(request: requestCount, reply: replyLimit, metadata: count) == byteCount
+        else { return nil }
+        return unsafe [UInt8](UnsafeRawBufferPointer(start: metadata, count: count))
     }
 }
 
@@ -91,9 +95,8 @@ extension Membership {
     /// What travels with a call, while it is ours.
     func metadata(of work: TakenWork) -> [String: String] {
         guard !memory.isInherited, let frame = try? CallFrame(memory, work),
-            (1...CallOptions.maximumMetadataBytes).contains(frame.metadataCount)
+            let bytes = frame.metadata(payload: Int(work.header.length))
         else { return [:] }
-        let bytes = frame.metadataBytes
         // They were this call's if it was not answered by then; its caller may have given it up.
         atomicMemoryFence(ordering: .acquiring)
         let state = Work.State(word: memory.workState(at: work.position).published)

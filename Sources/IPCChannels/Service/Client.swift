@@ -198,6 +198,7 @@ extension Client where Request == RawBytes, Reply == RawBytes {
             writer.membership, try send(request, replyLimit: replyLimit, until: deadline, retries: retries))
     }
 
+    @inline(__always)
     private mutating func send(
         _ request: RawSpan, replyLimit: Int, until deadline: Deadline, retries: Int
     ) throws(IPCError) -> SentCall {

@@ -81,8 +81,9 @@ extension PendingCall where Reply == RawBytes {
     public consuming func wait<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        isEnded = true
-        return try membership.finish(call, lending: body)
+        let state = try membership.waitForOutcome(of: call)
+        try membership.collect(call, state)
+        return try membership.outcome(of: call, state, body)
     }
 
     /// Waits for the outcome, until the call's deadline, suspended meanwhile, and lends the reply.
@@ -90,7 +91,7 @@ extension PendingCall where Reply == RawBytes {
         _ body: (RawSpan) throws(IPCError) -> Value
     ) async throws(IPCError) -> Result<Value, Failure> {
         let state = try await waitForOutcome()
-        isEnded = true
-        return try membership.finish(call, state, lending: body)
+        try membership.collect(call, state)
+        return try membership.outcome(of: call, state, body)
     }
 }
