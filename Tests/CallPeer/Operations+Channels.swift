@@ -254,14 +254,15 @@ private let queueOperations: [Operation] = [
 private func blocking(_ body: () throws -> Void) throws { try body() }
 
 private let serviceOperations: [Operation] = [
-    Operation("Service.create(_:_:_:)") {
+    Operation("Service.create(_:in:_:_:)") {
         let name = channelName()
         return Attempt(undo: { try Service<UInt64, UInt64, Fault>.remove(name) }) {
             _ = try Service<UInt64, UInt64, Fault>.create(name)
         }
     },
     Operation(
-        "Service.open(_:)", "Service.makeClient(waiting:)", "Service.makeServer(waiting:)", "Call.fail(_:)",
+        "Service.open(_:in:)", "Service.makeClient(waiting:)", "Service.makeServer(waiting:)", "Call.fail(_:)",
+        "Call.identifyCaller()",
         "Call.reply(_:)", "Call.release()", "Call.withRequest(_:)", "PendingCall.readiness()", "PendingCall.wait()",
         "PendingCall.wait(_:)"
     ) {
@@ -275,6 +276,7 @@ private let serviceOperations: [Operation] = [
             let first = try client.begin(three().span.bytes, replyLimit: 100, until: deadline)
             let call = try server.next(until: deadline)
             try require(try call.withRequest { (bytes) throws(IPCError) in bytes.byteCount } == 3, "the request")
+            try require(try call.identifyCaller().user == geteuid(), "the caller's user")
             try call.reply(three().span.bytes)
             _ = try first.readiness()
             _ = try first.wait { (bytes) throws(IPCError) in bytes.byteCount }
@@ -298,20 +300,57 @@ private let serviceOperations: [Operation] = [
                 try require(try await call.wait().get() == 8, "the reply")
             })
     },
-    Operation("Service.remove(_:)") {
+    Operation(
+        "Call.request(with:)", "Call.reply(_:with:)", "Call.fail(_:with:)", "PendingCall.wait(with:)"
+    ) {
+        let service = try CodedService.create(channelName())
+        let holder = Giveable(try service.makeClient())
+        return Attempt(end: { holder.give() }) {
+            var client = try service.makeClient()
+            var server = try service.makeServer()
+            let deadline = Deadline.after(.seconds(10))
+            let first = try client.begin(7, with: NumberCoder(), until: deadline)
+            let call = try server.next(until: deadline)
+            try require(try call.request(with: NumberCoder()) == 7, "the request")
+            try call.reply(8, with: NumberCoder())
+            try require(try first.wait(with: NumberCoder()).get() == 8, "the reply")
+            let second = try client.begin(7, with: NumberCoder(), until: deadline)
+            try server.next(until: deadline).fail(CodedFault(), with: NumberCoder())
+            // The coder knows numbers only.
+            try require((try? second.wait(with: NumberCoder())) == nil, "the failure")
+        }
+    },
+    Operation("PendingCall.wait(with:) async", "Service.serve(with:concurrency:_:) async") {
+        let service = try CodedService.create(channelName())
+        let client = Box(try service.makeClient())
+        return Attempt(suspending: {
+            try await untilCancelled { cancel in
+                let call = try await client.value.begin(7, with: NumberCoder(), until: .after(.seconds(10)))
+                try await service.serve(with: NumberCoder()) { (request, _) async throws(CodedFault) in
+                    cancel()
+                    return request + 1
+                }
+                try require(try await call.wait(with: NumberCoder()).get() == 8, "the reply")
+            }
+        })
+    },
+    Operation("Service.remove(_:in:)") {
         let service = try Service<UInt64, UInt64, Fault>.create(channelName())
         return Attempt { try Service<UInt64, UInt64, Fault>.remove(service.name.description) }
     },
-    Operation("Service.serve(concurrency:_:) async") {
+    Operation("Service.serve(concurrency:_:) async", "CallContext.identifyCaller()") {
         let service = try Service<UInt64, UInt64, Fault>.create(channelName())
         let client = Box(try service.makeClient())
         return Attempt(suspending: {
             try await untilCancelled { cancel in
                 let call = try await client.value.begin(7, until: .after(.seconds(10)))
-                try await service.serve { (request) async throws(Fault) in
+                let failure = Box<IPCError?>(nil)
+                try await service.serve { (request, context) async throws(Fault) in
+                    do throws(IPCError) { _ = try context.identifyCaller() } catch { failure.value = error }
                     cancel()
                     return request + 1
                 }
+                if let error = failure.value { throw error }
                 _ = consume call
             }
         })

@@ -86,3 +86,5 @@ struct NumberCoder: MessageCoder {
 }
 
 enum Fault: Error, BitwiseCopyable { case wrong }
+struct CodedFault: Error, Codable {}
+typealias CodedService = Service<Coded<Int>, Coded<Int>, CodedFailure<CodedFault>>

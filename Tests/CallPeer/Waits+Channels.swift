@@ -369,6 +369,27 @@ let serviceWaits: [Wait] = [
             call: .suspending { deadline in try await client.value.begin(7, until: deadline).wait().get() == 8 },
             release: { try serve(service) }, isReleasedByCall: true)
     },
+    Wait("Client.call(_:replyLimit:until:retries:_:)") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.call(three().span.bytes, replyLimit: 100, until: deadline) {
+                    (reply) throws(IPCError) in
+                    reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:replyLimit:until:retries:_:) async") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.call(three().span.bytes, replyLimit: 100, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
     Wait("Client.begin(_:replyLimit:until:retries:)") {
         let service = try newByteService()
         let client = Box(try service.makeClient())
@@ -386,6 +407,127 @@ let serviceWaits: [Wait] = [
                 let call = try await client.value.begin(three().span.bytes, replyLimit: 100, until: deadline)
                 return try await call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
             }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:_:until:)") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in try client.value.call(7, labelled, until: deadline).get() == 8 },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:_:until:) async") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in try await client.value.call(7, labelled, until: deadline).get() == 8 },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:_:until:)") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.begin(7, labelled, until: deadline).wait().get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:_:until:) async") {
+        let service = try newService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.begin(7, labelled, until: deadline).wait().get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:replyLimit:_:until:_:)") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.call(three().span.bytes, replyLimit: 100, labelled, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:replyLimit:_:until:_:) async") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.call(three().span.bytes, replyLimit: 100, labelled, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount == 3
+                }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:replyLimit:_:until:)") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                let call = try client.value.begin(three().span.bytes, replyLimit: 100, labelled, until: deadline)
+                return try call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:replyLimit:_:until:) async") {
+        let service = try newByteService()
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                let call = try await client.value.begin(
+                    three().span.bytes, replyLimit: 100, labelled, until: deadline)
+                return try await call.wait { (reply) throws(IPCError) in reply.byteCount == 3 }.get()
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:with:replyLimit:_:until:)") {
+        let service = try CodedService.create(channelName())
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.call(7, with: NumberCoder(), until: deadline).get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.call(_:with:replyLimit:_:until:) async") {
+        let service = try CodedService.create(channelName())
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await client.value.call(7, with: NumberCoder(), until: deadline).get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:with:replyLimit:_:until:)") {
+        let service = try CodedService.create(channelName())
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try client.value.begin(7, with: NumberCoder(), until: deadline).wait(with: NumberCoder()).get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Client.begin(_:with:replyLimit:_:until:) async") {
+        let service = try CodedService.create(channelName())
+        let client = Box(try service.makeClient())
+        return Wait.Case(
+            call: .suspending { deadline in
+                let call = try await client.value.begin(7, with: NumberCoder(), until: deadline)
+                return try await call.wait(with: NumberCoder()).get() == 8
+            },
+            release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("Server.serveNext(with:until:_:)") {
+        let service = try CodedService.create(channelName())
+        let server = Box(try service.makeServer())
+        let client = Box(try service.makeClient())
+        let calls = Box<[CodedWaiting]>([])
+        return Wait.Case(
+            call: .blocking { deadline in
+                try server.value.serveNext(with: NumberCoder(), until: deadline) { (request) throws(CodedFault) in
+                    request + 1
+                }
+                return true
+            }, release: { calls.value.append(CodedWaiting(try client.value.begin(7, with: NumberCoder()))) })
     },
     Wait("Server.next(until:)", "Server.tryNext()") {
         let service = try newService()
@@ -423,6 +565,9 @@ let serviceWaits: [Wait] = [
     },
 ]
 
+/// With something beside the request.
+private let labelled = CallOptions(metadata: ["tenant": "acme"])
+
 /// A call that has been made.
 private final class Waiting {
     let call: PendingCall<UInt64, Fault>
@@ -435,6 +580,19 @@ private func newByteService() throws -> Service<RawBytes, RawBytes, Fault> { try
 private func serve(_ service: Service<UInt64, UInt64, Fault>) throws {
     var server = try service.makeServer()
     try server.serveNext(until: .after(.seconds(20))) { (request) throws(Fault) in request + 1 }
+}
+
+/// A call of coded values that has been made.
+private final class CodedWaiting {
+    let call: PendingCall<Coded<Int>, CodedFailure<CodedFault>>
+    init(_ call: consuming PendingCall<Coded<Int>, CodedFailure<CodedFault>>) { self.call = call }
+}
+
+private func serve(_ service: CodedService) throws {
+    var server = try service.makeServer()
+    try server.serveNext(with: NumberCoder(), until: .after(.seconds(20))) { (request) throws(CodedFault) in
+        request + 1
+    }
 }
 
 private func serve(_ service: Service<RawBytes, RawBytes, Fault>) throws {

@@ -10,6 +10,14 @@ enum Calls {
 
     typealias Doubling = Service<UInt64, UInt64, Errno>
 
+    /// Makes a kept service with these permissions.
+    static func make(_ name: String, _ permissions: String) throws {
+        var options = ServiceOptions()
+        (options.lifetime, options.permissions) = (.kept, FilePermissions(rawValue: CModeT(permissions, radix: 8)!))
+        _ = try Doubling.create(name, options)
+        ChannelPeer.say("made")
+    }
+
     static func serve(_ name: String) throws {
         var server = try Doubling.open(name).makeServer()
         ChannelPeer.say("ready")

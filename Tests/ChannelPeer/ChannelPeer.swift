@@ -86,6 +86,7 @@ struct ChannelPeer {
             try call.reply(seconds ?? .max)
         case "hold-call": try Calls.hold(arguments[1])
         case "call": try Calls.call(arguments[1], count: number(2), retries: number(3))
+        case "make-service": try Calls.make(arguments[1], arguments[2])
         case "begin-call": try Calls.leave(arguments[1])
         case "publish-number":
             var publisher = try Topic<UInt64>.open(arguments[1]).makePublisher()

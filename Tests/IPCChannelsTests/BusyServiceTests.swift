@@ -1,8 +1,10 @@
 import Glibc
 import IPC
-import IPCChannels
+import SystemPackage
 import TestSupport
 import Testing
+
+@testable import IPCChannels
 
 /// Calls that are not collected, not in time, too many, or made by handlers keep nobody from calling.
 @Suite(.timeLimit(.minutes(5))) struct BusyServiceTests {
@@ -157,8 +159,141 @@ import Testing
         let pending = try client.begin(7, until: .after(.seconds(10)))
         let call = try server.next(until: .immediate)
         #expect(call.caller == getpid())
+        // A channel of its own, which nobody else may write to.
+        let identity = try call.identifyCaller()
+        #expect(identity.process == getpid() && identity.user == geteuid() && identity.group == getegid())
+        #expect(identity.isCertain)
+        let context = call.context
+        #expect(try context.identifyCaller() == identity)
         try call.reply(8)
         #expect(try pending.wait() == .success(8))
+        #expect(failure { () throws(IPCError) in _ = try context.identifyCaller() }?.code == .notFound)
+    }
+
+    private static func limited(_ limit: Int) -> ServiceOptions {
+        var options = options
+        options.maximumWaiting = limit
+        return options
+    }
+
+    @Test func aServiceThatIsOverloadedSaysSoAtOnce() throws {
+        let service = try Numbers.create(channelName(), Self.limited(10))
+        var client = try service.makeClient()
+        var other = try service.makeClient()
+        var server = try service.makeServer()
+        func refusal(_ client: inout Numbers.ClientType) -> IPCError? {
+            failure { () throws(IPCError) in _ = try client.call(7, until: .after(.seconds(60))) }
+        }
+        // Many laps, so that the count is made again and again, by clients that call seldom and often.
+        for round in 0..<200 {
+            var waiting: [Box<PendingCall<UInt64, Refusal>>] = []
+            for number in 0..<10 as Range<UInt64> {
+                waiting.append(
+                    Box(try round % 3 == 0 && number % 2 == 0 ? other.begin(number) : client.begin(number)))
+            }
+            let error = refusal(&client)
+            #expect(error?.code == .overloaded && error?.advice.contains("10 calls wait") == true)
+            if round % 7 == 0 { #expect(refusal(&other)?.code == .overloaded) }
+            // One that is taken, or given up, does not wait.
+            let taken = Box(try server.next(until: .immediate))
+            waiting.append(Box(try client.begin(10)))
+            #expect(refusal(&client)?.code == .overloaded)
+            waiting.remove(at: 5).take().cancel()
+            waiting.append(Box(try client.begin(11)))
+            #expect(refusal(&client)?.code == .overloaded)
+            let call = taken.take()
+            let number = try call.request
+            try call.reply(number)
+            for _ in 1..<11 { try server.serveNext(until: .immediate) { $0 } }
+            let results = try waiting.map { (call) throws(IPCError) in try call.take().wait() }
+            #expect(results == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11].map { .success($0) })
+        }
+        #expect(try ChannelDescription(service.name).maximumWaiting == 10)
+    }
+
+    /// Nobody is there to see to the dead, and to those that were stopped, but the callers that are refused.
+    @Test func whoIsRefusedLooksAfterThoseWhoWait() throws {
+        typealias Doubling = Service<UInt64, UInt64, Errno>
+        let name = channelName()
+        let service = try Doubling.create(name, Self.limited(1))
+        var client = try service.makeClient()
+        let dead = try Peer(product("ChannelPeer"), ["begin-call", name])
+        #expect(try dead.said() == "called\n")
+        #expect(failure { () throws(IPCError) in _ = try client.begin(1) }?.code == .overloaded)
+        try dead.kill()
+        func begins(until patience: Deadline) throws(IPCError) -> Box<PendingCall<UInt64, Errno>>? {
+            while !patience.hasPassed {
+                do throws(IPCError) { return Box(try client.begin(1, until: .after(.milliseconds(50)))) } catch {
+                    guard error.code == .overloaded else { throw error }
+                }
+            }
+            return nil
+        }
+        let expired = try begins(until: .after(.seconds(10)))
+        #expect(expired != nil)
+        // Its deadline passes, and its caller has not noticed.
+        #expect(try begins(until: .after(.seconds(10))) != nil)
+    }
+
+    @Test func handlersAreNotRefusedAndTasksAreTold() async throws {
+        let service = try Numbers.create(channelName(), Self.limited(1))
+        let nested = Box(try service.makeClient())
+        let (entered, go) = (Flag(), Flag())
+        let serving = Task {
+            try await service.serve(concurrency: 1) { (request) async throws(Refusal) in
+                guard request < 100 else { return request }
+                entered.set()
+                go.wait()
+                do { return try await nested.value.call(request + 100, until: .after(.seconds(30))).get() } catch {
+                    throw .no
+                }
+            }
+        }
+        var client = try service.makeClient()
+        let first = try await client.begin(1, until: .after(.seconds(30)))
+        entered.wait()
+        let second = try await client.begin(200, until: .after(.seconds(30)))
+        do throws(IPCError) {
+            _ = try await client.call(3, until: .after(.seconds(60)))
+            Issue.record("not refused")
+        } catch { #expect(error.code == .overloaded) }
+        go.set()
+        #expect(try await first.wait() == .success(101))
+        #expect(try await second.wait() == .success(200))
+        serving.cancel()
+        try await serving.value
+    }
+
+    @Test func theLimitIsThatOfTheService() throws {
+        let service = try Numbers.create(channelName(), Self.limited(3))
+        let name = service.name.description
+        let server = try service.makeServer()  // it stays
+        let other = failure { () throws(IPCError) in _ = try Numbers.create(name, Self.limited(4)) }
+        #expect(other?.code == .invalidArgument && other?.advice.contains("3 waiting calls") == true)
+        _ = try Numbers.create(name, Self.limited(3))
+        _ = try Numbers.create(name)
+        _ = try Numbers.open(name)
+        let free = try Numbers.create(channelName())
+        let client = try free.makeClient()
+        let late = failure { () throws(IPCError) in _ = try Numbers.create(free.name.description, Self.limited(4)) }
+        #expect(late?.code == .invalidArgument && late?.advice.contains("no limit") == true)
+        #expect(try ChannelDescription(free.name).maximumWaiting == nil)
+        for limit in [0, -1, Int.max] {
+            let refused = failure { () throws(IPCError) in _ = try Numbers.create(channelName(), Self.limited(limit)) }
+            #expect(refused?.code == .invalidArgument)
+        }
+        server.close()
+        client.close()
+    }
+
+    @Test func aCallThatWasGivenUpHasNoCaller() throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        var server = try service.makeServer()
+        var client = try service.makeClient()
+        let pending = try client.begin(7, until: .after(.seconds(10)))
+        let call = try server.next(until: .immediate)
+        pending.cancel()
+        #expect(failure { () throws(IPCError) in _ = try call.identifyCaller() }?.code == .notFound)
     }
 }
 

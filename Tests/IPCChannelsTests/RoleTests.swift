@@ -165,6 +165,40 @@ struct RoleTests {
         return !isOpen
     }
 
+    /// Services of one user, of a group, and of everybody; who calls; and whether the kernel's word of its user is certain.
+    @Test(arguments: [(0o700, 0o600, true), (0o2770, 0o660, false), (0o755, 0o666, false)] as [(mode_t, mode_t, Bool)])
+    func theUserOfACallerIsTheKernelsWord(root: mode_t, files: mode_t, isCertain: Bool) throws {
+        let place = try Place(Role(name: "", root: root, files: 0o600, user: \.owner, abilities: []))
+        let caller = isCertain ? place.owner : root == 0o755 ? place.stranger : place.member
+        // The channel is its owner's; this process is the superuser's.
+        let name = "role/numbers"
+        let made = try place.owner.run(
+            product("ChannelPeer"), "make-service", name, String(files, radix: 8), root: place.path)
+        #expect(made.text == "made\n", "\(made.text)")
+        let memory = try ChannelMemory(ChannelName(name), in: .root(place.root), logAccess: .readWrite)
+        var server = try Service<UInt64, UInt64, Errno>.open(name, in: place.root).makeServer()
+        let peer = try caller.start(product("ChannelPeer"), ["begin-call", name], root: place.path)
+        #expect(try peer.said() == "called\n")
+        let call = try server.next(until: .after(.seconds(10)))
+        let identity = try call.identifyCaller()
+        #expect(identity.process == peer.child.handle.identifier && identity.user == caller.user)
+        #expect(identity.group == caller.groups[0] && identity.isCertain == isCertain)
+        // What a hostile caller can say: that it is another process. Then the user is that one's, and not certain.
+        memory.process(.writer, 0).relaxed = UInt32(getpid())
+        let claimed = try call.identifyCaller()
+        #expect(claimed.process == getpid() && claimed.user == 0 && !claimed.isCertain)
+        // One that does not exist.
+        memory.process(.writer, 0).relaxed = 0x7fff_ffff
+        #expect(failure { () throws(IPCError) in _ = try call.identifyCaller() }?.code == .unsupported)
+        memory.namespace(.writer, 0).relaxed ^= 1
+        let elsewhere = failure { () throws(IPCError) in _ = try call.identifyCaller() }
+        #expect(elsewhere?.code == .unsupported && elsewhere?.advice.contains("namespace") == true)
+        try peer.kill()
+        #expect(failure { () throws(IPCError) in _ = try call.identifyCaller() }?.code == .unsupported)
+        memory.namespace(.writer, 0).relaxed ^= 1
+        #expect(failure { () throws(IPCError) in _ = try call.identifyCaller() }?.code == .notFound)
+    }
+
     /// A folder that was copied without the file that is locked gets it from whoever joins, for those who may write.
     @Test func locksThatAreMissingAreMadeForWhoeverMayWrite() throws {
         for (files, locks) in [(0o644, 0o600), (0o664, 0o660), (0o666, 0o666), (0o600, 0o600)] as [(mode_t, mode_t)] {

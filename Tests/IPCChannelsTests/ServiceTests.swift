@@ -1,8 +1,9 @@
 import IPC
-import IPCChannels
 import SystemPackage
 import TestSupport
 import Testing
+
+@testable import IPCChannels
 
 @Suite(.timeLimit(.minutes(10))) struct ServiceTests {
     private enum Refusal: Error, BitwiseCopyable { case odd, large }
@@ -204,6 +205,145 @@ import Testing
         #expect(told?.code == .messageTooLarge && told?.advice.contains("11 bytes") == true)
     }
 
+    /// Blocking: the server answers on a thread of its own.
+    @Test func aCallOfBytesLendsItsReply() throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        var client = try service.makeClient()
+        let server = Box(try service.makeServer())
+        let thread = try PlainThread { () throws(IPCError) in
+            var server = server.take()
+            for _ in 0..<2000 {
+                let call = try server.next(until: .after(.seconds(30)))
+                let request = try call.withRequest { (bytes) throws(IPCError) in bytes.array }
+                request.isEmpty ? try call.fail(.odd) : try call.reply((request + request).span.bytes)
+            }
+            let tooLong = try server.next(until: .after(.seconds(30)))
+            try? tooLong.reply([UInt8](repeating: 1, count: 101).span.bytes)
+            _ = try server.next(until: .after(.seconds(30)))  // let go of
+        }
+        for number in 0..<2000 {
+            let request = [UInt8](repeating: UInt8(number % 251), count: number % 50)
+            let result = try client.call(request.span.bytes, replyLimit: 100, until: .after(.seconds(30))) {
+                (reply) throws(IPCError) in reply.array
+            }
+            #expect(result == (request.isEmpty ? .failure(.odd) : .success(request + request)))
+        }
+        for code in [IPCError.Code.messageTooLarge, .brokenPipe, .timedOut] {
+            let deadline = Deadline.after(code == .timedOut ? .milliseconds(20) : .seconds(30))
+            let error = failure { () throws(IPCError) in
+                _ = try client.call(([1] as [UInt8]).span.bytes, replyLimit: 100, until: deadline) {
+                    (reply) throws(IPCError) in reply.byteCount
+                }
+            }
+            #expect(error?.code == code)
+        }
+        #expect(thread.join() == nil)
+        // All of them are ended.
+        #expect(try ChannelDescription(service.name).messageCount == 0)
+    }
+
+    @Test func aTasksCallOfBytesLendsItsReplyAndPassesErrorsOn() async throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let serving = Task {
+            try await service.serve { (request, _) async throws(Refusal) in
+                guard !request.isEmpty else { throw .odd }
+                return request + request
+            }
+        }
+        var client = try service.makeClient()
+        for count in 0..<50 {
+            let request = [UInt8](repeating: UInt8(count), count: count)
+            let result = try await client.call(request.span.bytes, replyLimit: 100, until: .after(.seconds(30))) {
+                (reply) throws(IPCError) in reply.array
+            }
+            #expect(result == (request.isEmpty ? .failure(.odd) : .success(request + request)))
+        }
+        do throws(IPCError) {
+            _ = try await client.call(([1] as [UInt8]).span.bytes, replyLimit: 100) { (_) throws(IPCError) -> Int in
+                throw IPCError(.corrupted, "read", "reply", advice: "not what was asked for")
+            }
+            Issue.record("no error")
+        } catch { #expect(error.operation == "read") }
+        #expect(try ChannelDescription(service.name).messageCount == 0)
+        serving.cancel()
+        try await serving.value
+    }
+
+    @Test func metadataTravelWithARequest() throws {
+        let service = try service()
+        var client = try service.makeClient()
+        var server = try service.makeServer()
+        // The most that there may be; and what is no ASCII, or nothing.
+        let largest = ["k": String(repeating: "v", count: CallOptions.maximumMetadataBytes - 5)]
+        let all: [[String: String]] = [
+            [:], ["tenant": "acme", "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"],
+            ["": "", "ключ": "значение", "a": "\0\n\t"], largest,
+        ]
+        for number in 0..<2000 as Range<UInt64> {  // many laps
+            let metadata = all[Int(number) % all.count]
+            let call = try client.begin(2 * number, CallOptions(metadata: metadata), until: .after(.seconds(10)))
+            let taken = try server.next(until: .immediate)
+            let context = taken.context
+            #expect(taken.metadata == metadata && context.metadata == metadata)
+            #expect(try taken.request == 2 * number)
+            try taken.reply(number)
+            // What is there by now may be another call's.
+            #expect(context.metadata == [:])
+            #expect(try call.wait() == .success(number))
+        }
+        let tooMany = failure { () throws(IPCError) in
+            _ = try client.call(1, CallOptions(metadata: ["kk": largest["k"]!]))
+        }
+        #expect(tooMany?.code == .messageTooLarge && tooMany?.advice.contains("8193 bytes") == true)
+        let retries = failure { () throws(IPCError) in _ = try client.call(1, CallOptions(retries: 128)) }
+        #expect(retries?.code == .invalidArgument)
+        // They are there for the next server as well, and for one whose caller has given up.
+        let again = try client.begin(6, CallOptions(retries: 1, metadata: all[1]), until: .after(.seconds(10)))
+        do { _ = try server.next(until: .immediate) }
+        let second = try server.next(until: .immediate)
+        #expect(second.attempt == 2 && second.metadata == all[1])
+        again.cancel()
+        #expect(second.isCancelled && second.metadata == all[1])
+        try second.reply(1)
+    }
+
+    @Test func metadataTravelWithBytesAndToHandlers() async throws {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let serving = Task {
+            try await service.serve { (request, context) async throws(Refusal) in
+                request + Array((context.metadata["tenant"] ?? "none").utf8)
+            }
+        }
+        var client = try service.makeClient()
+        for tenant in ["acme", nil] {
+            let options = CallOptions(metadata: tenant.map { ["tenant": $0] } ?? [:])
+            let result = try await client.call(
+                ([65, 66, 67] as [UInt8]).span.bytes, replyLimit: 20, options, until: .after(.seconds(30))
+            ) { (reply) throws(IPCError) in String(decoding: reply.array, as: UTF8.self) }
+            #expect(result == .success("ABC" + (tenant ?? "none")))
+        }
+        serving.cancel()
+        try await serving.value
+    }
+
+    /// Anybody may have written them.
+    @Test func metadataThatAreNoneAreLeftOut() {
+        func pair(_ key: [UInt8], _ value: [UInt8], _ lengths: (UInt16, UInt16)? = nil) -> [UInt8] {
+            let (first, second) = lengths ?? (UInt16(key.count), UInt16(value.count))
+            return withUnsafeBytes(of: first, Array.init) + withUnsafeBytes(of: second, Array.init) + key + value
+        }
+        let good = pair([97], [98])
+        #expect(CallMetadata.decoded(good) == ["a": "b"])
+        #expect(CallMetadata.decoded([]) == [:] && CallMetadata.decoded([1, 0, 1]) == [:])
+        #expect(CallMetadata.decoded(good + pair([99], [100], (1, 2))) == ["a": "b"])
+        #expect(CallMetadata.decoded(pair([97], [98], (65_535, 65_535)) + good) == [:])
+        #expect(CallMetadata.decoded(pair([0xff], [98]) + good) == ["a": "b"])
+        #expect(CallMetadata.decoded(pair([97], [0xc0]) + good) == ["a": "b"])
+        for _ in 0..<2000 {
+            _ = CallMetadata.decoded((0..<Int.random(in: 0..<64)).map { _ in UInt8.random(in: 0...255) })
+        }
+    }
+
     private func refusal(_ call: consuming Call<RawBytes, RawBytes, Refusal>) -> IPCError? {
         do throws(IPCError) { try call.reply([UInt8](repeating: 0, count: 11).span.bytes) } catch { return error }
         return nil
@@ -265,7 +405,7 @@ import Testing
 }
 
 /// Something that cannot be copied, in an array.
-private final class Box<Value: ~Copyable> {
+private final class Box<Value: ~Copyable>: @unchecked Sendable {
     private var value: Value?
     init(_ value: consuming Value) { self.value = consume value }
     func take() -> Value { value.take()! }

@@ -257,7 +257,8 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
         #expect(try getter.get()?.side == .hold)
     }
 
-    @Test func aJobIsCheckedByEveryCallAndThenGoesToTheDeadLetters() async throws {
+    /// Each call passes over the one that is none, and has the job behind it.
+    @Test func aJobIsCheckedByEveryCallAndIsADeadLetterAtOnce() async throws {
         let queue = try WorkQueue<Order>.create(channelName(), maximumAttempts: 6)
         defer {
             try? WorkQueue<Order>.remove(queue.name.description)
@@ -266,31 +267,119 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         let log = try Log(queue.name)
-        #expect(try producer.trySend(Order()))
-        log.write([77], at: Self.sideOffset)
-        #expect(try producer.trySend(Order(side: .hold)))
-        var errors = [
-            failure { () throws(IPCError) in _ = try worker.next(until: deadline) },
-            failure { () throws(IPCError) in _ = try worker.tryNext() },
-            failure { () throws(IPCError) in _ = try worker.workNext(until: deadline) { _ in } },
-            await failure { () async throws(IPCError) in _ = try await worker.next(until: deadline) },
-            await failure { () async throws(IPCError) in
-                try await queue.work { _ in Issue.record("handed out") }
-            },
-        ]
-        do {
-            for try await _ in try queue.makeWorker().jobs() { Issue.record("handed out") }
-        } catch { errors.append(error) }
-        #expect(errors.count == 6)
-        for error in errors { expectInvalid(error, queue.name, "Order.side", 77) }
-        // It had its attempts: the one after it comes.
-        guard let job = try worker.tryNext() else {
-            Issue.record("the next job did not come")
-            return
+        func sendInvalidAndThenValid() throws {
+            #expect(try producer.trySend(Order()))
+            log.write([77], at: Self.sideOffset)
+            #expect(try producer.trySend(Order(number: 1, side: .hold)))
         }
-        #expect(job.message.side == .hold)
-        try job.acknowledge()
-        #expect(try ChannelDescription(queue.deadLetters().name).messageCount == 1)
+        func expect(_ job: consuming Job<Order>) throws {
+            #expect(job.message.side == .hold && job.attempt == 1)
+            try job.acknowledge()
+        }
+        func expectByBlockingCalls() throws {
+            try sendInvalidAndThenValid()
+            try expect(worker.next(until: deadline))
+            try sendInvalidAndThenValid()
+            if let job = try worker.tryNext() { try expect(job) } else { Issue.record("the next job did not come") }
+            try sendInvalidAndThenValid()
+            #expect(try worker.workNext(until: deadline) { $0.side }.get() == .hold)
+        }
+        try expectByBlockingCalls()
+        try sendInvalidAndThenValid()
+        let job = try await worker.next(until: deadline)
+        try expect(job)
+        try sendInvalidAndThenValid()
+        let working = Task {
+            try await queue.work { delivery in
+                #expect(delivery.message.side == .hold)
+                try delivery.acknowledge()
+                withUnsafeCurrentTask { $0?.cancel() }
+            }
+        }
+        while try !queue.browse().isEmpty, !deadline.hasPassed { try await Task.sleep(for: .milliseconds(1)) }
+        working.cancel()
+        try await working.value
+        try sendInvalidAndThenValid()
+        for try await delivery in try queue.makeWorker().jobs() {
+            #expect(delivery.message.side == .hold)
+            try delivery.acknowledge()
+            break
+        }
+        #expect(try queue.browse().isEmpty)
+        let letters = try queue.deadLetters().browse()
+        #expect(letters.count == 6)
+        for letter in letters {
+            #expect(letter.deadLetter?.reason == .invalid && letter.deadLetter?.attempts == 0)
+            #expect(letter.bytes.count == MemoryLayout<Order>.size)
+            // What is wrong with it, for whoever looks.
+            let error = failure { () throws(IPCError) in _ = try letter.message }
+            expectInvalid(error, try queue.deadLetters().name, "Order.side", 77)
+        }
+    }
+
+    /// What another program has sent, or damage: it does not come again and again.
+    @Test func whatCannotBeAMessageIsADeadLetterAtOnce() throws {
+        let queue = try WorkQueue<UInt64>.create(channelName())
+        let name = queue.name.description
+        defer {
+            try? WorkQueue<UInt64>.remove(name)
+            try? WorkQueue<UInt64>.remove(name + "/dead-letters")
+        }
+        var stranger = try WorkQueue<RawBytes>.openAnyType(name).makeProducer()
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        for count in [0, 7, 9, 1000] {
+            try stranger.send([UInt8](repeating: 5, count: count).span.bytes)
+            try producer.send(UInt64(count))
+        }
+        // Too short to be work at all: there is nothing of it to keep.
+        do {
+            var writer = try LogWriter(queue.channel.join(.writer))
+            let payload = try #require(try unsafe writer.claim(8, until: .immediate))
+            unsafe payload.storeBytes(of: UInt64.max, as: UInt64.self)
+            try writer.deliver(8)
+        }
+        try producer.send(12)
+        #expect(try ChannelDescription(queue.name).messageCount == 9)
+        let first = try worker.next(until: .immediate)
+        #expect(first.message == 0 && first.attempt == 1)
+        try first.acknowledge()
+        let second = try worker.next(until: .immediate)
+        #expect(second.message == 7)
+        try second.acknowledge()
+        #expect(try worker.workNext(until: .immediate) { $0 }.get() == 9)
+        for number in [1000, 12] as [UInt64] {
+            guard let job = try worker.tryNext() else {
+                Issue.record("\(number) did not come")
+                return
+            }
+            #expect(job.message == number)
+            try job.acknowledge()
+        }
+        #expect(try ChannelDescription(queue.name).messageCount == 0)
+
+        let letters = try queue.deadLetters()
+        let found = try letters.browse()
+        #expect(found.map(\.bytes.count) == [0, 7, 9, 1000])
+        #expect(found.allSatisfy { $0.deadLetter?.reason == .invalid && $0.deadLetter?.process == 0 })
+        #expect(failure { () throws(IPCError) in _ = try found[1].message }?.advice.contains("7 bytes") == true)
+        // One that takes letters passes over them as well, and leaves them where they are.
+        do {
+            var reader = try letters.makeWorker()
+            var sender = try letters.makeProducer()
+            try sender.send(3)
+            let letter = try reader.next(until: .immediate)
+            #expect(letter.message == 3)
+            try letter.acknowledge()
+            let none = try reader.tryNext() == nil
+            #expect(none)
+        }
+        #expect(try letters.browse().count == 4)
+        // Sent back, they come back once: the queue's worker is not the only one that goes on.
+        #expect(try queue.redrive(until: .after(.seconds(5))) == 4)
+        try producer.send(13)
+        #expect(try worker.next(until: .immediate).message == 13)
+        #expect(try letters.browse().count == 4 && letters.purge() == 4)
     }
 
     @Test func aJobThatWasHandedOutDoesNotChange() throws {

@@ -28,6 +28,7 @@ enum References {
         try lentWork()
         try service()
         try lentService()
+        try bytesService()
     }
 
     private static func topic(_ name: String, _ options: ChannelOptions) throws(IPCError) {
@@ -176,5 +177,40 @@ enum References {
         pthread_join(thread, nil)
         server = nil
         precondition(sum == 499_500)
+    }
+
+    nonisolated(unsafe) private static var bytesServer: Server<RawBytes, RawBytes, Refusal>?
+
+    /// A call of bytes that waits for its reply counts none; what is counted is its server's, which takes it by itself.
+    private static func bytesService() throws(IPCError) {
+        let service = try Service<RawBytes, RawBytes, Refusal>.create("test/bytes-service-\(getpid())")
+        var client = try service.makeClient()
+        bytesServer = try service.makeServer()
+        var thread = pthread_t()
+        let error = pthread_create(
+            &thread, nil,
+            { _ in
+                let reply = [7 as UInt8]
+                for _ in 0...References.rounds {
+                    try! References.bytesServer!.next().reply(reply.span.bytes)
+                }
+                return nil
+            }, nil)
+        precondition(error == 0)
+        let request = [1, 2, 3] as [UInt8]
+        var sum = 0
+        func call() throws(IPCError) {
+            let result = try client.call(request.span.bytes, replyLimit: 8) { (reply) throws(IPCError) in
+                reply.byteCount
+            }
+            if case .success(let count) = result { sum += count }
+        }
+        try call()  // the thread has begun
+        let (before, allocations) = (reference_count(), allocation_count())
+        for _ in 0..<rounds { try call() }
+        report("service-bytes", since: before, allocations)
+        pthread_join(thread, nil)
+        bytesServer = nil
+        precondition(sum == rounds + 1)
     }
 }

@@ -90,7 +90,8 @@ import Testing
     @Test func aServiceIsACommand() throws {
         let name = channelName()
         let server = try Tool([
-            "service", "serve", name, "--", "sh", "-c", "read x; test \"$x\" != no || exit 7; echo got $x",
+            "service", "serve", name, "--maximum-waiting", "7", "--", "sh", "-c",
+            "read x; test \"$x\" != no || exit 7; echo got $x",
         ])
         #expect(try eventually { try !participants(name).isEmpty })
         let reply = try ipc("service", "call", name, "--timeout", "10", input: "hello\n")
@@ -98,6 +99,9 @@ import Testing
         #expect(try ipc("service", "call", name, "no\n", "--timeout", "10").status == .exited(7))
         let large = try ipc("service", "call", name, "hello\n", "--reply-limit", "3", "--timeout", "10")
         #expect(large.status == .exited(1) && large.errors.contains("allow more"))
+        #expect(try ipc("info", name, "--format", "json").output.contains("\"maximum-waiting\":7"))
+        let other = try ipc("service", "serve", name, "--maximum-waiting", "8", "--", "cat")
+        #expect(other.status == .exited(64) && other.errors.contains("7 waiting calls"))
         // A Swift program calls it as well.
         var client = try Service<RawBytes, RawBytes, CommandFailure>.open(name).makeClient()
         let call = try client.begin("swift\n".utf8.span.bytes, replyLimit: 100, until: .after(.seconds(10)))

@@ -55,7 +55,8 @@ import Testing
         Form(words: ["queue", "peek", "{c}"], options: ["--format"]),
         Form(words: ["queue", "dead", "{c}"], options: ["--redrive", "--purge", "--format", "--timeout"]),
         Form(words: ["service", "call", "{c}", "x"], options: ["--reply-limit", "--retries", "--timeout"]),
-        Form(words: ["service", "serve", "{c}"], options: ["--concurrency"], command: ["--", "cat"]),
+        Form(
+            words: ["service", "serve", "{c}"], options: ["--concurrency", "--maximum-waiting"], command: ["--", "cat"]),
         Form(words: ["latest", "set", "{c}"], options: ["--keep", "--hex", "--length-prefixed"]),
         Form(words: ["latest", "get", "{c}"], options: ["--timeout"]),
         Form(words: ["latest", "watch", "{c}"], options: ["--count", "--timeout"]),

@@ -38,6 +38,8 @@ public struct IPCError: Error, Hashable, Sendable {
         case messageTooLarge
         /// A limit of the system, the user or the process is reached.
         case limitReached
+        /// As many calls wait for a server already as the service was created for. Nothing was sent: call again later, or elsewhere.
+        case overloaded
         /// No space is left in the file system that holds the object.
         case noSpace
         /// The object is of another kind than the operation needs.

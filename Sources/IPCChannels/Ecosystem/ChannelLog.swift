@@ -18,18 +18,24 @@ enum ChannelLog {
         #endif
     }
 
-    static func deadLetter(_ name: ChannelName, attempts: Int) {
+    static func deadLetter(_ name: ChannelName, _ reason: DeadLetter.Reason, attempts: Int) {
         #if Logging
+            let why =
+                switch reason {
+                case .rejected, .workerDied: "was handed out too often"
+                case .invalid: "is not of the queue's type"
+                case .expired: "was not worked on in time"
+                }
             logger.warning(
-                "a message was handed out too often, and went to the dead letters",
-                metadata: ["channel": "\(name)", "attempts": "\(attempts)"])
+                "a message \(why), and went to the dead letters",
+                metadata: ["channel": "\(name)", "reason": "\(reason)", "attempts": "\(attempts)"])
         #endif
     }
 
     static func keptAside(_ name: ChannelName, attempts: Int, _ error: IPCError) {
         #if Logging
             logger.error(
-                "a message was handed out too often, and could not go to the dead letters; it is kept aside, and tried again",
+                "a message that cannot be worked on could not go to the dead letters; it is kept aside, and tried again",
                 metadata: ["channel": "\(name)", "attempts": "\(attempts)", "error": "\(error)"])
         #endif
     }

@@ -67,6 +67,46 @@
         }
     }
 
+    extension CallOptions {
+        /// Adds what the instrument injects of a context to the metadata, such as W3C's `traceparent`. So a call of any type carries it, and
+        /// a call without one costs nothing.
+        ///
+        /// ```swift
+        /// var options = CallOptions()
+        /// options.inject(ServiceContext.current ?? .topLevel)
+        /// let reply = try client.call(order, options)
+        /// ```
+        public mutating func inject(_ context: ServiceContext) {
+            InstrumentationSystem.instrument.inject(context, into: &metadata, using: DictionaryInjector())
+        }
+    }
+
+    extension CallContext {
+        /// The context that came with the call in its metadata: the top level if none did.
+        ///
+        /// ```swift
+        /// try await prices.serve { (order, call) in
+        ///     await ServiceContext.$current.withValue(call.serviceContext) { await price(of: order) }
+        /// }
+        /// ```
+        public var serviceContext: ServiceContext { .extracted(from: metadata) }
+    }
+
+    extension Call {
+        /// The context that came with the call in its metadata: the top level if none did.
+        public var serviceContext: ServiceContext { .extracted(from: metadata) }
+    }
+
+    extension ServiceContext {
+        fileprivate static func extracted(from metadata: [String: String]) -> ServiceContext {
+            var context = ServiceContext.topLevel
+            if !metadata.isEmpty {
+                InstrumentationSystem.instrument.extract(metadata, into: &context, using: DictionaryExtractor())
+            }
+            return context
+        }
+    }
+
     extension Traced: Sendable where Message: Sendable {}
 
     private struct DictionaryInjector: Injector {

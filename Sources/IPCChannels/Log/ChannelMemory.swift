@@ -35,7 +35,7 @@ final class ChannelMemory: @unchecked Sendable {
     /// An observer's is for reading only: it stores nothing in either file.
     let controlAccess: MemoryAccess
     private let logAccess: MemoryAccess
-    private let logIdentity: [UInt64]
+    let logIdentity: [UInt64]
     /// The slot of the participant that this is: set once, when it joins.
     var ownSlot: (role: Membership.Role, slot: Int)?
     /// How many forks lay between the program and this process when it was opened; see ``isInherited``.
@@ -74,6 +74,8 @@ final class ChannelMemory: @unchecked Sendable {
     let pattern: ChannelPattern
     let messageType: MessageType
     let retryPolicy: RetryPolicy
+    /// Of a service: how many calls may wait that no server has taken; 0 for no limit.
+    let maximumWaiting: Int
 
     /// Opens and maps a channel's files.
     ///
@@ -163,6 +165,7 @@ final class ChannelMemory: @unchecked Sendable {
             name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
             alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
         retryPolicy = pattern == .workQueue ? RetryPolicy(control) : RetryPolicy()
+        maximumWaiting = pattern == .service ? number(Fixed.maximumWaiting) : 0
         self.controlMapping = controlMapping
         unsafe self.control = control.pointer(at: 0, byteCount: size)
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)

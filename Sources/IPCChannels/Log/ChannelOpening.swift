@@ -87,6 +87,7 @@ struct ChannelOpening: ~Copyable {
     /// The empty file whose bytes guests lock.
     func subscribers() throws(IPCError) -> WithheldDescriptor {
         do throws(IPCError) {
+            try checkIsFile("subscribers")
             let file = try WithheldDescriptor(
                 "subscribers", in: folder.rawValue, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
             guard try FileStatus(of: file.rawValue, path).isRegularFile else { throw lacksFiles }
@@ -94,6 +95,11 @@ struct ChannelOpening: ~Copyable {
         } catch {
             throw try explained(error)
         }
+    }
+
+    /// The status of one of its files, without opening it; nil if there is none of this name.
+    func status(of file: String) throws(IPCError) -> FileStatus? {
+        try FileStatus(of: file, in: folder.rawValue, path + "/" + file)
     }
 
     func log(_ access: MemoryAccess) throws(IPCError) -> OwnedDescriptor {

@@ -49,6 +49,16 @@ struct FrameHeader: Sendable {
             && (size <= maximum || kind == LogLayout.Kind.skipped && size <= 2 &* maximum)
     }
 
+    /// Whether it is no message, or one that is long enough to be work. A shorter one is of a peer that is not of this library.
+    var hasWorkOrNone: Bool { kind != LogLayout.Kind.message || length >= UInt32(Work.prefixSize) }
+
+    /// That of a frame which is passed over.
+    var skipped: FrameHeader {
+        @inline(never) get {
+            FrameHeader(length: length, kind: LogLayout.Kind.skipped, sequence: sequence, writer: writer, units: units)
+        }
+    }
+
     /// The header of a copy of the message.
     var withoutFrame: FrameHeader {
         FrameHeader(length: length, kind: kind, sequence: sequence, writer: writer, units: 0)

@@ -6,7 +6,7 @@
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 4
+    static let version: UInt32 = 5
 
     /// What is written once, before anybody else sees the channel.
     enum Fixed {
@@ -31,7 +31,9 @@ enum LogLayout {
         static let backoff = 100  // UInt32
         static let firstDelay = 104  // UInt64, nanoseconds
         static let longestDelay = 112  // UInt64, nanoseconds
-        static let guestPermissions = 120  // UInt32: whose classes may be guests
+        static let guestPermissions = 124  // UInt32: whose classes may be guests
+        /// Of a service: how many calls may wait that no server has taken.
+        static let maximumWaiting = 120  // UInt32; 0 for no limit
         static let typeName = 128  // UTF-8
         static let typeNameCapacity = 384
     }

@@ -127,10 +127,11 @@ extension ChannelMemory {
             // What we read is of this frame if the head, and so the writers, had not passed it by then.
             atomicMemoryFence(ordering: .acquiring)
             guard workHead.relaxed <= position else { continue }
-            let isWork = header.kind != LogLayout.Kind.message || header.length >= UInt32(Work.prefixSize)
-            guard header.isValid(upTo: maximumFrame), isWork else {
+            guard header.isValid(upTo: maximumFrame) else {
                 throw corrupted("the frame at \(position) cannot be work")
             }
+            // Without a word nobody can take it, or make it done.
+            guard header.hasWorkOrNone else { return header.skipped }
             return header
         }
         return nil

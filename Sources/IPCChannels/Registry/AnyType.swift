@@ -26,7 +26,7 @@ extension WorkQueue where Message == RawBytes {
         _ name: String, in root: ChannelRoot = .current, orCreate options: ChannelOptions? = nil,
         maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil
     ) throws(IPCError) -> WorkQueue {
-        let retries = RetryWish(maximumAttempts: maximumAttempts, backoff: backoff)
+        let retries = PolicyWish(maximumAttempts: maximumAttempts, backoff: backoff)
         try retries.check(name)
         let queue = WorkQueue(
             try Channel.ofAnyType(name, in: root, .workQueue, Self.options(options, name, retries), retries))

@@ -11,14 +11,14 @@ struct Channel: Sendable {
     private let options: ChannelOptions?
     /// Whether it may be of another type by the time that somebody joins.
     private let takesAnyType: Bool
-    private let retries: RetryWish
+    private let wish: PolicyWish
 
     /// Creates it if there are options, by the policy, and checks that it is what it has to be.
     init(
         _ name: String, in root: ChannelRoot = .current, _ pattern: ChannelPattern, _ type: MessageType,
-        _ options: ChannelOptions?, _ policy: CreationPolicy, _ retries: RetryWish = RetryWish()
+        _ options: ChannelOptions?, _ policy: CreationPolicy, _ wish: PolicyWish = PolicyWish()
     ) throws(IPCError) {
-        try self.init(ChannelName(name), in: .root(root), pattern, type, options, retries)
+        try self.init(ChannelName(name), in: .root(root), pattern, type, options, wish)
         if try create(mayExist: policy == .openExisting) { return }
         try meetingRemoval { () throws(IPCError) in
             try check(ChannelMemory(observing: self.name, in: place))
@@ -34,9 +34,9 @@ struct Channel: Sendable {
 
     private init(
         _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
-        _ options: ChannelOptions?, _ retries: RetryWish = RetryWish(), takesAnyType: Bool = false
+        _ options: ChannelOptions?, _ wish: PolicyWish = PolicyWish(), takesAnyType: Bool = false
     ) {
-        self.retries = retries
+        self.wish = wish
         self.takesAnyType = takesAnyType
         self.name = name
         self.place = place
@@ -48,11 +48,11 @@ struct Channel: Sendable {
     /// A channel of whatever type. If there is none, one of bytes is made where there are options.
     static func ofAnyType(
         _ name: String, in root: ChannelRoot, _ pattern: ChannelPattern, _ options: ChannelOptions?,
-        _ retries: RetryWish = RetryWish()
+        _ wish: PolicyWish = PolicyWish()
     ) throws(IPCError) -> Channel {
         let name = try ChannelName(name)
         func channel(_ type: MessageType) -> Channel {
-            Channel(name, in: .root(root), pattern, type, options, retries, takesAnyType: true)
+            Channel(name, in: .root(root), pattern, type, options, wish, takesAnyType: true)
         }
         var left = attempts
         while true {
@@ -107,7 +107,7 @@ struct Channel: Sendable {
         guard takesAnyType || memory.messageType == type else {
             throw memory.messageType.mismatch(name.description, wanted: type)
         }
-        try retries.check(memory)
+        try wish.check(memory)
     }
 
     /// Joins it, made anew if its last participant took it away.

@@ -43,6 +43,8 @@ public struct ChannelDescription: Sendable {
     /// Of a work queue: how often a message is handed out at most (nil for no limit), and when it comes again.
     public let maximumAttempts: Int?
     public let backoff: RetryBackoff?
+    /// Of a service: how many calls may wait that no server has taken; nil for no limit.
+    public let maximumWaiting: Int?
     /// Of an event: notices that nobody has taken.
     public let pendingNotices: Int
     /// Readers first, then writers, then guests, each in the order of their slots.
@@ -92,6 +94,7 @@ public struct ChannelDescription: Sendable {
         let retries = memory.pattern == .workQueue ? memory.retryPolicy : nil
         maximumAttempts = retries?.maximumAttempts == .max ? nil : retries?.maximumAttempts
         backoff = retries?.backoff
+        maximumWaiting = memory.maximumWaiting == 0 ? nil : memory.maximumWaiting
         recoveryCount = UInt64(memory.recoveries.relaxed)
         var counts = Counts()
         if countsMessages { counts.count(memory, upTo: end) }
@@ -136,7 +139,7 @@ public struct ChannelDescription: Sendable {
                 guard position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) else { break }
                 let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
                 guard header.isValid(upTo: memory.maximumFrame) else { break }
-                let isMessage = header.kind == LogLayout.Kind.message
+                let isMessage = header.kind == LogLayout.Kind.message && (!isWork || header.hasWorkOrNone)
                 if isWork {
                     let state = Work.State(word: isMessage ? memory.workState(at: position).published : 0)
                     if !isMessage || state.stage == Work.Stage.done {

@@ -124,6 +124,9 @@ enum ChannelFiles {
         control.store(UInt32(guests.isEmpty ? 0 : options.maximumReaders), at: Fixed.guestSlots)
         control.store(UInt32(guests.rawValue), at: Fixed.guestPermissions)
         if pattern == .workQueue { options.retries.store(control) }
+        if pattern == .service {
+            control.store(UInt32(clamping: options.maximumWaiting ?? 0), at: Fixed.maximumWaiting)
+        }
         control.store(UInt32(type.size), at: Fixed.typeSize)
         control.store(UInt32(type.stride), at: Fixed.typeStride)
         control.store(UInt32(type.alignment), at: Fixed.typeAlignment)

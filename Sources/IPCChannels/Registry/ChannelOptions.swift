@@ -66,6 +66,8 @@ public struct ChannelOptions: Hashable, Sendable {
     public var subscriberPermissions: FilePermissions = []
     /// Of a work queue.
     var retries = RetryPolicy()
+    /// Of a service; nil for no limit.
+    var maximumWaiting: Int?
 
     public init(
         writers: Writers = .exclusive, overflow: Overflow = .block, lifetime: Lifetime = .whileUsed,

@@ -19,15 +19,16 @@ struct CallFrame: @unchecked Sendable {
     static let requestCount = 16  // UInt32
     static let replyLimit = 20  // UInt32
     static let replyCount = 24  // UInt32, by the server
+    static let metadataCount = 28  // UInt32
     static let request = Work.prefixSize
 
     let payload: UnsafeMutableRawPointer
     let requestCount: Int
     let replyLimit: Int
 
-    /// Of one that is being written. Its payload has ``byteCount(request:reply:)``.
+    /// Of one that is being written. Its payload has ``byteCount(request:reply:metadata:)``.
     init(
-        writing payload: UnsafeMutableRawPointer, _ state: Work.State, request: Int, reply: Int,
+        writing payload: UnsafeMutableRawPointer, _ state: Work.State, request: Int, reply: Int, metadata: Int,
         until deadline: Deadline
     ) {
         unsafe self.payload = payload
@@ -37,6 +38,7 @@ struct CallFrame: @unchecked Sendable {
         unsafe payload.storeBytes(of: deadline.onMachine, toByteOffset: Self.deadline, as: UInt64.self)
         unsafe payload.storeBytes(of: UInt32(request), toByteOffset: Self.requestCount, as: UInt32.self)
         unsafe payload.storeBytes(of: UInt32(reply), toByteOffset: Self.replyLimit, as: UInt32.self)
+        unsafe payload.storeBytes(of: UInt32(metadata), toByteOffset: Self.metadataCount, as: UInt32.self)
     }
 
     /// Of one that was taken; its sizes are loaded once, and checked. Borrows the memory, which an initializer would retain.
@@ -44,12 +46,13 @@ struct CallFrame: @unchecked Sendable {
         unsafe payload = memory.workPayload(at: work.position)
         requestCount = Int(unsafe payload.load(fromByteOffset: Self.requestCount, as: UInt32.self))
         replyLimit = Int(unsafe payload.load(fromByteOffset: Self.replyLimit, as: UInt32.self))
-        guard Self.byteCount(request: requestCount, reply: replyLimit) == Int(work.header.length),
+        let metadata = Int(unsafe payload.load(fromByteOffset: Self.metadataCount, as: UInt32.self))
+        guard Self.byteCount(request: requestCount, reply: replyLimit, metadata: metadata) == Int(work.header.length),
             work.header.writer < UInt32(memory.writerSlots)
         else { throw memory.corrupted("the call at \(work.position) has sizes that do not fit its frame") }
     }
 
-    static func byteCount(request: Int, reply: Int) -> Int { aligned(request) + reply }
+    static func byteCount(request: Int, reply: Int, metadata: Int) -> Int { aligned(request) + reply + metadata }
     private static func aligned(_ request: Int) -> Int { (Self.request + request + 31) & ~31 }
 
     /// Of `Work.State`.

@@ -5,9 +5,9 @@ public import IPC
 /// It keeps its client's place in the service. Any thread may wait for it, one at a time.
 public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame's reply is this caller's alone once the state tells of it.
-    private let membership: Membership
-    private let call: SentCall
-    private var isEnded = false
+    let membership: Membership
+    let call: SentCall
+    var isEnded = false
 
     init(_ membership: Membership, _ call: SentCall) {
         self.membership = membership
@@ -27,7 +27,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
     /// Gives the call up. A server that has it can see so.
     public consuming func cancel() {}
 
-    fileprivate nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
+    nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
         // Whatever its deadline is by now.
         if call.isFinished { return call.state }
         let (readiness, call) = (try readiness(), call)

@@ -1,6 +1,7 @@
 import CIPCShims
 import Glibc
 import IPC
+import Synchronization
 
 /// A call that a client has sent, and not ended yet. Its frame stays where it is until then.
 struct SentCall: Sendable {
@@ -52,6 +53,16 @@ extension Membership {
         // Ours to the end, so that what was read was the reply.
         guard end(call) else { throw retired }
         return result
+    }
+
+    /// Waits for the outcome, lends it if it is a reply, and ends the call.
+    func finish<Value, Failure: Error & BitwiseCopyable>(
+        _ call: SentCall, lending body: (RawSpan) throws(IPCError) -> Value
+    ) throws(IPCError) -> Result<Value, Failure> {
+        defer { end(call) }
+        let state = try waitForOutcome(of: call)
+        try collect(call, state)
+        return try outcome(of: call, state, body)
     }
 
     /// Whether a call of so many bytes may be made, beside those that are not ended.
@@ -135,10 +146,7 @@ extension Membership {
         case Work.Stage.replied where count <= frame.replyLimit:
             return try .success(unsafe read(RawSpan(_unsafeStart: frame.reply, byteCount: count)))
         case Work.Stage.failed where count == MemoryLayout<Failure>.size:
-            guard let checks = call.checks.failure else {
-                return .failure(unsafe frame.reply.loadUnaligned(as: Failure.self))
-            }
-            return try .failure(unsafe checked(frame.reply, checks, "call"))
+            return .failure(try failure(of: call, state))
         case Work.Stage.refused:
             throw IPCError(
                 .messageTooLarge, "call", memory.name.description,
@@ -152,6 +160,20 @@ extension Membership {
             )
         default: throw memory.corrupted("a call is at stage \(state.stage) with a reply of \(count) bytes")
         }
+    }
+
+    @inline(never)
+    private func failure<Failure: Error & BitwiseCopyable>(
+        of call: SentCall, _ state: Work.State
+    ) throws(IPCError) -> Failure {
+        let failure: Failure =
+            if let checks = call.checks.failure { try unsafe checked(call.frame.reply, checks, "call") } else {
+                unsafe call.frame.reply.loadUnaligned(as: Failure.self)
+            }
+        // It is not collected: what was read was one if nobody had ended the call by then.
+        atomicMemoryFence(ordering: .acquiring)
+        guard Work.State(word: call.frame.word.relaxed).aside == state.aside else { throw retired }
+        return failure
     }
 
     /// A value of a type that has checks.

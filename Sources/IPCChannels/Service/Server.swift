@@ -81,9 +81,9 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
 /// It keeps its server's place in the service.
 public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame is this server's alone until it is answered, but for its state, which is atomic.
-    private let membership: Membership
-    private let call: TakenCall
-    private var isAnswered = false
+    let membership: Membership
+    let call: TakenCall
+    var isAnswered = false
 
     init(_ membership: Membership, _ call: TakenCall) {
         self.membership = membership
@@ -99,8 +99,24 @@ public struct Call<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyable,
     /// How often it was handed out, this time included: more than 1 if a server died in it.
     public var attempt: Int { call.work.state.attempts }
 
-    /// The process that calls, by its own pid namespace.
+    /// The process that calls, by its own pid namespace: as it says itself. See ``CallerIdentity`` for what that is worth.
     public var caller: Int32 { membership.caller(of: call.work) }
+
+    /// The texts that travel with the request (``CallOptions/metadata``): the caller's word, as the request is. Empty if there are none, and
+    /// once the call is answered. What is not UTF-8 is left out. Copies them each time; never waits.
+    public var metadata: [String: String] { membership.metadata(of: call.work) }
+
+    /// Asks the kernel for the user and the group of the process that calls.
+    ///
+    /// A few system calls, and at most some tens of microseconds; never waits. Safe from any thread.
+    ///
+    /// - Returns: What ``CallerIdentity`` says, and how far it can be trusted.
+    /// - Throws: ``IPC/IPCError/Code/notFound`` if the call is over, or its caller has ended;
+    ///   ``IPC/IPCError/Code/unsupported`` if the caller is in another pid namespace, or `/proc` does not tell of it;
+    ///   ``IPC/IPCError/Code/corrupted`` if the call names no caller.
+    public borrowing func identifyCaller() throws(IPCError) -> CallerIdentity {
+        try membership.identifyCaller(of: call.work)
+    }
 
     /// Whether its caller wants no reply any more: it cancelled, passed its deadline, or died some milliseconds ago. Costs one load
     /// and a look at the clock, so that a long call can ask often; every few milliseconds, a few system calls.

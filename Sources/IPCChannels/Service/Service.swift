@@ -21,11 +21,12 @@ public import SystemPackage
 ///
 /// Two kinds of errors: what a server throws is the `Failure` of the result; what keeps the call from being answered is an
 /// ``IPC/IPCError``. Request, reply and failure are `BitwiseCopyable` types without pointers, or request and reply are
-/// ``RawBytes``.
+/// ``RawBytes``, or all three are `Codable`: ``Coded``, ``Coded`` and ``CodedFailure``.
 ///
 /// | | |
 /// |---|---|
 /// | no server, or all busy | the call waits for one until its deadline |
+/// | more calls wait than the service was created for (``ServiceOptions/maximumWaiting``) | a new one fails at once (``IPC/IPCError/Code/overloaded``) |
 /// | a slow server | holds only its own callers up, until the log is full of calls after it; then callers wait for room |
 /// | a server dies in a call | the caller is told at once (``IPC/IPCError/Code/brokenPipe``), or another server gets the call, if its `retries` allow |
 /// | a caller cancels, passes its deadline, or dies | the server sees it: ``Call/isCancelled``; nobody had the call yet: nobody gets it |
@@ -36,13 +37,16 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     private let channel: Channel
     private let checks: CallChecks
 
-    private init(
-        _ name: String, _ request: MessageType, _ reply: MessageType, _ options: ChannelOptions?,
-        _ policy: CreationPolicy
+    /// - Parameter failure: Nil for that of `Failure`.
+    init(
+        _ name: String, in root: ChannelRoot, _ request: MessageType, _ reply: MessageType,
+        failure: MessageType? = nil, _ options: ServiceOptions?, _ policy: CreationPolicy
     ) throws(IPCError) {
-        let failure = try MessageType.of(Failure.self)
+        let failure = if let failure { failure } else { try MessageType.of(Failure.self) }
         let type = try MessageType.call(request, reply, failure: failure)
-        channel = try Channel(name, .service, type, options, policy)
+        let wish = PolicyWish(maximumWaiting: options?.maximumWaiting)
+        try wish.checkWaiting(name)
+        channel = try Channel(name, in: root, .service, type, options?.channel, policy, wish)
         checks = CallChecks(request: request.checks, reply: reply.checks, failure: failure.checks)
     }
 
@@ -64,7 +68,9 @@ public struct Service<Request, Reply, Failure: Error & BitwiseCopyable>: Sendabl
     }
 
     /// Removes a service, whoever uses it.
-    public static func remove(_ name: String) throws(IPCError) { try Channel.remove(name) }
+    public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
+        try Channel.remove(name, in: root)
+    }
 }
 
 /// What a service is like; decided by who creates it.
@@ -79,17 +85,28 @@ public struct ServiceOptions: Hashable, Sendable {
     public var maximumServers = 64
     /// How many there may be at once; at most 1024.
     public var maximumClients = 64
+    /// How many calls may wait that no server has taken yet; nil for no limit but the log's size. Where as many wait, a new call fails at
+    /// once with ``IPC/IPCError/Code/overloaded``, whatever its deadline is: a caller that is told so can do without, or go elsewhere,
+    /// while one that waits behind all others is mostly answered too late.
+    ///
+    /// Fixed when the service is created: who asks for another limit than it has is told. 1 to 2,147,483,647. Clients that call at the
+    /// same moment may exceed it by one each. Calls that handlers make are not refused, so that what was begun is finished, and
+    /// calls that were given back do not count. Without a limit nothing is counted; with one, each call looks at those that were made
+    /// since its client's last one.
+    public var maximumWaiting: Int?
     /// Who may use it: a participant writes to its files.
     public var permissions = FilePermissions.ownerReadWrite
 
     public init() {}
 
     var channel: ChannelOptions {
-        ChannelOptions(
+        var options = ChannelOptions(
             writers: .shared, lifetime: lifetime,
             capacity: (1...1 << 38).contains(capacity) ? 4 * max(capacity, 65_536) : capacity,
             maximumReaders: maximumServers,
             maximumWriters: maximumClients, permissions: permissions)
+        options.maximumWaiting = maximumWaiting
+        return options
     }
 }
 
@@ -98,27 +115,29 @@ extension Service where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     ///
     /// - Throws: As ``Topic/create(_:_:_:)``.
     public static func create(
-        _ name: String, _ options: ServiceOptions = ServiceOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ServiceOptions = ServiceOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Service {
-        try Service(name, MessageType.of(Request.self), MessageType.of(Reply.self), options.channel, policy)
+        try Service(name, in: root, MessageType.of(Request.self), MessageType.of(Reply.self), options, policy)
     }
 
     /// Opens a service of values that exists.
-    public static func open(_ name: String) throws(IPCError) -> Service {
-        try Service(name, MessageType.of(Request.self), MessageType.of(Reply.self), nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Service {
+        try Service(name, in: root, MessageType.of(Request.self), MessageType.of(Reply.self), nil, .openExisting)
     }
 }
 
 extension Service where Request == RawBytes, Reply == RawBytes {
     /// Creates a service of bytes, or opens it if it exists; then its own options hold.
     public static func create(
-        _ name: String, _ options: ServiceOptions = ServiceOptions(), _ policy: CreationPolicy = .openExisting
+        _ name: String, in root: ChannelRoot = .current, _ options: ServiceOptions = ServiceOptions(),
+        _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> Service {
-        try Service(name, .bytes, .bytes, options.channel, policy)
+        try Service(name, in: root, .bytes, .bytes, options, policy)
     }
 
     /// Opens a service of bytes that exists.
-    public static func open(_ name: String) throws(IPCError) -> Service {
-        try Service(name, .bytes, .bytes, nil, .openExisting)
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Service {
+        try Service(name, in: root, .bytes, .bytes, nil, .openExisting)
     }
 }

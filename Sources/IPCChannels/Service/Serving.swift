@@ -13,8 +13,22 @@ public struct CallContext: Sendable {
     /// How often it was handed out, this time included: more than 1 if a server died in it.
     public var attempt: Int { work.state.attempts }
 
-    /// The process that calls, by its own pid namespace.
+    /// The process that calls, by its own pid namespace: as it says itself. See ``CallerIdentity`` for what that is worth.
     public var caller: Int32 { membership.caller(of: work) }
+
+    /// The texts that travel with the request (``CallOptions/metadata``): the caller's word, as the request is. Empty if there are none, and
+    /// once the call is answered. What is not UTF-8 is left out. Copies them each time; never waits.
+    public var metadata: [String: String] { membership.metadata(of: work) }
+
+    /// Asks the kernel for the user and the group of the process that calls.
+    ///
+    /// A few system calls, and at most some tens of microseconds; never waits. Safe from any thread.
+    ///
+    /// - Returns: What ``CallerIdentity`` says, and how far it can be trusted.
+    /// - Throws: ``IPC/IPCError/Code/notFound`` if the call is over, or its caller has ended;
+    ///   ``IPC/IPCError/Code/unsupported`` if the caller is in another pid namespace, or `/proc` does not tell of it;
+    ///   ``IPC/IPCError/Code/corrupted`` if the call names no caller.
+    public func identifyCaller() throws(IPCError) -> CallerIdentity { try membership.identifyCaller(of: work) }
 
     init(_ membership: Membership, _ work: TakenWork, _ deadline: Deadline) {
         self.membership = membership
@@ -35,7 +49,7 @@ public struct CallContext: Sendable {
     /// Asked before the call is answered.
     ///
     /// - Returns: False if it was released: it is another handler's then.
-    fileprivate func mayAnswer() -> Bool { end.take() }
+    func mayAnswer() -> Bool { end.take() }
 }
 
 /// Says who ends a call: its handler, by what it returns, or whoever releases it.
@@ -117,7 +131,7 @@ extension Service where Request == RawBytes, Reply == RawBytes {
 
 extension Server {
     /// Answers each call in a task of its own, at most `limit` at a time, until its task is cancelled, or it is to stop.
-    fileprivate nonisolated(nonsending) consuming func run(
+    nonisolated(nonsending) consuming func run(
         _ limit: Int, until stopping: Stopping?,
         _ answer: @escaping @Sendable (consuming Call<Request, Reply, Failure>, CallContext) async -> Void
     ) async throws(IPCError) {

@@ -25,6 +25,26 @@ public protocol MessageCoder {
     func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value
 }
 
+extension MessageCoder {
+    /// - Throws: ``IPC/IPCError/Code/invalidArgument`` with what the coder threw.
+    func bytes<Value: Encodable>(of value: Value, _ channel: ChannelName) throws(IPCError) -> [UInt8] {
+        do { return try encode(value) } catch {
+            throw IPCError(
+                .invalidArgument, "encode", channel.description, advice: "the coder refused the value: \(error)")
+        }
+    }
+
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` with what the coder threw.
+    func value<Value: Decodable>(of bytes: [UInt8], _ channel: ChannelName) throws(IPCError) -> Value {
+        do { return try decode(Value.self, from: bytes) } catch {
+            throw IPCError(
+                .corrupted, "decode", channel.description,
+                advice:
+                    "the coder refused a message of \(bytes.count) bytes (\(error)); use the same coder on both sides")
+        }
+    }
+}
+
 extension Topic {
     /// Creates a topic of `Codable` values, or opens it if it exists; then its own options hold.
     ///
@@ -62,11 +82,7 @@ extension Publisher {
 
     func encode<Value>(_ value: Value, with coder: some MessageCoder) throws(IPCError) -> [UInt8]
     where Message == Coded<Value> {
-        do { return try coder.encode(value) } catch {
-            throw IPCError(
-                .invalidArgument, "encode", writer.memory.name.description,
-                advice: "the coder refused the value: \(error)")
-        }
+        try coder.bytes(of: value, writer.memory.name)
     }
 
     mutating func put(_ bytes: [UInt8], until deadline: Deadline) throws(IPCError) -> Bool {
@@ -90,11 +106,6 @@ extension Subscription {
 
     func decode<Value>(_ bytes: [UInt8], with coder: some MessageCoder) throws(IPCError) -> Value
     where Message == Coded<Value> {
-        do { return try coder.decode(Value.self, from: bytes) } catch {
-            throw IPCError(
-                .corrupted, "decode", reader.memory.name.description,
-                advice:
-                    "the coder refused a message of \(bytes.count) bytes (\(error)); use the same coder on both sides")
-        }
+        try coder.value(of: bytes, reader.memory.name)
     }
 }

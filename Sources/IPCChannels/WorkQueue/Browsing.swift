@@ -13,39 +13,38 @@ public struct BrowsedJob<Message>: Sendable {
     public let deadLetter: DeadLetter?
     /// A copy of the message's bytes.
     public let bytes: [UInt8]
+    fileprivate let queue: ChannelName
     fileprivate let checks: MessageChecks?
 }
 
 extension BrowsedJob where Message: BitwiseCopyable {
     /// The message.
     ///
-    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a producer that is not of this library sent what cannot be one.
+    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a producer that is not of this library sent what cannot be one. The error names the
+    ///   field, and what is in it: so it tells why a letter is ``DeadLetter/Reason/invalid``.
     public var message: Message {
         get throws(IPCError) {
             guard bytes.count == MemoryLayout<Message>.size else {
                 throw IPCError(
-                    .corrupted, "browse", String(describing: Message.self),
-                    advice: "a message has \(bytes.count) bytes instead of \(MemoryLayout<Message>.size)")
+                    .corrupted, "browse", queue.description,
+                    advice:
+                        "a message has \(bytes.count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it is not of this library: find it, and correct it"
+                )
             }
             return try value(bytes)
         }
     }
 
     private func value(_ bytes: [UInt8]) throws(IPCError) -> Message {
-        let result: Result<Message, MessageChecks.Invalid> = unsafe bytes.withUnsafeBytes { buffer in
+        let result: Result<Message, IPCError> = unsafe bytes.withUnsafeBytes { buffer in
             guard let start = buffer.baseAddress, let checks else {
                 return .success(unsafe buffer.loadUnaligned(as: Message.self))
             }
             do throws(MessageChecks.Invalid) { return .success(try unsafe checks.value(at: start)) } catch {
-                return .failure(error)
+                return .failure(checks.error(error, "browse", queue))
             }
         }
-        switch result {
-        case .success(let message): return message
-        case .failure(let invalid):
-            throw IPCError(
-                .corrupted, "browse", String(describing: Message.self), advice: String(describing: invalid))
-        }
+        return try result.get()
     }
 }
 
@@ -68,7 +67,7 @@ extension WorkQueue {
             let job = BrowsedJob<Message>(
                 attempts: state.attempts, worker: worker,
                 dueIn: due > now ? .nanoseconds(Int64(clamping: due - now)) : nil,
-                deadLetter: unsafe JobHeader.letter(payload), bytes: bytes, checks: checks)
+                deadLetter: unsafe JobHeader.letter(payload), bytes: bytes, queue: name, checks: checks)
             return {
                 jobs.append((position, job))
                 // What is set aside is older than the rest, and comes first.
@@ -94,7 +93,7 @@ extension WorkQueue {
         return count
     }
 
-    /// Sends dead letters back to this queue, the oldest first. Their attempts begin again.
+    /// Sends the dead letters that there are now back to this queue, the oldest first. Their attempts begin again.
     ///
     /// Each is sent before it is taken from the letters: killed between, it is in both, and not lost.
     ///
@@ -109,8 +108,14 @@ extension WorkQueue {
         var producer = try makeProducer()
         var taker = WorkTaker(try letters.join(), .sleeping())
         let membership = taker.membership
+        // What comes back among the letters meanwhile is not sent again and again.
+        let end = LogPositions.bound(membership.memory)
         var count = 0
         while count < min(limit, membership.memory.frameLimit), let letter = try taker.tryTake() {
+            guard letter.position < end else {
+                membership.giveBack(letter, isCounted: false)
+                break
+            }
             let (payload, size) = (unsafe membership.payload(of: letter), letter.byteCount)
             let isSent: Bool
             do throws(IPCError) {

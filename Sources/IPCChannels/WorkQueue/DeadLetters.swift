@@ -1,6 +1,7 @@
 import IPC
 
-/// Where the work goes that a worker has had too often: into `NAME/dead-letters`, and never in the way of other work.
+/// Where the work goes that a worker has had too often, that has expired, or that cannot be a message: into `NAME/dead-letters`, and
+/// never in the way of other work.
 ///
 /// If that is full, its oldest letter makes room, and is counted. If it cannot be written to at all, the work stays taken by this
 /// worker, aside, and is tried again now and then; it is given back when the worker leaves.
@@ -54,7 +55,9 @@ struct DeadLetters<Message>: ~Copyable {
         let letters = try queue.deadLetters()
         var producer = try letters.makeProducer()
         if try !put(work, reason, &producer) { try makeRoom(letters, for: work, reason, &producer) }
-        ChannelLog.deadLetter(queue.name, attempts: attempts(work))
+        let word = unsafe SharedWord(membership.header(of: work) + JobHeader.reason).relaxed
+        ChannelLog.deadLetter(
+            queue.name, reason ?? DeadLetter.Reason(word: word), attempts: attempts(work))
         // Sent before it is acknowledged: if we die between, it is among the dead letters twice, but never lost.
         if producer.writer.memory.isDurable { try producer.sync(until: .after(.seconds(1))) }
         try membership.acknowledge(work)
@@ -126,4 +129,7 @@ extension WorkQueue {
     }
 
     static var lettersSuffix: String { "/dead-letters" }
+
+    /// Whether its messages are the letters of another queue.
+    var isOfDeadLetters: Bool { name.description.hasSuffix(Self.lettersSuffix) }
 }

@@ -27,7 +27,8 @@ public struct DeadLetter: Hashable, Sendable {
         case rejected = 1
         /// The last of its workers died.
         case workerDied = 2
-        /// It is none of the values that its type has.
+        /// It cannot be a message: it has not as many bytes as the queue's type, or is none of the values that the type has. Whoever sent
+        /// it is not of this library, or the log is damaged. It was not handed out, and will not be.
         case invalid = 3
         /// Its time to live was over.
         case expired = 4
@@ -40,6 +41,11 @@ public struct DeadLetter: Hashable, Sendable {
     public let time: Double
     /// The process that had it last; 0 if nobody had.
     public let process: Int32
+}
+
+extension DeadLetter.Reason {
+    /// - Parameter word: That of ``JobHeader/reason``.
+    init(word: UInt64) { self = DeadLetter.Reason(rawValue: UInt16(truncatingIfNeeded: word)) ?? .rejected }
 }
 
 /// What lies before a message of a queue, after the word of ``Work/State``. Whoever has the job, or buries it, writes there.
@@ -88,7 +94,7 @@ enum JobHeader {
         let time = unsafe payload.loadUnaligned(fromByteOffset: buried, as: UInt64.self)
         guard time != 0 else { return nil }
         return DeadLetter(
-            reason: DeadLetter.Reason(rawValue: UInt16(truncatingIfNeeded: word)) ?? .rejected,
+            reason: DeadLetter.Reason(word: word),
             attempts: Int(word >> 16 & 0xffff), time: Double(time) / 1e9,
             process: Int32(truncatingIfNeeded: word >> 32))
     }

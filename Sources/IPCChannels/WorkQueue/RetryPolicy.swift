@@ -33,10 +33,13 @@ struct RetryPolicy: Hashable, Sendable {
     }
 }
 
-/// What somebody who creates or opens a queue says of its policy; nil for whatever it is.
-struct RetryWish: Sendable {
+/// What somebody who creates or opens a queue or a service says of its policy; nil for whatever it is.
+struct PolicyWish: Sendable {
+    // Of a queue.
     var maximumAttempts: Int?
     var backoff: RetryBackoff?
+    /// Of a service: how many calls may wait that no server has taken.
+    var maximumWaiting: Int?
 
     /// What a queue is created with.
     var policy: RetryPolicy {
@@ -63,10 +66,24 @@ struct RetryWish: Sendable {
         }
     }
 
+    /// The same of a service.
+    func checkWaiting(_ name: String) throws(IPCError) {
+        guard let maximumWaiting, !(1...Int(Int32.max)).contains(maximumWaiting) else { return }
+        throw IPCError(
+            .invalidArgument, "open service", name,
+            advice:
+                "at most \(maximumWaiting) waiting calls are asked for; there are 1 to \(Int32.max), or no limit (nil)")
+    }
+
     private static var longest: Duration { .seconds(366 * 86_400) }
 
-    /// That a queue that exists has the policy that is asked for.
+    /// That a queue or a service that exists has the policy that is asked for.
     func check(_ memory: ChannelMemory) throws(IPCError) {
+        if let maximumWaiting, maximumWaiting != memory.maximumWaiting {
+            let theirs =
+                memory.maximumWaiting == 0 ? "no limit of waiting calls" : "\(memory.maximumWaiting) waiting calls"
+            throw Self.differs(memory, theirs, "\(maximumWaiting)")
+        }
         let policy = memory.retryPolicy
         if let maximumAttempts, maximumAttempts != policy.maximumAttempts {
             throw Self.differs(memory, "\(policy.maximumAttempts) attempts", "\(maximumAttempts)")
@@ -78,7 +95,7 @@ struct RetryWish: Sendable {
 
     private static func differs(_ memory: ChannelMemory, _ theirs: String, _ ours: String) -> IPCError {
         IPCError(
-            .invalidArgument, "open queue", memory.name.description,
+            .invalidArgument, "open \(memory.pattern)", memory.name.description,
             advice:
                 "it was created with \(theirs), and \(ours) is asked for; ask for the same, or for nothing, or create it anew"
         )

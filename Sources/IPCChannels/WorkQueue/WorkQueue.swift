@@ -33,7 +33,7 @@ public struct WorkQueue<Message>: Sendable {
     public static var defaultOptions: ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
 
     init(
-        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?, _ retries: RetryWish,
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?, _ retries: PolicyWish,
         _ policy: CreationPolicy
     ) throws(IPCError) {
         guard options?.overflow != .overwrite else {
@@ -49,7 +49,7 @@ public struct WorkQueue<Message>: Sendable {
     init(_ channel: Channel) { self.channel = channel }
 
     /// Dead letters have no attempts of their own, by whatever name they are made.
-    static func options(_ options: ChannelOptions?, _ name: String, _ retries: RetryWish) -> ChannelOptions? {
+    static func options(_ options: ChannelOptions?, _ name: String, _ retries: PolicyWish) -> ChannelOptions? {
         var options = options
         options?.retries = name.hasSuffix(lettersSuffix) ? .unlimited : retries.policy
         return options
@@ -111,12 +111,12 @@ extension WorkQueue where Message: BitwiseCopyable {
     ) throws(IPCError) -> WorkQueue {
         try WorkQueue(
             name, in: root, MessageType.of(Message.self), options,
-            RetryWish(maximumAttempts: maximumAttempts, backoff: backoff), policy)
+            PolicyWish(maximumAttempts: maximumAttempts, backoff: backoff), policy)
     }
 
     /// Opens a queue of values that exists.
     public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, MessageType.of(Message.self), nil, RetryWish(), .openExisting)
+        try WorkQueue(name, in: root, MessageType.of(Message.self), nil, PolicyWish(), .openExisting)
     }
 }
 
@@ -127,11 +127,11 @@ extension WorkQueue where Message == RawBytes {
         maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil, _ policy: CreationPolicy = .openExisting
     ) throws(IPCError) -> WorkQueue {
         try WorkQueue(
-            name, in: root, .bytes, options, RetryWish(maximumAttempts: maximumAttempts, backoff: backoff), policy)
+            name, in: root, .bytes, options, PolicyWish(maximumAttempts: maximumAttempts, backoff: backoff), policy)
     }
 
     /// Opens a queue of bytes that exists.
     public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> WorkQueue {
-        try WorkQueue(name, in: root, .bytes, nil, RetryWish(), .openExisting)
+        try WorkQueue(name, in: root, .bytes, nil, PolicyWish(), .openExisting)
     }
 }

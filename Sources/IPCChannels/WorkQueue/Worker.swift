@@ -22,16 +22,14 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
 
     /// Takes the next job, waiting for it.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/corrupted`` if a producer that is not of this library sent
-    ///   what cannot be a message, such as a number in the place of an enumeration that is none of its cases: that is given
-    ///   back, and goes to the dead letters after as many attempts as any other.
+    /// What cannot be a message is not handed out: it becomes a dead letter at once, with the reason ``DeadLetter/Reason/invalid``, and
+    /// the job after it comes.
+    ///
+    /// - Parameter deadline: How long to wait for a job. Blocks the thread.
+    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/corrupted`` if the log itself is damaged.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Job<Message> {
-        try job(take(until: deadline))
-    }
-
-    private mutating func take(until deadline: Deadline) throws(IPCError) -> TakenWork {
         while let work = try taker.take(until: deadline) {
-            if try isDue(work) { return work }
+            if let job = job(work) { return job }
         }
         throw timedOut
     }
@@ -43,7 +41,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Job<Message> {
         while let work = try await taker.take(until: deadline) {
-            if try isDue(work) { return try job(work) }
+            if let job = job(work) { return job }
         }
         throw timedOut
     }
@@ -51,7 +49,7 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     /// - Returns: nil if it is to stop.
     nonisolated(nonsending) mutating func next(unless stopping: Stopping?) async throws(IPCError) -> Job<Message>? {
         while let work = try await taker.take(until: .never, unless: stopping) {
-            if try isDue(work) { return try job(work) }
+            if let job = job(work) { return job }
         }
         return nil
     }
@@ -65,14 +63,13 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     /// Takes the next job if there is one.
     public mutating func tryNext() throws(IPCError) -> Job<Message>? {
         while let work = try taker.poll() {
-            if try isDue(work) { return try job(work) }
+            if let job = job(work) { return job }
         }
         return nil
     }
 
     /// - Returns: False if it went to the dead letters instead.
-    private mutating func isDue(_ work: TakenWork) throws(IPCError) -> Bool {
-        // First, so that what cannot be a message does not come again and again for ever.
+    private mutating func isDue(_ work: TakenWork) -> Bool {
         guard work.state.attempts <= maximumAttempts else {
             deadLetters.bury(work)
             return false
@@ -83,34 +80,36 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
         }
         if deadLetters.isDue { deadLetters.retry() }
         if let size = messageSize, work.byteCount != size {
-            taker.membership.giveBack(work, .invalid)
-            throw taker.membership.memory.corrupted("a message has \(work.byteCount) bytes instead of \(size)")
+            buryInvalid(work)
+            return false
         }
         return true
     }
 
-    /// A job of work that is due.
+    /// - Returns: nil if it went to the dead letters instead.
     @inline(__always)
-    private mutating func job(_ work: TakenWork) throws(IPCError) -> Job<Message> {
-        checks == nil ? Job(taker.membership, work) : try checkedJob(work)
+    private mutating func job(_ work: TakenWork) -> Job<Message>? {
+        guard isDue(work) else { return nil }
+        return checks == nil ? Job(taker.membership, work) : checkedJob(work)
     }
 
     @inline(never)
-    private mutating func checkedJob(_ work: TakenWork) throws(IPCError) -> Job<Message> {
+    private mutating func checkedJob(_ work: TakenWork) -> Job<Message>? {
         guard let checks else { return Job(taker.membership, work) }
         do throws(MessageChecks.Invalid) {
             let copy = try unsafe checks.copy(taker.membership.payload(of: work), byteCount: work.byteCount)
             return unsafe Job(taker.membership, work, copy)
         } catch {
-            throw giveBack(work, error, checks)
+            buryInvalid(work)
+            return nil
         }
     }
 
-    private mutating func giveBack(
-        _ work: TakenWork, _ invalid: MessageChecks.Invalid, _ checks: MessageChecks
-    ) -> IPCError {
-        taker.membership.giveBack(work, .invalid)
-        return checks.error(invalid, "next job", queue.name)
+    /// What cannot be a message will not be one at the next attempt.
+    @inline(never)
+    private mutating func buryInvalid(_ work: TakenWork) {
+        // A letter has nowhere to go. It stays this worker's, and so in nobody's way, until it leaves: then the letter is there again.
+        if !queue.isOfDeadLetters { deadLetters.bury(work, .invalid) }
     }
 
     // For jobs that are lent. What is generic is inlined: Swift would look up the types of its results for each job.
@@ -119,10 +118,13 @@ public struct Worker<Message>: ~Copyable, @unchecked Sendable {
     mutating func takeLent(until deadline: Deadline) throws(IPCError) -> (
         work: TakenWork, payload: UnsafeRawBufferPointer
     ) {
-        let work = try take(until: deadline)
-        return unsafe (
-            work, UnsafeRawBufferPointer(start: taker.membership.payload(of: work), count: work.byteCount)
-        )
+        while let work = try taker.take(until: deadline) {
+            guard isDue(work) else { continue }
+            return unsafe (
+                work, UnsafeRawBufferPointer(start: taker.membership.payload(of: work), count: work.byteCount)
+            )
+        }
+        throw timedOut
     }
 
     @inlinable @inline(__always)
@@ -222,24 +224,34 @@ extension Worker where Message: BitwiseCopyable {
     /// ```
     ///
     /// - Returns: What `body` returned or threw.
-    /// - Throws: ``IPC/IPCError/Code/timedOut`` if no work came until the deadline; ``IPC/IPCError/Code/corrupted`` as
-    ///   ``next(until:)``.
+    /// What cannot be a message becomes a dead letter, as in ``next(until:)``.
+    ///
+    /// - Throws: ``IPC/IPCError/Code/timedOut`` if no work came until the deadline; ``IPC/IPCError/Code/corrupted`` if the log itself is
+    ///   damaged.
     @discardableResult @inlinable
     public mutating func workNext<Value, Failure>(
         until deadline: Deadline = .never, _ body: (Message) throws(Failure) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
-        let (work, payload) = try unsafe takeLent(until: deadline)
-        let message = unsafe checks == nil ? payload.loadUnaligned(as: Message.self) : try checked(work)
+        let (work, message) = try takeMessage(until: deadline)
         return try lend(work) { () throws(Failure) in try body(message) }
     }
 
+    @inlinable @inline(__always)
+    mutating func takeMessage(until deadline: Deadline) throws(IPCError) -> (TakenWork, Message) {
+        if let checks { return try takeChecked(until: deadline, checks) }
+        let (work, payload) = try unsafe takeLent(until: deadline)
+        return unsafe (work, payload.loadUnaligned(as: Message.self))
+    }
+
     @usableFromInline @inline(never)
-    mutating func checked(_ work: TakenWork) throws(IPCError) -> Message {
-        guard let checks else { return unsafe taker.membership.payload(of: work).loadUnaligned(as: Message.self) }
-        do throws(MessageChecks.Invalid) {
-            return try unsafe checks.value(at: taker.membership.payload(of: work))
-        } catch {
-            throw giveBack(work, error, checks)
+    mutating func takeChecked(until deadline: Deadline, _ checks: MessageChecks) throws(IPCError) -> (
+        TakenWork, Message
+    ) {
+        while true {
+            let (work, payload) = try unsafe takeLent(until: deadline)
+            // A size of 0 has no checks, so the buffer begins somewhere.
+            if let message: Message = try? unsafe checks.value(at: payload.baseAddress!) { return (work, message) }
+            buryInvalid(work)
         }
     }
 }

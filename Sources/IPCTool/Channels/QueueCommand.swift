@@ -144,7 +144,8 @@ struct QueueCommand: ParsableCommand {
 
     struct Dead: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print the dead letters: what was handed out too often, or not in time.",
+            abstract:
+                "Print the dead letters: what was handed out too often, or not in time, or is not of the queue's type.",
             discussion: "They stay, unless --redrive sends them back to their queue, or --purge does away with them.")
 
         @OptionGroup var channel: ChannelArgument

@@ -24,6 +24,12 @@ struct ServiceCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "How many commands run at a time.", transform: Numbers.positive) var concurrency = 4
+        @Option(
+            name: .long,
+            help:
+                "If so many calls wait that no server has taken, new ones fail at once. Fixed when the service is created; no limit if nothing is said.",
+            transform: Numbers.positive)
+        var maximumWaiting: Int?
         @OptionGroup var permissions: PermissionsOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
@@ -32,7 +38,9 @@ struct ServiceCommand: ParsableCommand {
 
         func perform() async throws {
             let command = try CommandRun(command)
-            let service = try CommandService.create(channel.name, permissions.service)
+            var options = permissions.service
+            options.maximumWaiting = maximumWaiting
+            let service = try CommandService.create(channel.name, options)
             try await service.serve(concurrency: concurrency) { (request, _) async throws(CommandFailure) in
                 do {
                     let (status, output) = try await command(request, outputLimit: 1 << 30)
@@ -66,9 +74,10 @@ struct ServiceCommand: ParsableCommand {
             var bytes = Array((request ?? "").utf8)
             if request == nil { bytes = try await StandardInput.readToEnd() }
             var client = try CommandService.create(channel.name, permissions.service).makeClient()
-            let call = try await unsafe client.begin(
-                bytes.span.bytes, replyLimit: replyLimit, until: timeout.deadline, retries: retries)
-            switch try await call.wait({ $0.array }) {
+            let result = try await unsafe client.call(
+                bytes.span.bytes, replyLimit: replyLimit, until: timeout.deadline, retries: retries
+            ) { $0.array }
+            switch result {
             case .success(let reply): try MessageOutput.put(reply)
             // Never as success, whatever a server of another program has sent: an exit code has eight bits.
             case .failure(let failure): throw ExitCode(failure.code & 0xff == 0 ? 1 : failure.code)

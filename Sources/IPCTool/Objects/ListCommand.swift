@@ -114,6 +114,7 @@ struct InfoCommand: Interruptible {
             ("bytes-set-aside", ofWork(channel.asideBytes)), ("bytes-done", ofWork(channel.doneBytes)),
             ("attempts", JSON(channel.maximumAttempts)),
             ("backoff", channel.backoff.map { .string(Self.text($0)) } ?? .null),
+            ("maximum-waiting", JSON(channel.maximumWaiting)),
             ("redeliveries", .integer(Int(clamping: channel.redeliveryCount))),
             ("recoveries", .integer(Int(clamping: channel.recoveryCount))),
         ]

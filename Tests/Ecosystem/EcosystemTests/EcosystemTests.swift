@@ -144,6 +144,18 @@ import Tracing
         #expect(order.context.inMemorySpanContext?.traceID == trace && order.message.number == 10)
         try request.reply(1)
         #expect(try call.take().wait() == .success(1))
+
+        // In the metadata of a call, whatever its type is.
+        let (second, plain) = try withSpan("order") { span in
+            var options = CallOptions()
+            options.inject(span.context)
+            let call = try client.begin(Traced(Order(number: 11), context: nil), options, until: .after(.seconds(5)))
+            return (span.context.inMemorySpanContext?.traceID, Pending(call))
+        }
+        let other = try server.next()
+        #expect(second != nil && other.serviceContext.inMemorySpanContext?.traceID == second)
+        try other.reply(2)
+        #expect(try plain.take().wait() == .success(2))
     }
 
     private final class Pending: @unchecked Sendable {
