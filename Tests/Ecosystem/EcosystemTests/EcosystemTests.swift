@@ -146,14 +146,14 @@ import Tracing
         #expect(try call.take().wait() == .success(1))
 
         // In the metadata of a call, whatever its type is.
-        let (second, plain) = try withSpan("order") { span in
+        let (ordered, plain) = try withSpan("order") { span in
             var options = CallOptions()
             options.inject(span.context)
             let call = try client.begin(Traced(Order(number: 11), context: nil), options, until: .after(.seconds(5)))
             return (span.context.inMemorySpanContext?.traceID, Pending(call))
         }
         let other = try server.next()
-        #expect(second != nil && other.serviceContext.inMemorySpanContext?.traceID == second)
+        #expect(ordered != nil && other.serviceContext.inMemorySpanContext?.traceID == ordered)
         try other.reply(2)
         #expect(try plain.take().wait() == .success(2))
     }
