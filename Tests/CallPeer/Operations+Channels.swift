@@ -104,7 +104,7 @@ let channelOperations: [Operation] =
             let event = try Event.create(channelName())
             return Attempt { try Event.remove(event.name.description) }
         },
-        Operation("Latest.create(_:_:_:)") {
+        Operation("Latest.create(_:in:_:_:)") {
             let name = channelName()
             return Attempt(undo: { try Latest<UInt64>.remove(name) }) { _ = try Latest<UInt64>.create(name) }
         },
@@ -135,7 +135,7 @@ let channelOperations: [Operation] =
             }
         },
         Operation(
-            "Latest.open(_:)", "Latest.makeGetter(waiting:)", "Latest.makeSetter()", "LatestGetter.get()",
+            "Latest.open(_:in:)", "Latest.makeGetter(waiting:)", "Latest.makeSetter()", "LatestGetter.get()",
             "LatestSetter.set(_:)"
         ) {
             let latest = try Latest<UInt64>.create(channelName())
@@ -158,7 +158,7 @@ let channelOperations: [Operation] =
                 try require(try getter.get { (bytes) throws(IPCError) in bytes.byteCount } == 0, "the value")
             }
         },
-        Operation("Latest.remove(_:)") {
+        Operation("Latest.remove(_:in:)") {
             let latest = try Latest<UInt64>.create(channelName())
             return Attempt { try Latest<UInt64>.remove(latest.name.description) }
         },
