@@ -28,6 +28,18 @@ let channelOperations: [Operation] =
                 try require(try subscription.tryReceive() == 1)
             }
         },
+        // With guests, who write System V shared memory.
+        Operation("Topic.makePublisher()", "Topic.subscribe(from:waiting:)") {
+            var options = ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536)
+            options.subscriberPermissions = .groupRead
+            let topic = try Topic<UInt64>.create(channelName(), options)
+            return Attempt(end: { try? Topic<UInt64>.remove(topic.name.description) }) {
+                var publisher = try topic.makePublisher()
+                var subscription = try topic.subscribe()
+                try publisher.publish(1)
+                try require(try subscription.tryReceive() == 1)
+            }
+        },
         Operation("Topic.open(_:in:)", "Topic.makePublisher()", "Topic.subscribe(from:waiting:)") {
             let topic = try Topic<UInt64>.create(channelName(), smallLog)
             let holder = Giveable(try topic.makePublisher())

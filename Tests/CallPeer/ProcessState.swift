@@ -44,6 +44,11 @@ struct ProcessState {
         for name in GivenNames.objects ?? [] where (try? MessageQueue.open(name)) != nil {
             add("message queue \(name)")
         }
+        // By the process that made them.
+        for line in contents("/proc/sysvipc/shm").split(separator: "\n").dropFirst() {
+            let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+            if fields.count > 4, fields[4] == "\(getpid())" { add("System V segment of \(fields[3]) bytes") }
+        }
         for task in names(in: "/proc/self/task") {
             add("thread")
             for child in contents("/proc/self/task/\(task)/children").split(separator: " ") { add("child \(child)") }

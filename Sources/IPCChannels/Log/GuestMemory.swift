@@ -46,12 +46,17 @@ final class GuestMemory: @unchecked Sendable {
         }
         let segment = ipc_segment_make(size)
         guard segment >= 0 else { throw failed("shmget") }
-        // Gone with us if we die from here on.
+        // Once it is marked, it is gone with us.
         var time: Int64 = 0
         let attached = unsafe Self.attach(segment, slots, &time)
         let failure = failed("shmat")
-        ipc_segment_remove(segment)
+        let isMarked = ipc_segment_remove(segment) == 0
+        let markFailure = failed("shmctl IPC_RMID")
         guard let base = unsafe attached else { throw failure }
+        guard isMarked else {
+            unsafe Self.detach(base)
+            throw markFailure
+        }
         unsafe self.base = base
         word = UInt64(Self.namespace) << 32 | UInt64(segment + 1)
         for slot in 0..<slots {
@@ -87,7 +92,9 @@ final class GuestMemory: @unchecked Sendable {
         return unsafe base
     }
 
-    deinit {
+    deinit { unsafe Self.detach(base) }
+
+    private static func detach(_ base: UnsafeMutableRawPointer) {
         unsafe ipc_release_memory(base)
         unsafe ipc_segment_detach(base)
     }
