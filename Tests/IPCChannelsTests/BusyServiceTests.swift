@@ -132,6 +132,46 @@ import Testing
         #expect(calls.count == 3 * (Self.quota - 1))
     }
 
+    /// Neither a server that asks for calls, nor one that serves them, ends by what one caller has written.
+    @Test func whatCannotBeACallIsLostAndServersGoOn() async throws {
+        let service = try Numbers.create(channelName(), Self.options)
+        var client = try service.makeClient()
+        let memory = try ChannelMemory(service.name, in: .root(.current), logAccess: .readWrite)
+        /// One whose sizes do not fit its frame.
+        func beginRubbish() throws -> Box<PendingCall<UInt64, Refusal>> {
+            let position = try memory.checkedTail()
+            let call = Box(try client.begin(7, until: .after(.seconds(20)), retries: 100))
+            let sizes = unsafe memory.workPayload(at: position) + CallFrame.requestCount
+            unsafe sizes.storeBytes(of: 0xffff_ff00, as: UInt32.self)
+            return call
+        }
+        func isLost(_ call: Box<PendingCall<UInt64, Refusal>>) async -> Bool {
+            do { _ = try await call.take().wait() } catch { return error.code == .brokenPipe }
+            return false
+        }
+        var server: Server<UInt64, UInt64, Refusal>? = try service.makeServer()
+        for _ in 0..<3 {
+            let rubbish = try beginRubbish()
+            let good = Box(try await client.begin(1, until: .after(.seconds(20))))
+            try Self.serve(&server!)
+            #expect(await isLost(rubbish))
+            #expect(try await good.take().wait() == .success(2))
+        }
+        server = nil
+        let rubbish = try (0..<3).map { _ in try beginRubbish() }
+        let serving = Task { try await service.serve { $0 + 1 } }
+        for (number, call) in rubbish.enumerated() {
+            #expect(await isLost(call))
+            #expect(try await client.call(UInt64(number), until: .after(.seconds(20))) == .success(UInt64(number) + 1))
+        }
+        serving.cancel()
+        try await serving.value
+    }
+
+    private static func serve(_ server: inout Server<UInt64, UInt64, Refusal>) throws(IPCError) {
+        try server.serveNext(until: .after(.seconds(20))) { $0 + 1 }
+    }
+
     @Test func aReplyThatIsLentIsNotTakenAway() throws {
         let service = try Texts.create(channelName(), Self.options)
         var server = try service.makeServer()

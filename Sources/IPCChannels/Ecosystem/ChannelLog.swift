@@ -32,6 +32,14 @@ enum ChannelLog {
         #endif
     }
 
+    static func lostCall(_ name: ChannelName, _ caller: Int32) {
+        #if Logging
+            logger.warning(
+                "a call cannot be one, and was given up; whoever made it is not of this library: find it, and correct it",
+                metadata: ["channel": "\(name)", "caller": "\(caller)"])
+        #endif
+    }
+
     static func keptAside(_ name: ChannelName, attempts: Int, _ error: IPCError) {
         #if Logging
             logger.error(

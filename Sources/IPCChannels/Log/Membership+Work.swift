@@ -64,7 +64,7 @@ extension Membership {
     /// Exchanges the state of work that we have.
     ///
     /// - Returns: The state that it had; nil if we do not have it any more.
-    private func settle(
+    func settle(
         _ work: TakenWork, _ exchange: (Work.State) -> (exchanged: Bool, original: UInt64)
     ) -> Work.State? {
         let (isOurs, found) = exchange(work.state)

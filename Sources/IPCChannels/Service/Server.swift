@@ -63,9 +63,13 @@ public struct Server<Request, Reply, Failure: Error & BitwiseCopyable>: ~Copyabl
         return nil
     }
 
-    /// - Returns: nil if its caller has given it up already.
+    /// - Returns: nil if its caller has given it up already, or what is there cannot be a call: that is lost, and keeps nobody from being
+    ///   served.
     private func call(_ work: TakenWork) throws(IPCError) -> TakenCall? {
-        let call = try taker.membership.call(work, checks)
+        guard let call = try? taker.membership.call(work, checks) else {
+            taker.membership.lose(work)
+            return nil
+        }
         guard call.isCancelled else { return call }
         try? taker.membership.giveBack(call)
         return nil

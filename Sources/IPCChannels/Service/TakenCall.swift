@@ -63,6 +63,14 @@ extension Membership {
     /// Lets go of it without an answer.
     func giveBack(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.unanswered } }
 
+    /// Gives up what cannot be a call, whatever retries it says. Whoever made it is told that it was lost.
+    func lose(_ work: TakenWork) {
+        let word = memory.workState(at: work.position)
+        guard settle(work, { word.exchange($0.word, for: $0.at(Work.Stage.lost).word) }) != nil else { return }
+        ChannelLog.lostCall(memory.name, caller(of: work))
+        if let caller = try? memory.sleepingCaller(work.header.writer), caller.mayHaveSleepers { caller.wake(memory) }
+    }
+
     /// Lets another server have it, as if it had not been handed out.
     func release(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.released } }
 
