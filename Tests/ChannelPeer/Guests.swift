@@ -60,9 +60,13 @@ enum Guests {
             return state ^ state >> 29
         }
         for file in ["control", "log", "locks", "subscribers"] {
-            let descriptor = open(folder + "/" + file, O_RDWR | O_CLOEXEC)
+            let descriptor = open(folder + "/" + file, O_RDWR | O_CLOEXEC | O_NONBLOCK)
             if descriptor >= 0 {
                 ftruncate(descriptor, 0)
+                ftruncate(descriptor, 1 << 40)
+                // As much as there is room for on the disk.
+                let bytes = [UInt8](repeating: 7, count: 1 << 20)
+                for _ in 0..<64 where write(descriptor, bytes, bytes.count) > 0 {}
                 // Its first hundred thousand bytes, the gate's among them.
                 var lock = flock()
                 (lock.l_type, lock.l_whence, lock.l_len) = (Int16(F_WRLCK), Int16(SEEK_SET), 0x1_0000)

@@ -92,7 +92,7 @@ enum Roles {
             try file(topic, "control", O_RDONLY, lock)
             try file(topic, "log", O_RDONLY, lock)
             for name in ["locks", "subscribers"] {
-                do throws(IPCError) { try file(topic, name, O_RDONLY, lock) } catch {
+                do throws(IPCError) { try file(topic, name, O_RDONLY | O_NONBLOCK, lock) } catch {
                     if error.code != .permissionDenied, error.code != .notFound { throw error }
                 }
             }

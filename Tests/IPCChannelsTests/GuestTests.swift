@@ -161,6 +161,9 @@ struct GuestTests {
             var another = try place.topic.subscribe()
             #expect(try another.tryReceive() == nil)
         }
+        // Nor is there anything on the disk.
+        let size = try FileStatus(at: "\(place.path)/guest:topic/subscribers")
+        #expect(size.isFIFO && size.size == 0)
         try peer.kill()
         // What it has said of itself is seen to, and all goes on.
         for _ in 0..<3000 {

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import IPC
 import IPCChannels
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -18,6 +19,28 @@ import Testing
 
     private func participants(_ name: String) throws -> [ChannelDescription.Participant] {
         (try? ChannelDescription(ChannelName(name)).participants) ?? []
+    }
+
+    /// Not taken for something else that can be meant by it.
+    @Test(arguments: ["0.1...60", "60..0.1", "1..", "..1", "0", "1..2..3"])
+    func aBackoffThatIsNoneIsRefused(backoff: String) throws {
+        let name = channelName()
+        let refused = try ipc("queue", "push", name, "x", "--backoff", backoff)
+        #expect(refused.status != .exited(0), "\(refused.errors)")
+        #expect(try ipc("info", name).status == .exited(4))
+    }
+
+    /// Who may not make a channel is told that there is none, and not only of the root.
+    @Test(.enabled(if: OtherUser.isPossible, .init(stringLiteral: OtherUser.reason)))
+    func whoMayNotMakeAChannelIsToldThatThereIsNone() throws {
+        let root = "/dev/shm/" + uniqueName()
+        mkdir(root, 0o755)
+        chmod(root, 0o755)
+        defer { removeAll(root) }
+        let kept = try Topic<RawBytes>.create("kept", in: ChannelRoot(FilePath(root)), ChannelOptions(lifetime: .kept))
+        let (status, text) = try OtherUser.any().run(
+            product("ipc"), "topic", "subscribe", "missing", root: root)
+        #expect(status == .exited(4) && text.contains("there is no such channel"), "\(kept.name) \(text)")
     }
 
     @Test func bytesAreSafeInEveryFraming() throws {

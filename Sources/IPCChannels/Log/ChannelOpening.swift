@@ -84,13 +84,12 @@ struct ChannelOpening: ~Copyable {
         return made
     }
 
-    /// The empty file whose bytes guests lock.
+    /// The FIFO whose bytes guests lock.
     func subscribers() throws(IPCError) -> WithheldDescriptor {
         do throws(IPCError) {
-            try checkIsFile("subscribers")
             let file = try WithheldDescriptor(
                 "subscribers", in: folder.rawValue, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open channel", name.description)
-            guard try FileStatus(of: file.rawValue, path).isRegularFile else { throw lacksFiles }
+            guard try FileStatus(of: file.rawValue, path).isFIFO else { throw lacksFiles }
             return file
         } catch {
             throw try explained(error)

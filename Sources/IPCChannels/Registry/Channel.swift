@@ -62,7 +62,14 @@ struct Channel: Sendable {
                 return channel(memory.messageType)
             } catch  where error.code == .notFound && options != nil && left > 0 {
                 left -= 1
-                try channel(.bytes).create(mayExist: true)
+                do throws(IPCError) { try channel(.bytes).create(mayExist: true) } catch {
+                    guard error.code == .permissionDenied else { throw error }
+                    throw IPCError(
+                        .notFound, "open channel", name.description,
+                        advice:
+                            "there is no such channel, and this user may not make it: \(error.resource): \(error.advice)"
+                    )
+                }
             }
         }
     }

@@ -44,9 +44,8 @@ enum ChannelFiles {
                 let locks = try root.makeFile(
                     "locks", in: folder, path, lockPermissions(options.permissions), byteCount: 0)
                 if !guests.isEmpty {
-                    _ = try root.makeFile(
-                        "subscribers", in: folder, path, lockPermissions(options.permissions).union(guests),
-                        byteCount: 0)
+                    try root.makeFIFO(
+                        "subscribers", in: folder, path, lockPermissions(options.permissions).union(guests))
                 }
                 try initialize(control.map(), pattern, type, options, capacity)
                 if options.durability != .none {

@@ -173,13 +173,29 @@ extension RootFolder {
         let flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
         let raw = try retryingInterrupts { unsafe ipc_openat(folder, name, flags, 0o600) }.orThrow("open", path)
         let file = try MappedFile(adopting: OwnedDescriptor(adopting: raw), of: FilePath(path), access: .readWrite)
-        let root = try status()
-        if root.mode.rawValue & 0o020 != 0 { try give(raw, to: root.group, FileStatus(of: raw, path), path) }
-        // What the umask took away was asked for by name.
-        _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path)
+        try admit(raw, permissions, path)
         // In full, so that a full file system is an error now, and not SIGBUS later.
         if byteCount > 0 { try file.resize(to: byteCount) }
         return file
+    }
+
+    /// Makes a FIFO there, for its bytes to be locked: who may write to a file can fill its disk.
+    func makeFIFO(
+        _ name: String, in folder: CInt, _ path: String, _ permissions: FilePermissions
+    ) throws(IPCError) {
+        let path = path + "/" + name
+        _ = try systemCall { unsafe mkfifoat(folder, name, 0o600) }.orThrow("mkfifo", path)
+        let flags = O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC
+        let file = OwnedDescriptor(
+            adopting: try retryingInterrupts { unsafe ipc_openat(folder, name, flags, 0) }.orThrow("open", path))
+        try admit(file.rawValue, permissions, path)
+    }
+
+    /// Lets in who is to be, whatever the umask took away: it was asked for by name.
+    private func admit(_ raw: CInt, _ permissions: FilePermissions, _ path: String) throws(IPCError) {
+        let root = try status()
+        if root.mode.rawValue & 0o020 != 0 { try give(raw, to: root.group, FileStatus(of: raw, path), path) }
+        _ = try systemCall { fchmod(raw, permissions.rawValue) }.orThrow("fchmod", path)
     }
 
     /// Waits until the names of a channel's files are on the disk.

@@ -64,6 +64,11 @@ struct PolicyWish: Sendable {
                 .invalidArgument, "open queue", name,
                 advice: "a backoff of \(delays) is asked for; each has to be more than 0, and at most a year")
         }
+        guard delays.count < 2 || delays[0] <= delays[1] else {
+            throw IPCError(
+                .invalidArgument, "open queue", name,
+                advice: "a backoff from \(delays[0]) to \(delays[1]) is asked for; the first is the shorter one")
+        }
     }
 
     /// The same of a service.

@@ -83,9 +83,12 @@ struct RetryOptions: ParsableArguments {
 
     static func backoff(_ text: String) throws -> RetryBackoff {
         if text == "none" { return .none }
-        let times = try text.split(separator: "..", omittingEmptySubsequences: false).map {
-            try Numbers.seconds(String($0))
+        let parts = text.split(separator: "..", omittingEmptySubsequences: false)
+        // "0.1...60" is Swift's, and would be up to 0.6 s here.
+        guard !parts.contains(where: { $0.hasPrefix(".") }) else {
+            throw ValidationError("two numbers of seconds with .. between them are needed, each with a digit first.")
         }
+        let times = try parts.map { try Numbers.seconds(String($0)) }
         switch times.count {
         case 1: return .fixed(times[0])
         case 2: return .exponential(first: times[0], limit: times[1])
