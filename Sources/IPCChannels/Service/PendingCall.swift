@@ -54,14 +54,9 @@ extension PendingCall where Reply: BitwiseCopyable {
     ///
     /// - Throws: As ``Client/call(_:until:retries:)``.
     public consuming func wait() throws(IPCError) -> Result<Reply, Failure> {
-        try end(membership.outcome(of: call, membership.waitForOutcome(of: call)))
-    }
-
-    /// What was read was the reply if the call was ours to its end.
-    private consuming func end(_ outcome: Result<Reply, Failure>) throws(IPCError) -> Result<Reply, Failure> {
-        isEnded = true
-        guard membership.end(call) else { throw membership.retired }
-        return outcome
+        let state = try membership.waitForOutcome(of: call)
+        try membership.collect(call, state)
+        return try membership.outcome(of: call, state)
     }
 
     /// Waits for the outcome, until the call's deadline, suspended meanwhile.
@@ -69,7 +64,8 @@ extension PendingCall where Reply: BitwiseCopyable {
     /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
     public nonisolated(nonsending) consuming func wait() async throws(IPCError) -> Result<Reply, Failure> {
         let state = try await waitForOutcome()
-        return try end(membership.outcome(of: call, state))
+        try membership.collect(call, state)
+        return try membership.outcome(of: call, state)
     }
 }
 

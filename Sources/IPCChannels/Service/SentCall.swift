@@ -45,14 +45,12 @@ extension Membership {
     func finish<Reply: BitwiseCopyable, Failure: Error & BitwiseCopyable>(
         _ call: SentCall
     ) throws(IPCError) -> Result<Reply, Failure> {
-        let result: Result<Reply, Failure>
-        do throws(IPCError) { result = try outcome(of: call, waitForOutcome(of: call)) } catch {
-            end(call)
-            throw error
-        }
-        // Ours to the end, so that what was read was the reply.
-        guard end(call) else { throw retired }
-        return result
+        // The result goes where the caller wants it. One that is kept here first costs a look at its type, which takes longer than to
+        // collect it.
+        defer { end(call) }
+        let state = try waitForOutcome(of: call)
+        try collect(call, state)
+        return try outcome(of: call, state)
     }
 
     /// Waits for the outcome, lends it if it is a reply, and ends the call.
@@ -74,7 +72,7 @@ extension Membership {
     /// Whether this task or thread answers a call.
     var isInHandler: Bool { Permits.current != nil || ipc_is_handling() != 0 }
 
-    /// Keeps others from ending it, since its reply is lent.
+    /// Keeps others from ending it while its reply is read, or lent.
     func collect(_ call: SentCall, _ state: Work.State) throws(IPCError) {
         guard state.stage == Work.Stage.replied else { return }
         var state = state
