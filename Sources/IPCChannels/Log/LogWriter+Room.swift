@@ -14,7 +14,6 @@ extension LogWriter {
             if memory.isLookDue() { try memory.checkPresence() }
             return true
         }
-        if memory.carriesWork, try passWork(for: size, from: start) { return true }
         return try waitForRoom(size, from: start, until: deadline)
     }
 
@@ -64,7 +63,8 @@ extension LogWriter {
                 stay = isLittle ? min(2 * stay, Self.longestStay) : Self.shortestStay
                 return true
             }
-            if memory.carriesWork, looked == 0 || looked >= 2 * Self.longestStay || deadline.hasPassed,
+            // Not before others had time to make room: it takes lines away from whoever works at the head.
+            if memory.carriesWork, looked >= 2 * Self.longestStay || deadline.hasPassed,
                 try passWork(for: size, from: start)
             {
                 return true
