@@ -9,19 +9,20 @@ python3 Documentation/models/litmus.py
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 # Runs SPIN on a model with these settings in the present folder; leaves its report. The compiler takes longer than the search where
-# a model is long.
+# a model is long (18 s instead of 2 for set-aside), or has a mistake in it. States are kept as they are: to compress them takes a
+# third longer, and a search needs some 2 GB without.
 explore() {
-    local model=$1 optimization=-O2
-    shift
-    if [ "$model" = sleeping ]; then optimization=-O0; fi
+    local kind=$1 model=$2 optimization=-O0
+    shift 2
+    case $kind-$model in check-shared-log | check-fan-out | check-wake-one) optimization=-O1 ;; esac
     spin -a "$@" "$model.pml" >/dev/null
-    gcc "$optimization" -DSAFETY -DMEMLIM=7000 -DCOLLAPSE -w -o checker pan.c
+    gcc "$optimization" -DSAFETY -DMEMLIM=7000 -w -o checker pan.c
     ./checker -m400000 -E >report
 }
 judge() {
     local kind=$1
     shift
-    explore "$@"
+    explore "$kind" "$@"
     if [ "$kind" = mistake ]; then
         grep -q 'errors: 1' report || { echo "$*: the mistake was not found" >&2; return 1; }
         echo "$*: found"
@@ -65,6 +66,12 @@ check sleeping -DTASKS=3
 check sleeping -DWRITERS=2 -DROOM=2
 check sleeping -DWRITERS=2 -DREADERS=0 -DSYNC
 check sleeping -DWRITERS=2 -DREADERS=0 -DSYNC -DTASKS=2
+check sleeping -DWRITERS=3 -DREADERS=0 -DSYNC
+check sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DTASKS=4
+check sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DSTOPPERS=1
+check sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DSTOPPERS=1 -DTASKS=4
+check sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DMORTALS=1
+check sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DMORTALS=1 -DTASKS=4
 check sleeping -DJOINERS=2
 check sleeping -DJOINERS=2 -DTASKS=1
 check sleeping -DREADERS=2 -DJOINERS=4 -DPOLLERS=2 -DTASKS=1 -DMORTALS=4
@@ -76,6 +83,10 @@ check sleeping -DWRITERS=2 -DMORTALS=3 -DTASKS=4 -DROOM=2
 mistake sleeping -DNO_BARRIER
 mistake sleeping -DNO_BARRIER -DTASKS=3
 mistake sleeping -DWRITERS=2 -DREADERS=0 -DSYNC -DTASKS=2 -DNO_WRITER_WAKE
+mistake sleeping -DWRITERS=2 -DREADERS=0 -DSYNC -DTASKS=2 -DCOUNTS_ONCE
+mistake sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DREADERS_COUNT_FIRST
+mistake sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DSEEN_LAST
+mistake sleeping -DWRITERS=3 -DREADERS=0 -DSYNC -DSTOPPERS=1 -DCLEARS_FIRST
 mistake sleeping -DJOINERS=2 -DTASKS=1 -DNO_JOIN_WAKE
 mistake sleeping -DJOINERS=2 -DTASKS=1 -DNO_LEAVE_WAKE
 mistake sleeping -DREADERS=2 -DJOINERS=4 -DPOLLERS=2 -DTASKS=1 -DMORTALS=4 -DLATE_JOINS

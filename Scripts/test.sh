@@ -26,8 +26,18 @@ export IPC_TEST_PYTHON="$PWD/$python"
 
 # All that could outlive a test: shared memory, semaphores, queues, files in /tmp, processes of this build.
 queues=$(mktemp -d)
+logs=$(mktemp -d)
 as_root mount -t mqueue none "$queues" 2>/dev/null || true
-trap 'as_root umount "$queues" 2>/dev/null; rmdir "$queues" 2>/dev/null || true' EXIT
+others=
+clean_up() {
+    if [ -n "$others" ]; then
+        pkill -TERM -P "$others" || true
+        pkill -KILL -f "^$PWD/\.build-(thread|address)/[^ ]*\.xctest" || true
+    fi
+    as_root umount "$queues" 2>/dev/null || true
+    rm -rf "$queues" "$logs"
+}
+trap clean_up EXIT
 leftovers() {
     ls -A /dev/shm "$queues" | grep -E 'ipc-(test|bench|example)' || true
     ls -A /tmp | grep -E '^ipc-(test|bench|example)' || true
@@ -41,37 +51,73 @@ before=$(leftovers)
 # programs behind, and whoever waits for their output waits for ever.
 run() {
     echo "== swift test $* ($(date +%T))"
-    timeout --kill-after=10 1200 swift test --disable-xctest "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || {
+    timeout --kill-after=10 1200 swift test --disable-xctest --skip-build "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || {
         local status=${PIPESTATUS[0]}
         # The test program is in a process group of its own, and goes on.
-        [ "$status" = 0 ] || pkill -KILL -f "^$PWD/\.build[^ ]*\.xctest" || true
+        [ "$status" != 124 ] && [ "$status" != 137 ] || pkill -KILL -f "^$PWD/\.build[^ ]*\.xctest" || true
         return "$status"
     }
 }
 
+# What takes processors, and does not mind what else goes on, gives way to the tests that go on meanwhile.
+gently() { nice -n 10 "$@"; }
+
+# Under each sanitizer in turn, in builds of their own. The programs that the tests start are of the same build, so they are sanitized
+# too.
+sanitized() {
+    export IPC_LIBRARIES_ONLY=1 IPC_TEST_SHORT=1
+    gently swift build --build-tests --sanitize=thread --scratch-path .build-thread --quiet
+    # A backtrace of a crash would wait for ever, and each program that ends a second.
+    SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=atexit_sleep_ms=20 \
+        run --no-parallel --sanitize=thread --scratch-path .build-thread \
+        --filter '^(IPCTests|IPCChannelsTests)\.' \
+        --skip Hostile `# whose races are the point of it` \
+        --skip IdleWorkers `# which measure the time of the processor` \
+        --skip ForkedWait `# whose children of fork start threads: the sanitizer ends them` \
+        --skip aProcessRegistersForFences `# before it has threads: the sanitizer has one` \
+        --skip 'IPCTests\.ParserTests' `# which have no threads, and thousands of inputs` \
+        --skip whateverIsHeldReturnedAndDoneInWhateverOrderComesOnce `# by one thread, in 360,000 steps` \
+        --skip aThousandProcessesOpenAndCloseOneObject `# each with one thread` \
+        --skip 'IPCTests\.Signal(Delivery)?Tests' `# the sanitizer delivers signals in its own way, one of each number`
+    gently swift build --build-tests --sanitize=address --scratch-path .build-address --quiet
+    LSAN_OPTIONS=suppressions=$PWD/Scripts/leaks.txt:print_suppressions=0 \
+        run --no-parallel --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.' \
+        --skip IdleWorkers \
+        --skip aSetUserIDProgram `# which may not be traced, and so not be looked through for leaks`
+}
+
+beside() {
+    gently ./Scripts/documentation.sh --skip-build
+    sanitized
+    gently ./Scripts/models.sh
+}
+
+swift build --build-tests --quiet
+# Beside the rest: all tests have to bear that others use a processor.
+beside >"$logs/beside" 2>&1 &
+others=$!
+
 # Tests that block are kept from those with tasks: Swift's pool has one thread for each processor, and a task whose turn comes only
 # after all other tests misses its deadline. So what has tasks runs one by one.
 run --no-parallel --skip '^(ToolTests|InteropTests|CallTests|TortureTests)\.'
-run --skip-build --filter '^(ToolTests|InteropTests)\.'
-run --skip-build --filter '^CallTests\.'
-run --skip-build --filter '^TortureTests\.'
-./Scripts/models.sh
+run --filter '^(ToolTests|InteropTests)\.'
+run --filter '^CallTests\.'
+run --filter '^TortureTests\.'
+# The traits, and SwiftNIO.
+(
+    cd Tests/Ecosystem
+    gently swift build --build-tests --scratch-path ../../.build-ecosystem --quiet
+    run --scratch-path ../../.build-ecosystem
+)
+gently swift build -c release --product TestPeer --quiet
+
+status=0
+wait "$others" || status=$?
+others=
+cat "$logs/beside"
+[ "$status" = 0 ] || exit "$status"
+# Alone: it counts what a message costs where nobody sleeps.
 ./Scripts/references.sh
-# Sanitizers need builds of their own. The programs that the tests start are of the same build, so they are sanitized too.
-# A backtrace of a crash would wait for ever under the thread sanitizer.
-SWIFT_BACKTRACE=enable=no run --no-parallel --sanitize=thread --scratch-path .build-thread \
-    --filter '^(IPCTests|IPCChannelsTests)\.' \
-    --skip Hostile `# whose races are the point of it` \
-    --skip IdleWorkers `# which measure the time of the processor` \
-    --skip ForkedWait `# whose children of fork start threads: the sanitizer ends them` \
-    --skip aProcessRegistersForFences `# before it has threads: the sanitizer has one` \
-    --skip 'IPCTests\.ParserTests' `# which have no threads, and thousands of inputs` \
-    --skip 'IPCTests\.Signal(Delivery)?Tests' `# the sanitizer delivers signals in its own way, one of each number`
-(cd Tests/Ecosystem && run --scratch-path ../../.build-ecosystem) # the traits, and SwiftNIO
-LSAN_OPTIONS=suppressions=$PWD/Scripts/leaks.txt:print_suppressions=0 \
-    run --no-parallel --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.' \
-    --skip IdleWorkers \
-    --skip aSetUserIDProgram `# which may not be traced, and so not be looked through for leaks`
 
 left=$(comm -13 <(sort <<<"$before") <(leftovers | sort))
 if [ -n "$left" ]; then

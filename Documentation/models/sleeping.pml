@@ -105,25 +105,75 @@ inline signal(queue) {
     od
 }
 
+/* Where there are several writers, those that wait, who may wait for a claim of another, count among the readers, too. */
+#if WRITERS > 1
+#define COUNTS_IN_BOTH 1
+#else
+#define COUNTS_IN_BOTH 0
+#endif
+
+/* Who has seen that so many have counted themselves. */
+inline finishWake(queue) {
+#ifdef CLEARS_FIRST
+    STEP(raise(queue));
+#endif
+    STEP(wakes[queue]++);
+    STEP(i = 0; do :: i < COUNT -> if :: QUEUE(i) == queue -> isAsleep[i] = false :: else fi; i++ :: else -> break od; i = 0);
+    signal(queue);
+#ifndef CLEARS_FIRST
+    STEP(raise(queue))
+#endif
+}
+
 /* After a commit, a cursor: two plain loads, and nothing more while nobody sleeps. */
-inline wake(queue) {
+inline wakeOwn(queue) {
     STEP(s = sleeps[queue]);
     STEP(isSame = (s == woken[queue]));
     if
     :: isSame
-    :: else ->
-        STEP(drain(me); s = sleeps[queue]);
-#ifdef CLEARS_FIRST
-        STEP(raise(queue));
-#endif
-        STEP(wakes[queue]++);
-        STEP(i = 0; do :: i < COUNT -> if :: QUEUE(i) == queue -> isAsleep[i] = false :: else fi; i++ :: else -> break od; i = 0);
-        signal(queue);
-#ifndef CLEARS_FIRST
-        STEP(raise(queue))
-#endif
+    :: else -> STEP(drain(me); s = sleeps[queue]); finishWake(queue)
     fi;
     s = 0; i = 0; isSame = false
+}
+
+inline wake(queue) {
+#if COUNTS_IN_BOTH
+    if
+    :: queue == 0 ->
+        STEP(s = sleeps[0]);
+        STEP(isSame = (s == woken[0]));
+        if
+        :: isSame
+        :: else ->
+#ifndef SEEN_LAST
+            STEP(drain(me); t = sleeps[0]);
+#endif
+#ifndef NO_WRITER_WAKE
+            wakeOwn(1);     /* before `woken` is raised: of those that count here by now, nobody else would hear */
+#endif
+#ifdef SEEN_LAST
+            STEP(drain(me); t = sleeps[0]);
+#endif
+            s = t; t = 0;
+            finishWake(0)
+        fi;
+        s = 0; i = 0; isSame = false
+    :: else -> wakeOwn(1)
+    fi
+#else
+    wakeOwn(queue)
+#endif
+}
+
+/* About to sleep. */
+inline announce(queue) {
+#if COUNTS_IN_BOTH && defined(READERS_COUNT_FIRST)
+    if :: queue == 1 -> STEP(drain(me); sleeps[0]++) :: else fi;
+#endif
+    STEP(drain(me); sleeps[queue]++);
+#if COUNTS_IN_BOTH && !defined(READERS_COUNT_FIRST) && !defined(COUNTS_ONCE)
+    if :: queue == 1 -> STEP(sleeps[0]++) :: else fi;
+#endif
 }
 
 inline lowest(result) {
@@ -189,7 +239,7 @@ inline unlock() { STEP(gate = 0) }
 
 inline sleepAsThread(queue) {
     STEP(seen = wakes[queue]);
-    STEP(drain(me); sleeps[queue]++);
+    announce(queue);
     STEP(membarrier());
     STEP(look(me, isReady));
     if
@@ -222,7 +272,7 @@ inline sleepAsTask(queue) {
     :: mustRecover
     :: else ->
         STEP(drain(me); word[me] = true);
-        STEP(drain(me); sleeps[queue]++);
+        announce(queue);
         STEP(membarrier());
         STEP(look(me, isReady));
         if
@@ -268,7 +318,7 @@ inline wait(queue) {
     isReady = false
 }
 
-#define LOCALS byte i, k, s, m, v, j, d, seen, looked; bool isReady, isSame, found, mustRecover
+#define LOCALS byte i, k, s, t, m, v, j, d, seen, looked; bool isReady, isSame, found, mustRecover
 
 /* What the kernel does at a death; and of one who stops, nothing. */
 #define ENDS \
@@ -295,10 +345,7 @@ proctype Writer(byte me) {
             STEP(skip);     /* fills */
             STEP(store(1, mine));
             atomic { mine = NOBODY; if :: MORTALS == 0 -> intent[me] = NOBODY :: else -> drain(me); intent[me] = NOBODY fi };
-            wake(0);
-#if WRITERS > 1 && !defined(NO_WRITER_WAKE)
-            wake(1)
-#endif
+            wake(0)
         fi
     od;
     goto finished;

@@ -1,7 +1,7 @@
 /*
  * Work wakes one of those who sleep for it: workers as threads (futex) and as tasks (a word that names a FIFO), of which some stop waiting
  * when their deadline has passed; producers that send a job each. See sleeping.pml for the steps, and
- * SleepingPlace.wakeOne, WorkTaker.takeLater for what is modelled. A thread may look up for nothing, as after 50 ms, and sleeps again
+ * WaitQueue.wakeOne, WorkTaker.takeLater for what is modelled. A thread may look up for nothing, as after 50 ms, and sleeps again
  * by its old count if nobody was woken since. Who has taken a job comes back for another, or is busy with it for ever. Deaths are not
  * modelled: what they leave is found at the next look. Scripts/models.sh runs it.
  *

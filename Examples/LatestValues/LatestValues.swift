@@ -11,7 +11,7 @@ struct LatestValues {
             for step in 0...1_000_000 { try setter.set(20 + Double(step) / 1_000_000) }
             return
         }
-        let latest = try Latest<Double>.create("example/temperature")
+        let latest = try Latest<Double>.openOrCreate("example/temperature")
         var getter = try latest.makeGetter()
         let sensor = try ChildProcess("/proc/self/exe", ["sensor"])
         var last = try getter.next(until: .after(.seconds(20)))

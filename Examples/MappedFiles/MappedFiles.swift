@@ -7,7 +7,7 @@ import SystemPackage
 struct MappedFiles {
     static func main() throws {
         if CommandLine.arguments.count == 2 {
-            let file = try MappedFile.open(FilePath(CommandLine.arguments[1]), access: .readWrite)
+            let file = try MappedFile.open(FilePath(CommandLine.arguments[1]))
             // A window that need not lie on a page.
             let window = try file.map(8000..<8008)
             window.store(UInt64(42), at: 0)
@@ -15,7 +15,7 @@ struct MappedFiles {
             return
         }
         let path = "/tmp/ipc-example-\(getpid())"
-        let file = try MappedFile.create(at: FilePath(path), byteCount: 16_384)
+        let file = try MappedFile.create(FilePath(path), byteCount: 16_384)
         defer { unlink(path) }
         let child = try ChildProcess("/proc/self/exe", [path])
         print("writer:", try child.wait(until: .after(.seconds(10))))

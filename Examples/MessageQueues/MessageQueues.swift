@@ -6,7 +6,7 @@ import IPC
 struct MessageQueues {
     static func main() throws {
         if CommandLine.arguments.count == 2 {
-            let queue = try MessageQueue.open(CommandLine.arguments[1], .writeOnly)
+            let queue = try MessageQueue.open(CommandLine.arguments[1], access: .writeOnly)
             for (text, priority) in [("sweep", 1), ("cook", 5), ("wash", 1), ("fire!", 9)] as [(String, UInt32)] {
                 try queue.send(text.utf8.span.bytes, priority: priority, until: .after(.seconds(5)))
             }

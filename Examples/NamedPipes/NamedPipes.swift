@@ -9,7 +9,7 @@ struct NamedPipes {
     static func main() throws {
         let arguments = CommandLine.arguments
         if arguments.count == 3 {
-            let pipe = try NamedPipe.create(at: FilePath(arguments[2]), .openExisting)
+            let pipe = try NamedPipe.openOrCreate(FilePath(arguments[2]))
             if arguments[1] == "write" {
                 // Waits for a reader, but not for ever.
                 let writer = try pipe.openForWriting(until: .after(.seconds(10)))
@@ -21,7 +21,7 @@ struct NamedPipes {
             return
         }
         let path = "/tmp/ipc-example-\(getpid())"
-        let pipe = try NamedPipe.create(at: FilePath(path))
+        let pipe = try NamedPipe.create(FilePath(path))
         defer { try? pipe.unlink() }
         let writer = try ChildProcess("/proc/self/exe", ["write", path])
         let reader = try ChildProcess("/proc/self/exe", ["read", path])

@@ -32,7 +32,7 @@ struct BoundedBuffer {
 
     func put(_ number: Int, until deadline: Deadline) throws(IPCError) {
         try free.wait(until: deadline)
-        try mutex.withLock { () throws(IPCError) in
+        try mutex.withLock {
             let position = mapping.load(Int.self, at: Self.putAt)
             mapping.store(number, at: Self.first + 8 * (position % Self.places))
             mapping.store(position + 1, at: Self.putAt)
@@ -42,7 +42,7 @@ struct BoundedBuffer {
 
     func take(until deadline: Deadline) throws(IPCError) -> Int {
         try used.wait(until: deadline)
-        let number = try mutex.withLock { () throws(IPCError) in
+        let number = try mutex.withLock {
             let position = mapping.load(Int.self, at: Self.takeAt)
             mapping.store(position + 1, at: Self.takeAt)
             return mapping.load(Int.self, at: Self.first + 8 * (position % Self.places))

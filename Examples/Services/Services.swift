@@ -9,12 +9,12 @@ enum OrderError: Error, BitwiseCopyable { case unknown }
 
 @main
 struct Services {
-    typealias Prices = Service<Order, Receipt, OrderError>
+    typealias Prices = ServiceChannel<Order, Receipt, OrderError>
 
     static func main() throws {
         // The name has the number of the process that started it all, so that two runs do not mix.
         let role = CommandLine.arguments.dropFirst().first
-        let service = try Prices.create("example/prices-\(role == nil ? getpid() : getppid())")
+        let service = try Prices.openOrCreate("example/prices-\(role == nil ? getpid() : getppid())")
         switch role {
         case "serve": try serve(service)
         case "hold": try hold(service)

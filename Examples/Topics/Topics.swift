@@ -13,9 +13,9 @@ struct Topics {
     static let count = 100_000
 
     static func main() throws {
-        let topic = try Topic<Quote>.create("example/quotes")
+        let topic = try Topic<Quote>.openOrCreate("example/quotes")
         if CommandLine.arguments.count > 1 {
-            var quotes = try topic.subscribe()
+            var quotes = try topic.makeSubscription()
             print("subscribed")
             fflush(nil)
             var sum = 0.0

@@ -6,10 +6,10 @@ import IPCChannels
 @main
 struct WorkQueues {
     static let count: UInt64 = 100
-    static let options = ChannelOptions(writers: .shared)
+    static let options = ChannelOptions(lifetime: .whileUsed)
 
     static func main() throws {
-        let queue = try WorkQueue<UInt64>.create("example/work-\(getppidOfWorker())", options)
+        let queue = try WorkQueue<UInt64>.openOrCreate("example/work-\(getppidOfWorker())", options)
         switch CommandLine.arguments.dropFirst().first {
         case "work": try work(queue)
         case "hold": try hold(queue)
@@ -54,7 +54,7 @@ struct WorkQueues {
         print(sum)
     }
 
-    static func next(_ worker: inout Worker<UInt64>) throws(IPCError) -> UInt64? {
+    static func next(_ worker: inout WorkQueue<UInt64>.Worker) throws(IPCError) -> UInt64? {
         let deadline = Deadline.after(.milliseconds(300))
         repeat {
             if let job = try worker.tryNext() {

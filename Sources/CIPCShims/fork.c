@@ -17,6 +17,7 @@ struct withheld {
     int fd;         // -1 for a mapping
     void *address;  // 0 for a descriptor
     size_t length;
+    uint64_t *mark;  // of a mapping: a word that is all ones in the child; 0 for none
 };
 // Recursive, so that what is opened, mapped and entered under it is one step for a fork: see ipc_hold_forks.
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
@@ -42,7 +43,10 @@ static void in_child(void) {
             // Where it cannot be replaced, it goes: better a crash of the child than a parent that loses messages.
             void *zeros = mmap(entry.address, entry.length, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-            if (zeros == MAP_FAILED) munmap(entry.address, entry.length);
+            if (zeros == MAP_FAILED)
+                munmap(entry.address, entry.length);
+            else if (entry.mark)
+                *entry.mark = UINT64_MAX;
         }
     }
     count = 0;
@@ -58,7 +62,7 @@ static void prepare(void) { pthread_atfork(before_fork, in_parent, in_child); }
 void ipc_count_forks(void) { pthread_once(&once, prepare); }
 
 // Under the lock. 0, or -1 without memory.
-static int add(int fd, void *address, size_t length) {
+static int add(int fd, void *address, size_t length, uint64_t *mark) {
     if (count == capacity) {
         size_t larger = capacity ? 2 * capacity : 64;
         struct withheld *moved = realloc(all, larger * sizeof *all);
@@ -69,7 +73,7 @@ static int add(int fd, void *address, size_t length) {
         all = moved;
         capacity = larger;
     }
-    all[count++] = (struct withheld){fd, address, length};
+    all[count++] = (struct withheld){fd, address, length, mark};
     return 0;
 }
 
@@ -88,10 +92,12 @@ void ipc_hold_forks(void) {
 
 void ipc_release_forks(void) { pthread_mutex_unlock(&lock); }
 
-int ipc_withhold_memory(void *address, size_t length) {
+int ipc_withhold_memory(void *address, size_t length) { return ipc_withhold_marked(address, length, 0); }
+
+int ipc_withhold_marked(void *address, size_t length, uint64_t *mark) {
     pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
-    int result = add(-1, address, length);
+    int result = add(-1, address, length, mark);
     pthread_mutex_unlock(&lock);
     return result;
 }
@@ -106,7 +112,7 @@ int ipc_openat_withheld(int folder, const char *path, int flags, mode_t mode) {
     pthread_once(&once, prepare);
     pthread_mutex_lock(&lock);
     int fd = ipc_above_standard(openat(folder, path, flags, mode));
-    if (fd >= 0 && add(fd, 0, 0) != 0) {
+    if (fd >= 0 && add(fd, 0, 0, 0) != 0) {
         close(fd);
         fd = -1;
         errno = ENOMEM;

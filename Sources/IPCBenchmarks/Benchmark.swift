@@ -122,12 +122,12 @@ public struct Benchmark {
             if hasLine {
                 let round = try pair.linePing(count)
                 line += round
-                bare = Measurement.Latency(round).p50
+                bare = Measurement.median(round)
             }
             for implementation in implementations(twin) {
                 let round = try pair.ping(count, implementation)
                 samples[implementation, default: []] += round
-                medians[implementation] = Measurement.Latency(round).p50
+                medians[implementation] = Measurement.median(round)
             }
             guard let swift = medians[.swift] else { continue }
             if let twin, let other = medians[twin] {
@@ -220,13 +220,16 @@ public struct Benchmark {
     }
 
     private func measureLimits() throws(IPCError) -> MachineLimits {
+        // Whoever wants few messages for each figure wants no more for these.
+        let count = options.count ?? .max
+        let time: UInt64 = count < 10_000 ? 1_000_000 : 100_000_000
         var line: Measurement.Latency?
         if Placement.processors.count > 1 {
             do throws(IPCError) {
                 let pair = try WorkerPair.start(
                     .shmSpin, size: 64, log: 0, placement: .crossCore, executable: executable, interruption)
-                _ = try pair.linePing(10_000)
-                line = Measurement.Latency(try pair.linePing(200_000))
+                _ = try pair.linePing(min(10_000, count))
+                line = Measurement.Latency(try pair.linePing(min(200_000, count)))
             } catch  where error.operation == Interruption.operation {
                 throw error
             } catch {
@@ -234,7 +237,7 @@ public struct Benchmark {
             }
         }
         return MachineLimits(
-            lineRoundTrip: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 18, 100_000_000),
-            farCopyBytesPerSecond: cb_copy_bandwidth(1 << 26, 200_000_000))
+            lineRoundTrip: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 18, time),
+            farCopyBytesPerSecond: cb_copy_bandwidth(1 << 26, 2 * time))
     }
 }

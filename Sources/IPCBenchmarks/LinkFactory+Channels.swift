@@ -34,14 +34,15 @@ extension LinkFactory {
             try unsafe body.run(&link, &c)
         case .event:
             var link = ChannelEventLink(
-                outgoing: try Event(on: outgoing).join(), incoming: try Event(on: incoming).join(waiting: .polling))
+                outgoing: try Event(on: outgoing).makeParticipant(),
+                incoming: try Event(on: incoming).makeParticipant(waiting: .polling))
             try unsafe body.run(&link, &c)
         default:
             let topics = (try Topic(bytesOn: incoming), try Topic(bytesOn: outgoing))
-            let waiting = mechanism == .topicWake ? Waiting.sleeping(spins: 0) : .polling
+            let waiting = mechanism == .topicWake ? WaitStrategy.sleeping(spins: 0) : .polling
             var link = TopicLink(
                 publisher: try topics.1.makePublisher(),
-                subscription: try topics.0.subscribe(from: .oldest, waiting: waiting), size: size,
+                subscription: try topics.0.makeSubscription(from: .oldest, waiting: waiting), size: size,
                 touched: mechanism == .topicZeroCopy ? min(size, 64) : size)
             try unsafe withTwin(mechanism, size: size, isFirst: isFirst, &received, &c) { (c) throws(IPCError) in
                 try unsafe body.run(&link, &c)

@@ -78,7 +78,7 @@ struct LinkResources: ~Copyable {
             return LinkResources(first: [descriptor], second: [descriptor])
         case .mappedFile:
             let path = "/tmp\(uniqueName())"
-            let file = try MappedFile.create(at: FilePath(path), byteCount: ringsByteCount(size))
+            let file = try MappedFile.create(FilePath(path), byteCount: ringsByteCount(size))
             unsafe unlink(path)
             try initialize(file.map(), size)
             let descriptor = file.release()
@@ -91,14 +91,15 @@ struct LinkResources: ~Copyable {
     /// A channel for each direction, and what the C twin has instead.
     private static func makeChannels(_ mechanism: Mechanism, _ size: Int, _ log: Int) throws(IPCError) -> LinkResources
     {
-        var options = ChannelOptions(capacity: TopicLink.capacity(size, mechanism, log: log))
+        let capacity = TopicLink.capacity(size, mechanism, log: log)
+        var options = ChannelOptions(capacity: capacity)
         if [.topicShared, .workQueue, .service].contains(mechanism) { options.writers = .shared }
         if mechanism == .latest { options.overflow = .overwrite }
         let there = try descriptors(of: ChannelDescriptors.makeUnnamed(mechanism.pattern ?? .topic, options))
         let back = try descriptors(of: ChannelDescriptors.makeUnnamed(mechanism.pattern ?? .topic, options))
         switch mechanism {
         case .topic, .topicShared:
-            let (twinThere, twinBack) = (try makeTwinLog(options.capacity), try makeTwinLog(options.capacity))
+            let (twinThere, twinBack) = (try makeTwinLog(capacity), try makeTwinLog(capacity))
             return LinkResources(
                 first: back + there + twinBack + twinThere, second: there + back + twinThere + twinBack)
         case .topicWake:
@@ -135,7 +136,7 @@ struct LinkResources: ~Copyable {
     }
 
     private static func openFIFO() throws(IPCError) -> (reader: FileDescriptor, writer: FileDescriptor) {
-        let pipe = try NamedPipe.create(at: FilePath("/tmp\(uniqueName())"))
+        let pipe = try NamedPipe.create(FilePath("/tmp\(uniqueName())"))
         do throws(IPCError) {
             let reader = try pipe.tryOpenForReading()
             let writer = try pipe.openForWriting(until: .after(.seconds(5)))

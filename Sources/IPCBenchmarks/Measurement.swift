@@ -46,6 +46,22 @@ public struct Measurement: Sendable {
             max = greatest
         }
     }
+
+    /// The median of one round, as ``Latency`` has it. A histogram has tens of thousands of classes: to fill one and look
+    /// through it four times, hundreds of times in a run, keeps the coordinator busy for longer than the rounds take.
+    static func median(_ samples: [UInt64]) -> UInt64 {
+        guard !samples.isEmpty else { return 0 }
+        let sorted = samples.sorted()
+        let middle = sorted[(sorted.count - 1) / 2]
+        var (first, last) = ((sorted.count - 1) / 2, sorted.count / 2)
+        while first > 0, sorted[first - 1] == middle { first -= 1 }
+        while last < sorted.count, sorted[last] == middle { last += 1 }
+        let lower = first > 0 ? sorted[first - 1] : middle
+        let higher = last < sorted.count ? sorted[last] : middle
+        let (start, end) = ((Double(middle) + Double(lower)) / 2, (Double(middle) + Double(higher)) / 2)
+        let rank = Double(sorted.count) / 2
+        return UInt64((start + (end - start) * (rank - Double(first)) / Double(last - first)).rounded())
+    }
 }
 
 extension Histogram<UInt64> {

@@ -176,7 +176,7 @@ extension EventLoop {
     fileprivate static func running<Value: Sendable>(
         polls: Bool, _ body: @escaping @Sendable () async throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        let done = Shared(try EventCounter())
+        let done = SharedReference(try EventCounter())
         let outcome = Outcome<Value>()
         let operation = { @Sendable in
             do throws(IPCError) { outcome.result = .success(try await body()) } catch {

@@ -15,16 +15,16 @@ struct BenchCommand: ParsableCommand {
         abstract: "Measure every mechanism between two real processes on this machine.",
         discussion: """
             Examples:
-              ipc bench                                   the whole comparison, in about a minute
+              ipc bench                       the whole comparison, in about a minute
               ipc bench --mechanism pipe --mechanism unix-stream --size 64 --size 1048576
-              ipc bench --baseline                        each beside the same loop in C
-              ipc bench --api async                       the asynchronous calls beside the blocking ones
+              ipc bench --baseline            each beside the same loop in C
+              ipc bench --api async           the asynchronous calls beside the blocking
               ipc bench --rate 10000 --mechanism shm-futex --duration 2
-              ipc bench --scaling                         a topic with 1 to 32 writers, and 1 to 32 readers
-              ipc bench --report report.html              the same as a page with charts
+              ipc bench --scaling             a topic with 1 to 32 writers and readers
+              ipc bench --report report.html  the same as a page with charts
               ipc bench --format json > figures.json
 
-            Exit codes: 0 all that was asked for and exists here was measured; 1 nothing could be measured;
+            Exit codes: 0 all that was asked for and exists here was measured; 1 nothing could be measured; \
             64 bad arguments; 130 stopped by Ctrl-C (the figures from before are printed).
             """
     )
@@ -41,35 +41,50 @@ struct BenchCommand: ParsableCommand {
     var mechanism: [Mechanism] = []
 
     @Option(
-        name: .long, help: "Message size in bytes, a multiple of 8; may be repeated. (default: 64 4096 65536 1048576)")
+        name: .long, help: "Message size in bytes, a multiple of 8; may be repeated. (default: 64 4096 65536 1048576)",
+        transform: Numbers.count)
     var size: [Int] = []
 
     @Option(name: .long, help: "Where the two processes run. (default: cross-core, or same-core on one processor)")
     var placement: Placement?
 
-    @Option(name: .long, help: "Messages for each figure, instead of a duration.")
+    @Option(
+        name: .long, help: "Messages for each figure, instead of a duration.", transform: Numbers.whole(1...1 << 24))
     var count: Int?
 
-    @Option(name: .long, help: "Seconds for each figure of each implementation.")
-    var duration: Double = 0.25
+    @Option(
+        name: .long, help: "Seconds for each figure of each implementation. (default: 0.25)",
+        transform: Numbers.decimal("a number of seconds, more than 0 and at most 60,", 0...60))
+    var duration: Double?
 
-    @Option(name: .long, help: "Measure one-way latency at this many messages per second, instead of round trips.")
+    @Option(
+        name: .long, help: "Measure one-way latency at this many messages per second, instead of round trips.",
+        transform: Numbers.whole(1...10_000_000))
     var rate: Int?
 
     @Option(
-        name: .long, help: "Bytes of each channel's log at least. (default: by size, see Documentation/benchmark.md)")
+        name: .long, help: "Bytes of each channel's log at least. (default: by size, see Documentation/benchmark.md)",
+        transform: Numbers.whole(1...1 << 34))
     var log: Int?
 
     @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
     var baseline = false
 
-    @Option(name: .long, help: "Which calls to measure; with async, each beside the blocking one, in turn.")
-    var api: API = .blocking
+    @Option(
+        name: .long,
+        help: "Which calls to measure; with async, each beside the blocking one, in turn. (default: blocking)")
+    var api: API?
 
-    @Flag(name: .long, help: "Measure topics with more and more readers, writers, bytes of log, and channels instead.")
+    @Flag(
+        name: .long,
+        help:
+            "Measure topics with more and more readers, writers, bytes of log, and channels instead; of the other options it takes --count and --report."
+    )
     var scaling = false
 
-    @Option(name: .long, help: "Shuffle the order of mechanisms and implementations by this number.")
+    @Option(
+        name: .long, help: "Shuffle the order of mechanisms and implementations by this number.",
+        transform: Numbers.whole(0...UInt64.max))
     var seed: UInt64?
 
     @Option(name: .long, help: "How to print the figures.")
@@ -79,17 +94,19 @@ struct BenchCommand: ParsableCommand {
     var report: String?
 
     func validate() throws {
+        if scaling, let option = optionWithoutScaling {
+            throw ValidationError(
+                "\(option) has no effect with --scaling, which takes --count and --report only; leave one of them out.")
+        }
+        if count != nil, duration != nil {
+            throw ValidationError("--count is instead of --duration; leave one of them out.")
+        }
         for size in size where size < 8 || size % 8 != 0 || size > 1 << 24 {
             throw ValidationError("--size \(size): a size is a multiple of 8 from 8 to 16777216 bytes.")
         }
-        if let count, count < 1 || count > 1 << 24 { throw ValidationError("--count \(count): from 1 to 16777216.") }
-        guard duration > 0, duration <= 60 else {
+        if let duration, duration <= 0 {
             throw ValidationError("--duration \(duration): more than 0 and at most 60 seconds.")
         }
-        if let rate, rate < 1 || rate > 10_000_000 {
-            throw ValidationError("--rate \(rate): from 1 to 10000000 messages per second.")
-        }
-        if let log, log < 1 || log > 1 << 34 { throw ValidationError("--log \(log): from 1 to 17179869184 bytes.") }
         if placement == .crossCore, Placement.processors.count < 2 {
             throw ValidationError(
                 "--placement cross-core: this process may use one processor only; choose same-core or free.")
@@ -98,6 +115,16 @@ struct BenchCommand: ParsableCommand {
             throw ValidationError("--baseline compares blocking calls; leave out --api async.")
         }
         if let report, report.isEmpty { throw ValidationError("--report needs the name of a file.") }
+    }
+
+    /// What was given and --scaling does not look at.
+    private var optionWithoutScaling: String? {
+        let given = [
+            ("--mechanism", !mechanism.isEmpty), ("--size", !size.isEmpty), ("--placement", placement != nil),
+            ("--duration", duration != nil), ("--rate", rate != nil), ("--log", log != nil), ("--baseline", baseline),
+            ("--api", api != nil), ("--seed", seed != nil), ("--format", format != .table),
+        ]
+        return given.first(where: \.1)?.0
     }
 
     func run() throws {
@@ -110,7 +137,7 @@ struct BenchCommand: ParsableCommand {
         if !size.isEmpty { options.sizes = Set(size).sorted() }
         options.placement = placement ?? (Placement.processors.count < 2 ? .sameCore : .crossCore)
         options.count = count
-        options.duration = duration
+        if let duration { options.duration = duration }
         options.rate = rate
         options.log = log ?? 0
         options.comparison = api == .async ? .async : baseline ? .c : nil
@@ -177,10 +204,10 @@ struct BenchParticipantCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "bench-participant", shouldDisplay: false)
 
     @Argument var role: String
-    @Argument var count: Int
+    @Argument(transform: Numbers.count) var count: Int
 
     func run() throws {
-        guard let role = ScalingParticipant.Role(rawValue: role), count >= 0 else {
+        guard let role = ScalingParticipant.Role(rawValue: role) else {
             throw ValidationError("role \(role), count \(count): this is started by ipc bench --scaling")
         }
         try ScalingParticipant(role: role, count: count).run()
@@ -237,10 +264,10 @@ private struct ReportFile {
 /// What is being measured, on one line of standard error that is overwritten. On a terminal only.
 private final class ProgressLine {
     private let isTerminal = isatty(STDERR_FILENO) == 1
-    private var started = MonotonicSeconds.now
+    private let started = MonotonicClock.now
 
     func show(_ text: String) {
-        let seconds = Int(MonotonicSeconds.now - started)
+        let seconds = (MonotonicClock.now - started) / 1_000_000_000
         if isTerminal {
             drawOnError("\r\u{1B}[K\(seconds) s  \(text.escapingControls)")
         } else {
@@ -250,14 +277,6 @@ private final class ProgressLine {
 
     func clear() {
         if isTerminal { drawOnError("\r\u{1B}[K") }
-    }
-}
-
-private enum MonotonicSeconds {
-    static var now: Double {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 }
 

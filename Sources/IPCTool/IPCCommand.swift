@@ -8,19 +8,20 @@ struct IPCCommand: ParsableCommand {
         abstract: "See, try, measure and debug the ways in which processes exchange data.",
         discussion: """
             Examples:
-              ipc ls                                      all that exists here, and who uses it
-              ipc topic subscribe market/quotes           what is published from now on, a line each
-              seq 3 | ipc queue push orders               three jobs
-              ipc queue work orders -- ./ship             each to a command's standard input
+              ipc ls                                 all that exists, and who uses it
+              ipc topic subscribe market/quotes      what is published from now on
+              seq 3 | ipc queue push orders          three jobs
+              ipc queue work orders -- ./ship        each to a command's input
               ipc mq send /jobs hello --priority 3
-              ipc bench                                   every mechanism, measured on this machine
+              ipc bench                              every mechanism, measured here
 
-            Exit codes: 0 done; 1 failed; 3 the time-out passed; 4 there is no such thing; 5 not permitted; 6 it exists
-            already; 64 bad arguments; 130, 143
-            and 129 ended by Ctrl-C, SIGTERM and SIGHUP. What went wrong is one line on standard
+            Exit codes: 0 done; 1 failed; 3 the time-out passed; 4 there is no such thing; 5 not permitted; 6 it exists \
+            already; 64 bad arguments, or options that an existing channel does not have; 75 a service has no room for one \
+            more waiting call: try again later; 130, 143 \
+            and 129 ended by Ctrl-C, SIGTERM and SIGHUP. What went wrong is one line on standard \
             error, with what to do about it.
             """,
-        version: "0.1.0",
+        version: "0.2.0",
         subcommands: [
             ListCommand.self, InfoCommand.self, RemoveCommand.self, CleanCommand.self,
             TopicCommand.self, QueueCommand.self, ServiceCommand.self, LatestCommand.self, EventCommand.self,
@@ -43,12 +44,17 @@ enum Entry {
         // While this thread is the only one: signals are taken as values, by `Interruptible`, and interrupt nobody.
         SignalSet(EndingSignals.all).blockInCallingThread()
         if CommandLine.arguments.dropFirst().first == "signal" { SignalSet.all.blockInCallingThread() }
+        if let suggestion = Suggestion.message(Array(CommandLine.arguments.dropFirst())) {
+            printError("ipc: \(suggestion)")
+            exit(64)
+        }
         do {
             var command = try IPCCommand.parseAsRoot()
             guard let asynchronous = command as? any Interruptible else {
                 try command.run()
                 exit(0)
             }
+            asynchronous.prepare()
             Task.detached { await run(asynchronous) }
         } catch {
             end(with: error)
@@ -90,7 +96,9 @@ extension IPCError {
         case .notFound: 4
         case .permissionDenied: 5
         case .alreadyExists, .addressInUse: 6
-        case .invalidArgument, .invalidName: 64
+        case .invalidArgument, .invalidName, .incompatibleOptions: 64
+        // EX_TEMPFAIL of sysexits.h: nothing was done, and the same is worth another try.
+        case .overloaded: 75
         default: 1
         }
     }

@@ -12,12 +12,12 @@ final class PageServer: Sendable {
     static let patience = Duration.seconds(5)
     private static let longestHead = 8192
 
-    private let listener: Shared<StreamListener>
+    private let listener: SharedReference<StreamListener>
     private let answer: @Sendable (PageRequest) async -> PageResponse
     private let open = Mutex(OpenConnections())
 
     init(_ listener: consuming StreamListener, _ answer: @escaping @Sendable (PageRequest) async -> PageResponse) {
-        self.listener = Shared(listener)
+        self.listener = SharedReference(listener)
         self.answer = answer
     }
 
@@ -44,9 +44,9 @@ final class PageServer: Sendable {
     func run() async throws {
         var isTold = false
         while !Task.isCancelled {
-            let connection: Shared<StreamSocket>
+            let connection: SharedReference<StreamSocket>
             do throws(IPCError) {
-                connection = Shared(try await listener.value.accept())
+                connection = SharedReference(try await listener.value.accept())
             } catch {
                 guard error.code == .limitReached else { throw error }
                 // No descriptor is left: those that end give theirs back.
@@ -67,7 +67,7 @@ final class PageServer: Sendable {
     }
 
     /// - Returns: Whether another had to go for it.
-    private func start(_ connection: Shared<StreamSocket>) -> Bool {
+    private func start(_ connection: SharedReference<StreamSocket>) -> Bool {
         open.withLock { connections in
             let isFull = connections.all.count >= Self.most
             connections.makeRoom()
@@ -83,7 +83,7 @@ final class PageServer: Sendable {
         }
     }
 
-    private func serve(_ connection: Shared<StreamSocket>, _ number: UInt64) async {
+    private func serve(_ connection: SharedReference<StreamSocket>, _ number: UInt64) async {
         var hasBegun = false
         // An error is the client's: it has gone, was too slow, or asked too much.
         do throws(IPCError) {
@@ -111,7 +111,7 @@ final class PageServer: Sendable {
 
     /// All before the empty line; nil if the client has gone, or says more than a request needs.
     private static func head(
-        _ connection: Shared<StreamSocket>, until deadline: Deadline
+        _ connection: SharedReference<StreamSocket>, until deadline: Deadline
     ) async throws(IPCError) -> [UInt8]? {
         var head: [UInt8] = []
         while head.count <= longestHead {
@@ -136,13 +136,13 @@ final class PageServer: Sendable {
     }
 
     /// Takes what the client still sends, so that closing does not reset the connection before it has read the answer.
-    private static func drain(_ connection: Shared<StreamSocket>) async throws(IPCError) {
+    private static func drain(_ connection: SharedReference<StreamSocket>) async throws(IPCError) {
         let deadline = Deadline.after(.seconds(1))
         for _ in 0..<64 where try await read(connection, until: deadline).isEmpty { return }
     }
 
     private static func read(
-        _ connection: Shared<StreamSocket>, until deadline: Deadline
+        _ connection: SharedReference<StreamSocket>, until deadline: Deadline
     ) async throws(IPCError) -> [UInt8] {
         var chunk = [UInt8](repeating: 0, count: 2048)
         var elements = chunk.mutableSpan

@@ -8,7 +8,8 @@ import TestSupport
 enum Deadlines {
     static let rows =
         pipeWaits + streamWaits + listenerWaits + datagramWaits + packetWaits + synchronizationWaits + systemWaits
-        + topicWaits + observerWaits + queueWaits + serviceWaits + latestAndEventWaits
+        + topicWaits + observerWaits + queueWaits + serviceWaits + latestAndEventWaits + openingWaits
+        + sharedWriterWaits + anyChannelWaits
 
     /// Public calls with a deadline, or that promise not to wait, without a row; and rows without a call.
     static func check(_ calls: Set<PublicCall>) -> [String] {

@@ -7,78 +7,80 @@ import TestSupport
 // Channels: made, opened, joined, used and removed. All go with their last participant.
 
 let channelOperations: [Operation] =
-    serviceOperations + queueOperations + [
-        Operation("Topic.create(_:in:_:_:)") {
+    openingOperations + serviceOperations + queueOperations + [
+        Operation("Topic.create(_:in:_:)") {
             let name = channelName()
             return Attempt(undo: { try Topic<UInt64>.remove(name) }) {
-                _ = try Topic<UInt64>.create(
+                _ = try Topic<UInt64>.openOrCreate(
                     name, ChannelOptions(capacity: 65_536, permissions: [.ownerReadWrite, .groupRead]))
             }
         },
         // Kept on a disk.
-        Operation("Topic.create(_:in:_:_:)", "Topic.makePublisher()", "Topic.subscribe(from:waiting:)") {
+        Operation("Topic.create(_:in:_:)", "Topic.makePublisher()", "Topic.makeSubscription(from:waiting:)") {
             let (name, root) = (channelName(), ChannelRoot(FilePath(scratchFolder + "/root")))
             let options = ChannelOptions(durability: .syncedWhenAsked, capacity: 65_536)
-            let topic = try Topic<UInt64>.create(name, in: root, options)
+            let topic = try Topic<UInt64>.openOrCreate(name, in: root, options)
             return Attempt {
                 var publisher = try topic.makePublisher()
-                var subscription = try topic.subscribe()
+                var subscription = try topic.makeSubscription()
                 try publisher.publish(1)
                 try publisher.sync()
                 try require(try subscription.tryReceive() == 1)
             }
         },
         // With guests, who write System V shared memory.
-        Operation("Topic.makePublisher()", "Topic.subscribe(from:waiting:)") {
+        Operation("Topic.makePublisher()", "Topic.makeSubscription(from:waiting:)") {
             var options = ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536)
             options.subscriberPermissions = .groupRead
-            let topic = try Topic<UInt64>.create(channelName(), options)
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), options)
             return Attempt(end: { try? Topic<UInt64>.remove(topic.name.description) }) {
                 var publisher = try topic.makePublisher()
-                var subscription = try topic.subscribe()
+                var subscription = try topic.makeSubscription()
                 try publisher.publish(1)
                 try require(try subscription.tryReceive() == 1)
             }
         },
-        Operation("Topic.open(_:in:)", "Topic.makePublisher()", "Topic.subscribe(from:waiting:)") {
-            let topic = try Topic<UInt64>.create(channelName(), smallLog)
+        Operation("Topic.open(_:in:)", "Topic.makePublisher()", "Topic.makeSubscription(from:waiting:)") {
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), smallLog)
             let holder = Giveable(try topic.makePublisher())
             _ = holder
             return Attempt(end: { holder.give() }) {
-                var subscription = try Topic<UInt64>.open(topic.name.description).subscribe()
+                var subscription = try Topic<UInt64>.open(topic.name.description).makeSubscription()
                 try require(try subscription.tryReceive() == nil, "nothing")
             }
         },
-        Operation("Topic.makePublisher()", "Topic.subscribe(from:waiting:)", "Subscription.receiveAvailable(limit:_:)")
-        {
-            let topic = try Topic<UInt64>.create(
+        Operation(
+            "Topic.makePublisher()", "Topic.makeSubscription(from:waiting:)",
+            "Topic.Subscription.receiveAvailable(limit:_:)"
+        ) {
+            let topic = try Topic<UInt64>.openOrCreate(
                 channelName(), ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536))
             return Attempt(end: { try? Topic<UInt64>.remove(topic.name.description) }) {
                 var publisher = try topic.makePublisher()
-                var subscription = try topic.subscribe()
+                var subscription = try topic.makeSubscription()
                 try publisher.publish(1, until: .after(.seconds(10)))
                 try require(try subscription.receiveAvailable { (_) throws(IPCError) in } == 1, "a message")
             }
         },
         Operation("ChannelSequence.Iterator.next() async", "ChannelSequence.Iterator.next(isolation:) async") {
-            let topic = try Topic<UInt64>.create(channelName(), smallLog)
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), smallLog)
             let publisher = Box(try topic.makePublisher())
             return Attempt(suspending: {
-                let messages = try topic.subscribe().messages()
+                let messages = try topic.makeSubscription().messages()
                 try await publisher.value.publish(1)
                 var iterator = messages.makeAsyncIterator()
                 try require(try await iterator.next() == 1, "a message")
             })
         },
         Operation("Topic.remove(_:in:)") {
-            let topic = try Topic<UInt64>.create(channelName(), smallLog)
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), smallLog)
             return Attempt { try Topic<UInt64>.remove(topic.name.description) }
         },
         Operation(
             "ChannelDescription.init(_:in:countsMessages:)", "ChannelTap.init(_:in:from:)", "ChannelTap.next(limit:)",
             "ChannelRoot.names()", "ChannelName.init(_:)"
         ) {
-            let topic = try Topic<UInt64>.create(channelName(), smallLog)
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), smallLog)
             let publisher = Box(try topic.makePublisher())
             return Attempt {
                 let name = try ChannelName(topic.name.description)
@@ -89,68 +91,64 @@ let channelOperations: [Operation] =
                 withExtendedLifetime(publisher) {}
             }
         },
-        Operation("ChannelBell.init(in:)", "ChannelReadiness.arm(_:)") {
-            let topic = try Topic<UInt64>.create(channelName(), smallLog)
-            let subscription = Box(try topic.subscribe())
+        Operation("ReadinessDescriptor.init(in:)", "ChannelReadiness.arm(_:)") {
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), smallLog)
+            let subscription = Box(try topic.makeSubscription())
             return Attempt {
-                let bell = try ChannelBell()
+                let bell = try ReadinessDescriptor()
                 try require(try subscription.value.readiness().arm(bell), "nothing")
                 bell.clear()
             }
         },
         Operation("WaitSet.init(in:)") { Attempt { _ = try WaitSet() } },
-        Operation("Event.create(_:lifetime:maximumParticipants:permissions:_:)") {
-            let name = channelName()
-            return Attempt(undo: { try Event.remove(name) }) { _ = try Event.create(name) }
-        },
-        Operation("Event.open(_:)", "Event.join(waiting:)") {
-            let event = try Event.create(channelName())
-            let holder = Giveable(try event.join())
+        Operation("Event.open(_:in:)", "Event.makeParticipant(waiting:)") {
+            let event = try Event.openOrCreate(channelName())
+            let holder = Giveable(try event.makeParticipant())
             return Attempt(end: { holder.give() }) {
-                let participant = try Event.open(event.name.description).join()
+                let participant = try Event.open(event.name.description).makeParticipant()
                 participant.notify()
                 try participant.wait(until: .after(.seconds(10)))
             }
         },
-        Operation("Event.remove(_:)") {
-            let event = try Event.create(channelName())
+        Operation("Event.remove(_:in:)") {
+            let event = try Event.openOrCreate(channelName())
             return Attempt { try Event.remove(event.name.description) }
         },
-        Operation("Latest.create(_:in:_:_:)") {
+        Operation("Latest.create(_:in:_:)") {
             let name = channelName()
-            return Attempt(undo: { try Latest<UInt64>.remove(name) }) { _ = try Latest<UInt64>.create(name) }
+            return Attempt(undo: { try Latest<UInt64>.remove(name) }) { _ = try Latest<UInt64>.openOrCreate(name) }
         },
-        Operation("Topic.observe(from:waiting:)", "Subscription.skip()") {
-            let topic = try Topic<UInt64>.create(channelName(), smallLog)
+        Operation("Topic.makeObserver(from:waiting:)", "Topic.Subscription.skip()") {
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), smallLog)
             let holder = Giveable(try topic.makePublisher())
             return Attempt(end: { holder.give() }) {
-                var observer = try topic.observe()
-                var subscription = try topic.subscribe()
+                var observer = try topic.makeObserver()
+                var subscription = try topic.makeSubscription()
                 try require(try observer.tryReceive() == nil, "nothing")
                 try require(try !subscription.skip(), "nothing")
             }
         },
-        Operation("Latest.observe(waiting:)", "LatestObserver.get()") {
-            let latest = try Latest<UInt64>.create(channelName())
+        Operation("Latest.makeObserver(waiting:)", "Latest.Observer.get()") {
+            let latest = try Latest<UInt64>.openOrCreate(channelName())
             let holder = Giveable(try latest.makeSetter())
             return Attempt(end: { holder.give() }) {
-                var observer = try latest.observe()
+                var observer = try latest.makeObserver()
                 try require(try observer.get() == nil, "nothing")
             }
         },
-        Operation("LatestObserver.get(_:)") {
-            let latest = try Latest<RawBytes>.create(channelName())
+        Operation("Latest.Observer.get(_:)") {
+            let latest = try Latest<RawBytes>.openOrCreate(channelName())
             let holder = Giveable(try latest.makeSetter())
             return Attempt(end: { holder.give() }) {
-                var observer = try latest.observe()
+                var observer = try latest.makeObserver()
                 try require(try observer.get { (bytes) throws(IPCError) in bytes.byteCount } == nil, "nothing")
             }
         },
         Operation(
-            "Latest.open(_:in:)", "Latest.makeGetter(waiting:)", "Latest.makeSetter()", "LatestGetter.get()",
-            "LatestSetter.set(_:)"
+            "Latest.open(_:in:)", "Latest.makeGetter(waiting:)", "Latest.makeSetter()", "Latest.Getter.get()",
+            "Latest.Setter.set(_:)"
         ) {
-            let latest = try Latest<UInt64>.create(channelName())
+            let latest = try Latest<UInt64>.openOrCreate(channelName())
             let holder = Giveable(try latest.makeGetter())
             return Attempt(end: { holder.give() }) {
                 let again = try Latest<UInt64>.open(latest.name.description)
@@ -160,8 +158,8 @@ let channelOperations: [Operation] =
                 try require(try getter.get() == 7, "the value")
             }
         },
-        Operation("LatestGetter.get(_:)", "LatestSetter.set(upTo:_:)") {
-            let latest = try Latest<RawBytes>.create(channelName())
+        Operation("Latest.Getter.get(_:)", "Latest.Setter.set(upTo:_:)") {
+            let latest = try Latest<RawBytes>.openOrCreate(channelName())
             let holder = Giveable(try latest.makeGetter())
             return Attempt(end: { holder.give() }) {
                 var setter = try latest.makeSetter()
@@ -171,23 +169,17 @@ let channelOperations: [Operation] =
             }
         },
         Operation("Latest.remove(_:in:)") {
-            let latest = try Latest<UInt64>.create(channelName())
+            let latest = try Latest<UInt64>.openOrCreate(channelName())
             return Attempt { try Latest<UInt64>.remove(latest.name.description) }
         },
     ]
 
 private let queueOperations: [Operation] = [
-    Operation("WorkQueue.create(_:in:_:maximumAttempts:backoff:_:)") {
-        let name = channelName()
-        return Attempt(undo: { try WorkQueue<UInt64>.remove(name) }) {
-            _ = try WorkQueue<UInt64>.create(name, smallQueue)
-        }
-    },
     Operation(
         "WorkQueue.open(_:in:)", "WorkQueue.makeProducer()", "WorkQueue.makeWorker(waiting:)",
-        "Job.acknowledge()", "Job.withBytes(_:)"
+        "WorkQueue.Job.acknowledge()", "WorkQueue.Job.withBytes(_:)"
     ) {
-        let queue = try WorkQueue<RawBytes>.create(channelName(), smallQueue)
+        let queue = try WorkQueue<RawBytes>.openOrCreate(channelName(), smallQueue)
         let holder = Giveable(try queue.makeProducer())
         return Attempt(end: { holder.give() }) {
             let again = try WorkQueue<RawBytes>.open(queue.name.description)
@@ -199,8 +191,8 @@ private let queueOperations: [Operation] = [
             try job.acknowledge()
         }
     },
-    Operation("Producer.send(_:_:until:)", "Producer.send(_:_:until:) async") {
-        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+    Operation("WorkQueue.Producer.send(_:_:until:)", "WorkQueue.Producer.send(_:_:until:) async") {
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), smallQueue)
         let (producer, holder) = (Box(try queue.makeProducer()), Giveable(try queue.makeWorker()))
         return Attempt(
             end: { holder.give() },
@@ -211,7 +203,7 @@ private let queueOperations: [Operation] = [
             })
     },
     Operation("WorkQueue.browse(limit:)") {
-        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), smallQueue)
         let producer = Giveable(try queue.makeProducer())
         try producer.value?.send(7)
         return Attempt(end: { producer.give() }) {
@@ -219,7 +211,7 @@ private let queueOperations: [Operation] = [
         }
     },
     Operation("WorkQueue.purge()") {
-        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), smallQueue)
         let producer = Giveable(try queue.makeProducer())
         return Attempt(end: { producer.give() }) { _ = try queue.purge() }
     },
@@ -234,19 +226,32 @@ private let queueOperations: [Operation] = [
             }
         ) { _ = try queue.redrive(until: .after(.seconds(10))) }
     },
+    Operation("WorkQueue.collectDeadLetters()") {
+        let (queue, letters) = try newQueueAndLetters()
+        let (producer, holder) = (Giveable(try queue.makeProducer()), Giveable(try letters.makeProducer()))
+        try producer.value?.send(7, JobOptions(timeToLive: .nanoseconds(1)))
+        return Attempt(
+            end: {
+                producer.give()
+                holder.give()
+            }
+        ) { _ = try queue.collectDeadLetters() }
+    },
     Operation("WorkQueue.deadLetters()") {
-        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), smallQueue)
         let holder = Giveable(try queue.makeProducer())
         return Attempt(
             undo: { try WorkQueue<UInt64>.remove(try queue.deadLetters().name.description) }, end: { holder.give() }
         ) { _ = try queue.deadLetters() }
     },
     Operation("WorkQueue.remove(_:in:)") {
-        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), smallQueue)
         return Attempt { try WorkQueue<UInt64>.remove(queue.name.description) }
     },
-    Operation("WorkQueue.work(concurrency:_:) async", "Delivery.acknowledge()", "Delivery.withBytes(_:)") {
-        let queue = try WorkQueue<RawBytes>.create(channelName(), smallQueue)
+    Operation(
+        "WorkQueue.work(concurrency:_:) async", "WorkQueue.SharedJob.acknowledge()", "WorkQueue.SharedJob.withBytes(_:)"
+    ) {
+        let queue = try WorkQueue<RawBytes>.openOrCreate(channelName(), smallQueue)
         let producer = Box(try queue.makeProducer())
         return Attempt(
             again: {},
@@ -263,25 +268,21 @@ private let queueOperations: [Operation] = [
     },
 ]
 
-private func blocking(_ body: () throws -> Void) throws { try body() }
+func blocking(_ body: () throws -> Void) throws { try body() }
 
 private let serviceOperations: [Operation] = [
-    Operation("Service.create(_:in:_:_:)") {
-        let name = channelName()
-        return Attempt(undo: { try Service<UInt64, UInt64, Fault>.remove(name) }) {
-            _ = try Service<UInt64, UInt64, Fault>.create(name)
-        }
-    },
     Operation(
-        "Service.open(_:in:)", "Service.makeClient(waiting:)", "Service.makeServer(waiting:)", "Call.fail(_:)",
-        "Call.identifyCaller()",
-        "Call.reply(_:)", "Call.release()", "Call.withRequest(_:)", "PendingCall.readiness()", "PendingCall.wait()",
+        "ServiceChannel.open(_:in:)", "ServiceChannel.makeClient(waiting:)", "ServiceChannel.makeServer(waiting:)",
+        "ServiceChannel.Call.fail(_:)",
+        "ServiceChannel.Call.identifyCaller()",
+        "ServiceChannel.Call.reply(_:)", "ServiceChannel.Call.release()", "ServiceChannel.Call.withRequest(_:)",
+        "PendingCall.readiness()", "PendingCall.wait()",
         "PendingCall.wait(_:)"
     ) {
-        let service = try Service<RawBytes, RawBytes, Fault>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Fault>.openOrCreate(channelName())
         let holder = Giveable(try service.makeClient())
         return Attempt(end: { holder.give() }) {
-            let again = try Service<RawBytes, RawBytes, Fault>.open(service.name.description)
+            let again = try ServiceChannel<RawBytes, RawBytes, Fault>.open(service.name.description)
             var client = try again.makeClient()
             var server = try again.makeServer()
             let deadline = Deadline.after(.seconds(10))
@@ -298,8 +299,10 @@ private let serviceOperations: [Operation] = [
             _ = try second.wait { (bytes) throws(IPCError) in bytes.byteCount }
         }
     },
-    Operation("PendingCall.wait() async", "PendingCall.wait(_:) async", "PendingCall.wait()", "Call.reply(_:)") {
-        let service = try Service<UInt64, UInt64, Fault>.create(channelName())
+    Operation(
+        "PendingCall.wait() async", "PendingCall.wait(_:) async", "PendingCall.wait()", "ServiceChannel.Call.reply(_:)"
+    ) {
+        let service = try ServiceChannel<UInt64, UInt64, Fault>.openOrCreate(channelName())
         let holder = Giveable(try service.makeClient())
         return Attempt(
             end: { holder.give() },
@@ -313,45 +316,45 @@ private let serviceOperations: [Operation] = [
             })
     },
     Operation(
-        "Call.request(with:)", "Call.reply(_:with:)", "Call.fail(_:with:)", "PendingCall.wait(with:)"
+        "ServiceChannel.Call.reply(_:)", "ServiceChannel.Call.fail(_:)", "PendingCall.wait()"
     ) {
-        let service = try CodedService.create(channelName())
+        let service = try CodedService.openOrCreate(channelName())
         let holder = Giveable(try service.makeClient())
         return Attempt(end: { holder.give() }) {
             var client = try service.makeClient()
             var server = try service.makeServer()
             let deadline = Deadline.after(.seconds(10))
-            let first = try client.begin(7, with: NumberCoder(), until: deadline)
+            let first = try client.begin(7, until: deadline)
             let call = try server.next(until: deadline)
-            try require(try call.request(with: NumberCoder()) == 7, "the request")
-            try call.reply(8, with: NumberCoder())
-            try require(try first.wait(with: NumberCoder()).get() == 8, "the reply")
-            let second = try client.begin(7, with: NumberCoder(), until: deadline)
-            try server.next(until: deadline).fail(CodedFault(), with: NumberCoder())
+            try require(try call.request == 7, "the request")
+            try call.reply(8)
+            try require(try first.wait().get() == 8, "the reply")
+            let second = try client.begin(7, until: deadline)
+            try server.next(until: deadline).fail(CodedFault())
             // The coder knows numbers only.
-            try require((try? second.wait(with: NumberCoder())) == nil, "the failure")
+            try require((try? second.wait()) == nil, "the failure")
         }
     },
-    Operation("PendingCall.wait(with:) async", "Service.serve(with:concurrency:_:) async") {
-        let service = try CodedService.create(channelName())
+    Operation("PendingCall.wait() async", "ServiceChannel.serve(concurrency:_:) async") {
+        let service = try CodedService.openOrCreate(channelName())
         let client = Box(try service.makeClient())
         return Attempt(suspending: {
             try await untilCancelled { cancel in
-                let call = try await client.value.begin(7, with: NumberCoder(), until: .after(.seconds(10)))
-                try await service.serve(with: NumberCoder()) { (request, _) async throws(CodedFault) in
+                let call = try await client.value.begin(7, until: .after(.seconds(10)))
+                try await service.serve() { (request, _) async throws(CodedFault) in
                     cancel()
                     return request + 1
                 }
-                try require(try await call.wait(with: NumberCoder()).get() == 8, "the reply")
+                try require(try await call.wait().get() == 8, "the reply")
             }
         })
     },
-    Operation("Service.remove(_:in:)") {
-        let service = try Service<UInt64, UInt64, Fault>.create(channelName())
-        return Attempt { try Service<UInt64, UInt64, Fault>.remove(service.name.description) }
+    Operation("ServiceChannel.remove(_:in:)") {
+        let service = try ServiceChannel<UInt64, UInt64, Fault>.openOrCreate(channelName())
+        return Attempt { try ServiceChannel<UInt64, UInt64, Fault>.remove(service.name.description) }
     },
-    Operation("Service.serve(concurrency:_:) async", "CallContext.identifyCaller()") {
-        let service = try Service<UInt64, UInt64, Fault>.create(channelName())
+    Operation("ServiceChannel.serve(concurrency:_:) async", "CallContext.identifyCaller()") {
+        let service = try ServiceChannel<UInt64, UInt64, Fault>.openOrCreate(channelName())
         let client = Box(try service.makeClient())
         return Attempt(suspending: {
             try await untilCancelled { cancel in

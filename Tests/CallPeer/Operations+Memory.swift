@@ -25,14 +25,28 @@ let memoryOperations: [Operation] = [
         try memory.value.add(.shrink)
         return Attempt { _ = try AnonymousMemory(adopting: duplicate(memory.value.descriptor), requiring: .shrink) }
     },
-    Operation("SharedMemory.create(_:byteCount:permissions:_:)") {
+    Operation("SharedMemory.create(_:byteCount:permissions:)") {
         let name = systemName()
         return Attempt(undo: { try SharedMemory.unlink(name) }) {
             _ = try SharedMemory.create(name, byteCount: 8192, permissions: [.ownerReadWrite, .groupRead])
         }
     },
+    Operation("SharedMemory.openOrCreate(_:byteCount:permissions:)") {
+        let name = systemName()
+        return Attempt(undo: { try SharedMemory.unlink(name) }) {
+            _ = try SharedMemory.openOrCreate(name, byteCount: 8192, permissions: [.ownerReadWrite, .groupRead])
+        }
+    },
+    Operation("SharedMemory.openOrCreate(_:byteCount:permissions:)") {
+        // One that exists.
+        let name = systemName()
+        _ = try SharedMemory.create(name, byteCount: 8192)
+        return Attempt(end: { shm_unlink(name) }) {
+            _ = try SharedMemory.openOrCreate(name, byteCount: 8192, permissions: .ownerReadWrite)
+        }
+    },
     Operation(
-        "SharedMemory.open(_:access:until:)", "SharedMemory.grow(to:)", "SharedMemory.map(_:access:prefaulting:)",
+        "SharedMemory.open(_:access:)", "SharedMemory.grow(to:)", "SharedMemory.map(_:access:prefaulting:)",
         "SharedMemory.close()"
     ) {
         let name = systemName()
@@ -49,10 +63,16 @@ let memoryOperations: [Operation] = [
         _ = try SharedMemory.create(name, byteCount: 8192)
         return Attempt(end: { shm_unlink(name) }) { try SharedMemory.unlink(name) }
     },
-    Operation("MappedFile.create(at:byteCount:permissions:_:)") {
+    Operation("MappedFile.openOrCreate(_:byteCount:permissions:)") {
         let path = scratchPath()
         return Attempt(undo: { try require(unlink(path.string) == 0) }) {
-            _ = try MappedFile.create(at: path, byteCount: 8192)
+            _ = try MappedFile.openOrCreate(path, byteCount: 8192, permissions: [.ownerReadWrite, .groupRead])
+        }
+    },
+    Operation("MappedFile.create(_:byteCount:permissions:)") {
+        let path = scratchPath()
+        return Attempt(undo: { try require(unlink(path.string) == 0) }) {
+            _ = try MappedFile.create(path, byteCount: 8192)
         }
     },
     Operation(
@@ -61,7 +81,7 @@ let memoryOperations: [Operation] = [
         "MemoryMapping.withAtomic(_:at:_:)", "MemoryMapping.withBytes(_:)", "MemoryMapping.withMutableBytes(_:)"
     ) {
         let path = scratchPath()
-        _ = try MappedFile.create(at: path, byteCount: 8192)
+        _ = try MappedFile.create(path, byteCount: 8192)
         return Attempt {
             let file = try MappedFile.open(path, access: .readWrite)
             try file.resize(to: 16_384)
@@ -76,8 +96,10 @@ let memoryOperations: [Operation] = [
         }
     },
     Operation(
-        "SharedMutex.create(in:at:_:)", "SharedReadWriteLock.create(in:at:_:)", "SharedCondition.create(in:at:_:)",
-        "SharedSemaphore.create(in:at:value:_:)", "Futex.init(in:at:)", "SharedMutex.unlock()",
+        "SharedMutex.create(in:at:)", "SharedReadWriteLock.create(in:at:)", "SharedCondition.create(in:at:)",
+        "SharedSemaphore.create(in:at:value:)", "SharedMutex.openOrCreate(in:at:)", "Futex.withValue(_:)",
+        "SharedReadWriteLock.openOrCreate(in:at:)", "SharedCondition.openOrCreate(in:at:)",
+        "SharedSemaphore.openOrCreate(in:at:value:)", "Futex.init(in:at:)", "SharedMutex.unlock()",
         "SharedMutex.markConsistent()", "SharedReadWriteLock.unlock(_:)", "SharedReadWriteLock.unlockAfterWriting()",
         "SharedSemaphore.post()"
     ) {
@@ -94,7 +116,11 @@ let memoryOperations: [Operation] = [
             try lock.unlockAfterWriting()
             _ = try SharedCondition.create(in: memory, at: 12_288)
             try SharedSemaphore.create(in: memory, at: 13_312, value: 0).post()
-            _ = try Futex(in: memory, at: 14_336)
+            try Futex(in: memory, at: 14_336).withValue { $0.store(1, ordering: .releasing) }
+            _ = try SharedMutex.openOrCreate(in: memory, at: 0)
+            _ = try SharedReadWriteLock.openOrCreate(in: memory, at: 1024)
+            _ = try SharedCondition.openOrCreate(in: memory, at: 12_288)
+            _ = try SharedSemaphore.openOrCreate(in: memory, at: 13_312, value: 0)
         }
     },
 ]

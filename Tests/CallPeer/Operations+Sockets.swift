@@ -132,6 +132,30 @@ private let streamSocketOperations: [Operation] = [
                 _ = try pair.value.first.frames(limit: 100)
             })
     },
+    Operation("StreamListener.serve(concurrency:onFailure:_:) async") {
+        let address = newAddress()
+        let listener = Box(try StreamListener(address))
+        let client = Giveable(try StreamSocket.connect(to: address))
+        return Attempt(
+            again: {}, end: { client.give() },
+            suspending: {
+                try await untilHandled { handled in
+                    try await listener.value.serve(onFailure: { (_: any Error) in }) { _ in handled() }
+                }
+            })
+    },
+    Operation("PacketListener.serve(concurrency:onFailure:_:) async") {
+        let address = newAddress()
+        let listener = Box(try PacketListener(address))
+        let client = Giveable(try PacketSocket.connect(to: address))
+        return Attempt(
+            again: {}, end: { client.give() },
+            suspending: {
+                try await untilHandled { handled in
+                    try await listener.value.serve(onFailure: { (_: any Error) in }) { _ in handled() }
+                }
+            })
+    },
     Operation(
         "StreamListener.connections()", "StreamListener.Connections.Iterator.next() async",
         "StreamListener.Connections.Iterator.next(isolation:) async"
@@ -147,3 +171,19 @@ private let streamSocketOperations: [Operation] = [
             })
     },
 ]
+
+/// Runs a server, in a task of this one, until it has handled a connection or has failed.
+private func untilHandled(_ serve: @escaping @Sendable (@escaping @Sendable () -> Void) async throws -> Void)
+    async throws
+{
+    let (ends, end) = AsyncStream.makeStream(of: Void.self)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+            defer { end.finish() }
+            try await serve { end.finish() }
+        }
+        for await _ in ends {}
+        group.cancelAll()
+        try await group.waitForAll()
+    }
+}

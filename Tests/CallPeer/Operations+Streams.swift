@@ -43,16 +43,29 @@ let streamOperations: [Operation] = [
                 try require(try await frames.next()?.count == 3, "a frame")
             })
     },
-    Operation("NamedPipe.create(at:permissions:_:)", "NamedPipe.init(_:)") {
+    Operation("NamedPipe.create(_:permissions:)") {
         let path = scratchPath()
-        return Attempt(undo: { try require(unlink(path.string) == 0) }) { _ = try NamedPipe.create(at: path) }
+        return Attempt(undo: { try require(unlink(path.string) == 0) }) {
+            _ = try NamedPipe.create(path, permissions: [.ownerReadWrite, .groupRead])
+        }
+    },
+    Operation("NamedPipe.openOrCreate(_:permissions:)") {
+        let path = scratchPath()
+        return Attempt(undo: { try require(unlink(path.string) == 0) }) { _ = try NamedPipe.openOrCreate(path) }
+    },
+    Operation("NamedPipe.open(_:)", "NamedPipe.openOrCreate(_:permissions:)") {
+        let pipe = try NamedPipe.create(scratchPath())
+        return Attempt {
+            _ = try NamedPipe.open(pipe.path)
+            _ = try NamedPipe.openOrCreate(pipe.path, permissions: .ownerReadWrite)
+        }
     },
     Operation("NamedPipe.unlink()") {
-        let pipe = try NamedPipe.create(at: scratchPath())
+        let pipe = try NamedPipe.create(scratchPath())
         return Attempt { try pipe.unlink() }
     },
     Operation("NamedPipe.openForReading(until:)", "NamedPipe.openForWriting(until:)") {
-        let pipe = try NamedPipe.create(at: scratchPath())
+        let pipe = try NamedPipe.create(scratchPath())
         // Which is a writer, for the one who reads.
         let both = Giveable(
             OwnedDescriptor(adopting: try FileDescriptor.open(pipe.path, .readWrite, options: .closeOnExec)))
@@ -62,6 +75,18 @@ let streamOperations: [Operation] = [
             try require(try pipe.tryOpenForWriting() != nil)
             _ = try pipe.tryOpenForReading()
         }
+    },
+    Operation("Pipeline.run(until:errorLimit:input:output:) async") {
+        Attempt(suspending: {
+            let pipeline = Pipeline([["cat"], ["cat"]], standardError: .captured)
+            let (output, result) = try await pipeline.run(until: .after(.seconds(20))) { input in
+                try await input.write(three().span.bytes)
+            } output: { output in
+                try await output.readToEnd()
+            }
+            try result.check()
+            try require(output == three(), "the input")
+        })
     },
     Operation("Pipeline.run(input:outputLimit:until:) async", "Pipeline.Result.check()") {
         Attempt(suspending: {

@@ -7,7 +7,7 @@ import SystemPackage
 let systemOperations: [Operation] =
     processOperations + [
         Operation(
-            "MessageQueue.create(_:maximumMessages:messageSize:permissions:_:)"
+            "MessageQueue.create(_:maximumMessages:messageSize:permissions:)"
         ) {
             let name = systemName()
             return Attempt(undo: { try MessageQueue.unlink(name) }) {
@@ -16,7 +16,7 @@ let systemOperations: [Operation] =
             }
         },
         Operation(
-            "MessageQueue.open(_:_:)", "MessageQueue.init(adopting:)", "MessageQueue.close()",
+            "MessageQueue.open(_:access:)", "MessageQueue.init(adopting:)", "MessageQueue.close()",
             "MessageQueue.requestNotification(_:value:)", "MessageQueue.cancelNotification()"
         ) {
             let name = systemName()
@@ -26,6 +26,21 @@ let systemOperations: [Operation] =
                 try queue.requestNotification(.userDefined2)
                 try queue.cancelNotification()
                 try MessageQueue(adopting: duplicate(queue.descriptor)).close()
+            }
+        },
+        Operation("MessageQueue.openOrCreate(_:maximumMessages:messageSize:permissions:)") {
+            let name = systemName()
+            return Attempt(undo: { try MessageQueue.unlink(name) }) {
+                _ = try MessageQueue.openOrCreate(name, permissions: [.ownerReadWrite, .groupRead])
+            }
+        },
+        Operation("MessageQueue.openOrCreate(_:maximumMessages:messageSize:permissions:)") {
+            // One that exists.
+            let name = systemName()
+            _ = try MessageQueue.create(name, maximumMessages: 2, messageSize: 64)
+            return Attempt(end: { try? MessageQueue.unlink(name) }) {
+                _ = try MessageQueue.openOrCreate(
+                    name, maximumMessages: 2, messageSize: 64, permissions: .ownerReadWrite)
             }
         },
         Operation("MessageQueue.unlink(_:)") {
@@ -46,10 +61,16 @@ let systemOperations: [Operation] =
                     try require(try await messages.next()?.bytes == three(), "a message")
                 })
         },
-        Operation("NamedSemaphore.create(_:value:permissions:_:)") {
+        Operation("NamedSemaphore.create(_:value:permissions:)") {
             let name = systemName()
             return Attempt(undo: { try NamedSemaphore.unlink(name) }, end: { try? NamedSemaphore.unlink(name) }) {
                 _ = try NamedSemaphore.create(name, value: 1, permissions: [.ownerReadWrite, .groupReadWrite])
+            }
+        },
+        Operation("NamedSemaphore.openOrCreate(_:value:permissions:)") {
+            let name = systemName()
+            return Attempt(undo: { try NamedSemaphore.unlink(name) }, end: { try? NamedSemaphore.unlink(name) }) {
+                _ = try NamedSemaphore.openOrCreate(name, value: 1, permissions: [.ownerReadWrite, .groupReadWrite])
             }
         },
         Operation("NamedSemaphore.open(_:)", "NamedSemaphore.post()", "NamedSemaphore.readValue(_:)") {
@@ -95,16 +116,57 @@ let systemOperations: [Operation] =
         },
     ]
 
+private let childInit =
+    "ChildProcess.init(_:_:environment:workingDirectory:standardInput:standardOutput:standardError:descriptors:processGroup:)"
+
 private let processOperations: [Operation] = [
-    Operation("ChildProcess.init(_:_:environment:descriptors:workingDirectory:processGroup:)") {
+    Operation(childInit) {
         Attempt {
             let child = try ChildProcess(
-                "/bin/true", descriptors: [0: .standardError, 7: .standardError], workingDirectory: "/",
-                processGroup: .new)
+                "/bin/true", environment: .changing(["A": "B"]), workingDirectory: "/",
+                descriptors: [0: .standardError, 7: .standardError], processGroup: .new)
             try require(try child.wait(until: .after(.seconds(20))) == .exited(0), "its end")
         }
     },
-    Operation("ChildProcess.init(_:_:environment:descriptors:workingDirectory:processGroup:)") {
+    Operation(
+        childInit, "ChildProcess.takeStandardInput()", "ChildProcess.takeStandardOutput()",
+        "ChildProcess.takeStandardError()"
+    ) {
+        Attempt {
+            var child = try ChildProcess(
+                "/bin/cat", standardInput: .piped, standardOutput: .captured, standardError: .captured)
+            let wait = Deadline.after(.seconds(20))
+            try child.takeStandardInput().close()
+            try require(try child.takeStandardOutput().readToEnd(until: wait).isEmpty, "no output")
+            try require(try child.takeStandardError().readToEnd(until: wait).isEmpty, "no errors")
+            try require(try child.wait(until: wait) == .exited(0), "its end")
+        }
+    },
+    Operation(childInit) {
+        Attempt {
+            let child = try ChildProcess(
+                "/bin/true", standardInput: .empty, standardOutput: .discarded, standardError: .merged)
+            try require(try child.wait(until: .after(.seconds(20))) == .exited(0), "its end")
+        }
+    },
+    Operation("ChildProcess.end(gracePeriod:)") {
+        let child = Box(try ChildProcess("/bin/sleep", ["100"], processGroup: .new))
+        return Attempt(again: {}) {
+            // By force, if it cannot be asked to.
+            let status = try child.value.end(gracePeriod: .milliseconds(200))
+            try require(status == .signaled(.terminate) || status == .signaled(.kill), "its end")
+        }
+    },
+    Operation("ChildProcess.end(gracePeriod:) async") {
+        let child = Box(try ChildProcess("/bin/sleep", ["100"], processGroup: .new))
+        return Attempt(
+            again: {},
+            suspending: {
+                let status = try await child.value.end(gracePeriod: .milliseconds(200))
+                try require(status == .signaled(.terminate) || status == .signaled(.kill), "its end")
+            })
+    },
+    Operation(childInit) {
         // By its name, in the folders of PATH.
         Attempt {
             let child = try ChildProcess("true")

@@ -3,6 +3,39 @@ import IPC
 import SystemSupport
 import TestSupport
 
+/// A line of `/proc/self/maps`.
+private struct Mapping {
+    /// In words, if it has a file's name.
+    var thing: String?
+    var isAnonymous = false
+    var byteCount = 0
+
+    /// Most lines are those of the last time: thousands of looks at a hundred lines each took half of these tests' time.
+    private nonisolated(unsafe) static var known = {
+        var known: [Substring: Mapping] = [:]
+        // At once, since what grows here would be found to have grown.
+        known.reserveCapacity(maximumKnown)
+        return known
+    }()
+    private static let maximumKnown = 1000
+
+    /// Not by several threads at once.
+    static func read(_ line: Substring) -> Mapping {
+        if let mapping = known[line] { return mapping }
+        let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+        let range = fields[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
+        var mapping = Mapping(byteCount: Int(range[1] - range[0]))
+        if fields.count > 5, fields[5].hasPrefix("/") {
+            mapping.thing = "mapping \(fields[1]) of \(fields[5...].joined(separator: " ")), \(mapping.byteCount) bytes"
+        }
+        mapping.isAnonymous = fields.count == 5
+        if known.count >= maximumKnown { known.removeAll(keepingCapacity: true) }
+        // A string of its own, not a part of all that was read.
+        known[Substring(String(line))] = mapping
+        return mapping
+    }
+}
+
 /// What this process has of the system, to be compared.
 struct ProcessState {
     /// In words, each as often as it is there: descriptors by what they name and lock, mappings that have a name, files, children,
@@ -30,14 +63,9 @@ struct ProcessState {
             }
         }
         var anonymous = 0
-        for line in contents("/proc/self/maps").split(separator: "\n") {
-            let fields = line.split(separator: " ", omittingEmptySubsequences: true)
-            let range = fields[0].split(separator: "-").compactMap { Int($0, radix: 16) }
-            if fields.count > 5, fields[5].hasPrefix("/") {
-                add("mapping \(fields[1]) of \(fields[5...].joined(separator: " ")), \(range[1] - range[0]) bytes")
-            } else if fields.count == 5 {
-                anonymous += range[1] - range[0]
-            }
+        for line in contents("/proc/self/maps").utf8.split(separator: UInt8(ascii: "\n")) {
+            let mapping = Mapping.read(Substring(line))
+            if let thing = mapping.thing { add(thing) } else if mapping.isAnonymous { anonymous += mapping.byteCount }
         }
         for folder in [scratchFolder, channelRoot] { for path in files(below: folder) { add("file \(path)") } }
         for name in names(in: "/dev/shm") where name.contains(namePrefix) { add("file /dev/shm/\(name)") }
@@ -54,10 +82,8 @@ struct ProcessState {
             for child in contents("/proc/self/task/\(task)/children").split(separator: " ") { add("child \(child)") }
         }
         for signal in 1...CInt(64) {
-            var bytes = [UInt8](repeating: 0, count: 256)
-            let count = bytes.withUnsafeMutableBytes { support_action(signal, $0.baseAddress, $0.count) }
-            // In a number that is the same for the same.
-            if bytes[..<count].contains(where: { $0 != 0 }) { add("action for signal \(signal), \(bytes.hashValue)") }
+            let action = support_action_number(signal)
+            if action != 0 { add("action for signal \(signal), \(action)") }
         }
         self.things = things
         self.anonymous = anonymous
@@ -113,16 +139,21 @@ private func files(below folder: String) -> [String] {
 }
 
 private func linkTarget(_ path: String) -> String? {
-    var bytes = [CChar](repeating: 0, count: 4096)
-    let count = readlink(path, &bytes, bytes.count)
-    return count < 0 ? nil : String(decoding: bytes[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4096) { bytes in
+        let count = readlink(path, bytes.baseAddress!, bytes.count)
+        return count < 0 ? nil : String(decoding: UnsafeBufferPointer(rebasing: bytes[..<count]), as: UTF8.self)
+    }
 }
 
 private func contents(_ path: String) -> String {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return "" }
     defer { close(descriptor) }
-    var (bytes, part): ([UInt8], [UInt8]) = ([], .init(repeating: 0, count: 65_536))
-    while case let count = read(descriptor, &part, part.count), count > 0 { bytes += part[..<count] }
-    return String(decoding: bytes, as: UTF8.self)
+    return withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 1) { part in
+        var bytes: [UInt8] = []
+        while case let count = read(descriptor, part.baseAddress!, part.count), count > 0 {
+            bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: part[..<count]))
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
 }

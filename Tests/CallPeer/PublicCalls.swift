@@ -29,7 +29,7 @@ enum PublicCalls {
             let name = withUnsafeBytes(of: &entry.pointee.d_name) {
                 String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if name.hasPrefix(".") { continue }
+            if name.hasPrefix(".") || name.hasSuffix(".docc") { continue }
             let path = folder.appending(name)
             guard name.hasSuffix(".swift") else {
                 try collect(path, into: &calls)

@@ -20,7 +20,7 @@ enum Sandbox {
 
     /// A server in another process, under the same filter: a child has its parent's.
     private static func otherProcess() throws {
-        let service = try Service<UInt64, UInt64, Fault>.create(channelName())
+        let service = try ServiceChannel<UInt64, UInt64, Fault>.openOrCreate(channelName())
         var client = try service.makeClient()
         let server = try ChildProcess(CommandLine.arguments[0], ["serve", service.name.description])
         for number in 0..<100 as Range<UInt64> {
@@ -31,7 +31,7 @@ enum Sandbox {
 
     /// In the other process.
     static func serve(_ name: String) throws {
-        var server = try Service<UInt64, UInt64, Fault>.open(name).makeServer()
+        var server = try ServiceChannel<UInt64, UInt64, Fault>.open(name).makeServer()
         for _ in 0..<100 {
             try server.serveNext(until: .after(.seconds(20))) { (request) throws(Fault) in request + 1 }
         }
@@ -65,14 +65,14 @@ enum Sandbox {
     /// A thread, a task and a wait set that wait for a channel, a task that waits for a word in memory, and a process that is there
     /// to be looked after: all at once, and all for nothing.
     private static func idle() throws {
-        let topic = try Topic<UInt64>.create(channelName())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
         // The process that is killed at the end is the last in it.
         defer { try? Topic<UInt64>.remove(topic.name.description) }
         let holder = try ChildProcess(CommandLine.arguments[0], ["hold", topic.name.description])
         defer { withExtendedLifetime(holder) {} }
-        let thread = Box(try topic.subscribe())
-        let task = Box(try topic.subscribe())
-        let inSet = Box(try topic.subscribe())
+        let thread = Box(try topic.makeSubscription())
+        let task = Box(try topic.makeSubscription())
+        let inSet = Box(try topic.makeSubscription())
         let futex = try Futex(in: newMemory(), at: 0)
         let end = Deadline.after(.seconds(2))
         let blocking = try PlainThread { () throws(IPCError) in _ = try thread.value.receive(until: end) }

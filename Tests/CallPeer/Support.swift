@@ -75,9 +75,9 @@ func require(_ condition: Bool, _ what: String = "a result", line: UInt = #line)
 func newMemory(_ byteCount: Int = 8192) throws -> MemoryMapping { try AnonymousMemory(byteCount: byteCount).map() }
 
 /// A coder for the tests of `Coded`: of numbers only.
-struct NumberCoder: MessageCoder {
-    func encode<Value: Encodable>(_ value: Value) throws -> [UInt8] { Array("\(value)".utf8) }
-    func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
+enum NumberCoder: MessageCoder {
+    static func encode<Value: Encodable>(_ value: Value) throws -> [UInt8] { Array("\(value)".utf8) }
+    static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {
         guard let value = Int(String(decoding: bytes, as: UTF8.self)) as? Value else {
             throw Mistake.unexpected("number")
         }
@@ -87,4 +87,4 @@ struct NumberCoder: MessageCoder {
 
 enum Fault: Error, BitwiseCopyable { case wrong }
 struct CodedFault: Error, Codable {}
-typealias CodedService = Service<Coded<Int>, Coded<Int>, CodedFailure<CodedFault>>
+typealias CodedService = ServiceChannel<Coded<Int, NumberCoder>, Coded<Int, NumberCoder>, CodedFailure<CodedFault>>

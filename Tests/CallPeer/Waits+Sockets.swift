@@ -51,8 +51,8 @@ let listenerWaits: [Wait] = [
     Wait("StreamSocket.connect(to:until:)") {
         let address = newAddress()
         let server = Box(try StreamListener(address, backlog: 1))
-        let clients = Box<[Shared<StreamSocket>]>([])
-        try fillBacklog { clients.value.append(Shared(try StreamSocket.connect(to: address, until: $0))) }
+        let clients = Box<[SharedReference<StreamSocket>]>([])
+        try fillBacklog { clients.value.append(SharedReference(try StreamSocket.connect(to: address, until: $0))) }
         return Wait.Case(
             call: .blocking { deadline in
                 _ = try StreamSocket.connect(to: address, until: deadline)
@@ -62,8 +62,8 @@ let listenerWaits: [Wait] = [
     Wait("StreamSocket.connect(to:until:) async") {
         let address = newAddress()
         let server = Box(try StreamListener(address, backlog: 1))
-        let clients = Box<[Shared<StreamSocket>]>([])
-        try fillBacklog { clients.value.append(Shared(try StreamSocket.connect(to: address, until: $0))) }
+        let clients = Box<[SharedReference<StreamSocket>]>([])
+        try fillBacklog { clients.value.append(SharedReference(try StreamSocket.connect(to: address, until: $0))) }
         return Wait.Case(
             call: .suspending { deadline in
                 _ = try await StreamSocket.connect(to: address, until: deadline)
@@ -73,8 +73,8 @@ let listenerWaits: [Wait] = [
     Wait("PacketSocket.connect(to:until:)") {
         let address = newAddress()
         let server = Box(try PacketListener(address, backlog: 1))
-        let clients = Box<[Shared<PacketSocket>]>([])
-        try fillBacklog { clients.value.append(Shared(try PacketSocket.connect(to: address, until: $0))) }
+        let clients = Box<[SharedReference<PacketSocket>]>([])
+        try fillBacklog { clients.value.append(SharedReference(try PacketSocket.connect(to: address, until: $0))) }
         return Wait.Case(
             call: .blocking { deadline in
                 _ = try PacketSocket.connect(to: address, until: deadline)

@@ -78,7 +78,7 @@ let pipeWaits: [Wait] = [
             }, release: { try drain(pipe) })
     },
     Wait("NamedPipe.openForReading(until:)") {
-        let pipe = try NamedPipe.create(at: scratchPath())
+        let pipe = try NamedPipe.create(scratchPath())
         let writer = Giveable<PipeWriter>()
         return Wait.Case(
             call: .blocking { deadline in
@@ -87,7 +87,7 @@ let pipeWaits: [Wait] = [
             }, release: { writer.value = try openedWriter(pipe) }, isReleasedByCall: true)
     },
     Wait("NamedPipe.openForReading(until:) async") {
-        let pipe = try NamedPipe.create(at: scratchPath())
+        let pipe = try NamedPipe.create(scratchPath())
         let writer = Giveable<PipeWriter>()
         return Wait.Case(
             call: .suspending { deadline in
@@ -96,7 +96,7 @@ let pipeWaits: [Wait] = [
             }, release: { writer.value = try openedWriter(pipe) }, isReleasedByCall: true)
     },
     Wait("NamedPipe.openForWriting(until:)", "NamedPipe.tryOpenForWriting()", "NamedPipe.tryOpenForReading()") {
-        let pipe = try NamedPipe.create(at: scratchPath())
+        let pipe = try NamedPipe.create(scratchPath())
         let reader = Giveable<PipeReader>()
         return Wait.Case(
             call: .blocking { deadline in
@@ -106,13 +106,21 @@ let pipeWaits: [Wait] = [
             tries: [("tryOpenForWriting", { try pipe.tryOpenForWriting() != nil })])
     },
     Wait("NamedPipe.openForWriting(until:) async") {
-        let pipe = try NamedPipe.create(at: scratchPath())
+        let pipe = try NamedPipe.create(scratchPath())
         let reader = Giveable<PipeReader>()
         return Wait.Case(
             call: .suspending { deadline in
                 _ = try await pipe.openForWriting(until: deadline)
                 return true
             }, release: { reader.value = try pipe.tryOpenForReading() })
+    },
+    Wait("Pipeline.run(until:errorLimit:input:output:) async") {
+        let file = scratchPath()
+        return Wait.Case(
+            call: .suspending { deadline in
+                let pipeline = Pipeline([["sh", "-c", "while ! [ -e \(file.string) ]; do sleep 0.02; done"]])
+                return try await pipeline.run(until: deadline) { try await $0.readToEnd() }.value.isEmpty
+            }, release: { close(creat(file.string, 0o600)) })
     },
     Wait("Pipeline.run(input:outputLimit:until:) async") {
         let file = scratchPath()

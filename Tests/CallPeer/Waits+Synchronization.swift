@@ -49,20 +49,20 @@ let synchronizationWaits: [Wait] = [
     },
     Wait("SharedReadWriteLock.lockForWriting(until:)") {
         let lock = try SharedReadWriteLock.create(in: newMemory(), at: 0)
-        let token = try lock.lockForReading()
+        let token = Giveable(try lock.lockForReading())
         return Wait.Case(
             call: .blocking { deadline in
                 _ = try lock.lockForWriting(until: deadline)
                 try lock.unlockAfterWriting()
                 return true
-            }, release: { try lock.unlock(token) }, mustBeReleased: true)
+            }, release: { try lock.unlock(token.value.take()!) }, mustBeReleased: true)
     },
     Wait("SharedReadWriteLock.withWriteLock(until:repair:_:)") {
         let lock = try SharedReadWriteLock.create(in: newMemory(), at: 0)
-        let token = try lock.lockForReading()
+        let token = Giveable(try lock.lockForReading())
         return Wait.Case(
             call: .blocking { deadline in try lock.withWriteLock(until: deadline) { true } },
-            release: { try lock.unlock(token) }, mustBeReleased: true)
+            release: { try lock.unlock(token.value.take()!) }, mustBeReleased: true)
     },
     Wait("SharedCondition.wait(_:until:)") {
         let (mutex, condition) = try newCondition()
@@ -210,6 +210,77 @@ let synchronizationWaits: [Wait] = [
                 withExtendedLifetime(unlinking) {}
             }, mustBeReleased: true)
     },
+    Wait("SharedMemory.open(_:access:until:) async") {
+        let name = systemName()
+        let unlinking = Unlinking(name)
+        return Wait.Case(
+            call: .suspending { deadline in
+                _ = try await SharedMemory.open(name, until: deadline)
+                return true
+            },
+            release: {
+                _ = try SharedMemory.create(name, byteCount: 4096)
+                withExtendedLifetime(unlinking) {}
+            })
+    },
+    Wait("NamedSemaphore.open(_:until:)") {
+        let name = systemName()
+        let unlinking = Unlinking("/sem." + name.dropFirst())
+        return Wait.Case(
+            call: .blocking { deadline in
+                _ = try NamedSemaphore.open(name, until: deadline)
+                return true
+            },
+            release: {
+                _ = try NamedSemaphore.create(name, value: 1)
+                withExtendedLifetime(unlinking) {}
+            })
+    },
+    Wait("NamedSemaphore.open(_:until:) async") {
+        let name = systemName()
+        let unlinking = Unlinking("/sem." + name.dropFirst())
+        return Wait.Case(
+            call: .suspending { deadline in
+                _ = try await NamedSemaphore.open(name, until: deadline)
+                return true
+            },
+            release: {
+                _ = try NamedSemaphore.create(name, value: 1)
+                withExtendedLifetime(unlinking) {}
+            })
+    },
+    Wait("MappedFile.open(_:access:until:)") {
+        let path = scratchPath()
+        return Wait.Case(
+            call: .blocking { deadline in
+                _ = try MappedFile.open(path, until: deadline)
+                return true
+            }, release: { _ = try MappedFile.create(path, byteCount: 4096) })
+    },
+    Wait("MappedFile.open(_:access:until:) async") {
+        let path = scratchPath()
+        return Wait.Case(
+            call: .suspending { deadline in
+                _ = try await MappedFile.open(path, until: deadline)
+                return true
+            }, release: { _ = try MappedFile.create(path, byteCount: 4096) })
+    },
+    Wait("NamedPipe.open(_:until:)") {
+        let path = scratchPath()
+        return Wait.Case(
+            call: .blocking { deadline in
+                _ = try NamedPipe.open(path, until: deadline)
+                return true
+            }, release: { _ = try NamedPipe.create(path) })
+    },
+    Wait("NamedPipe.open(_:until:) async") {
+        let path = scratchPath()
+        return Wait.Case(
+            call: .suspending { deadline in
+                _ = try await NamedPipe.open(path, until: deadline)
+                return true
+            }, release: { _ = try NamedPipe.create(path) })
+    },
 ]
 
 /// A name of shared memory that goes with this object.
@@ -217,6 +288,12 @@ private final class Unlinking {
     private let name: String
     init(_ name: String) { self.name = name }
     deinit { shm_unlink(name) }
+}
+
+private final class UnlinkingQueue {
+    private let name: String
+    init(_ name: String) { self.name = name }
+    deinit { try? MessageQueue.unlink(name) }
 }
 
 private func heldMutex() throws -> SharedMutex {
@@ -245,6 +322,32 @@ private func inThread(_ body: @escaping () throws -> Bool) throws -> Bool {
 }
 
 let systemWaits: [Wait] = [
+    Wait("MessageQueue.open(_:access:until:)") {
+        let name = systemName()
+        let unlinking = UnlinkingQueue(name)
+        return Wait.Case(
+            call: .blocking { deadline in
+                _ = try MessageQueue.open(name, until: deadline)
+                return true
+            },
+            release: {
+                _ = try MessageQueue.create(name, maximumMessages: 2, messageSize: 64)
+                withExtendedLifetime(unlinking) {}
+            })
+    },
+    Wait("MessageQueue.open(_:access:until:) async") {
+        let name = systemName()
+        let unlinking = UnlinkingQueue(name)
+        return Wait.Case(
+            call: .suspending { deadline in
+                _ = try await MessageQueue.open(name, until: deadline)
+                return true
+            },
+            release: {
+                _ = try MessageQueue.create(name, maximumMessages: 2, messageSize: 64)
+                withExtendedLifetime(unlinking) {}
+            })
+    },
     Wait("MessageQueue.send(_:priority:until:)", "MessageQueue.trySend(_:priority:)") {
         let queue = try fullQueue()
         return Wait.Case(

@@ -14,7 +14,7 @@ enum Attempts {
 
     /// The root has a queue of this name with two jobs, and one dead letter.
     static func prepare(_ name: String) throws {
-        let queue = try WorkQueue<UInt64>.create(
+        let queue = try WorkQueue<UInt64>.openOrCreate(
             name, ChannelOptions(lifetime: .kept, capacity: 65_536), maximumAttempts: 1)
         var producer = try queue.makeProducer()
         for number in 0..<3 as Range<UInt64> { try producer.send(number) }
@@ -28,9 +28,9 @@ enum Attempts {
     static func all(_ name: String) {
         attempt("names") { () throws(IPCError) in _ = try ChannelRoot.current.names() }
         attempt("create another") { () throws(IPCError) in
-            let topic = try Topic<UInt64>.create(name + ".other", ChannelOptions(capacity: 65_536))
-            var subscription = try topic.subscribe()
-            let bell = try ChannelBell()
+            let topic = try Topic<UInt64>.openOrCreate(name + ".other", ChannelOptions(capacity: 65_536))
+            var subscription = try topic.makeSubscription()
+            let bell = try ReadinessDescriptor()
             _ = try subscription.readiness().arm(bell)
         }
         attempt("describe") { () throws(IPCError) in _ = try ChannelDescription(ChannelName(name)) }
@@ -38,7 +38,7 @@ enum Attempts {
             _ = try WorkQueue<UInt64>.open(name).browse()
         }
         attempt("create") { () throws(IPCError) in
-            _ = try WorkQueue<UInt64>.create(
+            _ = try WorkQueue<UInt64>.openOrCreate(
                 name, ChannelOptions(lifetime: .kept, capacity: 65_536), maximumAttempts: 1)
         }
         attempt("send") { () throws(IPCError) in

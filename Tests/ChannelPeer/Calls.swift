@@ -8,13 +8,13 @@ enum Calls {
     /// The request after which the server that gets it ends.
     static let end = UInt64.max
 
-    typealias Doubling = Service<UInt64, UInt64, Errno>
+    typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
 
     /// Makes a kept service with these permissions.
     static func make(_ name: String, _ permissions: String) throws {
         var options = ServiceOptions()
         (options.lifetime, options.permissions) = (.kept, FilePermissions(rawValue: CModeT(permissions, radix: 8)!))
-        _ = try Doubling.create(name, options)
+        _ = try Doubling.openOrCreate(name, options)
         ChannelPeer.say("made")
     }
 
@@ -31,12 +31,20 @@ enum Calls {
         }
     }
 
-    /// Takes a call, says so, and never answers it.
-    static func hold(_ name: String) throws {
+    /// Takes a call, or so many, says so, and never answers them.
+    static func hold(_ name: String, count: Int) throws {
         var server = try Doubling.open(name).makeServer()
         ChannelPeer.say("ready")
+        try hold(&server, count)
+    }
+
+    private static func hold(_ server: inout ServiceChannel<UInt64, UInt64, Errno>.Server, _ count: Int) throws {
         let call = try server.next(until: .after(.seconds(20)))
-        ChannelPeer.say("took \(try call.request)")
+        if count > 1 {
+            try hold(&server, count - 1)
+        } else {
+            ChannelPeer.say("took \(try call.request)")
+        }
         withExtendedLifetime(call) { while true { pause() } }
     }
 

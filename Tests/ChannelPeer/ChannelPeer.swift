@@ -54,13 +54,17 @@ struct ChannelPeer {
         case "subscribe-slowly": try Stream.subscribeSlowly(arguments[1])
         case "hold-subscription":
             // The oldest message is never read, so it holds all publishers back.
-            let subscription = try Topic<RawBytes>.open(arguments[1]).subscribe(from: .oldest)
+            let subscription = try Topic<RawBytes>.open(arguments[1]).makeSubscription(from: .oldest)
             say("ready")
             withExtendedLifetime(subscription) { while true { pause() } }
         case "hold-publisher":
             let publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
             leaveWhenTold()
             publisher.close()
+        case "publish-large":
+            var publisher = try Topic<RawBytes>.open(arguments[1]).makePublisher()
+            say("ready")
+            try publisher.publish([UInt8](repeating: 1, count: number(2)).span.bytes, until: .after(.seconds(20)))
         case "hold-publisher-of-numbers":
             let publisher = try Topic<UInt64>.open(arguments[1]).makePublisher()
             say("ready")
@@ -72,19 +76,19 @@ struct ChannelPeer {
                 while true { pause() }
             }
         case "wait":
-            var subscription = try Topic<RawBytes>.open(arguments[1]).subscribe()
+            var subscription = try Topic<RawBytes>.open(arguments[1]).makeSubscription()
             say("ready")
             say("got \(try subscription.receive { (payload) throws(IPCError) in payload.byteCount })")
         case "work": try Work.work(arguments[1], records: arguments[2])
         case "hold-job": try Work.hold(arguments[1])
         case "serve": try Calls.serve(arguments[1])
         case "tell-deadline":
-            var server = try Service<UInt64, UInt64, CommandFailure>.create(arguments[1]).makeServer()
+            var server = try ServiceChannel<UInt64, UInt64, CommandFailure>.openOrCreate(arguments[1]).makeServer()
             say("ready")
             let call = try server.next(until: .after(.seconds(60)))
             let seconds = call.deadline.remaining.map { UInt64($0.components.seconds) }
             try call.reply(seconds ?? .max)
-        case "hold-call": try Calls.hold(arguments[1])
+        case "hold-call": try Calls.hold(arguments[1], count: arguments.count > 2 ? number(2) : 1)
         case "call": try Calls.call(arguments[1], count: number(2), retries: number(3))
         case "make-service": try Calls.make(arguments[1], arguments[2])
         case "begin-call": try Calls.leave(arguments[1])
@@ -118,20 +122,20 @@ struct ChannelPeer {
         case "fork-while-subscribed": try Departures.forkWhileSubscribed(arguments[1])
         case "use-in-child": try Departures.useInChild(arguments[1])
         case "wait-event":
-            let participant = try Event.open(arguments[1]).join()
+            let participant = try Event.open(arguments[1]).makeParticipant()
             say("ready")
             try participant.wait(until: .after(.seconds(20)))
             say("notified")
         case "join-leave":
             // Creates, joins and leaves: the channel comes and goes with its participants.
             for _ in 0..<number(2) {
-                let topic = try Topic<RawBytes>.create(arguments[1], ChannelOptions(writers: .shared))
+                let topic = try Topic<RawBytes>.openOrCreate(arguments[1], ChannelOptions(writers: .shared))
                 var publisher = try topic.makePublisher()
                 _ = try publisher.tryPublish([1].span.bytes)
             }
             say("done")
         case "create-of-private-type":
-            _ = try Topic<Hidden>.create(arguments[1], ChannelOptions(lifetime: .kept))
+            _ = try Topic<Hidden>.openOrCreate(arguments[1], ChannelOptions(lifetime: .kept))
             say("created")
         case "churn": try Churn.run(arguments[1], arguments[2], seconds: number(3))
         case "make-all": try Members.make(arguments[1])
@@ -142,7 +146,7 @@ struct ChannelPeer {
         case "hold-open":
             // In a channel with these permissions, until it is told to leave.
             let permissions = FilePermissions(rawValue: CModeT(arguments[2], radix: 8)!)
-            let topic = try Topic<RawBytes>.create(
+            let topic = try Topic<RawBytes>.openOrCreate(
                 arguments[1], ChannelOptions(writers: .shared, permissions: permissions))
             let publisher = try topic.makePublisher()
             leaveWhenTold()
@@ -157,7 +161,7 @@ struct ChannelPeer {
         case "wait-without-descriptors": try Descriptors.wait(arguments[1])
         case "publish-without-descriptors": try Descriptors.publish(arguments[1])
         case "create-at-once":
-            let topic = try Topic<UInt64>.create(arguments[1], ChannelOptions(writers: .shared, lifetime: .kept))
+            let topic = try Topic<UInt64>.openOrCreate(arguments[1], ChannelOptions(writers: .shared, lifetime: .kept))
             var publisher = try topic.makePublisher()
             try publisher.publish(UInt64(getpid()))
         default: fatalError("unknown role")

@@ -27,8 +27,8 @@ enum Churn {
     private static func step(_ name: String, _ role: String) throws(IPCError) {
         let options = ChannelOptions(writers: .shared, capacity: 65_536)
         switch role {
-        case "create": try use(Topic<UInt64>.create(name, options))
-        case "create-new": try use(Topic<UInt64>.create(name, options, .exclusive))
+        case "create": try use(Topic<UInt64>.openOrCreate(name, options))
+        case "create-new": try use(Topic<UInt64>.create(name, options))
         case "open": try use(Topic<UInt64>.open(name))
         default: try Topic<UInt64>.remove(name)
         }

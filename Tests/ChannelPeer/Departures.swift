@@ -8,7 +8,7 @@ import IPCChannels
 enum Departures {
     /// Holds publishers back, and becomes a shell: its locks go, and its pid stays.
     static func execWhileSubscribed(_ name: String) throws {
-        let subscription = try Topic<RawBytes>.open(name).subscribe(from: .oldest)
+        let subscription = try Topic<RawBytes>.open(name).makeSubscription(from: .oldest)
         ChannelPeer.say("ready")
         usleep(200_000)  // whoever waits is asleep by then
         withExtendedLifetime(subscription) {
@@ -21,7 +21,7 @@ enum Departures {
 
     /// Holds publishers back, and leaves a child behind that has inherited all that it had.
     static func forkWhileSubscribed(_ name: String) throws {
-        let subscription = try Topic<RawBytes>.open(name).subscribe(from: .oldest)
+        let subscription = try Topic<RawBytes>.open(name).makeSubscription(from: .oldest)
         let child = cFork()
         if child == 0 {
             sleep(30)
@@ -40,17 +40,17 @@ enum Departures {
     /// Uses copies of its parent's participants, lets go of them, and joins for itself; the parent goes on.
     static func useInChild(_ prefix: String) throws {
         struct Refusal: Error, BitwiseCopyable {}
-        let topic = try Topic<UInt64>.create(prefix + "/topic", ChannelOptions(writers: .shared))
-        let queue = try WorkQueue<UInt64>.create(prefix + "/queue", ChannelOptions(writers: .shared))
-        let latest = try Latest<UInt64>.create(prefix + "/latest")
-        let service = try Service<UInt64, UInt64, Refusal>.create(prefix + "/service")
-        let event = try Event.create(prefix + "/event")
-        let publisher = Box(try topic.makePublisher()), subscription = Box(try topic.subscribe())
+        let topic = try Topic<UInt64>.openOrCreate(prefix + "/topic", ChannelOptions(writers: .shared))
+        let queue = try WorkQueue<UInt64>.openOrCreate(prefix + "/queue", ChannelOptions(lifetime: .whileUsed))
+        let latest = try Latest<UInt64>.openOrCreate(prefix + "/latest")
+        let service = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(prefix + "/service")
+        let event = try Event.openOrCreate(prefix + "/event")
+        let publisher = Box(try topic.makePublisher()), subscription = Box(try topic.makeSubscription())
         let producer = Box(try queue.makeProducer()), worker = Box(try queue.makeWorker())
         let setter = Box(try latest.makeSetter()), getter = Box(try latest.makeGetter())
         let client = Box(try service.makeClient()), server = Box(try service.makeServer())
-        let participant = Box(try event.join())
-        let bell = try ChannelBell()
+        let participant = Box(try event.makeParticipant())
+        let bell = try ReadinessDescriptor()
         try publisher.value!.publish(1)
         try producer.value!.send(1)
         try setter.value!.set(1)
@@ -111,7 +111,7 @@ enum Departures {
     }
 }
 
-extension EventParticipant {
+extension Event.Participant {
     /// Waits for nothing, which is no error.
     fileprivate func wait(until deadline: Deadline, orTimeOut: Void) throws {
         do throws(IPCError) { try wait(until: deadline) } catch  where error.code == .timedOut {}

@@ -21,10 +21,10 @@ enum Descriptors {
 
     /// An event loop of this process waits, and a thread of it publishes without a descriptor.
     static func wait(_ name: String) throws {
-        let topic = try Topic<UInt64>.create(name)
+        let topic = try Topic<UInt64>.openOrCreate(name)
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
-        let bell = try ChannelBell()
+        var subscription = try topic.makeSubscription()
+        let bell = try ReadinessDescriptor()
         guard try subscription.readiness().arm(bell) else { fatalError("nothing was published") }
         try withNone {
             try publisher.publish(7)

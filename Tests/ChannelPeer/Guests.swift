@@ -13,14 +13,14 @@ enum Guests {
     }
 
     private static func receive(_ name: String) async throws(IPCError) {
-        var subscription = try Topic<UInt64>.open(name).subscribe()
+        var subscription = try Topic<UInt64>.open(name).makeSubscription()
         ChannelPeer.say("in place")
         while true { ChannelPeer.say("\(try await subscription.receive())") }
     }
 
     private static func act(_ how: String, _ arguments: [String]) throws(IPCError) {
         let signals = try SignalSource([.userDefined1])
-        var subscription = try Topic<UInt64>.open(arguments.last!).subscribe()
+        var subscription = try Topic<UInt64>.open(arguments.last!).makeSubscription()
         ChannelPeer.say("in place")
         switch how {
         case "receive": while true { ChannelPeer.say("\(try subscription.receive())") }
@@ -67,7 +67,7 @@ enum Guests {
                 // As much as there is room for on the disk.
                 let bytes = [UInt8](repeating: 7, count: 1 << 20)
                 for _ in 0..<64 where write(descriptor, bytes, bytes.count) > 0 {}
-                // Its first hundred thousand bytes, the gate's among them.
+                // Its first hundred thousand bytes, the membership lock's among them.
                 var lock = flock()
                 (lock.l_type, lock.l_whence, lock.l_len) = (Int16(F_WRLCK), Int16(SEEK_SET), 0x1_0000)
                 _ = fcntl(descriptor, 37, &lock)

@@ -8,23 +8,23 @@ enum Members {
 
     static func make(_ name: String) throws {
         let options = ChannelOptions(writers: .shared, lifetime: .kept, permissions: permissions)
-        _ = try Topic<UInt64>.create(name + "/topic", options)
-        _ = try WorkQueue<UInt64>.create(name + "/queue", options, maximumAttempts: 1)
+        _ = try Topic<UInt64>.openOrCreate(name + "/topic", options)
+        _ = try WorkQueue<UInt64>.openOrCreate(name + "/queue", options, maximumAttempts: 1)
         var latest = LatestOptions()
         (latest.writers, latest.lifetime, latest.permissions) = (.shared, .kept, permissions)
-        _ = try Latest<UInt64>.create(name + "/latest", latest)
-        _ = try Event.create(name + "/event", lifetime: .kept, permissions: permissions)
+        _ = try Latest<UInt64>.openOrCreate(name + "/latest", latest)
+        _ = try Event.openOrCreate(name + "/event", EventOptions(lifetime: .kept, permissions: permissions))
         var service = ServiceOptions()
         (service.lifetime, service.permissions) = (.kept, permissions)
-        _ = try Service<UInt64, UInt64, CommandFailure>.create(name + "/service", service)
+        _ = try ServiceChannel<UInt64, UInt64, CommandFailure>.openOrCreate(name + "/service", service)
         ChannelPeer.say("made")
     }
 
-    /// Joins all in every role, waits for each without a thread, and has a job buried.
+    /// Joins all in every role, waits for each without a thread, and has a job moved to the dead letters.
     static func use(_ name: String) async throws {
         let deadline = Deadline.after(.seconds(20))
         let topic = try Topic<UInt64>.open(name + "/topic")
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         async let published: Void = {
             var publisher = try topic.makePublisher()
             try publisher.publish(1)
@@ -48,11 +48,11 @@ enum Members {
         var getter = try latest.makeGetter()
         guard try getter.get() == 3 else { fatalError("another value") }
 
-        let participant = try Event.open(name + "/event").join()
+        let participant = try Event.open(name + "/event").makeParticipant()
         participant.notify()
         try await participant.wait(until: deadline)
 
-        let service = try Service<UInt64, UInt64, CommandFailure>.open(name + "/service")
+        let service = try ServiceChannel<UInt64, UInt64, CommandFailure>.open(name + "/service")
         let server = Task { try await service.serve { $0 + 1 } }
         var client = try service.makeClient()
         guard case .success(5) = try await client.call(4, until: deadline) else { fatalError("another reply") }

@@ -11,13 +11,13 @@ enum Roles {
         var options = ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536)
         options.permissions = FilePermissions(rawValue: CModeT(permissions, radix: 8)!)
         options.subscriberPermissions = FilePermissions(rawValue: CModeT(guests, radix: 8)!)
-        var publisher = try Topic<UInt64>.create(name + "/topic", options).makePublisher()
+        var publisher = try Topic<UInt64>.openOrCreate(name + "/topic", options).makePublisher()
         try publisher.publish(1)
-        _ = try Topic<UInt64>.create(name + "/held", options)
+        _ = try Topic<UInt64>.openOrCreate(name + "/held", options)
         var value = LatestOptions()
         (value.writers, value.lifetime, value.permissions) = (.shared, .kept, options.permissions)
         value.subscriberPermissions = options.subscriberPermissions
-        var setter = try Latest<UInt64>.create(name + "/latest", value).makeSetter()
+        var setter = try Latest<UInt64>.openOrCreate(name + "/latest", value).makeSetter()
         try setter.set(1)
         ChannelPeer.say("made")
     }
@@ -36,27 +36,27 @@ enum Roles {
         let soon = Deadline.after(.seconds(20))
         switch ability {
         case "observe":
-            var observer = try Topic<UInt64>.open(topic).observe(from: .oldest)
+            var observer = try Topic<UInt64>.open(topic).makeObserver(from: .oldest)
             try check(await observer.receive(until: soon))
-            let another = try Topic<UInt64>.open(topic).observe(from: .oldest)
+            let another = try Topic<UInt64>.open(topic).makeObserver(from: .oldest)
             for try await number in another.messages() {
                 try check(number)
                 break
             }
-            var latest = try Latest<UInt64>.open(name + "/latest").observe()
+            var latest = try Latest<UInt64>.open(name + "/latest").makeObserver()
             try check(latest.get())
         case "tap":
             var tap = try ChannelTap(topic, from: .oldest)
             try check(tap.next()?.bytes.first.map(UInt64.init))
             _ = try ChannelDescription(ChannelName(topic))
         case "subscribe":
-            var subscription = try Topic<UInt64>.open(topic).subscribe(from: .oldest)
+            var subscription = try Topic<UInt64>.open(topic).makeSubscription(from: .oldest)
             try check(await subscription.receive(until: soon))
             var latest = try Latest<UInt64>.open(name + "/latest").makeGetter()
             try check(latest.get())
         case "wait":
             // A task is woken by a FIFO in the root.
-            var subscription = try Topic<UInt64>.open(topic).subscribe()
+            var subscription = try Topic<UInt64>.open(topic).makeSubscription()
             do throws(IPCError) { _ = try await subscription.receive(until: .after(.milliseconds(20))) } catch {
                 if error.code != .timedOut { throw error }
             }
@@ -66,18 +66,18 @@ enum Roles {
             var setter = try Latest<UInt64>.open(name + "/latest").makeSetter()
             try setter.set(1)
         case "create":
-            _ = try Topic<UInt64>.create(name + "/own", ChannelOptions(lifetime: .kept))
+            _ = try Topic<UInt64>.openOrCreate(name + "/own", ChannelOptions(lifetime: .kept))
             try Topic<UInt64>.remove(name + "/own")
         case "remove": try Topic<UInt64>.remove(topic)
         case "hold-back":
             // Nothing is read, in a log of its own. Whoever may not subscribe observes.
             do throws(IPCError) {
-                let subscription = try Topic<UInt64>.open(name + "/held").subscribe(from: .oldest)
+                let subscription = try Topic<UInt64>.open(name + "/held").makeSubscription(from: .oldest)
                 stay()
                 subscription.close()
             } catch {
                 guard error.code == .permissionDenied else { throw error }
-                let observer = try Topic<UInt64>.open(name + "/held").observe(from: .oldest)
+                let observer = try Topic<UInt64>.open(name + "/held").makeObserver(from: .oldest)
                 stay()
                 observer.close()
             }

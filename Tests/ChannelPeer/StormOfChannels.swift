@@ -6,12 +6,12 @@ extension Storm {
     private struct Refusal: Error, BitwiseCopyable {}
 
     static func channelKinds(_ prefix: String) throws -> [Kind] {
-        let topic = try Topic<UInt64>.create(prefix + "/topic")
-        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.subscribe()))
-        let jobs = try WorkQueue<UInt64>.create(prefix + "/queue", ChannelOptions(writers: .shared))
+        let topic = try Topic<UInt64>.openOrCreate(prefix + "/topic")
+        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.makeSubscription()))
+        let jobs = try WorkQueue<UInt64>.openOrCreate(prefix + "/queue", ChannelOptions(lifetime: .whileUsed))
         let (producer, worker) = (Box(try jobs.makeProducer()), Box(try jobs.makeWorker()))
-        let event = try Event.create(prefix + "/event")
-        let (notifier, waiter) = (Box(try event.join()), Box(try event.join()))
+        let event = try Event.openOrCreate(prefix + "/event")
+        let (notifier, waiter) = (Box(try event.makeParticipant()), Box(try event.makeParticipant()))
         return [
             Kind(name: "topic", feed: { try await publisher.value.publish(1) }) {
                 _ = try await subscription.value.receive()
@@ -26,8 +26,8 @@ extension Storm {
 
     /// A publisher that waits for its subscriber.
     private static func fullTopic(_ prefix: String) throws -> Kind {
-        let topic = try Topic<RawBytes>.create(prefix + "/full", ChannelOptions(capacity: 65_536))
-        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.subscribe()))
+        let topic = try Topic<RawBytes>.openOrCreate(prefix + "/full", ChannelOptions(capacity: 65_536))
+        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.makeSubscription()))
         return full("full topic", wordCount: 512, send: { try await publisher.value.publish($0.span.bytes) }) {
             var words: [UInt64] = []
             _ = try subscription.value.receiveAvailable(limit: 4) { (bytes) throws(IPCError) in
@@ -39,7 +39,7 @@ extension Storm {
 
     /// Only the newest counts.
     private static func latest(_ prefix: String) throws -> Kind {
-        let latest = try Latest<UInt64>.create(prefix + "/latest")
+        let latest = try Latest<UInt64>.openOrCreate(prefix + "/latest")
         let (setter, getter) = (Box(try latest.makeSetter()), Box(try latest.makeGetter()))
         let (newest, seen) = (Box<UInt64>(0), Box<UInt64>(0))
         return Kind(
@@ -56,8 +56,8 @@ extension Storm {
 
     /// One set for a topic and a pipe.
     private static func waitSet(_ prefix: String) throws -> Kind {
-        let topic = try Topic<UInt64>.create(prefix + "/set")
-        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.subscribe()))
+        let topic = try Topic<UInt64>.openOrCreate(prefix + "/set")
+        let (publisher, subscription) = (Box(try topic.makePublisher()), Box(try topic.makeSubscription()))
         let pipe = Box(try AnonymousPipe())
         let set = Box(try WaitSet())
         return Kind(name: "wait set", feed: { try await publisher.value.publish(1) }) {
@@ -72,7 +72,7 @@ extension Storm {
 
     /// A caller, whose server is elsewhere in this process: whatever is answered is its own question's answer.
     private static func calls(_ prefix: String) throws -> Kind {
-        let service = try Service<UInt64, UInt64, Refusal>.create(prefix + "/calls")
+        let service = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(prefix + "/calls")
         let client = Box(try service.makeClient())
         let server = Task.detached { try await service.serve { $0 &+ 1 } }
         let number = Box<UInt64>(0)
@@ -94,7 +94,7 @@ extension Storm {
 
     /// A server, whose caller is elsewhere in this process.
     private static func serving(_ prefix: String) throws -> Kind {
-        let service = try Service<UInt64, UInt64, Refusal>.create(prefix + "/serving")
+        let service = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(prefix + "/serving")
         let (client, server) = (Box(try service.makeClient()), Box(try service.makeServer()))
         // The call before is answered when the next one is made.
         let pending = Box<PendingCall<UInt64, Refusal>?>(nil)

@@ -21,7 +21,7 @@ extension Storm {
         let listener = Box(try StreamListener(endpoint))
         let signals = Box(try SignalSource([stormSignal]))
         let child = Box(try sleeper())
-        let fifo = try NamedPipe.create(at: FilePath("/tmp/ipc-test-storm-\(getpid())"))
+        let fifo = try NamedPipe.create(FilePath("/tmp/ipc-test-storm-\(getpid())"))
         let full = try fullKinds(name)
         return full + [
             Kind(name: "pipe", feed: { try await pipe.value.writer.write(byte.span.bytes) }) {

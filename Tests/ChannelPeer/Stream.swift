@@ -62,7 +62,7 @@ enum Stream {
     /// writer the number after its last one, or what is wrong.
     static func subscribe(_ name: String, from start: String) throws {
         let topic = try Topic<RawBytes>.open(name)
-        var subscription = try topic.subscribe(from: ["oldest", "kept"].contains(start) ? .oldest : .next)
+        var subscription = try topic.makeSubscription(from: ["oldest", "kept"].contains(start) ? .oldest : .next)
         ChannelPeer.say("ready")
         var next: [UInt32: UInt64] = [:]
         var isOver = false
@@ -95,7 +95,7 @@ enum Stream {
     /// were passed over, the numbers that the writers were seen to reach, and how many the subscription says it missed.
     static func subscribeSlowly(_ name: String) throws {
         let topic = try Topic<RawBytes>.open(name)
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         ChannelPeer.say("ready")
         var next: [UInt32: UInt64] = [:]
         var (received, gaps) = (0, UInt64(0))

@@ -20,10 +20,10 @@ enum Waits {
         let perTopic = 500
         var tasks: [Task<Void, any Error>] = []
         for index in stride(from: 0, to: count, by: perTopic) {
-            let topic = try Topic<UInt64>.create(
+            let topic = try Topic<UInt64>.openOrCreate(
                 "\(prefix)/\(index)", ChannelOptions(capacity: 65_536, maximumReaders: perTopic))
             for _ in 0..<min(perTopic, count - index) {
-                let subscription = Box(try topic.subscribe())
+                let subscription = Box(try topic.makeSubscription())
                 tasks.append(Task { _ = try await subscription.value.receive() })
             }
         }
@@ -55,9 +55,9 @@ enum Waits {
 
     /// Publishes so many messages, and then receives them by asynchronous calls: says how many nanoseconds each took.
     static func receiveWaiting(_ name: String, count: UInt64) async throws {
-        let topic = try Topic<UInt64>.create(name, ChannelOptions(capacity: 1 << 26))
+        let topic = try Topic<UInt64>.openOrCreate(name, ChannelOptions(capacity: 1 << 26))
         let publisher = Box(try topic.makePublisher())
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         var best = Duration.seconds(1)
         for _ in 0..<5 {
             publish(publisher, count)
@@ -70,7 +70,7 @@ enum Waits {
         ChannelPeer.say("\(best / Int(count))")
     }
 
-    private static func publish(_ publisher: Box<Publisher<UInt64>>, _ count: UInt64) {
+    private static func publish(_ publisher: Box<Topic<UInt64>.Publisher>, _ count: UInt64) {
         for number in 0..<count { _ = try! publisher.value.tryPublish(number) }
     }
 
@@ -78,19 +78,20 @@ enum Waits {
 
     /// Says how many microseconds a task was kept from looking at the clock while calls of every kind wait.
     static func pool(_ prefix: String) async throws {
-        let topic = try Topic<UInt64>.create(prefix + "/topic")
-        let full = try Topic<RawBytes>.create(prefix + "/full", ChannelOptions(writers: .shared, capacity: 65_536))
-        let slow = try full.subscribe()
+        let topic = try Topic<UInt64>.openOrCreate(prefix + "/topic")
+        let full = try Topic<RawBytes>.openOrCreate(
+            prefix + "/full", ChannelOptions(writers: .shared, capacity: 65_536))
+        let slow = try full.makeSubscription()
         let block = [UInt8](repeating: 0, count: 30_000)
-        let queue = try WorkQueue<UInt64>.create(
+        let queue = try WorkQueue<UInt64>.openOrCreate(
             prefix + "/queue", ChannelOptions(writers: .shared, lifetime: .whileUsed))
-        let service = try Service<UInt64, UInt64, Refusal>.create(prefix + "/service")
-        let unserved = try Service<UInt64, UInt64, Refusal>.create(prefix + "/unserved")
-        let event = try Event.create(prefix + "/event")
-        let latest = try Latest<UInt64>.create(prefix + "/latest")
+        let service = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(prefix + "/service")
+        let unserved = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(prefix + "/unserved")
+        let event = try Event.openOrCreate(prefix + "/event")
+        let latest = try Latest<UInt64>.openOrCreate(prefix + "/latest")
         var tasks: [Task<Void, any Error>] = []
         for _ in 0..<8 {
-            let subscription = Box(try topic.subscribe())
+            let subscription = Box(try topic.makeSubscription())
             tasks.append(Task { _ = try await subscription.value.receive() })
             let publisher = Box(try full.makePublisher())
             tasks.append(Task { while true { try await publisher.value.publish(block.span.bytes) } })
@@ -99,12 +100,12 @@ enum Waits {
             tasks.append(Task { try await service.serve { $0 } })
             let client = Box(try unserved.makeClient())
             tasks.append(Task { _ = try await client.value.call(1) })
-            let waiter = Box(try event.join())
+            let waiter = Box(try event.makeParticipant())
             tasks.append(Task { try await waiter.value.wait() })
             let getter = Box(try latest.makeGetter())
             tasks.append(Task { _ = try await getter.value.next() })
             let set = Box(try WaitSet())
-            let other = Box(try topic.subscribe())
+            let other = Box(try topic.makeSubscription())
             tasks.append(
                 Task {
                     _ = try await set.value.wait { (sources) throws(IPCError) in sources.add(&other.value) }

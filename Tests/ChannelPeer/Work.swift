@@ -19,7 +19,7 @@ enum Work {
 
     /// By a job of its own, or by one that is lent.
     private static func workOnce(
-        _ worker: inout Worker<UInt64>, _ records: MemoryMapping, isLent: Bool
+        _ worker: inout WorkQueue<UInt64>.Worker, _ records: MemoryMapping, isLent: Bool
     ) throws(IPCError) -> Bool {
         let deadline = Deadline.after(.seconds(60))
         let message: UInt64
@@ -27,7 +27,7 @@ enum Work {
             message = try worker.workNext(until: deadline) { message in
                 begin(message, records)
                 return message
-            }.get()
+            }
         } else {
             let job = try worker.next(until: deadline)
             message = job.message

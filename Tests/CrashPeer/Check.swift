@@ -24,7 +24,7 @@ struct Check {
     private func check(topic channel: TestedChannel) throws(IPCError) -> Bool {
         let topic = try channel.topic()
         var kept = KeptMessages(channel.name, history)
-        var subscription = try topic.subscribe(from: .oldest)
+        var subscription = try topic.makeSubscription(from: .oldest)
         while true {
             let more: Void? = try subscription.tryReceive { (bytes) throws(IPCError) in kept.add(bytes) }
             if more == nil { break }
@@ -57,8 +57,8 @@ struct Check {
     }
 
     private final class Held {
-        let job: Job<RawBytes>
-        init(_ job: consuming Job<RawBytes>) { self.job = job }
+        let job: WorkQueue<RawBytes>.Job
+        init(_ job: consuming WorkQueue<RawBytes>.Job) { self.job = job }
     }
 
     private func say(_ faults: [String], _ channel: TestedChannel) -> Bool {

@@ -37,7 +37,7 @@ struct Publishing: ~Copyable {
     private let epoch: UInt64
     private var random: SplitMix
     private let counts: Counts
-    private var publisher: Publisher<RawBytes>
+    private var publisher: Topic<RawBytes>.Publisher
     private var number: UInt64 = 0
     /// Bytes in the log since the last sync of ours.
     private var unsynced = 0
@@ -54,7 +54,7 @@ struct Publishing: ~Copyable {
     }
 
     mutating func run() throws(IPCError) {
-        switch channel.options.durability {
+        switch channel.options.durability! {
         case .none, .syncedWhenAsked: while true { try publishAndSync() }
         case .syncedEvery(1):
             while true {
@@ -118,7 +118,8 @@ struct Publishing: ~Copyable {
 
     /// What was published by anybody before the sync is on the disk after it.
     private static func syncAndTell(
-        _ publisher: inout Publisher<RawBytes>, _ channel: TestedChannel, _ epoch: UInt64, _ counts: borrowing Counts
+        _ publisher: inout Topic<RawBytes>.Publisher, _ channel: TestedChannel, _ epoch: UInt64,
+        _ counts: borrowing Counts
     ) throws(IPCError) {
         let published = counts.all
         try publisher.sync()

@@ -27,7 +27,7 @@ struct TestedChannel {
         self.name = name
         options = ChannelOptions(
             writers: writers, overflow: overflow, lifetime: .kept, durability: durability, capacity: capacity,
-            maximumReaders: 8, maximumWriters: 8)
+            maximumReaders: 8, maximumWriters: writers == .shared ? 8 : nil)
     }
 
     static func named(_ name: String) throws(IPCError) -> TestedChannel {
@@ -40,16 +40,16 @@ struct TestedChannel {
     }
 
     /// The topic, created if a crash came before its creation was over.
-    func topic() throws(IPCError) -> Topic<RawBytes> { try .create(name, in: Self.root, options) }
+    func topic() throws(IPCError) -> Topic<RawBytes> { try .openOrCreate(name, in: Self.root, options) }
 
     /// The queue. Whatever dies, no job fails: all are handed out again.
     func queue() throws(IPCError) -> WorkQueue<RawBytes> {
-        try .create(name, in: Self.root, options, maximumAttempts: 32_766)
+        try .openOrCreate(name, in: Self.root, options, maximumAttempts: 32_766)
     }
 
     /// At most this much is written without a sync by one writer: a crash then costs less than half of the log, what was
     /// reserved ahead included.
-    var unsyncedLimit: Int { options.capacity / 8 }
+    var unsyncedLimit: Int { options.capacity! / 8 }
     /// A log that has fewer bytes than this in it after a crash has not lost any for want of room.
-    var keptAtLeast: Int { options.capacity / 4 }
+    var keptAtLeast: Int { options.capacity! / 4 }
 }

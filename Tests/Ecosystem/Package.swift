@@ -25,9 +25,20 @@ let package = Package(
             path: "EchoComparison",
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "Newcomer",
+            dependencies: [
+                .product(name: "IPC", package: "swift-ipc"), .product(name: "IPCChannels", package: "swift-ipc"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Newcomer",
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "EcosystemTests",
             dependencies: [
+                "Newcomer",
                 .product(name: "IPC", package: "swift-ipc"), .product(name: "IPCChannels", package: "swift-ipc"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -26,10 +26,10 @@ import Testing
     func aTopicBackAndForth(writers: ChannelOptions.Writers) async throws {
         // Smaller than what is sent: both sides wait.
         let options = ChannelOptions(writers: writers, capacity: 65_536)
-        let topic = try Topic<UInt64>.create(channelName(), options)
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), options)
         let publisher = Box(try topic.makePublisher())
         let count: UInt64 = 20_000
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let task = Task(executorPreference: Self.loop) {
             for number in 0..<count { try await publisher.value.publish(number, until: Self.patience) }
         }
@@ -41,8 +41,8 @@ import Testing
     }
 
     @Test func messagesOfAnotherProcessAreASequence() async throws {
-        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
-        let messages = try topic.subscribe().messages()
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(writers: .shared))
+        let messages = try topic.makeSubscription().messages()
         let peers = try (1...5).map { number in
             Box(try Peer(product("ChannelPeer"), ["publish-number", topic.name.description, "\(number)"]))
         }
@@ -61,15 +61,15 @@ import Testing
     }
 
     @Test func aDeadlineIsKept() async throws {
-        var subscription = try Topic<UInt64>.create(channelName()).subscribe()
+        var subscription = try Topic<UInt64>.openOrCreate(channelName()).makeSubscription()
         #expect(await Self.code { _ = try await subscription.receive(until: .after(.milliseconds(20))) } == .timedOut)
         #expect(await Self.code { _ = try await subscription.receive(until: .immediate) } == .timedOut)
     }
 
     @Test func aCancelledWaitTakesNothing() async throws {
-        let topic = try Topic<UInt64>.create(channelName())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        let subscription = Box(try topic.subscribe())
+        let subscription = Box(try topic.makeSubscription())
         for number in 0..<200 as Range<UInt64> {
             let task = Task(executorPreference: Self.loop) { try await subscription.value.receive() }
             if number % 2 == 0 { await Task.yield() }
@@ -85,7 +85,7 @@ import Testing
     }
 
     @Test func aLoopEndsWithItsTask() async throws {
-        let messages = try Topic<UInt64>.create(channelName()).subscribe().messages()
+        let messages = try Topic<UInt64>.openOrCreate(channelName()).makeSubscription().messages()
         let task = Task(executorPreference: Self.loop) {
             for try await _ in messages {}
             return true
@@ -96,8 +96,8 @@ import Testing
     }
 
     @Test func whatADeadPublisherDidNotTellIsReceived() async throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        let subscription = Box(try topic.subscribe())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        let subscription = Box(try topic.makeSubscription())
         // The publisher wakes nobody, and so does not die, if this task has not slept yet.
         for _ in 0..<10 {
             let peer = try Peer(
@@ -115,8 +115,8 @@ import Testing
 
     /// One that joins, and dies before those who sleep have heard of it, does not keep others from waking them.
     @Test func whoDiesAsItJoinsTakesNobodysWakeUp() async throws {
-        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
-        let subscription = Box(try topic.subscribe())
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(writers: .shared))
+        let subscription = Box(try topic.makeSubscription())
         var publisher = try topic.makePublisher()
         for number in 0..<3 as Range<UInt64> {
             let task = Task(executorPreference: Self.loop) {
@@ -125,7 +125,7 @@ import Testing
             try await Task.sleep(for: .milliseconds(50))
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "7"],
-                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=join.told"])
+                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=join.announced"])
             #expect(try peer.finish().status == .signaled(.kill))
             try await publisher.publish(number)
             let got = try await task.value
@@ -134,8 +134,8 @@ import Testing
     }
 
     @Test func aDeadPublishersClaimHoldsNobodyUp() async throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: .shared))
-        let subscription = Box(try topic.subscribe())
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(writers: .shared))
+        let subscription = Box(try topic.makeSubscription())
         let peer = try Peer(product("ChannelPeer"), ["stop-in-claim", topic.name.description])
         #expect(try peer.said() == "claimed\n")
         var publisher = try topic.makePublisher()
@@ -150,7 +150,7 @@ import Testing
     }
 
     @Test func aDeadSubscriberHoldsNoPublisherUp() async throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536))
         let peer = try Peer(product("ChannelPeer"), ["hold-subscription", topic.name.description])
         #expect(try peer.said() == "ready\n")
         let publisher = Box(try topic.makePublisher())
@@ -165,7 +165,7 @@ import Testing
     }
 
     @Test func jobsAreASequenceAndWorkOfTheDeadGoesOn() async throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), ChannelOptions(lifetime: .whileUsed))
         var producer = try queue.makeProducer()
         try await producer.send(1)
         let peer = try Peer(product("ChannelPeer"), ["hold-job", queue.name.description])
@@ -191,10 +191,10 @@ import Testing
         #expect(try await task.value == [1: [2], 2: [1, 2]])
     }
 
-    private typealias Doubling = Service<UInt64, UInt64, Errno>
+    private typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
 
     @Test func aServiceIsServedAndCalled() async throws {
-        let service = try Doubling.create(channelName())
+        let service = try Doubling.openOrCreate(channelName())
         let server = Task(executorPreference: Self.loop) {
             try await service.serve(concurrency: 4) { (request, call) async throws(Errno) in
                 guard request < 1000 else { throw .outOfRange }
@@ -224,7 +224,7 @@ import Testing
     }
 
     @Test func aCallerIsToldOfItsServersDeathAndAServerOfItsCancelledCall() async throws {
-        let service = try Doubling.create(channelName())
+        let service = try Doubling.openOrCreate(channelName())
         let peer = try Peer(product("ChannelPeer"), ["hold-call", service.name.description])
         #expect(try peer.said() == "ready\n")
         let client = Box(try service.makeClient())
@@ -247,7 +247,7 @@ import Testing
     }
 
     @Test func latestValuesAndEvents() async throws {
-        let latest = try Latest<UInt64>.create(channelName())
+        let latest = try Latest<UInt64>.openOrCreate(channelName())
         let values = try latest.makeGetter().values()
         var setter = try latest.makeSetter()
         let reader = Task(executorPreference: Self.loop) {
@@ -260,19 +260,19 @@ import Testing
         }
         #expect(try await reader.value)
 
-        let event = try Event.create(channelName())
-        let waiter = Box(try event.join())
+        let event = try Event.openOrCreate(channelName())
+        let waiter = Box(try event.makeParticipant())
         let waiting = Task(executorPreference: Self.loop) { try await waiter.value.wait(until: Self.patience) }
         try await Task.sleep(for: .milliseconds(20))
-        let notifier = try event.join()
+        let notifier = try event.makeParticipant()
         notifier.notify()
         try await waiting.value
     }
 
     @Test func anEventLoopRunsTasksOnItsThread() async throws {
-        let there = try Topic<UInt64>.create(channelName())
-        let back = try Topic<UInt64>.create(channelName())
-        let (echo, requests) = (Box(try back.makePublisher()), Box(try there.subscribe()))
+        let there = try Topic<UInt64>.openOrCreate(channelName())
+        let back = try Topic<UInt64>.openOrCreate(channelName())
+        let (echo, requests) = (Box(try back.makePublisher()), Box(try there.makeSubscription()))
         let loop = try EventLoop()
         let server = Task(executorPreference: loop) {
             let thread = pthread_self()
@@ -283,7 +283,7 @@ import Testing
             }
         }
         var publisher = try there.makePublisher()
-        var replies = try back.subscribe()
+        var replies = try back.makeSubscription()
         for number in 0..<500 as Range<UInt64> {
             try await publisher.publish(number)
             let reply = try await replies.receive(until: Self.patience)
@@ -293,23 +293,23 @@ import Testing
     }
 
     @Test func bellsAreTakenAway() async throws {
-        let topic = try Topic<UInt64>.create(channelName())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
         // One of a process that died.
-        #expect(mkfifo(channelRoot + "/.bell-00000001", 0o600) == 0)
-        let loop = try EventLoop()  // which has a bell of its own
+        #expect(mkfifo(channelRoot + "/.wake-00000001", 0o600) == 0)
+        let loop = try EventLoop()  // which has a wake-up pipe of its own
         let task = Task(executorPreference: loop) {
-            var subscription = try topic.subscribe()
+            var subscription = try topic.makeSubscription()
             _ = await Self.code { _ = try await subscription.receive(until: .after(.milliseconds(5))) }
         }
         try await task.value
-        #expect(!channelBells().contains(".bell-00000001"))
+        #expect(!channelBells().contains(".wake-00000001"))
     }
 }
 
-/// The bells that are in the tests' root.
+/// The wake-up pipes that are in the tests' root.
 private func channelBells() -> [String] {
     var found = glob_t()
     defer { globfree(&found) }
-    glob(channelRoot + "/.bell-*", 0, nil, &found)
+    glob(channelRoot + "/.wake-*", 0, nil, &found)
     return (0..<Int(found.gl_pathc)).map { String(String(cString: found.gl_pathv[$0]!).split(separator: "/").last!) }
 }

@@ -9,8 +9,8 @@ import Testing
 /// Calls that are not collected, not in time, too many, or made by handlers keep nobody from calling.
 @Suite(.timeLimit(.minutes(5))) struct BusyServiceTests {
     enum Refusal: Error, BitwiseCopyable { case no }
-    typealias Numbers = Service<UInt64, UInt64, Refusal>
-    typealias Texts = Service<RawBytes, RawBytes, Refusal>
+    typealias Numbers = ServiceChannel<UInt64, UInt64, Refusal>
+    typealias Texts = ServiceChannel<RawBytes, RawBytes, Refusal>
 
     private static let options: ServiceOptions = {
         var options = ServiceOptions()
@@ -21,7 +21,7 @@ import Testing
     private static let quota = 512
 
     @Test(arguments: [1, 4, 1000]) func callsWithinCallsComeToTheirTurn(concurrency: Int) async throws {
-        let service = try Numbers.create(channelName(), Self.options)
+        let service = try Numbers.openOrCreate(channelName(), Self.options)
         let (nested, lock) = (Box(try service.makeClient()), PrivateLock())
         @Sendable func begin(_ number: UInt64) throws(IPCError) -> Box<PendingCall<UInt64, Refusal>> {
             try lock.withLock { () throws(IPCError) in
@@ -53,7 +53,7 @@ import Testing
         let count: UInt64 = 4000
         var options = ServiceOptions()
         options.capacity = 1 << 20
-        let service = try Numbers.create(channelName(), options)
+        let service = try Numbers.openOrCreate(channelName(), options)
         var client = try service.makeClient()
         var server = try service.makeServer()
         let start = MonotonicClock.now
@@ -80,10 +80,10 @@ import Testing
     }
 
     @Test func aClientsCallsTakeNoMoreThanTheirShare() throws {
-        let service = try Numbers.create(channelName(), Self.options)
+        let service = try Numbers.openOrCreate(channelName(), Self.options)
         var server = try service.makeServer()
         var greedy = try service.makeClient()
-        var others = [Box<Numbers.ClientType>]()
+        var others = [Box<Numbers.Client>]()
         for _ in 0..<2 { others.append(Box(try service.makeClient())) }
         var kept: [Box<PendingCall<UInt64, Refusal>>] = []
         for number in 0..<UInt64(Self.quota) { kept.append(Box(try greedy.begin(number, until: .never))) }
@@ -108,7 +108,7 @@ import Testing
     }
 
     @Test func aCallWhoseDeadlineHasPassedTakesNoRoom() throws {
-        let service = try Numbers.create(channelName(), Self.options)
+        let service = try Numbers.openOrCreate(channelName(), Self.options)
         var server = try service.makeServer()
         var stopped = try service.makeClient()
         var kept: [Box<PendingCall<UInt64, Refusal>>] = []
@@ -118,7 +118,7 @@ import Testing
         for _ in 0..<Self.quota / 2 { try server.serveNext(until: .immediate) { $0 } }
         usleep(120_000)
         // All that there is for those who are no handlers.
-        var others: [Box<Numbers.ClientType>] = []
+        var others: [Box<Numbers.Client>] = []
         var calls: [Box<PendingCall<UInt64, Refusal>>] = []
         for _ in 0..<3 {
             others.append(Box(try service.makeClient()))
@@ -132,9 +132,53 @@ import Testing
         #expect(calls.count == 3 * (Self.quota - 1))
     }
 
+    /// All the room for those who are no handlers, but for a few calls.
+    private static func fill(
+        _ service: Numbers, until deadline: Deadline
+    ) throws -> [(client: Box<Numbers.Client>, calls: [Box<PendingCall<UInt64, Refusal>>])] {
+        try (0..<3).map { _ in
+            let client = Box(try service.makeClient())
+            return (
+                client,
+                try (0..<quota - 1).map { number in
+                    Box(try client.value.begin(UInt64(number), until: deadline))
+                }
+            )
+        }
+    }
+
+    /// Those who wait already when the deadlines pass: nobody wakes them then.
+    @Test func whoeverWaitsGetsTheRoomOfCallsWhoseDeadlinePasses() async throws {
+        for way in 0..<3 {
+            let service = try Numbers.openOrCreate(channelName(), Self.options)
+            let stopped = try Self.fill(service, until: .after(.milliseconds(500)))
+            var clients: [Box<Numbers.Client>] = []
+            nonisolated(unsafe) var calls: [Box<PendingCall<UInt64, Refusal>>] = []
+            let start = ContinuousClock.now
+            let end = Deadline.after(.seconds(20))
+            switch way {
+            case 0:
+                let client = Box(try service.makeClient())
+                for _ in 0..<10 { calls.append(Box(try await client.value.begin(1, until: end))) }
+                clients.append(client)
+            case 1:
+                let client = try service.makeSharedClient()
+                for _ in 0..<10 { calls.append(Box(try await client.begin(1, until: end))) }
+            default:
+                let client = try service.makeSharedClient()
+                let thread = try PlainThread { () throws(IPCError) in
+                    for _ in 0..<10 { calls.append(Box(try client.begin(1, until: end))) }
+                }
+                #expect(thread.join() == nil)
+            }
+            #expect(calls.count == 10 && stopped.count == 3)
+            #expect(ContinuousClock.now - start < .seconds(10), "\(way)")
+        }
+    }
+
     /// Neither a server that asks for calls, nor one that serves them, ends by what one caller has written.
     @Test func whatCannotBeACallIsLostAndServersGoOn() async throws {
-        let service = try Numbers.create(channelName(), Self.options)
+        let service = try Numbers.openOrCreate(channelName(), Self.options)
         var client = try service.makeClient()
         let memory = try ChannelMemory(service.name, in: .root(.current), logAccess: .readWrite)
         /// One whose sizes do not fit its frame.
@@ -149,7 +193,7 @@ import Testing
             do { _ = try await call.take().wait() } catch { return error.code == .brokenPipe }
             return false
         }
-        var server: Server<UInt64, UInt64, Refusal>? = try service.makeServer()
+        var server: ServiceChannel<UInt64, UInt64, Refusal>.Server? = try service.makeServer()
         for _ in 0..<3 {
             let rubbish = try beginRubbish()
             let good = Box(try await client.begin(1, until: .after(.seconds(20))))
@@ -168,12 +212,12 @@ import Testing
         try await serving.value
     }
 
-    private static func serve(_ server: inout Server<UInt64, UInt64, Refusal>) throws(IPCError) {
+    private static func serve(_ server: inout ServiceChannel<UInt64, UInt64, Refusal>.Server) throws(IPCError) {
         try server.serveNext(until: .after(.seconds(20))) { $0 + 1 }
     }
 
     @Test func aReplyThatIsLentIsNotTakenAway() throws {
-        let service = try Texts.create(channelName(), Self.options)
+        let service = try Texts.openOrCreate(channelName(), Self.options)
         var server = try service.makeServer()
         var slow = try service.makeClient()
         var other = try service.makeClient()
@@ -193,7 +237,7 @@ import Testing
     }
 
     @Test func aHandlerKnowsWhoCalls() throws {
-        let service = try Numbers.create(channelName(), Self.options)
+        let service = try Numbers.openOrCreate(channelName(), Self.options)
         var server = try service.makeServer()
         var client = try service.makeClient()
         let pending = try client.begin(7, until: .after(.seconds(10)))
@@ -217,11 +261,11 @@ import Testing
     }
 
     @Test func aServiceThatIsOverloadedSaysSoAtOnce() throws {
-        let service = try Numbers.create(channelName(), Self.limited(10))
+        let service = try Numbers.openOrCreate(channelName(), Self.limited(10))
         var client = try service.makeClient()
         var other = try service.makeClient()
         var server = try service.makeServer()
-        func refusal(_ client: inout Numbers.ClientType) -> IPCError? {
+        func refusal(_ client: inout Numbers.Client) -> IPCError? {
             failure { () throws(IPCError) in _ = try client.call(7, until: .after(.seconds(60))) }
         }
         // Many laps, so that the count is made again and again, by clients that call seldom and often.
@@ -253,9 +297,9 @@ import Testing
 
     /// Nobody is there to see to the dead, and to those that were stopped, but the callers that are refused.
     @Test func whoIsRefusedLooksAfterThoseWhoWait() throws {
-        typealias Doubling = Service<UInt64, UInt64, Errno>
+        typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
         let name = channelName()
-        let service = try Doubling.create(name, Self.limited(1))
+        let service = try Doubling.openOrCreate(name, Self.limited(1))
         var client = try service.makeClient()
         let dead = try Peer(product("ChannelPeer"), ["begin-call", name])
         #expect(try dead.said() == "called\n")
@@ -276,7 +320,7 @@ import Testing
     }
 
     @Test func handlersAreNotRefusedAndTasksAreTold() async throws {
-        let service = try Numbers.create(channelName(), Self.limited(1))
+        let service = try Numbers.openOrCreate(channelName(), Self.limited(1))
         let nested = Box(try service.makeClient())
         let (entered, go) = (Flag(), Flag())
         let serving = Task {
@@ -305,21 +349,26 @@ import Testing
     }
 
     @Test func theLimitIsThatOfTheService() throws {
-        let service = try Numbers.create(channelName(), Self.limited(3))
+        let service = try Numbers.openOrCreate(channelName(), Self.limited(3))
         let name = service.name.description
         let server = try service.makeServer()  // it stays
-        let other = failure { () throws(IPCError) in _ = try Numbers.create(name, Self.limited(4)) }
-        #expect(other?.code == .invalidArgument && other?.advice.contains("3 waiting calls") == true)
-        _ = try Numbers.create(name, Self.limited(3))
-        _ = try Numbers.create(name)
+        let other = failure { () throws(IPCError) in _ = try Numbers.openOrCreate(name, Self.limited(4)) }
+        #expect(
+            other?.code == .incompatibleOptions
+                && other?.advice.contains("maximumWaiting 3, and maximumWaiting 4") == true)
+        _ = try Numbers.openOrCreate(name, Self.limited(3))
+        _ = try Numbers.openOrCreate(name)
         _ = try Numbers.open(name)
-        let free = try Numbers.create(channelName())
+        let free = try Numbers.openOrCreate(channelName())
         let client = try free.makeClient()
-        let late = failure { () throws(IPCError) in _ = try Numbers.create(free.name.description, Self.limited(4)) }
-        #expect(late?.code == .invalidArgument && late?.advice.contains("no limit") == true)
+        let late = failure { () throws(IPCError) in _ = try Numbers.openOrCreate(free.name.description, Self.limited(4))
+        }
+        #expect(late?.code == .incompatibleOptions && late?.advice.contains("no limit") == true)
         #expect(try ChannelDescription(free.name).maximumWaiting == nil)
         for limit in [0, -1, Int.max] {
-            let refused = failure { () throws(IPCError) in _ = try Numbers.create(channelName(), Self.limited(limit)) }
+            let refused = failure { () throws(IPCError) in
+                _ = try Numbers.openOrCreate(channelName(), Self.limited(limit))
+            }
             #expect(refused?.code == .invalidArgument)
         }
         server.close()
@@ -327,7 +376,7 @@ import Testing
     }
 
     @Test func aCallThatWasGivenUpHasNoCaller() throws {
-        let service = try Numbers.create(channelName(), Self.options)
+        let service = try Numbers.openOrCreate(channelName(), Self.options)
         var server = try service.makeServer()
         var client = try service.makeClient()
         let pending = try client.begin(7, until: .after(.seconds(10)))
@@ -346,8 +395,4 @@ private final class Box<Value: ~Copyable>: @unchecked Sendable {
         _modify { yield &optional! }
     }
     func take() -> Value { optional.take()! }
-}
-
-extension Service {
-    fileprivate typealias ClientType = Client<Request, Reply, Failure>
 }

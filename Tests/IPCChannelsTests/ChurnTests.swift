@@ -28,7 +28,7 @@ import Testing
     @Test func aRemovalThatBeganEarlierLeavesANewChannelAlone() throws {
         let name = channelName()
         let root = ChannelRoot.current
-        let old = try Topic<UInt64>.create(name, ChannelOptions(lifetime: .kept))
+        let old = try Topic<UInt64>.openOrCreate(name, ChannelOptions(lifetime: .kept))
         let memory = try ChannelMemory(old.name, in: .root(root), logAccess: .readOnly)
         memory.isRemoved = true
         // Whoever joins now makes it anew; and what is removed then is the old one.
@@ -39,7 +39,7 @@ import Testing
         // One that asks for a new channel gets it, although the last participant has not taken the old one away yet.
         let left = try ChannelMemory(old.name, in: .root(root), logAccess: .readOnly)
         left.isRemoved = true
-        _ = try Topic<UInt64>.create(name, ChannelOptions(lifetime: .kept), .exclusive)
+        _ = try Topic<UInt64>.create(name, ChannelOptions(lifetime: .kept))
         try Topic<UInt64>.remove(name)
     }
 
@@ -57,15 +57,15 @@ import Testing
             #expect(told == .removed, "\(what)")
         }
         do {
-            var publisher = try Topic<UInt64>.create(name, kept).makePublisher()
+            var publisher = try Topic<UInt64>.openOrCreate(name, kept).makePublisher()
             isTold("publish") { () throws(IPCError) in try publisher.publish(1) }
-            var subscription = try Topic<UInt64>.create(name, kept).subscribe()
+            var subscription = try Topic<UInt64>.openOrCreate(name, kept).makeSubscription()
             isTold("tryReceive") { () throws(IPCError) in _ = try subscription.tryReceive() }
-            var waiting = try Topic<UInt64>.create(name, kept).subscribe()
+            var waiting = try Topic<UInt64>.openOrCreate(name, kept).makeSubscription()
             isTold("receive") { () throws(IPCError) in _ = try waiting.receive(until: .after(.seconds(10))) }
         }
         do {
-            let queue = try WorkQueue<UInt64>.create(name, kept)
+            let queue = try WorkQueue<UInt64>.openOrCreate(name, kept)
             var (worker, producer) = (Optional(Box(try queue.makeWorker())), Optional(Box(try queue.makeProducer())))
             isTold("tryNext") { () throws(IPCError) in _ = try worker!.value.tryNext() }
             isTold("send") { () throws(IPCError) in _ = try producer!.value.trySend(1) }
@@ -74,19 +74,19 @@ import Testing
         do {
             var options = LatestOptions()
             options.lifetime = .kept
-            let latest = try Latest<UInt64>.create(name, options)
+            let latest = try Latest<UInt64>.openOrCreate(name, options)
             let (setter, getter) = (Box(try latest.makeSetter()), Box(try latest.makeGetter()))
             isTold("set") { () throws(IPCError) in try setter.value.set(1) }
             isTold("get") { () throws(IPCError) in _ = try getter.value.get() }
         }
         do {
-            let participant = try Event.create(name, lifetime: .kept).join()
+            let participant = try Event.openOrCreate(name, EventOptions(lifetime: .kept)).makeParticipant()
             isTold("wait") { () throws(IPCError) in try participant.wait(until: .after(.seconds(10))) }
         }
         do {
             var options = ServiceOptions()
             options.lifetime = .kept
-            let service = try Service<UInt64, UInt64, CommandFailure>.create(name, options)
+            let service = try ServiceChannel<UInt64, UInt64, CommandFailure>.openOrCreate(name, options)
             let (server, client) = (Box(try service.makeServer()), Box(try service.makeClient()))
             isTold("next call") { () throws(IPCError) in _ = try server.value.next(until: .after(.seconds(10))) }
             isTold("call") { () throws(IPCError) in

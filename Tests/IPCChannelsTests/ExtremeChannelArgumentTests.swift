@@ -19,17 +19,24 @@ import Testing
                 ChannelOptions(capacity: number), ChannelOptions(maximumReaders: number),
                 ChannelOptions(maximumWriters: number),
             ] {
-                let error = failure { () throws(IPCError) in _ = try Topic<UInt64>.create(channelName(), options) }
+                let error = failure { () throws(IPCError) in _ = try Topic<UInt64>.openOrCreate(channelName(), options)
+                }
                 #expect(error?.code == .invalidArgument && error?.advice.contains("\(number)") == true)
             }
-            refused { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(channelName(), maximumAttempts: number) }
-            refused { () throws(IPCError) in _ = try Event.create(channelName(), maximumParticipants: number) }
+            refused { () throws(IPCError) in
+                _ = try WorkQueue<UInt64>.openOrCreate(channelName(), maximumAttempts: number)
+            }
+            refused { () throws(IPCError) in
+                _ = try Event.openOrCreate(channelName(), EventOptions(maximumParticipants: number))
+            }
             var latest = LatestOptions()
             latest.maximumReaders = number
-            refused { () throws(IPCError) in _ = try Latest<UInt64>.create(channelName(), latest) }
+            refused { () throws(IPCError) in _ = try Latest<UInt64>.openOrCreate(channelName(), latest) }
             var service = ServiceOptions()
             service.capacity = number
-            refused { () throws(IPCError) in _ = try Service<UInt64, UInt64, Refusal>.create(channelName(), service) }
+            refused { () throws(IPCError) in
+                _ = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(channelName(), service)
+            }
         }
     }
 
@@ -38,7 +45,7 @@ import Testing
     @Test func syncedEveryAnyNumberOfBytes() throws {
         for bytes in Self.integers {
             let name = channelName()
-            let topic = try Topic<UInt64>.create(
+            let topic = try Topic<UInt64>.openOrCreate(
                 name, ChannelOptions(durability: .syncedEvery(bytes: bytes), capacity: 65_536))
             defer { try? Topic<UInt64>.remove(name) }
             var publisher = try topic.makePublisher()
@@ -48,17 +55,17 @@ import Testing
 
     @Test func startsAndSizesMayBeAnything() throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()
         for _ in 0..<3 { try publisher.publish(([1, 2, 3] as [UInt8]).span.bytes) }
-        var other = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536)).makePublisher()
+        var other = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536)).makePublisher()
         for number in Self.integers {
-            var subscription = try topic.subscribe(from: .last(number), waiting: .sleeping(spins: number))
+            var subscription = try topic.makeSubscription(from: .last(number), waiting: .sleeping(spins: number))
             let count = try subscription.receiveAvailable(limit: number) { (_) throws(IPCError) in }
             #expect(count == (number > 0 ? min(number, 3) : 0))
             refused { () throws(IPCError) in
                 let channel = subscription.position.channel
-                _ = try topic.subscribe(
+                _ = try topic.makeSubscription(
                     from: .position(ChannelPosition(channel: channel, offset: UInt64(bitPattern: Int64(number)))))
             }
             refused { () throws(IPCError) in
@@ -71,10 +78,10 @@ import Testing
     }
 
     @Test func noticesAttemptsAndRepliesMayBeAnyNumber() throws {
-        let event = try Event.create(channelName()).join()
+        let event = try Event.openOrCreate(channelName()).makeParticipant()
         for number in Self.integers { event.notify(count: number) }
         #expect(event.pending >= 0)
-        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         for number in Self.integers where number < 0 || number > 1 << 31 {
             refused { () throws(IPCError) in
@@ -87,7 +94,7 @@ import Testing
     }
 
     @Test func aReplyOfFourGibibytesIsRefused() throws {
-        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         var server = try service.makeServer()
         let pending = try client.begin(([1] as [UInt8]).span.bytes, replyLimit: 16, until: .after(.seconds(20)))
@@ -108,7 +115,7 @@ import Testing
     @Test func aFIFOInALogsPlaceIsRefusedAtOnce() throws {
         let root = "/tmp/\(uniqueName())"
         let place = ChannelRoot(FilePath(root))
-        let topic = try Topic<UInt64>.create("a", in: place, ChannelOptions(lifetime: .kept))
+        let topic = try Topic<UInt64>.openOrCreate("a", in: place, ChannelOptions(lifetime: .kept))
         defer {
             unlink(root + "/a/log")
             unlink(root + "/a/control")
@@ -120,6 +127,6 @@ import Testing
         unlink(root + "/a/log")
         #expect(mkfifo(root + "/a/log", 0o600) == 0)
         #expect(failure { () throws(IPCError) in _ = try ChannelTap("a", in: place) }?.code == .corrupted)
-        #expect(failure { () throws(IPCError) in _ = try topic.subscribe() }?.code == .corrupted)
+        #expect(failure { () throws(IPCError) in _ = try topic.makeSubscription() }?.code == .corrupted)
     }
 }

@@ -34,8 +34,8 @@ struct GroupTests {
                 #expect(status == .exited(0) && text == answer, "\(role): \(text)")
             }
         }
-        // Bells of processes that have ended are removed by the next one that makes a bell.
-        let left = try namesInFolder(root).filter { $0 != ".lock" && !$0.hasPrefix(".bell-") }
+        // Bells of processes that have ended are removed by the next one that makes a wake-up pipe.
+        let left = try namesInFolder(root).filter { $0 != ".lock" && !$0.hasPrefix(".wake-") }
         #expect(left == [], "\(left)")
     }
 

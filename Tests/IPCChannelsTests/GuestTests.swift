@@ -20,7 +20,7 @@ struct GuestTests {
             chmod(path, 0o755)
             var options = ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536, maximumReaders: 8)
             options.subscriberPermissions = .otherRead
-            topic = try Topic<UInt64>.create("guest/topic", in: ChannelRoot(FilePath(path)), options)
+            topic = try Topic<UInt64>.openOrCreate("guest/topic", in: ChannelRoot(FilePath(path)), options)
         }
 
         deinit { removeAll(path) }
@@ -82,7 +82,7 @@ struct GuestTests {
     }
 
     /// Without a suspension, in an asynchronous test.
-    private static func publish(_ publisher: inout Publisher<UInt64>, _ end: Deadline) throws(IPCError) {
+    private static func publish(_ publisher: inout Topic<UInt64>.Publisher, _ end: Deadline) throws(IPCError) {
         try publisher.publish(2, until: end)
     }
 
@@ -122,7 +122,7 @@ struct GuestTests {
         var options = ChannelOptions()
         options.subscriberPermissions = .otherRead
         let root = ChannelRoot(FilePath(place.path))
-        var publisher = try Topic<UInt64>.create("guest/short", in: root, options).makePublisher()
+        var publisher = try Topic<UInt64>.openOrCreate("guest/short", in: root, options).makePublisher()
         let peer = try place.guest.start(
             product("ChannelPeer"), ["guest", "receive", "guest/short"], root: place.path)
         #expect(try peer.said() == "in place\n")
@@ -139,7 +139,7 @@ struct GuestTests {
     @Test(arguments: [1, 2, 3] as [UInt64]) func aHostileGuestDamagesNothing(seed: UInt64) throws {
         let place = try Place()
         var publisher = try place.topic.makePublisher()
-        var subscription = try place.topic.subscribe()
+        var subscription = try place.topic.makeSubscription()
         let honest = try place.start("receive-quietly")
         #expect(try honest.said() == "in place\n")
         let peer = try place.start("scribble", String(seed))
@@ -158,7 +158,7 @@ struct GuestTests {
         #expect(received > 100)
         // Others join and leave meanwhile.
         for _ in 0..<10 {
-            var another = try place.topic.subscribe()
+            var another = try place.topic.makeSubscription()
             #expect(try another.tryReceive() == nil)
         }
         // Nor is there anything on the disk.
@@ -189,7 +189,7 @@ struct GuestTests {
         }
         let place = try Place()
         let before = try segments()
-        var publisher: Publisher<UInt64>? = try place.topic.makePublisher()
+        var publisher: Topic<UInt64>.Publisher? = try place.topic.makePublisher()
         #expect(try segments() == before + 1)
         let peer = try place.start("receive")
         #expect(try peer.said() == "in place\n")

@@ -11,9 +11,12 @@ import Testing
     func aWorkQueuesThreads(durability: ChannelOptions.Durability) throws {
         var options = Scribbler.options
         options.durability = durability
-        let queue = try WorkQueue<RawBytes>.create(channelName(), options, maximumAttempts: 30_000)
+        let queue = try WorkQueue<RawBytes>.openOrCreate(channelName(), options, maximumAttempts: 30_000)
         // Rubbish may say that a job was handed out too often, or is too old.
-        defer { try? WorkQueue<RawBytes>.remove(queue.name.description + "/dead-letters") }
+        defer {
+            try? WorkQueue<RawBytes>.remove(queue.name.description + "/dead-letters")
+            try? WorkQueue<RawBytes>.remove(queue.name.description)
+        }
         try Scribbler.run(over: queue.name) { (index, steps) throws(IPCError) in
             let message = Scribbler.message
             if index < 2 {
@@ -40,9 +43,12 @@ import Testing
     }
 
     @Test func aWorkQueuesTasks() async throws {
-        let queue = try WorkQueue<RawBytes>.create(channelName(), Scribbler.options, maximumAttempts: 30_000)
+        let queue = try WorkQueue<RawBytes>.openOrCreate(channelName(), Scribbler.options, maximumAttempts: 30_000)
         // Rubbish may say that a job was handed out too often, or is too old.
-        defer { try? WorkQueue<RawBytes>.remove(queue.name.description + "/dead-letters") }
+        defer {
+            try? WorkQueue<RawBytes>.remove(queue.name.description + "/dead-letters")
+            try? WorkQueue<RawBytes>.remove(queue.name.description)
+        }
         try await Scribbler.run(over: queue.name) { (index, steps) async throws(IPCError) in
             let message = Scribbler.message
             if index < 2 {
@@ -61,10 +67,10 @@ import Testing
 
     private struct Refusal: Error, BitwiseCopyable {}
 
-    private static func service() throws -> Service<RawBytes, RawBytes, Refusal> {
+    private static func service() throws -> ServiceChannel<RawBytes, RawBytes, Refusal> {
         var options = ServiceOptions()
         (options.capacity, options.lifetime, options.maximumServers, options.maximumClients) = (65_536, .kept, 4, 4)
-        return try Service<RawBytes, RawBytes, Refusal>.create(channelName(), options)
+        return try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName(), options)
     }
 
     @Test func aServicesThreads() throws {
@@ -116,7 +122,7 @@ import Testing
     private static func latest(_ writers: ChannelOptions.Writers) throws -> Latest<RawBytes> {
         var options = LatestOptions()
         (options.writers, options.lifetime) = (writers, .kept)
-        return try Latest<RawBytes>.create(channelName(), options)
+        return try Latest<RawBytes>.openOrCreate(channelName(), options)
     }
 
     private static func set(_ latest: Latest<RawBytes>, while steps: Scribbler.Steps) throws(IPCError) {
@@ -167,7 +173,7 @@ import Testing
             if index < 2 {
                 try Self.set(latest, while: steps)
             } else {
-                var observer = try latest.observe()
+                var observer = try latest.makeObserver()
                 while steps.next() {
                     if index == 2 {
                         _ = try observer.get { (payload) throws(IPCError) in Scribbler.read(payload) }
@@ -181,9 +187,9 @@ import Testing
     }
 
     @Test func anEventsThreads() throws {
-        let event = try Event.create(channelName(), lifetime: .kept, maximumParticipants: 8)
+        let event = try Event.openOrCreate(channelName(), EventOptions(lifetime: .kept, maximumParticipants: 8))
         try Scribbler.run(over: event.name) { (index, steps) throws(IPCError) in
-            let participant = try event.join()
+            let participant = try event.makeParticipant()
             while steps.next() {
                 switch index {
                 case 0: participant.notify(count: 3)
@@ -196,9 +202,9 @@ import Testing
     }
 
     @Test func anEventsTasks() async throws {
-        let event = try Event.create(channelName(), lifetime: .kept, maximumParticipants: 8)
+        let event = try Event.openOrCreate(channelName(), EventOptions(lifetime: .kept, maximumParticipants: 8))
         try await Scribbler.run(over: event.name) { (index, steps) async throws(IPCError) in
-            let participant = try event.join()
+            let participant = try event.makeParticipant()
             while steps.next() {
                 if index < 2 { participant.notify() } else { try await participant.wait(until: Scribbler.soon) }
             }

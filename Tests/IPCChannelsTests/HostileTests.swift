@@ -21,7 +21,8 @@ import Testing
     ) throws -> Topic<RawBytes> {
         var options = Scribbler.options
         (options.writers, options.overflow, options.durability) = (writers, overflow, durability)
-        return try Topic<RawBytes>.create(channelName(), options)
+        if writers == .exclusive { options.maximumWriters = nil }
+        return try Topic<RawBytes>.openOrCreate(channelName(), options)
     }
 
     @Test(arguments: kinds)
@@ -44,7 +45,7 @@ import Testing
                     if syncs { try publisher.sync(until: Scribbler.soon) }
                 }
             } else {
-                var subscription = try topic.subscribe(from: Self.start())
+                var subscription = try topic.makeSubscription(from: Self.start())
                 while steps.next() {
                     try subscription.receive(until: Scribbler.soon) { (payload) throws(IPCError) in
                         Scribbler.read(payload)
@@ -70,7 +71,7 @@ import Testing
                 var publisher = try topic.makePublisher()
                 while steps.next() { _ = try publisher.tryPublish(message.span.bytes) }
             } else {
-                var subscription = try topic.subscribe(from: Self.start())
+                var subscription = try topic.makeSubscription(from: Self.start())
                 while steps.next() {
                     _ = try subscription.tryReceive { (payload) throws(IPCError) in Scribbler.read(payload) }
                     _ = try subscription.receiveAvailable(limit: 100) { (payload) throws(IPCError) in
@@ -90,7 +91,7 @@ import Testing
                 var publisher = try topic.makePublisher()
                 while steps.next() { try await publisher.publish(message.span.bytes, until: Scribbler.soon) }
             } else {
-                var subscription = try topic.subscribe(from: Self.start())
+                var subscription = try topic.makeSubscription(from: Self.start())
                 while steps.next() {
                     try await subscription.receive(until: Scribbler.soon) { (payload) throws(IPCError) in
                         Scribbler.read(payload)
@@ -109,7 +110,7 @@ import Testing
                 while steps.next() { try publisher.publish(message.span.bytes, until: Scribbler.soon) }
             } else {
                 let set = try WaitSet()
-                var subscription = try topic.subscribe(from: Self.start())
+                var subscription = try topic.makeSubscription(from: Self.start())
                 while steps.next() {
                     _ = try set.wait(until: Scribbler.soon) { $0.add(&subscription) }
                     _ = try subscription.receiveAvailable(limit: 100) { (payload) throws(IPCError) in
@@ -131,7 +132,7 @@ import Testing
                 while steps.next() { _ = try publisher.tryPublish(message.span.bytes) }
             case 1: while steps.next() { _ = try ChannelDescription(topic.name) }
             case 2:
-                var observer = try topic.observe(from: Self.start())
+                var observer = try topic.makeObserver(from: Self.start())
                 while steps.next() {
                     if Bool.random() {
                         _ = try observer.tryReceive { (payload) throws(IPCError) in Scribbler.read(payload) }
@@ -153,7 +154,7 @@ import Testing
     func aNewestValueThatCannotBeHad(position: UInt64, isStamped: Bool) async throws {
         var options = LatestOptions()
         options.writers = .shared
-        let latest = try Latest<UInt64>.create(channelName(), options)
+        let latest = try Latest<UInt64>.openOrCreate(channelName(), options)
         var getter = try latest.makeGetter()
         let folder = channelRoot + "/" + latest.name.folder
         let control = try MappedFile.open(FilePath(folder + "/control"), access: .readWrite).map()
@@ -173,7 +174,7 @@ import Testing
         #expect(clock.duration(to: .now) < .seconds(5))
     }
 
-    private func nextBlocking(_ getter: inout LatestGetter<UInt64>) throws(IPCError) {
+    private func nextBlocking(_ getter: inout Latest<UInt64>.Getter) throws(IPCError) {
         _ = try getter.next(until: .after(.milliseconds(50)))
     }
 
@@ -188,7 +189,7 @@ import Testing
                 var publisher = try topic.makePublisher()
                 while steps.next() { _ = try publisher.tryPublish(message.span.bytes) }
             } else {
-                var observer = try topic.observe(from: Self.start())
+                var observer = try topic.makeObserver(from: Self.start())
                 while steps.next() {
                     try await observer.receive(until: Scribbler.soon) { (payload) throws(IPCError) in
                         Scribbler.read(payload)
@@ -211,20 +212,21 @@ import Testing
             let folder = ChannelRoot.current.folder(topic.name)
             let control = try MappedFile.open(FilePath(folder + "/control"), access: .readWrite).map()
             let log = try MappedFile.open(FilePath(folder + "/log"), access: .readWrite).map()
-            let frontier = control.load(UInt64.self, at: LogLayout.frontier)
+            let reservedEnd = control.load(UInt64.self, at: LogLayout.reservedEnd)
             let values: [UInt64] = [
-                0, .max, .random(in: 0 ... .max), frontier &+ 64, frontier &- 64, UInt64.max - 63, 1 << 40, 1 << 63,
+                0, .max, .random(in: 0 ... .max), reservedEnd &+ 64, reservedEnd &- 64, UInt64.max - 63, 1 << 40,
+                1 << 63,
             ]
             for _ in 0..<Int.random(in: 1...5) {
                 let words = [
-                    LogLayout.tail, LogLayout.frontier, LogLayout.workHead, LogLayout.slots, LogLayout.slots + 512,
+                    LogLayout.tail, LogLayout.reservedEnd, LogLayout.workHead, LogLayout.slots, LogLayout.slots + 512,
                 ]
                 control.store(values.randomElement()!, at: words.randomElement()! + 8 * Int.random(in: 0..<4))
                 log.store(values.randomElement()!, at: Int.random(in: 0..<8192) * 8)
             }
             // Errors are as good as messages.
             _ = failure { () throws(IPCError) in
-                var subscription = try topic.subscribe(from: .oldest)
+                var subscription = try topic.makeSubscription(from: .oldest)
                 var again = try topic.makePublisher()
                 try again.publish([2].span.bytes, until: .after(.milliseconds(5)))
                 while try subscription.tryReceive({ (payload) throws(IPCError) in Scribbler.read(payload) }) != nil {}

@@ -9,7 +9,7 @@ import Testing
     func theNewestValueIsGotAndOldOnesArePassedOver(writers: ChannelOptions.Writers) throws {
         var options = LatestOptions()
         options.writers = writers
-        let latest = try Latest<UInt64>.create(channelName(), options)
+        let latest = try Latest<UInt64>.openOrCreate(channelName(), options)
         var setter = try latest.makeSetter()
         var early = try latest.makeGetter()
         #expect(try early.get() == nil)
@@ -24,11 +24,22 @@ import Testing
         #expect(try late.next(until: .immediate) == 1)
     }
 
+    @Test func anOptionalIsUnset() throws {
+        let latest = try Latest<UInt64?>.create(channelName())
+        var setter = try latest.makeSetter()
+        var getter = try latest.makeGetter()
+        #expect(try getter.get() == .none)
+        try setter.set(7)
+        #expect(try getter.get() == .some(7))
+        try setter.set(nil)
+        #expect(try getter.get() == .some(nil))
+    }
+
     @Test func aValueIsNeverTornAndTheLastOneStays() throws {
         let name = channelName()
         var options = LatestOptions()
         options.lifetime = .kept
-        let latest = try Latest<SIMD4<Int64>>.create(name, options)
+        let latest = try Latest<SIMD4<Int64>>.openOrCreate(name, options)
         defer { try? Latest<SIMD4<Int64>>.remove(name) }
         let setter = try Peer(product("ChannelPeer"), ["set-latest", name])
         _ = try setter.said()
@@ -52,7 +63,7 @@ import Testing
 
 extension LatestTests {
     @Test func bytesOfAnyLength() throws {
-        let latest = try Latest<RawBytes>.create(channelName())
+        let latest = try Latest<RawBytes>.openOrCreate(channelName())
         var setter = try latest.makeSetter()
         var getter = try latest.makeGetter()
         #expect(try getter.get { (bytes) throws(IPCError) in bytes.byteCount } == nil)
@@ -69,8 +80,8 @@ extension LatestTests {
 
 @Suite(.timeLimit(.minutes(10))) struct EventTests {
     @Test func noticesAreCountedUntilTheyAreTaken() throws {
-        let event = try Event.create(channelName())
-        let (first, second) = (Box(try event.join()), Box(try event.join()))
+        let event = try Event.openOrCreate(channelName())
+        let (first, second) = (Box(try event.makeParticipant()), Box(try event.makeParticipant()))
         let early = first.value.tryWait()
         #expect(!early)
         first.value.notify(count: 3)
@@ -89,7 +100,7 @@ extension LatestTests {
 
     @Test func oneOrAllWaitersInOtherProcessesWake() throws {
         let name = channelName()
-        let participant = try Event.create(name).join()
+        let participant = try Event.openOrCreate(name).makeParticipant()
         var waiters: [Box<Peer>] = []
         for _ in 0..<3 { waiters.append(Box(try Peer(product("ChannelPeer"), ["wait-event", name]))) }
         for waiter in waiters { #expect(try waiter.value.said() == "ready\n") }

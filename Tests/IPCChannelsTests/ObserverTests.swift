@@ -8,24 +8,24 @@ import Testing
 
 // The blocking calls, which an asynchronous function has no name for.
 
-private func publish(_ numbers: Range<UInt64>, by publisher: inout Publisher<UInt64>) throws(IPCError) {
+private func publish(_ numbers: Range<UInt64>, by publisher: inout Topic<UInt64>.Publisher) throws(IPCError) {
     for number in numbers { try publisher.publish(number) }
 }
 
 private func receive<Message: BitwiseCopyable>(
-    by observer: inout Observer<Message>, until deadline: Deadline = .immediate
+    by observer: inout Topic<Message>.Observer, until deadline: Deadline = .immediate
 ) throws(IPCError) -> Message {
     try observer.receive(until: deadline)
 }
 
 private func next<Value: BitwiseCopyable>(
-    by observer: inout LatestObserver<Value>, until deadline: Deadline
+    by observer: inout Latest<Value>.Observer, until deadline: Deadline
 ) throws(IPCError) -> Value {
     try observer.next(until: deadline)
 }
 
 private func next<Value: BitwiseCopyable>(
-    by getter: inout LatestGetter<Value>, until deadline: Deadline
+    by getter: inout Latest<Value>.Getter, until deadline: Deadline
 ) throws(IPCError) -> Value {
     try getter.next(until: deadline)
 }
@@ -41,7 +41,7 @@ private func next<Value: BitwiseCopyable>(
     private static func topic<Message: BitwiseCopyable>(
         _ writers: ChannelOptions.Writers = .exclusive, _ overflow: ChannelOptions.Overflow = .block
     ) throws -> Topic<Message> {
-        try Topic<Message>.create(
+        try Topic<Message>.openOrCreate(
             channelName(), ChannelOptions(writers: writers, overflow: overflow, capacity: 65_536))
     }
 
@@ -64,16 +64,16 @@ private func next<Value: BitwiseCopyable>(
         var publisher = try topic.makePublisher()
         try publish(0..<500, by: &publisher)
         let before = try Self.contents(topic.name)
-        var all = try topic.observe(from: .oldest)
+        var all = try topic.makeObserver(from: .oldest)
         for number in 0..<250 as Range<UInt64> { #expect(try receive(by: &all) == number) }
         for number in 250..<500 as Range<UInt64> { #expect(try await all.receive(until: .immediate) == number) }
         #expect(try all.tryReceive() == nil)
-        var some = try topic.observe(from: .last(3))
+        var some = try topic.makeObserver(from: .last(3))
         #expect(try receive(by: &some) == 497)
-        var next = try topic.observe()
+        var next = try topic.makeObserver()
         let late = failure { () throws(IPCError) in _ = try next.receive(until: .after(.milliseconds(30))) }
         #expect(late?.code == .timedOut)
-        let again = try topic.observe(from: .position(some.position))
+        let again = try topic.makeObserver(from: .position(some.position))
         #expect(again.position == some.position)
         // It sleeps and looks, and none of it leaves a trace.
         #expect(try Self.contents(topic.name) == before)
@@ -92,8 +92,8 @@ private func next<Value: BitwiseCopyable>(
         var publisher = try topic.makePublisher()
         try publisher.publish(0)
         try publisher.publish(1)
-        var early = try topic.observe(from: .oldest)
-        var observer = try topic.observe()
+        var early = try topic.makeObserver(from: .oldest)
+        var observer = try topic.makeObserver()
         // Many times what the log holds.
         for number in 2..<20_000 as Range<UInt64> { #expect(try publisher.tryPublish(number)) }
         for (first, expected) in [(0, 0), (2, 2)] as [(UInt64, UInt64)] {
@@ -119,13 +119,13 @@ private func next<Value: BitwiseCopyable>(
         writers: ChannelOptions.Writers, overflow: ChannelOptions.Overflow
     ) throws {
         let topic: Topic<SIMD64<UInt64>> = try Self.topic(writers, overflow)
-        var observer = try topic.observe()
+        var observer = try topic.makeObserver()
         let isOver = Flag()
-        let publishing = Held(try topic.makePublisher())
+        let publishing = Box(try topic.makePublisher())
         let thread = try PlainThread { () throws(IPCError) in
             var number: UInt64 = 0
             while !isOver.isSet {
-                try publishing.participant.publish(SIMD64(repeating: number))
+                try publishing.value.publish(SIMD64(repeating: number))
                 number += 1
             }
         }
@@ -144,11 +144,11 @@ private func next<Value: BitwiseCopyable>(
         #expect(thread.join() == nil)
     }
 
-    @Test(arguments: [Waiting.sleeping(), .sleeping(spins: 0), .polling])
-    func itWaitsForAnotherProcess(waiting: Waiting) async throws {
-        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
+    @Test(arguments: [WaitStrategy.sleeping(), .sleeping(spins: 0), .polling])
+    func itWaitsForAnotherProcess(waiting: WaitStrategy) async throws {
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
         defer { try? Topic<UInt64>.remove(topic.name.description) }
-        var observer = try topic.observe(waiting: waiting)
+        var observer = try topic.makeObserver(waiting: waiting)
         for isTask in [false, true] {
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "\(isTask ? 2 : 1)"])
@@ -165,7 +165,7 @@ private func next<Value: BitwiseCopyable>(
         // By a sequence too, which ends with its task.
         let task = Task { [topic] in
             var numbers: [UInt64] = []
-            for try await number in try topic.observe(from: .oldest).messages() {
+            for try await number in try topic.makeObserver(from: .oldest).messages() {
                 numbers.append(number)
                 if numbers.count == 2 { withUnsafeCurrentTask { $0?.cancel() } }
             }
@@ -177,11 +177,11 @@ private func next<Value: BitwiseCopyable>(
     @Test(arguments: [false, true])
     func itGetsTheLastMessagesOfAChannelThatIsGoneAndIsTold(byDeletedFiles: Bool) async throws {
         let topic: Topic<UInt64> = try Self.topic()
-        var first = try topic.observe()
-        var second = try topic.observe()
-        var third = try topic.observe()
-        let value = try Latest<UInt64>.create(channelName())
-        var latest = try value.observe()
+        var first = try topic.makeObserver()
+        var second = try topic.makeObserver()
+        var third = try topic.makeObserver()
+        let value = try Latest<UInt64>.openOrCreate(channelName())
+        var latest = try value.makeObserver()
         do {
             var publisher = try topic.makePublisher()
             var setter = try value.makeSetter()
@@ -208,14 +208,14 @@ private func next<Value: BitwiseCopyable>(
         #expect(code == .removed)
         #expect(try latest.get() == 9)
         #expect(failure { () throws(IPCError) in _ = try latest.next(until: deadline) }?.code == .removed)
-        #expect(failure { () throws(IPCError) in _ = try topic.observe() }?.code == .notFound)
+        #expect(failure { () throws(IPCError) in _ = try topic.makeObserver() }?.code == .notFound)
     }
 
     @Test func aDeadPublishersClaimIsWaitedForUntilAParticipantSkipsIt() throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
-        var observer = try topic.observe()
+        var observer = try topic.makeObserver()
         let peer = try Peer(product("ChannelPeer"), ["stop-in-claim", topic.name.description])
         #expect(try peer.said() == "claimed\n")
         try peer.kill()
@@ -226,7 +226,7 @@ private func next<Value: BitwiseCopyable>(
         }
         #expect(early?.code == .timedOut)
         // Whoever joins sees to the dead.
-        let subscription = try topic.subscribe()
+        let subscription = try topic.makeSubscription()
         let bytes = try observer.receive(until: .after(.seconds(20))) { $0.array }
         #expect(bytes == message)
         subscription.close()
@@ -238,29 +238,29 @@ private func next<Value: BitwiseCopyable>(
         let topic: Topic<Side> = try Self.topic()
         // As a program that is not of this library would write them.
         var publisher = try Topic<RawBytes>.openAnyType(topic.name.description).makePublisher()
-        var observer = try topic.observe()
+        var observer = try topic.makeObserver()
         for message in [[1], [2], [0, 0], [0]] as [[UInt8]] { try publisher.publish(message.span.bytes) }
         #expect(try observer.receive(until: .immediate) == .sell)
         for _ in 0..<2 {
             #expect(failure { () throws(IPCError) in _ = try observer.tryReceive() }?.code == .corrupted)
         }
         #expect(try observer.receive(until: .immediate) == .buy)
-        let other = failure { () throws(IPCError) in _ = try Topic<UInt8>.open(topic.name.description).observe() }
+        let other = failure { () throws(IPCError) in _ = try Topic<UInt8>.open(topic.name.description).makeObserver() }
         #expect(other?.code == .wrongType)
         // One that was made anew since.
         publisher.close()
-        let remade = try Topic<UInt8>.create(topic.name.description, ChannelOptions(lifetime: .kept))
+        let remade = try Topic<UInt8>.openOrCreate(topic.name.description, ChannelOptions(lifetime: .kept))
         defer { try? Topic<UInt8>.remove(remade.name.description) }
-        #expect(failure { () throws(IPCError) in _ = try topic.observe() }?.code == .wrongType)
+        #expect(failure { () throws(IPCError) in _ = try topic.makeObserver() }?.code == .wrongType)
     }
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func aLatestValueIsWholeAndNeverOlder(writers: ChannelOptions.Writers) async throws {
         var options = LatestOptions()
         (options.writers, options.lifetime) = (writers, .kept)
-        let latest = try Latest<SIMD4<Int64>>.create(channelName(), options)
+        let latest = try Latest<SIMD4<Int64>>.openOrCreate(channelName(), options)
         defer { try? Latest<SIMD4<Int64>>.remove(latest.name.description) }
-        var observer = try latest.observe()
+        var observer = try latest.makeObserver()
         #expect(try observer.get() == nil)
         let peer = try Peer(product("ChannelPeer"), ["set-latest", latest.name.description])
         var newest: Int64 = -1
@@ -283,10 +283,10 @@ private func next<Value: BitwiseCopyable>(
     @Test func aValueThatIsToldOfAndNotThereEndsNoDeadline() async throws {
         var options = LatestOptions()
         options.writers = .shared
-        let latest = try Latest<UInt64>.create(channelName(), options)
+        let latest = try Latest<UInt64>.openOrCreate(channelName(), options)
         var setter = try latest.makeSetter()
         try setter.set(1)
-        var observer = try latest.observe()
+        var observer = try latest.makeObserver()
         var getter = try latest.makeGetter()
         #expect(try observer.get() == 1)
         #expect(try getter.get() == 1)

@@ -14,14 +14,14 @@ struct OrderlyEndTests {
     private static let soon = Duration.seconds(1)
 
     /// - Returns: Who keeps the queue there.
-    private func fill(_ queue: WorkQueue<UInt64>, _ count: UInt64) throws(IPCError) -> Producer<UInt64> {
+    private func fill(_ queue: WorkQueue<UInt64>, _ count: UInt64) throws(IPCError) -> WorkQueue<UInt64>.Producer {
         var producer = try queue.makeProducer()
         for number in 0..<count { try producer.send(number, until: .immediate) }
         return producer
     }
 
     @Test func aCancelledWorkLoopStartsNothingMoreAndGivesBackUncounted() async throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), Self.options)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), Self.options)
         let producer = try fill(queue, 1000)
 
         let (started, isCancelled, late) = (Counter(), Counter(), Counter())
@@ -54,7 +54,7 @@ struct OrderlyEndTests {
     }
 
     @Test func aReleasedJobDoesNotCountAndARejectedOneDoes() throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), Self.options, maximumAttempts: 2)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), Self.options, maximumAttempts: 2)
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         try producer.send(7, until: .immediate)
@@ -70,7 +70,7 @@ struct OrderlyEndTests {
     }
 
     @Test func whoDoesNotHaveAJobAnyMoreIsToldSo() throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), Self.options)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), Self.options)
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         try producer.send(7, until: .immediate)
@@ -88,7 +88,7 @@ struct OrderlyEndTests {
     }
 
     @Test func oneOfTwoTasksFinishesADelivery() async throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), Self.options)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), Self.options)
         let producer = try fill(queue, 1000)
         var count = 0
         for try await delivery in try queue.makeWorker().jobs() {
@@ -101,12 +101,12 @@ struct OrderlyEndTests {
         producer.close()
     }
 
-    private func acknowledges(_ delivery: Delivery<UInt64>) -> Bool {
+    private func acknowledges(_ delivery: WorkQueue<UInt64>.SharedJob) -> Bool {
         failure { () throws(IPCError) in try delivery.acknowledge() } == nil
     }
 
     @Test func whatIsLentIsNotFinishedMeanwhile() async throws {
-        let queue = try WorkQueue<RawBytes>.create(channelName(), Self.options)
+        let queue = try WorkQueue<RawBytes>.openOrCreate(channelName(), Self.options)
         var producer = try queue.makeProducer()
         #expect(try producer.trySend(([1, 2, 3] as [UInt8]).span.bytes))
         for try await delivery in try queue.makeWorker().jobs() {
@@ -123,7 +123,7 @@ struct OrderlyEndTests {
     }
 
     @Test func jobsThatNobodyFinishesEndWithTheirLoop() async throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), Self.options)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), Self.options)
         let producer = try fill(queue, 500)
         let jobs = try queue.makeWorker().jobs()
         let count = Counter()
@@ -144,9 +144,9 @@ struct OrderlyEndTests {
     }
 
     @Test func aBusySubscriptionsLoopEnds() async throws {
-        let topic = try Topic<UInt64>.create(
+        let topic = try Topic<UInt64>.openOrCreate(
             channelName(), ChannelOptions(overflow: .overwrite, lifetime: .whileUsed))
-        let messages = try topic.subscribe().messages()
+        let messages = try topic.makeSubscription().messages()
         let (count, isOver) = (Counter(), Counter())
         let publishing = try PlainThread { () throws(IPCError) in
             var publisher = try topic.makePublisher()
@@ -163,10 +163,10 @@ struct OrderlyEndTests {
     }
 
     @Test func aBusyServerEndsAndItsCallsGoToAnother() async throws {
-        typealias Doubling = Service<UInt64, UInt64, Errno>
+        typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
         var options = ServiceOptions()
         options.capacity = 1 << 17
-        let service = try Doubling.create(channelName(), options)
+        let service = try Doubling.openOrCreate(channelName(), options)
         var client = try service.makeClient()
         var calls: [Held] = []
         for number in 0..<UInt64(100) { calls.append(Held(try await client.begin(number))) }
@@ -200,7 +200,7 @@ struct OrderlyEndTests {
 
     /// The same server has it again, and nothing tells the two times apart.
     @Test func whatAHandlerReturnsThatHasReleasedItsCallIsDropped() async throws {
-        let service = try Service<UInt64, UInt64, Errno>.create(channelName())
+        let service = try ServiceChannel<UInt64, UInt64, Errno>.openOrCreate(channelName())
         var client = try service.makeClient()
         let (started, released) = (Counter(), Counter())
         let serving = Task {
@@ -232,11 +232,11 @@ struct OrderlyEndTests {
 
     @Test(arguments: Wish.allCases)
     func aHandlerIsCancelledWithItsCall(_ wish: Wish) async throws {
-        typealias Doubling = Service<UInt64, UInt64, Errno>
+        typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
         let name = channelName()
         var options = ServiceOptions()
         options.lifetime = .kept
-        let service = try Doubling.create(name, options)
+        let service = try Doubling.openOrCreate(name, options)
         defer { try? Doubling.remove(name) }
         let (started, cancelled) = (Counter(), Counter())
         let serving = Task {
@@ -281,8 +281,8 @@ struct OrderlyEndTests {
         let name = channelName()
         var options = ServiceOptions()
         options.lifetime = .kept
-        let service = try Service<UInt64, UInt64, Errno>.create(name, options)
-        defer { try? Service<UInt64, UInt64, Errno>.remove(name) }
+        let service = try ServiceChannel<UInt64, UInt64, Errno>.openOrCreate(name, options)
+        defer { try? ServiceChannel<UInt64, UInt64, Errno>.remove(name) }
         let caller = try Peer(product("ChannelPeer"), ["begin-call", name])
         _ = try caller.said()
         var server = try service.makeServer()

@@ -12,7 +12,7 @@ import Testing
         let errors = try AnonymousPipe()
         let peer = try ChildProcess(
             product("ChannelPeer"), [role, name.description, "666"],
-            environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=\(point)"],
+            environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=\(point)"]),
             descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
         #expect(try peer.wait(until: .after(.seconds(30))) == .signaled(.kill))
     }
@@ -29,8 +29,8 @@ import Testing
 
     @Test func aTopicsSubscriberRecovers() throws {
         let took = try shortest {
-            let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
-            var subscription = try topic.subscribe()
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(writers: .shared))
+            var subscription = try topic.makeSubscription()
             var publisher = try topic.makePublisher()
             try Self.die("publish-number", topic.name)
             try publisher.publish(7)
@@ -41,7 +41,7 @@ import Testing
 
     @Test func aTapRecoversWhereNobodyElseLooks() throws {
         let took = try shortest {
-            let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
+            let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
             defer { try? Topic<UInt64>.remove(topic.name.description) }
             var tap = try ChannelTap(topic.name.description)
             try Self.die("publish-number", topic.name)
@@ -54,7 +54,7 @@ import Testing
 
     @Test func aWorkerRecoversClaimsAndJobs() throws {
         let took = try shortest {
-            let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
+            let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), ChannelOptions(lifetime: .whileUsed))
             var worker = try queue.makeWorker()
             var producer = try queue.makeProducer()
             try Self.die("send-number", queue.name)
@@ -68,7 +68,7 @@ import Testing
         }
         #expect(took < .milliseconds(100))
         let again = try shortest {
-            let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
+            let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), ChannelOptions(lifetime: .whileUsed))
             var worker = try queue.makeWorker()
             var producer = try queue.makeProducer()
             try producer.send(7)
@@ -88,7 +88,7 @@ import Testing
 
     @Test func aPublisherThatPollsForRoomRecovers() throws {
         let took = try shortest {
-            let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536))
+            let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536))
             var publisher = try topic.makePublisher()
             let holder = try Peer(product("ChannelPeer"), ["hold-subscription", topic.name.description])
             _ = try holder.said()
@@ -102,7 +102,7 @@ import Testing
 
     @Test func aCallerThatPollsHearsOfItsServersDeath() throws {
         let took = try shortest {
-            let service = try Service<UInt64, UInt64, Errno>.create(channelName())
+            let service = try ServiceChannel<UInt64, UInt64, Errno>.openOrCreate(channelName())
             let peer = try Peer(product("ChannelPeer"), ["hold-call", service.name.description])
             #expect(try peer.said() == "ready\n")
             var client = try service.makeClient()
@@ -120,7 +120,7 @@ import Testing
     @Test func aLatestValueIsTheNewestWhateverIsClaimed() throws {
         var options = LatestOptions()
         options.writers = .shared
-        let latest = try Latest<RawBytes>.create(channelName(), options)
+        let latest = try Latest<RawBytes>.openOrCreate(channelName(), options)
         var first = try latest.makeSetter(), second = try latest.makeSetter()
         var getter = try latest.makeGetter()
         try first.set([1].span.bytes)
@@ -137,7 +137,7 @@ import Testing
         // Claimed before the others were, so the newest is still theirs.
         #expect(try getter.get { (bytes) throws(IPCError) in bytes.array } == [8])
 
-        let numbers = try Latest<UInt64>.create(channelName(), options)
+        let numbers = try Latest<UInt64>.openOrCreate(channelName(), options)
         var setter = try numbers.makeSetter()
         var polling = try numbers.makeGetter()
         try setter.set(1)

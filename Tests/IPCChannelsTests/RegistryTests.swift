@@ -19,8 +19,8 @@ import Testing
 
     @Test func aWordAndAWordBelowItAreTwoChannels() throws {
         let name = channelName()
-        let upper = try Topic<UInt32>.create(name)
-        let lower = try Topic<UInt64>.create(name + "/below")
+        let upper = try Topic<UInt32>.openOrCreate(name)
+        let lower = try Topic<UInt64>.openOrCreate(name + "/below")
         let publishers = (try Box(upper.makePublisher()), try Box(lower.makePublisher()))
         let names = try ChannelRoot.current.names()
         #expect(names.contains(upper.name) && names.contains(lower.name))
@@ -30,31 +30,31 @@ import Testing
     /// It used to be created and opened in turn, for ever.
     @Test(arguments: [[], ["control"], ["log"], ["control", "log", "locks"]])
     func aFolderWithoutItsFilesIsToldAndCanBeRemoved(gone: [String]) throws {
-        let topic = try Topic<UInt32>.create(channelName(), ChannelOptions(lifetime: .kept))
+        let topic = try Topic<UInt32>.openOrCreate(channelName(), ChannelOptions(lifetime: .kept))
         _ = try Box(topic.makePublisher())
         let folder = ChannelRoot.current.folder(topic.name)
         for file in gone.isEmpty ? ["control", "log"] : gone { unlink(folder + "/" + file) }
         let name = topic.name.description
         let errors = [
-            failure { () throws(IPCError) in _ = try Box(Topic<UInt32>.create(name).makePublisher()) },
-            failure { () throws(IPCError) in _ = try Box(Topic<UInt32>.open(name).subscribe()) },
+            failure { () throws(IPCError) in _ = try Box(Topic<UInt32>.openOrCreate(name).makePublisher()) },
+            failure { () throws(IPCError) in _ = try Box(Topic<UInt32>.open(name).makeSubscription()) },
             failure { () throws(IPCError) in _ = try Box(topic.makePublisher()) },
         ]
         #expect(errors.allSatisfy { $0?.code == .corrupted && $0?.advice.contains("remove it") == true }, "\(errors)")
         try Topic<UInt32>.remove(name)
-        _ = try Box(Topic<UInt32>.create(name).makePublisher())
+        _ = try Box(Topic<UInt32>.openOrCreate(name).makePublisher())
     }
 
     /// The folder used to lose its name, and its files, before the removal failed.
     @Test func aStrayFileIsNamedAndTheChannelStaysWhole() throws {
-        let topic = try Topic<UInt32>.create(channelName(), ChannelOptions(lifetime: .kept))
+        let topic = try Topic<UInt32>.openOrCreate(channelName(), ChannelOptions(lifetime: .kept))
         let name = topic.name.description
         defer { try? Topic<UInt32>.remove(name) }
         let stray = ChannelRoot.current.folder(topic.name) + "/notes"
         close(creat(stray, 0o600))
         defer { unlink(stray) }
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let error = failure { () throws(IPCError) in try Topic<UInt32>.remove(name) }
         #expect(error?.advice.contains("notes") == true, "\(String(describing: error))")
         try publisher.publish(7)
@@ -74,19 +74,19 @@ import Testing
         struct Chosen: BitwiseCopyable { var choice: Choice }
         enum Plain: BitwiseCopyable { case first, second }
         struct Allowed: BitwiseCopyable { var plain: Plain, maybe: Double?, wide: SIMD4<Float>, flag: Bool }
-        let error = failure { () throws(IPCError) in _ = try Topic<Outer>.create(channelName()) }
+        let error = failure { () throws(IPCError) in _ = try Topic<Outer>.openOrCreate(channelName()) }
         #expect(error?.code == .wrongType && error?.resource.hasSuffix("Outer.inner.place") == true)
-        let hidden = failure { () throws(IPCError) in _ = try Topic<Hidden>.create(channelName()) }
+        let hidden = failure { () throws(IPCError) in _ = try Topic<Hidden>.openOrCreate(channelName()) }
         #expect(hidden?.code == .wrongType && hidden?.resource.hasSuffix("Hidden.maybe") == true)
-        let chosen = failure { () throws(IPCError) in _ = try Topic<Chosen>.create(channelName()) }
+        let chosen = failure { () throws(IPCError) in _ = try Topic<Chosen>.openOrCreate(channelName()) }
         #expect(chosen?.code == .wrongType && chosen?.resource.hasSuffix("Chosen.choice") == true)
         #expect(failure { () throws(IPCError) in _ = try MessageType.of(Allowed.self) } == nil)
     }
 
     @Test func anotherTypeIsRefusedAndBothAreNamed() throws {
         let name = channelName()
-        let publisher = try Topic<UInt32>.create(name).makePublisher()
-        let error = failure { () throws(IPCError) in _ = try Topic<Float>.create(name) }
+        let publisher = try Topic<UInt32>.openOrCreate(name).makePublisher()
+        let error = failure { () throws(IPCError) in _ = try Topic<Float>.openOrCreate(name) }
         #expect(error?.code == .wrongType)
         #expect(error?.advice.contains("Swift.UInt32") == true && error?.advice.contains("Swift.Float") == true)
         let bytes = failure { () throws(IPCError) in _ = try Topic<RawBytes>.open(name) }
@@ -116,9 +116,9 @@ import Testing
     @Test func aChannelGoesWithItsLastParticipantOrIsKept() throws {
         let (used, kept) = (channelName(), channelName())
         do {
-            let topic = try Topic<UInt8>.create(used)
+            let topic = try Topic<UInt8>.openOrCreate(used)
             let publisher = try topic.makePublisher()
-            let subscription = try topic.subscribe()
+            let subscription = try topic.makeSubscription()
             publisher.close()
             #expect(try ChannelRoot.current.names().contains(topic.name))
             subscription.close()
@@ -127,25 +127,25 @@ import Testing
         let gone = failure { () throws(IPCError) in _ = try Topic<UInt8>.open(used) }
         #expect(gone?.code == .notFound)
         do {
-            var publisher = try Topic<UInt8>.create(kept, ChannelOptions(lifetime: .kept)).makePublisher()
+            var publisher = try Topic<UInt8>.openOrCreate(kept, ChannelOptions(lifetime: .kept)).makePublisher()
             try publisher.publish(7)
         }
-        var subscription = try Topic<UInt8>.open(kept).subscribe(from: .oldest)
+        var subscription = try Topic<UInt8>.open(kept).makeSubscription(from: .oldest)
         #expect(try subscription.receive() == 7)
         try Topic<UInt8>.remove(kept)
     }
 
     @Test func aHandleOutlivesItsChannel() throws {
-        let topic = try Topic<UInt8>.create(channelName())
+        let topic = try Topic<UInt8>.openOrCreate(channelName())
         try topic.makePublisher().close()  // the channel goes
         var publisher = try topic.makePublisher()  // and comes anew
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         try publisher.publish(3)
         #expect(try subscription.receive() == 3)
     }
 
     @Test func aSecondExclusivePublisherIsRefusedWhileTheFirstLives() throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(lifetime: .kept))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         let holder = try Peer(product("ChannelPeer"), ["hold-publisher", topic.name.description])
         _ = try holder.said()
@@ -156,11 +156,11 @@ import Testing
     }
 
     @Test func tooManyParticipantsAreRefused() throws {
-        let topic = try Topic<UInt8>.create(
+        let topic = try Topic<UInt8>.openOrCreate(
             channelName(), ChannelOptions(writers: .shared, maximumReaders: 2, maximumWriters: 1))
         let publisher = try topic.makePublisher()
-        let readers = (try Box(topic.subscribe()), try Box(topic.subscribe()))
-        let reader = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        let readers = (try Box(topic.makeSubscription()), try Box(topic.makeSubscription()))
+        let reader = failure { () throws(IPCError) in _ = try topic.makeSubscription() }
         #expect(reader?.code == .limitReached && reader?.advice.contains("maximumReaders") == true)
         let writer = failure { () throws(IPCError) in _ = try topic.makePublisher() }
         #expect(writer?.code == .limitReached && writer?.advice.contains("maximumWriters") == true)
@@ -171,7 +171,7 @@ import Testing
     @Test func aFullFileSystemIsAnErrorAndLeavesNothing() throws {
         let name = channelName()
         let error = failure { () throws(IPCError) in
-            _ = try Topic<UInt8>.create(name, ChannelOptions(capacity: 1 << 39))
+            _ = try Topic<UInt8>.openOrCreate(name, ChannelOptions(capacity: 1 << 39))
         }
         #expect(error?.code == .noSpace)
         #expect(!channelFolders().contains { $0.contains(name.split(separator: "/").last!) })
@@ -180,33 +180,33 @@ import Testing
     @Test func whoDiesWhileItMakesAChannelLeavesNothingForLong() throws {
         _ = channelRoot
         let path = channelRoot + "/.new-test:orphan"
-        _ = try Topic<UInt8>.create(channelName()).makePublisher()  // the root exists
+        _ = try Topic<UInt8>.openOrCreate(channelName()).makePublisher()  // the root exists
         #expect(mkdir(path, 0o700) == 0)
-        _ = try Topic<UInt8>.create(channelName()).makePublisher()
+        _ = try Topic<UInt8>.openOrCreate(channelName()).makePublisher()
         #expect(access(path, F_OK) != 0)
     }
 
     @Test func anotherVersionOrRubbishIsTold() throws {
         let name = channelName()
-        let topic = try Topic<UInt8>.create(name, ChannelOptions(lifetime: .kept))
+        let topic = try Topic<UInt8>.openOrCreate(name, ChannelOptions(lifetime: .kept))
         defer { try? Topic<UInt8>.remove(name) }
         let path = FilePath(ChannelRoot.current.folder(topic.name) + "/control")
         let control = try MappedFile.open(path, access: .readWrite).map()
         control.store(UInt32(9), at: LogLayout.Fixed.version)
-        let version = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        let version = failure { () throws(IPCError) in _ = try topic.makeSubscription() }
         #expect(version?.code == .wrongType && version?.advice.contains("version 9") == true)
         control.store(LogLayout.version, at: LogLayout.Fixed.version)
         control.store(UInt64(12_345), at: LogLayout.Fixed.capacity)
-        let capacity = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        let capacity = failure { () throws(IPCError) in _ = try topic.makeSubscription() }
         #expect(capacity?.code == .corrupted)
         control.store(UInt64(0), at: LogLayout.Fixed.magic)
-        let magic = failure { () throws(IPCError) in _ = try topic.subscribe() }
+        let magic = failure { () throws(IPCError) in _ = try topic.makeSubscription() }
         #expect(magic?.code == .corrupted)
     }
 
     @Test(.enabled(if: getuid() == 0)) func withoutPermissionTheErrorSaysSo() throws {
         let name = channelName()
-        let publisher = try Topic<RawBytes>.create(name).makePublisher()
+        let publisher = try Topic<RawBytes>.openOrCreate(name).makePublisher()
         let command = "setpriv --reuid=65534 --clear-groups \(product("ChannelPeer")) wait \(name) 2>&1"
         let (status, text) = try Peer("sh", ["-c", command]).finish()
         #expect(status != .exited(0) && text.contains("permission denied"))
@@ -220,7 +220,7 @@ import Testing
                 "sh",
                 ["-c", "for i in 1 2 3 4 5 6 7 8; do \(product("ChannelPeer")) create-at-once \(name) & done; wait"])
             _ = try shell.wait(until: .after(.seconds(30)))
-            var subscription = try Topic<UInt64>.open(name).subscribe(from: .oldest)
+            var subscription = try Topic<UInt64>.open(name).makeSubscription(from: .oldest)
             var seen: Set<UInt64> = []
             _ = try subscription.receiveAvailable { (process) throws(IPCError) in seen.insert(process) }
             #expect(seen.count == 8)
@@ -239,16 +239,16 @@ import Testing
 
     @Test func channelsAreListedAndDescribedWithoutJoining() throws {
         let name = channelName()
-        let topic = try Topic<UInt64>.create(name, ChannelOptions(writers: .shared, capacity: 1 << 17))
+        let topic = try Topic<UInt64>.openOrCreate(name, ChannelOptions(writers: .shared, capacity: 1 << 17))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let peer = try Peer(product("ChannelPeer"), ["hold-publisher-of-numbers", name])
         _ = try peer.said()
         for number in 0..<100 as Range<UInt64> { try publisher.publish(number) }
         #expect(try ChannelRoot.current.names().contains(ChannelName(name)))
         let description = try ChannelDescription(ChannelName(name))
         #expect(description.pattern == .topic && description.messageType == "Swift.UInt64")
-        #expect(description.options.writers == .shared && description.options.capacity == 1 << 17)
+        #expect(description.attributes.writers == .shared && description.attributes.capacity == 1 << 17)
         #expect(description.messageCount == 100 && description.position == 6400)
         #expect(description.participants.map(\.role) == [.reader, .writer, .writer])
         #expect(description.participants.map(\.isAlive) == [true, true, true])
@@ -266,7 +266,7 @@ import Testing
     }
 
     @Test func workThatIsWaitingAndTakenIsCounted() throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), ChannelOptions(lifetime: .whileUsed))
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         for number in 0..<10 as Range<UInt64> { try producer.send(number) }
@@ -276,8 +276,8 @@ import Testing
         #expect(description.pattern == .workQueue && description.messageCount == 9 && description.takenCount == 1)
         try job.acknowledge()
 
-        let event = try Event.create(channelName())
-        let participant = try event.join()
+        let event = try Event.openOrCreate(channelName())
+        let participant = try event.makeParticipant()
         participant.notify(count: 3)
         #expect(try ChannelDescription(event.name).pendingNotices == 3)
     }

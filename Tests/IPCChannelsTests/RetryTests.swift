@@ -9,7 +9,7 @@ import Testing
     private static let options = ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: 65_536)
 
     private func queue(_ attempts: Int? = nil, _ backoff: RetryBackoff? = nil) throws(IPCError) -> WorkQueue<UInt64> {
-        try .create(channelName(), Self.options, maximumAttempts: attempts, backoff: backoff)
+        try .openOrCreate(channelName(), Self.options, maximumAttempts: attempts, backoff: backoff)
     }
 
     /// The pauses after which a job came again that was rejected each time.
@@ -91,7 +91,8 @@ import Testing
         for number in 1000..<6000 as Range<UInt64> {
             try producer.send(number, until: .immediate)
             let job = try worker.next(until: .immediate)
-            #expect(job.message == number || job.message < 50)
+            // On a slow machine those that were sent for later come in between, and what was just sent after them.
+            #expect((1000...number).contains(job.message) || job.message < 50)
             try job.acknowledge()
         }
         var rest: Set<UInt64> = []
@@ -127,19 +128,51 @@ import Testing
         #expect(letter.first?.deadLetter?.reason == .expired && letter.first?.deadLetter?.attempts == 0)
     }
 
+    @Test func whatNoWorkerHasMetIsCollected() throws {
+        let queue = try queue(1, .fixed(.seconds(60)))
+        let letters = try queue.deadLetters()
+        defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
+        var producer = try queue.makeProducer()
+        var worker = try queue.makeWorker()
+        for number in 0..<3 as Range<UInt64> { try producer.send(number) }
+        // Rejected as often as may be, expired, in a worker's hands, expired before it was due, and good.
+        let rejected = try worker.next()
+        let held = try worker.next()
+        rejected.reject()
+        try producer.send(3, JobOptions(timeToLive: .milliseconds(1)))
+        try producer.send(4, JobOptions(delay: .seconds(60), timeToLive: .milliseconds(1)))
+        usleep(5000)
+        #expect(try queue.collectDeadLetters() == 3)
+        #expect(try letters.collectDeadLetters() == 0)
+        let found = try letters.browse()
+        var messages: [UInt64] = []
+        for job in found { messages.append(try job.message) }
+        #expect(messages.sorted() == [0, 3, 4])
+        let reasons = found.map { $0.deadLetter?.reason }
+        #expect(reasons.count { $0 == .rejected } == 1)
+        #expect(reasons.count { $0 == .expired } == 2)
+        #expect(try queue.collectDeadLetters() == 0 && queue.browse().count == 2)
+        try held.acknowledge()
+        let good = try worker.next(until: .immediate)
+        #expect(good.message == 2 && good.attempt == 1)
+        // Sent back without a worker that has met it.
+        good.reject()
+        #expect(try queue.redrive(until: .immediate) == 4 && queue.browse().count == 4)
+    }
+
     @Test func thePolicyIsThatOfTheQueue() throws {
         let queue = try queue(3, .fixed(.seconds(1)))
         var producer = try queue.makeProducer()  // it stays
         try producer.send(1)
         let name = queue.name.description
         for wrong in [
-            failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(name, maximumAttempts: 4) },
-            failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(name, backoff: RetryBackoff.none) },
+            failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.openOrCreate(name, maximumAttempts: 4) },
+            failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.openOrCreate(name, backoff: RetryBackoff.none) },
         ] {
-            #expect(wrong?.code == .invalidArgument && wrong?.advice.contains("it was created with") == true)
+            #expect(wrong?.code == .incompatibleOptions && wrong?.advice.contains("it was created with") == true)
         }
-        _ = try WorkQueue<UInt64>.create(name)
-        _ = try WorkQueue<UInt64>.create(name, maximumAttempts: 3, backoff: .fixed(.seconds(1)))
+        _ = try WorkQueue<UInt64>.openOrCreate(name)
+        _ = try WorkQueue<UInt64>.openOrCreate(name, maximumAttempts: 3, backoff: .fixed(.seconds(1)))
         let description = try ChannelDescription(queue.name)
         #expect(description.maximumAttempts == 3 && description.backoff == .fixed(.seconds(1)))
         for wrong in [RetryBackoff.fixed(.zero), .exponential(first: .seconds(1), limit: .seconds(-1))] {
@@ -219,7 +252,7 @@ import Testing
     /// Who takes a dead channel away gives back what its dead had, before it knows that nobody lives.
     @Test func aQueueWhoseOnlyWorkerDiedWithAJobIsTakenAway() throws {
         let name = channelName()
-        _ = try WorkQueue<UInt64>.create(name, Self.options)
+        _ = try WorkQueue<UInt64>.openOrCreate(name, Self.options)
         let holder: Peer
         do {
             var producer = try WorkQueue<UInt64>.open(name).makeProducer()

@@ -104,8 +104,8 @@ struct RoleTests {
 
     /// Participants, without whom there are no guests.
     private final class Hosts {
-        private let topics: [Box<Publisher<UInt64>>]
-        private let latest: Box<LatestGetter<UInt64>>
+        private let topics: [Box<Topic<UInt64>.Publisher>]
+        private let latest: Box<Latest<UInt64>.Getter>
 
         init(_ root: ChannelRoot) throws {
             topics = try ["role/topic", "role/held"].map {
@@ -130,7 +130,7 @@ struct RoleTests {
     }
 
     private func firstMessage(_ place: Place) throws -> UInt64 {
-        var observer = try Topic<UInt64>.open("role/topic", in: place.root).observe(from: .oldest)
+        var observer = try Topic<UInt64>.open("role/topic", in: place.root).makeObserver(from: .oldest)
         return try observer.receive(until: .immediate)
     }
 
@@ -159,8 +159,8 @@ struct RoleTests {
         let peer = try user.start(product("ChannelPeer"), ["role", "lock", "role"], root: place.path)
         let said = try peer.said()
         let memory = try ChannelMemory(place.topic, in: .root(place.root), logAccess: .readOnly)
-        let isOpen = try memory.tryLockGate()
-        if isOpen { memory.unlockGate() }
+        let isOpen = try memory.tryLockMembership()
+        if isOpen { memory.unlockMembership() }
         if said == "in place\n" { try peer.kill() } else { _ = try peer.finish() }
         return !isOpen
     }
@@ -176,7 +176,7 @@ struct RoleTests {
             product("ChannelPeer"), "make-service", name, String(files, radix: 8), root: place.path)
         #expect(made.text == "made\n", "\(made.text)")
         let memory = try ChannelMemory(ChannelName(name), in: .root(place.root), logAccess: .readWrite)
-        var server = try Service<UInt64, UInt64, Errno>.open(name, in: place.root).makeServer()
+        var server = try ServiceChannel<UInt64, UInt64, Errno>.open(name, in: place.root).makeServer()
         let peer = try caller.start(product("ChannelPeer"), ["begin-call", name], root: place.path)
         #expect(try peer.said() == "called\n")
         let call = try server.next(until: .after(.seconds(10)))

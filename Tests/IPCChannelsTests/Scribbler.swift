@@ -133,7 +133,7 @@ final class Scribbler: Sendable {
             if offset != LogLayout.removed { control.store(value, at: offset) }
         case 1:
             let words = [
-                LogLayout.tail, LogLayout.frontier, LogLayout.blockStarts, LogLayout.usedReaderSlots,
+                LogLayout.tail, LogLayout.reservedEnd, LogLayout.blockStarts, LogLayout.usedReaderSlots,
                 LogLayout.slots, LogLayout.slots + 512, LogLayout.workHead, LogLayout.latest,
             ]
             let offset = words.randomElement(using: &generator)! + 8 * Int.random(in: 0..<4, using: &generator)

@@ -7,15 +7,15 @@ import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct ServiceTests {
     private enum Refusal: Error, BitwiseCopyable { case odd, large }
-    private typealias Halving = Service<UInt64, UInt64, Refusal>
+    private typealias Halving = ServiceChannel<UInt64, UInt64, Refusal>
 
     private func service(capacity: Int = 65_536) throws(IPCError) -> Halving {
         var options = ServiceOptions()
         options.capacity = capacity
-        return try Service.create(channelName(), options)
+        return try Halving.openOrCreate(channelName(), options)
     }
 
-    private func answer(_ server: inout Server<UInt64, UInt64, Refusal>) throws(IPCError) {
+    private func answer(_ server: inout ServiceChannel<UInt64, UInt64, Refusal>.Server) throws(IPCError) {
         try server.serveNext(until: .after(.seconds(10))) { (request) throws(Refusal) in
             guard request % 2 == 0 else { throw .odd }
             return request / 2
@@ -49,7 +49,7 @@ import Testing
         var server = try service.makeServer()
         var calls = [Box<PendingCall<UInt64, Refusal>>]()
         for number in 0..<100 as Range<UInt64> { calls.append(Box(try client.begin(number * 2))) }
-        var taken = [Box<Call<UInt64, UInt64, Refusal>>]()
+        var taken = [Box<ServiceChannel<UInt64, UInt64, Refusal>.Call>]()
         for _ in 0..<100 { taken.append(Box(try server.next(until: .immediate))) }
         for box in taken.reversed() {
             let call = box.take()
@@ -182,7 +182,7 @@ import Testing
     }
 
     @Test func bytesOfAnyLengthAndARefusalOfWhatIsTooLong() throws {
-        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         var server = try service.makeServer()
         for count in [0, 1, 31, 32, 33, 5000] {
@@ -207,7 +207,7 @@ import Testing
 
     /// Blocking: the server answers on a thread of its own.
     @Test func aCallOfBytesLendsItsReply() throws {
-        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         let server = Box(try service.makeServer())
         let thread = try PlainThread { () throws(IPCError) in
@@ -243,7 +243,7 @@ import Testing
     }
 
     @Test func aTasksCallOfBytesLendsItsReplyAndPassesErrorsOn() async throws {
-        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName())
         let serving = Task {
             try await service.serve { (request, _) async throws(Refusal) in
                 guard !request.isEmpty else { throw .odd }
@@ -308,7 +308,7 @@ import Testing
     }
 
     @Test func metadataTravelWithBytesAndToHandlers() async throws {
-        let service = try Service<RawBytes, RawBytes, Refusal>.create(channelName())
+        let service = try ServiceChannel<RawBytes, RawBytes, Refusal>.openOrCreate(channelName())
         let serving = Task {
             try await service.serve { (request, context) async throws(Refusal) in
                 request + Array((context.metadata["tenant"] ?? "none").utf8)
@@ -344,7 +344,7 @@ import Testing
         }
     }
 
-    private func refusal(_ call: consuming Call<RawBytes, RawBytes, Refusal>) -> IPCError? {
+    private func refusal(_ call: consuming ServiceChannel<RawBytes, RawBytes, Refusal>.Call) -> IPCError? {
         do throws(IPCError) { try call.reply([UInt8](repeating: 0, count: 11).span.bytes) } catch { return error }
         return nil
     }
@@ -359,8 +359,8 @@ import Testing
         let name = channelName()
         var options = ServiceOptions()
         options.lifetime = .kept
-        _ = try Service<UInt64, UInt64, Errno>.create(name, options)
-        defer { try? Service<UInt64, UInt64, Errno>.remove(name) }
+        _ = try ServiceChannel<UInt64, UInt64, Errno>.openOrCreate(name, options)
+        defer { try? ServiceChannel<UInt64, UInt64, Errno>.remove(name) }
         let slow = try Peer(
             product("ChannelPeer"), ["call", name, "1", "0"],
             environment: ["IPC_ROOT=\(channelRoot)", "IPC_STOP_POINT=claim.done"])
@@ -373,7 +373,7 @@ import Testing
         try dead.kill()
 
         // Joins, and so sees to the dead one; what it has called lies behind the claim.
-        var server = try Service<UInt64, UInt64, Errno>.open(name).makeServer()
+        var server = try ServiceChannel<UInt64, UInt64, Errno>.open(name).makeServer()
         #expect(try server.tryNext() == nil)
         try slow.child.handle.send(.continue)
         var isAnswered = false
@@ -396,7 +396,7 @@ import Testing
         let service = try service()
         let server = try service.makeServer()
         let error = failure { () throws(IPCError) in
-            _ = try Service<UInt64, UInt64, Other>.open(service.name.description)
+            _ = try ServiceChannel<UInt64, UInt64, Other>.open(service.name.description)
         }
         #expect(error?.code == .wrongType && error?.advice.contains("Refusal") == true)
         #expect(error?.advice.contains("Other") == true)

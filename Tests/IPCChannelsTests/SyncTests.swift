@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test func itCoversWhatOthersHavePublished() throws {
-        let topic = try Topic<UInt64>.create(channelName(), Self.options)
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), Self.options)
         try Self.removing(topic.name) {
             var first = try topic.makePublisher(), second = try topic.makePublisher()
             try first.publish(1)
@@ -36,12 +36,12 @@ import Testing
     }
 
     @Test func itCoversAcknowledgementsOfWhatWasSyncedBefore() throws {
-        let queue = try WorkQueue<UInt64>.create(channelName(), Self.options)
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), Self.options)
         try Self.removing(queue.name) {
             // The peer dies where it asks the disk for the second time, after its acknowledgement.
             let peer = try ChildProcess(
                 product("ChannelPeer"), ["sync-an-acknowledgement", queue.name.description],
-                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=sync.begun:2"])
+                environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=sync.begun:2"]))
             #expect(try peer.wait(until: .after(.seconds(30))) == .signaled(.kill))
         }
     }
@@ -50,7 +50,7 @@ import Testing
     private func whileAnotherFills(
         _ options: ChannelOptions, _ body: (Topic<RawBytes>, Flag) throws -> Void
     ) throws {
-        let topic = try Topic<RawBytes>.create(channelName(), options)
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), options)
         try Self.removing(topic.name) {
             let slow = Box(try topic.makePublisher())
             let (hasClaimed, isToCommit) = (Flag(), Flag())
@@ -113,7 +113,7 @@ import Testing
     @Test func aTaskWaitsForAnothersMessageWithoutAThread() async throws {
         var options = Self.options
         options.durability = .syncedEachMessage
-        let topic = try Topic<RawBytes>.create(channelName(), options)
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), options)
         defer { try? Channel.remove(topic.name.description) }
         let (slow, own) = (Box(try topic.makePublisher()), Box(try topic.makePublisher()))
         let (hasClaimed, isToCommit) = (Flag(), Flag())
@@ -136,7 +136,7 @@ import Testing
 
     /// What is in slots of an earlier boot is no claim of now.
     @Test func slotsOfAnEarlierBootAreNotBelieved() throws {
-        let topic = try Topic<UInt64>.create(channelName(), Self.options)
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), Self.options)
         try Self.removing(topic.name) {
             var publisher = try topic.makePublisher()
             for number in 0..<10 as Range<UInt64> { try publisher.publish(number) }
@@ -152,8 +152,8 @@ import Testing
                 memory.writer(slot, LogLayout.WriterSlot.intentLength).ordered = length
             }
             // And a stamp of before the crash, behind the end.
-            unsafe SharedWord(memory.log + 640).relaxed = 640 ^ memory.key
-            var subscription = try topic.subscribe(from: .oldest)
+            unsafe SharedUInt64(memory.log + 640).relaxed = 640 ^ memory.key
+            var subscription = try topic.makeSubscription(from: .oldest)
             for number in 0..<10 as Range<UInt64> { #expect(try subscription.tryReceive() == number) }
             #expect(try subscription.tryReceive() == nil)
             #expect(memory.state(.writer, 0).relaxed == LogLayout.SlotState.free)

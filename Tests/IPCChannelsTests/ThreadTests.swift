@@ -8,12 +8,12 @@ import Testing
 @Suite(.timeLimit(.minutes(10))) struct ThreadTests {
     @Test(arguments: [(ChannelOptions.Writers.exclusive, 1), (.shared, 3)])
     func threadsAreParticipantsToo(writers: ChannelOptions.Writers, count: Int) throws {
-        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
         let perWriter: UInt64 = 20_000
         let sums = (0..<2).map { _ in Sum() }
         var threads: [PlainThread] = []
         for result in sums {
-            var subscription = try topic.subscribe()
+            var subscription = try topic.makeSubscription()
             let total = perWriter * UInt64(count)
             threads.append(
                 try PlainThread { () throws(IPCError) in

@@ -14,7 +14,7 @@ struct TimeNamespaceTests {
         clock_gettime(CLOCK_MONOTONIC, &now)
         let shift = max(Int(seconds)!, 60 - now.tv_sec)
         let name = channelName()
-        let service = try Service<UInt64, UInt64, CommandFailure>.create(name)
+        let service = try ServiceChannel<UInt64, UInt64, CommandFailure>.openOrCreate(name)
         let peer = try Peer(
             "unshare", ["--time", "--monotonic=\(shift)", product("ChannelPeer"), "tell-deadline", name])
         #expect(try peer.said() == "ready\n")

@@ -11,10 +11,10 @@ struct Quote: BitwiseCopyable, Equatable {
 
 @Suite(.timeLimit(.minutes(10))) struct TopicTests {
     @Test func everySubscriberGetsEveryMessageInOrder() throws {
-        let topic = try Topic<Quote>.create(channelName())
+        let topic = try Topic<Quote>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var first = try topic.subscribe()
-        var second = try topic.subscribe()
+        var first = try topic.makeSubscription()
+        var second = try topic.makeSubscription()
         for index in 0..<1000 { try publisher.publish(Quote(symbol: UInt32(index), price: 0.5)) }
         for index in 0..<1000 {
             let (a, b) = (try first.receive(), try second.tryReceive())
@@ -28,9 +28,9 @@ struct Quote: BitwiseCopyable, Equatable {
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func bytesOfAnyLengthUpToHalfTheLog(writers: ChannelOptions.Writers) throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let largest = 32_768 - 32
         for round in 0..<10 {
             for count in [0, 1, 31, 32, 33, 4096, largest] {
@@ -54,9 +54,9 @@ struct Quote: BitwiseCopyable, Equatable {
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func aSlowSubscriberHoldsThePublisherBackUntilADeadline(writers: ChannelOptions.Writers) throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(writers: writers, capacity: 65_536))
         var publisher = try topic.makePublisher()
-        var slow = try topic.subscribe()
+        var slow = try topic.makeSubscription()
         let message = [UInt8](repeating: 1, count: 1000)
         var published = 0
         while try publisher.tryPublish(message.span.bytes) { published += 1 }
@@ -72,10 +72,10 @@ struct Quote: BitwiseCopyable, Equatable {
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func whatIsOverwrittenIsCountedExactly(writers: ChannelOptions.Writers) throws {
-        let topic = try Topic<UInt64>.create(
+        let topic = try Topic<UInt64>.openOrCreate(
             channelName(), ChannelOptions(writers: writers, overflow: .overwrite, capacity: 65_536))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         var next: UInt64 = 0
         var missed: UInt64 = 0
         for round in 0..<20 {
@@ -108,11 +108,11 @@ struct Quote: BitwiseCopyable, Equatable {
         (.shared, 0, .next), (.shared, 100, .next),
     ])
     func theFirstGapIsCounted(writers: ChannelOptions.Writers, before: Int, start: SubscriptionStart) throws {
-        let topic = try Topic<UInt64>.create(
+        let topic = try Topic<UInt64>.openOrCreate(
             channelName(), ChannelOptions(writers: writers, overflow: .overwrite, capacity: 65_536))
         var publisher = try topic.makePublisher()
         for _ in 0..<before { try publisher.publish(0) }
-        var subscription = try topic.subscribe(from: start)
+        var subscription = try topic.makeSubscription(from: start)
         for _ in 0..<20_000 { try publisher.publish(1) }
         var received = 0
         while try subscription.tryReceive() != nil { received += 1 }
@@ -121,9 +121,9 @@ struct Quote: BitwiseCopyable, Equatable {
     }
 
     @Test func whatASubscriberCannotBearIsPassedOver() throws {
-        let topic = try Topic<RawBytes>.create(channelName())
+        let topic = try Topic<RawBytes>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         for number in 1...3 as ClosedRange<UInt8> { try publisher.publish([number].span.bytes) }
         let refuse = failure { () throws(IPCError) in
             try subscription.receive { (_) throws(IPCError) in throw .timedOut("look at", "it") }
@@ -137,10 +137,10 @@ struct Quote: BitwiseCopyable, Equatable {
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func receivedAndMissedAreAllThatWasPublished(writers: ChannelOptions.Writers) throws {
-        let topic = try Topic<UInt64>.create(
+        let topic = try Topic<UInt64>.openOrCreate(
             channelName(), ChannelOptions(writers: writers, overflow: .overwrite, capacity: 65_536))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         try publisher.publish(0)
         var received: UInt64 = try subscription.tryReceive() == nil ? 0 : 1
         for number in 1..<50_000 as Range<UInt64> {
@@ -154,20 +154,20 @@ struct Quote: BitwiseCopyable, Equatable {
 
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func aNewSubscriberChoosesItsStart(writers: ChannelOptions.Writers) throws {
-        let topic = try Topic<UInt64>.create(
+        let topic = try Topic<UInt64>.openOrCreate(
             channelName(), ChannelOptions(writers: writers, lifetime: .kept, capacity: 65_536))
         defer { try? Topic<UInt64>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
         for number in 0..<100 as Range<UInt64> { try publisher.publish(number) }
         func first(_ start: SubscriptionStart) throws(IPCError) -> UInt64? {
-            var subscription = try topic.subscribe(from: start)
+            var subscription = try topic.makeSubscription(from: start)
             return try subscription.tryReceive()
         }
         #expect(try first(.oldest) == 0)
         #expect(try first(.next) == nil)
         #expect(try first(.last(3)) == 97)
         #expect(try first(.last(1000)) == 0)
-        var reader = try topic.subscribe(from: .last(2))
+        var reader = try topic.makeSubscription(from: .last(2))
         _ = try reader.receive()
         let position = reader.position
         #expect(try first(.position(position)) == 99)
@@ -176,7 +176,7 @@ struct Quote: BitwiseCopyable, Equatable {
             try publisher.publish(number)
             _ = try reader.receiveAvailable { (_) throws(IPCError) in }
         }
-        var oldest = try topic.subscribe(from: .oldest)
+        var oldest = try topic.makeSubscription(from: .oldest)
         var expected = try oldest.receive()
         #expect(expected > 9000 - 1000 && expected < 9999)
         while let number = try oldest.tryReceive() {
@@ -184,33 +184,33 @@ struct Quote: BitwiseCopyable, Equatable {
             #expect(number == expected)
         }
         #expect(expected == 9999)
-        let lost = failure { () throws(IPCError) in _ = try topic.subscribe(from: .position(position)) }
+        let lost = failure { () throws(IPCError) in _ = try topic.makeSubscription(from: .position(position)) }
         #expect(lost?.code == .invalidArgument)
         #expect(ChannelPosition(position.description) == position)
     }
 
     @Test func aPositionOfARemovedTopicIsNotOneOfItsSuccessor() throws {
         let name = channelName()
-        func topic() throws(IPCError) -> Topic<UInt64> { try .create(name, ChannelOptions(lifetime: .kept)) }
+        func topic() throws(IPCError) -> Topic<UInt64> { try .openOrCreate(name, ChannelOptions(lifetime: .kept)) }
         var publisher = try topic().makePublisher()
         for number in 0..<10 as Range<UInt64> { try publisher.publish(number) }
-        let position = try topic().subscribe(from: .last(5)).position
-        _ = try topic().subscribe(from: .position(position))
+        let position = try topic().makeSubscription(from: .last(5)).position
+        _ = try topic().makeSubscription(from: .position(position))
         try Topic<UInt64>.remove(name)
         defer { try? Topic<UInt64>.remove(name) }
         var successor = try topic().makePublisher()
         for number in 0..<10 as Range<UInt64> { try successor.publish(number) }
-        let refused = failure { () throws(IPCError) in _ = try topic().subscribe(from: .position(position)) }
+        let refused = failure { () throws(IPCError) in _ = try topic().makeSubscription(from: .position(position)) }
         #expect(refused?.code == .invalidArgument && refused?.advice.contains("another channel") == true)
-        let observed = failure { () throws(IPCError) in _ = try topic().observe(from: .position(position)) }
+        let observed = failure { () throws(IPCError) in _ = try topic().makeObserver(from: .position(position)) }
         #expect(observed?.code == .invalidArgument)
     }
 
-    /// It is stopped with its first cursor set, and holds the gate.
+    /// It is stopped with its first cursor set, and holds the membership lock.
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func oneThatJoinsKeepsNobodyFromPublishing(writers: ChannelOptions.Writers) throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: writers, capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: writers, capacity: 65_536))
         var publisher = try topic.makePublisher()
         let message = [UInt8](repeating: 1, count: 100)
         for _ in 0..<2000 { try publisher.publish(message.span.bytes) }
@@ -227,9 +227,9 @@ struct Quote: BitwiseCopyable, Equatable {
 
     @Test func aMessageCanBeGivenUp() throws {
         for writers in [ChannelOptions.Writers.exclusive, .shared] {
-            let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: writers))
+            let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(writers: writers))
             var publisher = try topic.makePublisher()
-            var subscription = try topic.subscribe()
+            var subscription = try topic.makeSubscription()
             let own = IPCError(.childFailed, "test", "fill", advice: "given up")
             let error = failure { () throws(IPCError) in
                 try publisher.publish(upTo: 5000) { (frame) throws(IPCError) in
@@ -248,9 +248,10 @@ struct Quote: BitwiseCopyable, Equatable {
     }
 
     @Test func aMessageThatWasGivenUpIsNotMissed() throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: .shared, overflow: .overwrite))
+        let topic = try Topic<RawBytes>.openOrCreate(
+            channelName(), ChannelOptions(writers: .shared, overflow: .overwrite))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let own = IPCError(.childFailed, "test", "body", advice: "thrown")
         for _ in 0..<3 {
             try publisher.publish("hello".utf8.span.bytes)
@@ -266,9 +267,9 @@ struct Quote: BitwiseCopyable, Equatable {
     func aBodyThatThrowsLosesTheMessageOnlyWhereItMayBeOverwritten(
         overflow: ChannelOptions.Overflow, next: Int?
     ) throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(overflow: overflow))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(overflow: overflow))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         try publisher.publish("hello".utf8.span.bytes)
         let own = IPCError(.childFailed, "test", "body", advice: "thrown")
         let error = failure { () throws(IPCError) in try subscription.receive { (_) throws(IPCError) in throw own } }

@@ -7,21 +7,21 @@ import Testing
 @testable import IPCChannels
 
 /// In a log that overwrites, a writer may be in the middle of the frame that somebody reads: its stamp is the old one still, and its
-/// header is another's, or half of one. Whatever reads it looks at the frontier afterwards, and believes nothing.
+/// header is another's, or half of one. Whatever reads it looks at the reserved end afterwards, and believes nothing.
 @Suite(.timeLimit(.minutes(5))) struct TornHeaderTests {
     /// A topic of one message, over which a writer has begun to write another: with this header.
     private static func torn(
         _ header: FrameHeader, _ overflow: ChannelOptions.Overflow = .overwrite,
         _ body: (Topic<RawBytes>, ChannelMemory) throws -> Void
     ) throws {
-        let topic = try Topic<RawBytes>.create(
+        let topic = try Topic<RawBytes>.openOrCreate(
             channelName(), ChannelOptions(overflow: overflow, lifetime: .kept, capacity: 65_536))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
         try publisher.publish([9].span.bytes)
         let memory = try ChannelMemory(topic.name, in: .root(.current), logAccess: .readWrite)
-        // What a writer does that has gone round: the frontier first, and then whatever it writes.
-        memory.frontier.raise(to: 65_536 + 64)
+        // What a writer does that has gone round: the reserved end first, and then whatever it writes.
+        memory.reservedEnd.raise(to: 65_536 + 64)
         header.store(at: memory.log)
         try body(topic, memory)
     }
@@ -39,7 +39,9 @@ import Testing
     @Test(arguments: headers.indices) func aReaderDoesNotBelieveIt(index: Int) throws {
         try Self.torn(Self.headers[index]) { topic, memory in
             var reader = try LogReader(
-                Membership.join(topic.name, as: .reader, in: .root(.current)) { (_) throws(IPCError) in }, from: .next)
+                Membership.join(as: .reader) { () throws(IPCError) in
+                    try ChannelMemory(topic.name, in: .root(.current), logAccess: .readOnly)
+                }, from: .next)
             reader.position = 0
             #expect(try reader.next() == nil)
             // At the oldest that may be there, not where the torn header leads.
@@ -64,9 +66,9 @@ import Testing
         try Self.torn(Self.headers[index]) { topic, memory in
             if case .overwritten = try LogPositions.look(memory, at: 0) {} else { Issue.record("believed") }
             for start in [SubscriptionStart.last(1), .last(100), .oldest, .next] {
-                var subscription = try topic.subscribe(from: start)
+                var subscription = try topic.makeSubscription(from: start)
                 #expect(try subscription.tryReceive { $0.byteCount } == nil)
-                var observer = try topic.observe(from: start)
+                var observer = try topic.makeObserver(from: start)
                 #expect(try observer.tryReceive { $0.byteCount } == nil)
             }
             _ = try ChannelDescription(topic.name)
@@ -77,7 +79,7 @@ import Testing
 
     /// What an attempt that lost has left in a dead writer's slot is no claim once its place was used again.
     @Test func aRecoveryDoesNotBelieveAnIntentWhosePlaceWasUsedAgain() throws {
-        let topic = try Topic<RawBytes>.create(
+        let topic = try Topic<RawBytes>.openOrCreate(
             channelName(),
             ChannelOptions(writers: .shared, overflow: .overwrite, lifetime: .kept, capacity: 65_536, maximumWriters: 4)
         )
@@ -91,12 +93,12 @@ import Testing
         for _ in 0..<1024 { try publisher.publish(message.span.bytes) }
         // Its intent lies less than the log behind the tail, and writers have begun to use its place again.
         let tail = memory.tail.relaxed
-        memory.frontier.raise(to: tail + 4096)
+        memory.reservedEnd.raise(to: tail + 4096)
         memory.writer(1, LogLayout.WriterSlot.intentPosition).relaxed = tail - 65_536 + 64
         memory.writer(1, LogLayout.WriterSlot.intentLength).relaxed = 64
-        unsafe SharedWord(memory.log + 64).relaxed = 0  // half written
+        unsafe SharedUInt64(memory.log + 64).relaxed = 0  // half written
         #expect(try Recovery.tryRun(memory))
         #expect(memory.state(.writer, 1).relaxed == LogLayout.SlotState.free)
-        unsafe #expect(SharedWord(memory.log + 64).relaxed == 0)
+        unsafe #expect(SharedUInt64(memory.log + 64).relaxed == 0)
     }
 }

@@ -75,7 +75,7 @@ import Testing
     @Test func theErrorSaysThatCasesDifferAndWhichOnesAreHere() throws {
         func create(_ name: String) throws(IPCError) -> Topic<Holder<Int8>>? {
             enum Side: BitwiseCopyable { case buy, sell }
-            _ = try Topic<Holder<Side>>.create(name, ChannelOptions(lifetime: .kept))
+            _ = try Topic<Holder<Side>>.openOrCreate(name, ChannelOptions(lifetime: .kept))
             return nil
         }
         func open(_ name: String) throws(IPCError) {
@@ -94,7 +94,7 @@ import Testing
     @Test func theErrorSaysThatFieldsDiffer() throws {
         func create(_ name: String) throws(IPCError) {
             struct Order: BitwiseCopyable { var price: Int32, count: Int32 }
-            _ = try Topic<Order>.create(name, ChannelOptions(lifetime: .kept))
+            _ = try Topic<Order>.openOrCreate(name, ChannelOptions(lifetime: .kept))
         }
         func open(_ name: String) throws(IPCError) {
             struct Order: BitwiseCopyable { var count: Int32, price: Int32 }
@@ -110,7 +110,7 @@ import Testing
     @Test func aServicesTypesCountEachByItself() throws {
         func create(_ name: String) throws(IPCError) {
             enum Refusal: Error, BitwiseCopyable { case late, full }
-            _ = try Service<Int32, Bool, Refusal>.create(name)
+            _ = try ServiceChannel<Int32, Bool, Refusal>.openOrCreate(name)
         }
         func type(_ order: Bool) throws(IPCError) -> MessageType {
             enum Refusal: Error, BitwiseCopyable { case late, full }

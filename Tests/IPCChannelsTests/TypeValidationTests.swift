@@ -87,9 +87,9 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     }
 
     @Test func eachFieldIsCheckedByItsPath() throws {
-        let topic = try Topic<Order>.create(channelName())
+        let topic = try Topic<Order>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let log = try Log(topic.name)
         func offset<Field>(_ path: KeyPath<Order, Field>) -> Int { MemoryLayout<Order>.offset(of: path)! }
         let innerSide = MemoryLayout<Inner>.offset(of: \.side)!
@@ -123,9 +123,9 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
 
     /// What is in a byte is either a value, the same as in `known`, or an error.
     private func expect<Value: BitwiseCopyable & Equatable>(_ known: [Value?]) throws {
-        let topic = try Topic<Marked<Value>>.create(channelName(), ChannelOptions(capacity: 65_536))
+        let topic = try Topic<Marked<Value>>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let log = try Log(topic.name)
         for byte in UInt8.min ... .max {
             try publisher.publish(Marked(mark: Order.mark, value: known[0]!))
@@ -151,9 +151,9 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     /// Nil by a byte after the value: for nil, whatever else is there does not matter.
     @Test func anOptionalNumberIsCheckedByItsMark() throws {
         struct Message: BitwiseCopyable { var mark = Order.mark, value: Int32?? = 5 }
-        let topic = try Topic<Message>.create(channelName())
+        let topic = try Topic<Message>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let log = try Log(topic.name)
         let cases: [(marks: [UInt8], value: Int32???)] = [
             ([0, 0], 0x0403_0201), ([1, 0], .some(.some(nil))), ([0, 1], .some(nil)), ([1, 1], .some(nil)),
@@ -176,9 +176,9 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     @Test func anEnumerationOfManyCasesIsCheckedInBothBytes() throws {
         struct Message: BitwiseCopyable { var mark = Order.mark, wide: Wide? = .c0 }
         #expect(MemoryLayout<Message>.size == 10)
-        let topic = try Topic<Message>.create(channelName())
+        let topic = try Topic<Message>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let log = try Log(topic.name)
         for (bytes, isValue) in [([3, 1], true), ([4, 1], true), ([5, 1], false), ([0, 2], false)] as [([UInt8], Bool)]
         {
@@ -195,9 +195,9 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
 
     @Test(arguments: [ChannelOptions.Overflow.block, .overwrite])
     func aTopicsMessagesAreCheckedByEveryCall(overflow: ChannelOptions.Overflow) throws {
-        let topic = try Topic<Order>.create(channelName(), ChannelOptions(overflow: overflow))
+        let topic = try Topic<Order>.openOrCreate(channelName(), ChannelOptions(overflow: overflow))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let log = try Log(topic.name)
         for attempt in 0..<3 {
             try publisher.publish(Order())
@@ -216,9 +216,9 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     }
 
     @Test func aTopicsMessagesAreCheckedByTasks() async throws {
-        let topic = try Topic<Order>.create(channelName())
+        let topic = try Topic<Order>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let log = try Log(topic.name)
         #expect(try publisher.tryPublish(Order()))
         log.write([77], at: Self.sideOffset)
@@ -234,7 +234,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     }
 
     @Test func aLatestValueIsCheckedByEveryCall() async throws {
-        let latest = try Latest<Order>.create(channelName())
+        let latest = try Latest<Order>.openOrCreate(channelName())
         var setter = try latest.makeSetter()
         var getter = try latest.makeGetter()
         let log = try Log(latest.name)
@@ -259,7 +259,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
 
     /// Each call passes over the one that is none, and has the job behind it.
     @Test func aJobIsCheckedByEveryCallAndIsADeadLetterAtOnce() async throws {
-        let queue = try WorkQueue<Order>.create(channelName(), maximumAttempts: 6)
+        let queue = try WorkQueue<Order>.openOrCreate(channelName(), maximumAttempts: 6)
         defer {
             try? WorkQueue<Order>.remove(queue.name.description)
             try? WorkQueue<Order>.remove(queue.name.description + "/dead-letters")
@@ -272,7 +272,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
             log.write([77], at: Self.sideOffset)
             #expect(try producer.trySend(Order(number: 1, side: .hold)))
         }
-        func expect(_ job: consuming Job<Order>) throws {
+        func expect(_ job: consuming WorkQueue<Order>.Job) throws {
             #expect(job.message.side == .hold && job.attempt == 1)
             try job.acknowledge()
         }
@@ -282,7 +282,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
             try sendInvalidAndThenValid()
             if let job = try worker.tryNext() { try expect(job) } else { Issue.record("the next job did not come") }
             try sendInvalidAndThenValid()
-            #expect(try worker.workNext(until: deadline) { $0.side }.get() == .hold)
+            #expect(try worker.workNext(until: deadline) { $0.side } == .hold)
         }
         try expectByBlockingCalls()
         try sendInvalidAndThenValid()
@@ -319,7 +319,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
 
     /// What another program has sent, or damage: it does not come again and again.
     @Test func whatCannotBeAMessageIsADeadLetterAtOnce() throws {
-        let queue = try WorkQueue<UInt64>.create(channelName())
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName())
         let name = queue.name.description
         defer {
             try? WorkQueue<UInt64>.remove(name)
@@ -347,7 +347,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
         let second = try worker.next(until: .immediate)
         #expect(second.message == 7)
         try second.acknowledge()
-        #expect(try worker.workNext(until: .immediate) { $0 }.get() == 9)
+        #expect(try worker.workNext(until: .immediate) { $0 } == 9)
         for number in [1000, 12] as [UInt64] {
             guard let job = try worker.tryNext() else {
                 Issue.record("\(number) did not come")
@@ -383,7 +383,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     }
 
     @Test func aJobThatWasHandedOutDoesNotChange() throws {
-        let queue = try WorkQueue<Order>.create(channelName())
+        let queue = try WorkQueue<Order>.openOrCreate(channelName())
         defer { try? WorkQueue<Order>.remove(queue.name.description) }
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
@@ -391,13 +391,13 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
         let job = try worker.next()
         try Log(queue.name).write([77], at: Self.sideOffset)
         #expect(job.message.side == .sell && job.message.limit == 7)
-        let delivery = Delivery(job)
+        let delivery = WorkQueue.SharedJob(job)
         #expect(delivery.message.side == .sell)
         try delivery.acknowledge()
     }
 
     @Test func aRequestIsCheckedByEveryCall() throws {
-        let service = try Service<Order, Bool, Refusal>.create(channelName())
+        let service = try ServiceChannel<Order, Bool, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         var server = try service.makeServer()
         let log = try Log(service.name)
@@ -419,7 +419,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     }
 
     @Test func aRequestIsCheckedByTasks() async throws {
-        let service = try Service<Order, Bool, Refusal>.create(channelName())
+        let service = try ServiceChannel<Order, Bool, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         let log = try Log(service.name)
         let pending = try await client.begin(Order(), until: deadline)
@@ -446,7 +446,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
 
     /// The request begins with the mark, too; the outcome comes 32 bytes after it.
     @Test(arguments: [false, true]) func aReplyAndAFailureAreChecked(fails: Bool) throws {
-        let service = try Service<UInt64, Receipt, Refusal>.create(channelName())
+        let service = try ServiceChannel<UInt64, Receipt, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         var server = try service.makeServer()
         let log = try Log(service.name)
@@ -466,7 +466,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
     }
 
     @Test(arguments: [false, true]) func aReplyAndAFailureAreCheckedByTasks(fails: Bool) async throws {
-        let service = try Service<UInt64, Receipt, Refusal>.create(channelName())
+        let service = try ServiceChannel<UInt64, Receipt, Refusal>.openOrCreate(channelName())
         var client = try service.makeClient()
         var server = try service.makeServer()
         let log = try Log(service.name)

@@ -10,13 +10,13 @@ import Testing
     private static var patience: Deadline { .after(.seconds(120)) }
 
     @Test func anyOfSeveralKindsEndsTheWait() throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(writers: .shared))
-        let event = try Event.create(channelName())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        let queue = try WorkQueue<UInt64>.openOrCreate(channelName(), ChannelOptions(lifetime: .whileUsed))
+        let event = try Event.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         var worker = try queue.makeWorker()
-        var participant = try event.join()
+        var participant = try event.makeParticipant()
         let pipe = try AnonymousPipe()
         let set = try WaitSet()
         func wait(until deadline: Deadline = Self.patience) throws(IPCError) -> Set<Int> {
@@ -47,8 +47,8 @@ import Testing
     }
 
     @Test func aThreadIsWokenByWhateverComesFirst() throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        var subscription = try topic.subscribe()
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        var subscription = try topic.makeSubscription()
         let pipe = try AnonymousPipe()
         let set = try WaitSet()
         for round in 0..<50 as Range<UInt64> {
@@ -77,8 +77,8 @@ import Testing
     }
 
     @Test func aTaskIsSuspendedAndCancelled() async throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        var subscription = try topic.subscribe()
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        var subscription = try topic.makeSubscription()
         let publisher = try PlainThread { () throws(IPCError) in
             var publisher = try topic.makePublisher()
             usleep(20_000)
@@ -90,7 +90,7 @@ import Testing
         #expect(ready == [0])
         #expect(publisher.join() == nil)
         let task = Task {
-            var subscription = try topic.subscribe()
+            var subscription = try topic.makeSubscription()
             let set = try WaitSet()
             _ = try await set.wait { (sources) throws(IPCError) in sources.add(&subscription) }
         }
@@ -100,10 +100,10 @@ import Testing
     }
 
     @Test func aBellTellsOfADeath() throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        var subscription = try topic.subscribe()
-        let bell = try ChannelBell()
-        // Dies when it has published, before it rings.
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        var subscription = try topic.makeSubscription()
+        let bell = try ReadinessDescriptor()
+        // Dies when it has published, before it signals.
         for _ in 0..<10 {
             let peer = try Peer(
                 product("ChannelPeer"), ["publish-number", topic.name.description, "7"],
@@ -123,21 +123,21 @@ import Testing
 
     /// One that is made for each wait goes with it, whatever it was armed for.
     @Test func waitSetsOfOneParticipantLeaveNothing() async throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        var subscription = try topic.subscribe()
-        var other = try topic.subscribe()
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        var subscription = try topic.makeSubscription()
+        var other = try topic.makeSubscription()
         var publisher = try topic.makePublisher()
         func bells() -> Int {
             var found = glob_t()
             defer { globfree(&found) }
-            glob(channelRoot + "/.bell-*", 0, nil, &found)
+            glob(channelRoot + "/.wake-*", 0, nil, &found)
             return Int(found.gl_pathc)
         }
         var before = (descriptors: 0, bells: 0)
         for round in 0..<100 {
             let set = try WaitSet()
-            let bell = try ChannelBell()
-            #expect(try other.readiness().arm(bell))  // and never rung
+            let bell = try ReadinessDescriptor()
+            #expect(try other.readiness().arm(bell))  // and never signalled
             #expect(try publisher.tryPublish(1))
             let ready = try await set.wait(until: Self.patience) { (sources) throws(IPCError) in
                 sources.add(&subscription)
@@ -168,9 +168,9 @@ import Testing
     }
 
     @Test func aPublisherIsToldOfRoom() throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let message = [UInt8](repeating: 1, count: 30_000)
         while try publisher.tryPublish(message.span.bytes) {}
         let set = try WaitSet()
@@ -192,10 +192,10 @@ import Testing
             _ = try set.wait { (sources) throws(IPCError) in sources.add(FileDescriptor(rawValue: 9999)) }
         }
         #expect(closed?.errno == .badFileDescriptor)
-        var subscription = try Topic<UInt64>.create(channelName()).subscribe()
+        var subscription = try Topic<UInt64>.openOrCreate(channelName()).makeSubscription()
         let other = channelRoot + "-other"
         do {
-            let bell = try ChannelBell(in: ChannelRoot(FilePath(other)))
+            let bell = try ReadinessDescriptor(in: ChannelRoot(FilePath(other)))
             let foreign = failure { () throws(IPCError) in _ = try subscription.readiness().arm(bell) }
             #expect(foreign?.code == .invalidArgument)
         }

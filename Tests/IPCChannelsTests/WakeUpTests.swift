@@ -39,7 +39,7 @@ import Testing
     private static let large = [UInt8](repeating: 1, count: 30_000)
 
     private static func waitForRoom(
-        _ way: Way, _ publisher: Box<Publisher<RawBytes>>
+        _ way: Way, _ publisher: Box<Topic<RawBytes>.Publisher>
     ) async throws {
         let deadline = Deadline.after(.seconds(20))
         switch way {
@@ -57,7 +57,7 @@ import Testing
             #expect(ready == [0])
             #expect(try publisher.value!.tryPublish(large.span.bytes))
         case .bell:
-            let bell = try ChannelBell()
+            let bell = try ReadinessDescriptor()
             while try publisher.value!.readiness(forRoom: large.count).arm(bell) {
                 var request = pollfd(fd: bell.descriptor.rawValue, events: Int16(POLLIN), revents: 0)
                 #expect(poll(&request, 1, 20_000) == 1)
@@ -71,11 +71,11 @@ import Testing
     /// use the processor.
     private static func wakeUp(
         _ way: Way, writers: ChannelOptions.Writers = .exclusive,
-        _ prepare: (Topic<RawBytes>, Box<Publisher<RawBytes>>) throws -> @Sendable () throws -> Void
+        _ prepare: (Topic<RawBytes>, Box<Topic<RawBytes>.Publisher>) throws -> @Sendable () throws -> Void
     ) async throws -> Duration {
         var best = Duration.seconds(1000)
-        for _ in 0..<5 where best >= .milliseconds(20) {
-            let topic = try Topic<RawBytes>.create(
+        for _ in 0..<20 where best >= .milliseconds(20) {
+            let topic = try Topic<RawBytes>.openOrCreate(
                 channelName(), ChannelOptions(writers: writers, lifetime: .kept, capacity: 65_536))
             defer { try? Topic<RawBytes>.remove(topic.name.description) }
             let publisher = Box(try topic.makePublisher())
@@ -96,7 +96,7 @@ import Testing
 
     @Test(arguments: Way.allCases) func oneThatLeavesWakesPublishers(way: Way) async throws {
         let took = try await Self.wakeUp(way) { topic, publisher in
-            let subscription = Box(try topic.subscribe(from: .oldest))
+            let subscription = Box(try topic.makeSubscription(from: .oldest))
             while try publisher.value!.tryPublish(Self.large.span.bytes) {}
             return { subscription.value = nil }
         }
@@ -105,7 +105,7 @@ import Testing
 
     @Test(arguments: Way.allCases) func oneThatReadsWakesPublishers(way: Way) async throws {
         let took = try await Self.wakeUp(way) { topic, publisher in
-            let subscription = Box(try topic.subscribe(from: .oldest))
+            let subscription = Box(try topic.makeSubscription(from: .oldest))
             while try publisher.value!.tryPublish(Self.large.span.bytes) {}
             return { _ = try subscription.value!.receiveAvailable { (_) throws(IPCError) in } }
         }
@@ -135,7 +135,7 @@ import Testing
 
     /// A subscriber that joins holds publishers back for a moment, at its cursor 0. They are never stuck.
     @Test func oneThatJoinsLeavesNoPublisherAsleep() async throws {
-        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(capacity: 65_536))
+        let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536))
         let publisher = Box(try topic.makePublisher())
         let count = 20_000 as UInt64
         let task = Task(executorPreference: Self.loop) {
@@ -144,7 +144,7 @@ import Testing
         let isOver = Flag()
         let joiner = try PlainThread { () throws(IPCError) in
             while !isOver.isSet {
-                var subscription = try topic.subscribe(from: [.next, .oldest, .last(3)].randomElement()!)
+                var subscription = try topic.makeSubscription(from: [.next, .oldest, .last(3)].randomElement()!)
                 for _ in 0..<20 { _ = try subscription.tryReceive() }
             }
         }
@@ -154,9 +154,9 @@ import Testing
     }
 
     @Test(arguments: Way.allCases) func aRemovalIsToldToThoseWhoWait(way: Way) async throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
         let publisher = Box(try topic.makePublisher())
-        let subscription = Box(try topic.subscribe(from: .oldest))
+        let subscription = Box(try topic.makeSubscription(from: .oldest))
         while try publisher.value!.tryPublish(Self.large.span.bytes) {}
         let task = Task(executorPreference: Self.loop) { () -> (IPCError.Code?, ContinuousClock.Instant) in
             do {
@@ -190,8 +190,9 @@ import Testing
     @Test func anExecIsNoticedByThreadsAndTasks() async throws {
         for way in Way.allCases {
             var best = Duration.seconds(1000)
-            for _ in 0..<5 where best >= .milliseconds(120) {
-                let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
+            for _ in 0..<20 where best >= .milliseconds(120) {
+                let topic = try Topic<RawBytes>.openOrCreate(
+                    channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
                 defer { try? Topic<RawBytes>.remove(topic.name.description) }
                 let publisher = Box(try topic.makePublisher())
                 let peer = try Peer(product("ChannelPeer"), ["exec-while-subscribed", topic.name.description])
@@ -214,7 +215,7 @@ import Testing
     /// Two wait sets, two tasks on threads of their own, and the pool, all on calls of one client.
     @Test func severalWaitsOfOneClientAreAllWoken() async throws {
         struct Refusal: Error, BitwiseCopyable, Equatable { var code: UInt8 }
-        let service = try Service<UInt64, UInt64, Refusal>.create(channelName())
+        let service = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(channelName())
         let server = Box(try service.makeServer())
         for _ in 0..<10 {
             let client = Box(try service.makeClient())
@@ -253,9 +254,9 @@ import Testing
 
     /// Tasks of several event loops wait for one participant of an event; all are woken by one call.
     @Test func tasksOfSeveralEventLoopsWaitForOneParticipant() async throws {
-        let event = try Event.create(channelName())
-        let participant = Box(try event.join())
-        let notifier = try event.join()
+        let event = try Event.openOrCreate(channelName())
+        let participant = Box(try event.makeParticipant())
+        let notifier = try event.makeParticipant()
         let loops = try (0..<3).map { _ in try EventLoop() }
         for _ in 0..<20 {
             let tasks = loops.map { loop in
@@ -279,20 +280,20 @@ import Testing
 
     /// Whoever could not be told is not taken for woken, and the next message tells it.
     @Test func whoCouldNotBeToldIsToldByTheNextMessage() throws {
-        let topic = try Topic<UInt64>.create(channelName())
-        let subscription = try topic.subscribe()
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
+        let subscription = try topic.makeSubscription()
         guard let membership = subscription.reader.membership else { fatalError("an observer") }
         let memory = membership.memory
-        // As one that waits in another process: its bell is a FIFO of the root, and its word is in its slot.
+        // As one that waits in another process: its wake-up pipe is a FIFO of the root, and its word is in its slot.
         let number = UInt32.random(in: 1 ... .max)
         let digits = String(number, radix: 16)
-        let path = channelRoot + "/.bell-" + String(repeating: "0", count: 8 - digits.count) + digits
+        let path = channelRoot + "/.wake-" + String(repeating: "0", count: 8 - digits.count) + digits
         #expect(mkfifo(path, 0o600) == 0)
         defer { unlink(path) }
         let end = OwnedDescriptor(adopting: FileDescriptor(rawValue: open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)))
         let word = UInt64(number) << 32 | 5
-        _ = memory.bell(.reader, membership.slot).exchange(word)
-        let place = memory.sleepingReaders
+        _ = memory.wakeUpWord(.reader, membership.slot).exchange(word)
+        let place = memory.waitingReaders
         place.announce()
 
         let peer = try Peer(product("ChannelPeer"), ["publish-without-descriptors", topic.name.description])
@@ -308,14 +309,14 @@ import Testing
         _ = consume subscription
     }
 
-    /// What stands in the place of a bell is not written to.
-    @Test func aFileInTheNameOfABellIsNotWrittenTo() throws {
+    /// What stands in the place of a wake-up pipe is not written to.
+    @Test func aFileInTheNameOfAWakeUpPipeIsNotWrittenTo() throws {
         let folder = try RootFolder.make(.current)
-        let path = channelRoot + "/.bell-00000001"
+        let path = channelRoot + "/.wake-00000001"
         defer { unlink(path) }
         let file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         defer { close(file) }
-        Bell.ring(1 << 32 | 7, in: folder)
+        WakeUpPipe.signal(1 << 32 | 7, in: folder)
         #expect(lseek(file, 0, SEEK_END) == 0)
     }
 }

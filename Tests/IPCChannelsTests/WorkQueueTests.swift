@@ -6,7 +6,7 @@ import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct WorkQueueTests {
     private func queue(_ attempts: Int = 5, capacity: Int = 65_536) throws(IPCError) -> WorkQueue<UInt64> {
-        try WorkQueue.create(
+        try WorkQueue.openOrCreate(
             channelName(), ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: capacity),
             maximumAttempts: attempts)
     }
@@ -57,35 +57,34 @@ import Testing
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         for number in 1...3 as ClosedRange<UInt64> { try producer.send(number) }
-        let failed = try worker.workNext { (number) throws(Broken) -> UInt64 in throw Broken() }
-        #expect(throws: Broken.self) { try failed.get() }
+        #expect(throws: Broken.self) { try worker.workNext { (number) -> UInt64 in throw Broken() } }
         for number in 1...2 as ClosedRange<UInt64> {
             let done = try worker.workNext { number in number }
-            #expect(done.get() == number)
+            #expect(done == number)
         }
         for _ in 0..<2 {
-            try worker.workNext { (number) throws(Broken) in throw Broken() }
+            #expect(throws: Broken.self) { try worker.workNext { _ in throw Broken() } }
         }
         // The third has had its two attempts.
         let late = failure { () throws(IPCError) in
-            try worker.workNext(until: .after(.milliseconds(20))) { _ in Issue.record("nothing is left") }
+            _ = try worker.next(until: .after(.milliseconds(20)))
         }
         #expect(late?.code == .timedOut)
         let letters = try queue.deadLetters()
         defer { try? WorkQueue<UInt64>.remove(letters.name.description) }
         var reader = try letters.makeWorker()
         let letter = try reader.workNext(until: .immediate) { number in number }
-        #expect(letter.get() == 3)
+        #expect(letter == 3)
     }
 
     @Test func bytesOfWorkAreLentWhereTheyLie() throws {
-        let queue = try WorkQueue<RawBytes>.create(channelName(), ChannelOptions(writers: .shared))
+        let queue = try WorkQueue<RawBytes>.openOrCreate(channelName(), ChannelOptions(lifetime: .whileUsed))
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         for count in [0, 1, 4096] {
             try producer.send([UInt8](repeating: 7, count: count).span.bytes)
             let found = try worker.workNext(until: .immediate) { bytes in bytes.array }
-            #expect(found.get() == [UInt8](repeating: 7, count: count))
+            #expect(found == [UInt8](repeating: 7, count: count))
         }
     }
 
@@ -149,13 +148,13 @@ import Testing
 
     @Test func whereDeadLettersGoIsSettledAtTheBeginning() throws {
         let long = "test/" + String(repeating: "x", count: 185)
-        let tooLong = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(long) }
+        let tooLong = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.openOrCreate(long) }
         #expect(tooLong?.code == .invalidName && tooLong?.advice.contains("dead letters") == true)
 
         let name = channelName()
-        _ = try Topic<UInt64>.create(name + "/dead-letters", ChannelOptions(lifetime: .kept))
+        _ = try Topic<UInt64>.openOrCreate(name + "/dead-letters", ChannelOptions(lifetime: .kept))
         defer { try? Topic<UInt64>.remove(name + "/dead-letters") }
-        let wrong = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.create(name) }
+        let wrong = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.openOrCreate(name) }
         #expect(wrong?.code == .wrongType && wrong?.advice.contains("ipc rm \(name)/dead-letters") == true)
     }
 
@@ -168,7 +167,7 @@ import Testing
         try worker.next(until: .immediate).reject()
         // After the queue was made, so that nobody had asked.
         let letters = queue.name.description + "/dead-letters"
-        _ = try Topic<UInt64>.create(letters, ChannelOptions(lifetime: .kept))
+        _ = try Topic<UInt64>.openOrCreate(letters, ChannelOptions(lifetime: .kept))
         try producer.send(7)
         let job = try worker.next(until: .immediate)
         #expect(job.message == 7)
@@ -239,7 +238,7 @@ import Testing
     }
 
     /// All of them at a time.
-    private func takeAndReject(_ count: Int, _ worker: inout Worker<UInt64>) throws(IPCError) {
+    private func takeAndReject(_ count: Int, _ worker: inout WorkQueue<UInt64>.Worker) throws(IPCError) {
         guard count > 0 else { return }
         let job = try worker.next(until: .immediate)
         try takeAndReject(count - 1, &worker)
@@ -262,7 +261,7 @@ import Testing
     }
 
     @Test func bytesOfAnyLength() throws {
-        let queue = try WorkQueue<RawBytes>.create(
+        let queue = try WorkQueue<RawBytes>.openOrCreate(
             channelName(), ChannelOptions(writers: .shared, lifetime: .whileUsed, capacity: 65_536), maximumAttempts: 1)
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
@@ -297,11 +296,11 @@ import Testing
 
     @Test func aTopicIsNoQueue() throws {
         let name = channelName()
-        let publisher = try Topic<UInt64>.create(name).makePublisher()
+        let publisher = try Topic<UInt64>.openOrCreate(name).makePublisher()
         let error = failure { () throws(IPCError) in _ = try WorkQueue<UInt64>.open(name) }
-        #expect(error?.code == .wrongType && error?.advice.contains("no work queue") == true)
+        #expect(error?.code == .wrongType && error?.advice.contains("expected a work queue, found a topic") == true)
         let overwriting = failure { () throws(IPCError) in
-            _ = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(overflow: .overwrite))
+            _ = try WorkQueue<UInt64>.openOrCreate(channelName(), ChannelOptions(overflow: .overwrite))
         }
         #expect(overwriting?.code == .invalidArgument)
         publisher.close()

@@ -93,7 +93,7 @@ import Testing
     }
 
     @Test func aNamedPipeIsOpenedWithoutAThread() async throws {
-        let pipe = try NamedPipe.create(at: FilePath("/tmp/\(uniqueName())"))
+        let pipe = try NamedPipe.create(FilePath("/tmp/\(uniqueName())"))
         defer { try? pipe.unlink() }
         #expect(await Self.code { _ = try await pipe.openForReading(until: .after(.milliseconds(10))) } == .timedOut)
         // A process that another test starts meanwhile has the reading end until its program begins.

@@ -42,7 +42,7 @@ import Testing
             refused { () throws(IPCError) in _ = try SharedMemory.create(name, byteCount: size) }
             refused { () throws(IPCError) in _ = try AnonymousMemory(byteCount: size) }
             refused { () throws(IPCError) in
-                _ = try MappedFile.create(at: FilePath("/tmp/\(uniqueName())"), byteCount: size)
+                _ = try MappedFile.create(FilePath("/tmp/\(uniqueName())"), byteCount: size)
             }
         }
         #expect(failure { () throws(IPCError) in _ = try SharedMemory.open(name) }?.code == .notFound)
@@ -55,7 +55,7 @@ import Testing
                 refused { () throws(IPCError) in try mapping.advise(.normal, lower..<upper) }
             }
             refused { () throws(IPCError) in _ = try Futex(in: mapping, at: lower) }
-            refused { () throws(IPCError) in _ = try SharedMutex.create(in: mapping, at: lower, .openExisting) }
+            refused { () throws(IPCError) in _ = try SharedMutex.openOrCreate(in: mapping, at: lower) }
             refused { () throws(IPCError) in _ = try SharedCondition.open(in: mapping, at: lower, until: .immediate) }
             refused { () throws(IPCError) in _ = try SharedReadWriteLock.open(in: mapping, at: lower, until: .immediate)
             }
@@ -77,7 +77,7 @@ import Testing
 
     @Test func whatNeedsAlignmentIsRefusedInAWindowThatLacksIt() throws {
         let path = FilePath("/tmp/\(uniqueName())")
-        let file = try MappedFile.create(at: path, byteCount: 8192)
+        let file = try MappedFile.create(path, byteCount: 8192)
         defer { unlink(path.string) }
         let window = try file.map(1..<8000)
         #expect(failure { () throws(IPCError) in _ = try Futex(in: window, at: 0) }?.code == .invalidArgument)
@@ -103,7 +103,7 @@ import Testing
             let other = try AnonymousPipe()
             try await other.writer.write("line\n".utf8.span.bytes)
             _ = lines
-            let reader = Shared(other.closingWriter())
+            let reader = SharedReference(other.closingWriter())
             _ = try? await reader.value.readToEnd(limit: limit, until: .after(.milliseconds(50)))
             refused { () throws(IPCError) in _ = try AnonymousPipe(capacity: limit > 1 << 20 ? limit : min(limit, 0)) }
         }

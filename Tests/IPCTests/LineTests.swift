@@ -10,7 +10,7 @@ import Testing
         // As many pieces as 16 MiB have from a pipe, and short, since sanitizers make each byte cost microseconds.
         let size = 2 << 20
         let lines = try pipe.reader.lines(limit: size)
-        let writer = Shared(pipe.closingReader())
+        let writer = SharedReference(pipe.closingReader())
         let task = Task.detached {
             let piece = [UInt8](repeating: UInt8(ascii: "x"), count: 256)
             for _ in 0..<size / 256 { try await writer.value.write(piece.span.bytes) }

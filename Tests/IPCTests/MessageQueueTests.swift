@@ -76,7 +76,7 @@ import Testing
         let name = uniqueName()
         _ = try MessageQueue.create(name, maximumMessages: 1, messageSize: 16)
         defer { try? MessageQueue.unlink(name) }
-        let reader = try MessageQueue.open(name, .readOnly)
+        let reader = try MessageQueue.open(name, access: .readOnly)
         let error = failure { () throws(IPCError) in try reader.send(([1] as [UInt8]).span.bytes) }
         #expect(error?.code == .permissionDenied)
         let none = failure { () throws(IPCError) in _ = try MessageQueue.open(uniqueName()) }
@@ -106,7 +106,7 @@ import Testing
         defer { try? MessageQueue.unlink(name) }
         let again = failure { () throws(IPCError) in _ = try MessageQueue.create(name) }
         #expect(again?.code == .alreadyExists)
-        let second = try MessageQueue.create(name, maximumMessages: 5, messageSize: 64, .openExisting)
+        let second = try MessageQueue.openOrCreate(name)
         let attributes = (try first.attributes, try second.attributes)
         #expect(attributes.0 == attributes.1 && attributes.1.messageSize == 16)
     }

@@ -190,7 +190,7 @@ import Testing
 
     @Test(arguments: ["pipe", "stream"])
     func aHundredMegabytesSurviveAStormOfSignals(kind: String) throws {
-        let total = "100000000"
+        let total = "\(repetitions(100_000_000))"
         let pipe = try AnonymousPipe()
         let pair = try StreamSocket.makePair()
         let isPipe = kind == "pipe"
@@ -209,7 +209,7 @@ import Testing
     private func path() -> FilePath { FilePath("/tmp/" + uniqueName()) }
 
     @Test func bothSidesWaitForEachOtherUntilADeadline() throws {
-        let pipe = try NamedPipe.create(at: path())
+        let pipe = try NamedPipe.create(path())
         defer { try? pipe.unlink() }
         let noWriter = failure { () throws(IPCError) in _ = try pipe.openForReading(until: .after(.milliseconds(30))) }
         let noReader = failure { () throws(IPCError) in _ = try pipe.openForWriting(until: .after(.milliseconds(30))) }
@@ -220,7 +220,7 @@ import Testing
     }
 
     @Test func aReaderWakesWhenAWriterComesThoughItWritesNothing() throws {
-        let pipe = try NamedPipe.create(at: path())
+        let pipe = try NamedPipe.create(path())
         defer { try? pipe.unlink() }
         let child = try ChildProcess("sh", ["-c", "exec 3>\(pipe.path); exec sleep 60"])
         let reader = try pipe.openForReading(until: .after(.seconds(10)))
@@ -230,7 +230,7 @@ import Testing
     }
 
     @Test func deadlinesWorkOnFIFOsToo() throws {
-        let pipe = try NamedPipe.create(at: path())
+        let pipe = try NamedPipe.create(path())
         defer { try? pipe.unlink() }
         let reader = try pipe.tryOpenForReading()
         let writer = try pipe.openForWriting(until: .after(.seconds(1)))
@@ -249,14 +249,14 @@ import Testing
     }
 
     @Test func whatIsNotAFIFOIsRefused() throws {
-        let error = failure { () throws(IPCError) in _ = try NamedPipe("/etc/passwd") }
+        let error = failure { () throws(IPCError) in _ = try NamedPipe.open("/etc/passwd") }
         #expect(error?.code == .wrongType)
-        let missing = failure { () throws(IPCError) in _ = try NamedPipe(FilePath("/tmp/" + uniqueName())) }
+        let missing = failure { () throws(IPCError) in _ = try NamedPipe.open(FilePath("/tmp/" + uniqueName())) }
         #expect(missing?.code == .notFound)
-        let pipe = try NamedPipe.create(at: path())
-        let again = failure { () throws(IPCError) in _ = try NamedPipe.create(at: pipe.path) }
+        let pipe = try NamedPipe.create(path())
+        let again = failure { () throws(IPCError) in _ = try NamedPipe.create(pipe.path) }
         #expect(again?.code == .alreadyExists)
-        _ = try NamedPipe.create(at: pipe.path, .openExisting)
+        _ = try NamedPipe.openOrCreate(pipe.path)
         try pipe.unlink()
     }
 }

@@ -132,7 +132,7 @@ import Testing
     @Test func stagesHaveTheirEnvironmentAndFolder() async throws {
         let result = try await Pipeline(
             [["sh", "-c", "pwd; echo $GREETING; ps -o pgid= -p $$; echo $$"]],
-            environment: ["GREETING=hello", "PATH=/usr/bin:/bin"], workingDirectory: "/usr"
+            environment: .only(["GREETING": "hello", "PATH": "/usr/bin:/bin"]), workingDirectory: "/usr"
         ).run()
         let lines = result.text.split(separator: "\n").map { $0.filter { $0 != " " } }
         #expect(lines.count == 4 && lines[0] == "/usr" && lines[1] == "hello" && lines[2] == lines[3])
@@ -143,8 +143,9 @@ import Testing
 
     @Test func zeroBytesAndImpossibleNumbersAreRefused() {
         for (program, arguments, environment) in [
-            ("tr\0ue", [], nil), ("true", ["a\0b"], nil), ("true", [], ["A=\0"]),
-        ] as [(String, [String], [String]?)] {
+            ("tr\0ue", [], .inherited), ("true", ["a\0b"], .inherited), ("true", [], .only(["A": "\0"])),
+            ("true", [], .changing(["A": "\0"])),
+        ] as [(String, [String], ChildProcess.Environment)] {
             let error = failure { () throws(IPCError) in
                 _ = try ChildProcess(program, arguments, environment: environment)
             }

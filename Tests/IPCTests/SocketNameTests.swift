@@ -61,9 +61,9 @@ import Testing
         _ = try StreamSocket.connect(to: .unix(path), until: .after(.seconds(5)))
         #expect(access(replaced.string, F_OK) != 0)
         listener.close()
-        let pipe = try NamedPipe.create(at: path)
+        let pipe = try NamedPipe.create(path)
         try pipe.unlink()
-        _ = try MappedFile.create(at: path, byteCount: 10)
+        _ = try MappedFile.create(path, byteCount: 10)
         #expect(path.withPlatformString { unlink($0) } == 0)
         #expect(access(replaced.string, F_OK) != 0)
     }
@@ -144,7 +144,7 @@ import Testing
         let (link, target) = (folder + "/link", "/tmp/" + uniqueName())
         mkdir(folder, 0o700)
         defer { for file in [link, target, folder] { remove(file) } }
-        _ = try MappedFile.create(at: FilePath(target), byteCount: 10)
+        _ = try MappedFile.create(FilePath(target), byteCount: 10)
         symlink(target, link)
         // In a folder that is this user's alone, it is this user's link.
         _ = try MappedFile.open(FilePath(link))
@@ -152,7 +152,7 @@ import Testing
         let errors = [
             failure { () throws(IPCError) in _ = try MappedFile.open(FilePath(link)) },
             failure { () throws(IPCError) in
-                _ = try MappedFile.create(at: FilePath(link), byteCount: 99, .openExisting)
+                _ = try MappedFile.openOrCreate(FilePath(link), byteCount: 99)
             },
         ]
         #expect(errors.allSatisfy { $0?.advice.contains("symbolic link") == true })
@@ -180,7 +180,7 @@ import Testing
     @Test func whoWaitsForAFullReceiverGoesOnWhenThereIsRoom() async throws {
         let receiver = Endpoint.unixAbstract(AbstractName(uniqueName()))
         let socket = try DatagramSocket(receiver)
-        let sender = Shared(try DatagramSocket(.unixAbstract(AbstractName(uniqueName()))))
+        let sender = SharedReference(try DatagramSocket(.unixAbstract(AbstractName(uniqueName()))))
         while try sender.value.trySend(([1] as [UInt8]).span.bytes, to: receiver) {}
         let blocking = try PlainThread { () throws(IPCError) in
             try sender.value.send(([2] as [UInt8]).span.bytes, to: receiver, until: .after(.seconds(60)))
@@ -205,8 +205,8 @@ import Testing
 
     @Test func aReceiverThatGoesEndsTheWait() throws {
         let receiver = Endpoint.unixAbstract(AbstractName(uniqueName()))
-        var socket: Shared<DatagramSocket>? = Shared(try DatagramSocket(receiver))
-        let sender = Shared(try DatagramSocket(.unixAbstract(AbstractName(uniqueName()))))
+        var socket: SharedReference<DatagramSocket>? = SharedReference(try DatagramSocket(receiver))
+        let sender = SharedReference(try DatagramSocket(.unixAbstract(AbstractName(uniqueName()))))
         while try sender.value.trySend(([1] as [UInt8]).span.bytes, to: receiver) {}
         let isWaiting = Flag()
         let waiting = try PlainThread { () throws(IPCError) in
@@ -240,7 +240,7 @@ struct HostNameTests {
         let dead = try StreamListener(.tcp(host: "127.0.0.1", port: 0), backlog: 0)
         guard case .tcp(_, let port)? = try dead.localEndpoint else { throw CancellationError() }
         let live = try StreamListener(.tcp(host: "127.0.0.2", port: port))
-        var fillers: [Shared<StreamSocket>] = []
+        var fillers: [SharedReference<StreamSocket>] = []
         while let filler = filler(port), fillers.count < 100 { fillers.append(filler) }
         let hosts = "127.0.0.1 several.test\n127.0.0.2 several.test\n"
         for milliseconds in [300, 10_000] {
@@ -252,8 +252,9 @@ struct HostNameTests {
         dead.close()
     }
 
-    private func filler(_ port: UInt16) -> Shared<StreamSocket>? {
-        try? Shared(StreamSocket.connect(to: .tcp(host: "127.0.0.1", port: port), until: .after(.milliseconds(300))))
+    private func filler(_ port: UInt16) -> SharedReference<StreamSocket>? {
+        try? SharedReference(
+            StreamSocket.connect(to: .tcp(host: "127.0.0.1", port: port), until: .after(.milliseconds(300))))
     }
 
     @Test func aRefusedFirstAddressIsPassedOver() throws {

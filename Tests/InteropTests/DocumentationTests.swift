@@ -6,9 +6,9 @@ import Testing
 
 @testable import IPCTool
 
-/// Every piece of Swift in the documentation compiles: those of the doc comments, those of the README, and those that
-/// `ipc choose` prints.
-@Suite(.timeLimit(.minutes(10))) struct DocumentationTests {
+/// Every piece of Swift in the documentation compiles: those of the doc comments, those of both READMEs and of the pages in
+/// `Documentation`, those that `ipc choose` prints, and those of the DocC catalogues, each of which is a whole file.
+@Suite(.timeLimit(.minutes(15))) struct DocumentationTests {
     /// What the examples use without saying where it comes from.
     private static let prelude = """
         import Foundation
@@ -28,7 +28,7 @@ import Testing
     private static let context = """
         mapping: MemoryMapping, mutex: SharedMutex, notEmpty: SharedCondition, deadline: Deadline, count: Int,
         queue: borrowing MessageQueue, bytes: [UInt8], socket: borrowing StreamSocket, header: RawSpan,
-        received: consuming OwnedDescriptor, file: borrowing MappedFile, publisher: inout Publisher<RawBytes>,
+        received: consuming OwnedDescriptor, file: borrowing MappedFile, publisher: inout Topic<RawBytes>.Publisher,
         camera: Camera, parcel: Parcel, buffer: inout MutableRawSpan, answer: RawSpan
         """
 
@@ -36,6 +36,9 @@ import Testing
         let place: String
         var lines: [String] = []
     }
+
+    private static let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().path
 
     private func pieces(_ path: String, prefix: String) throws -> [Piece] {
         var pieces: [Piece] = []
@@ -58,43 +61,107 @@ import Testing
     }
 
     @Test func examplesInTheDocumentationCompile() throws {
-        let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent()
-        var all = try pieces(repository.path + "/README.md", prefix: "")
+        let repository = Self.repository
+        var pages = ["README.md", "README.ko.md"]
+        let documentation = FileManager.default.enumerator(atPath: repository + "/Documentation")
+        // The guide's are quoted from the examples, which are compiled (`GuideTests`).
+        for case let page as String in try #require(documentation)
+        where page.hasSuffix(".md") && !page.hasPrefix("guide/") {
+            pages.append("Documentation/" + page)
+        }
+        var all: [Piece] = []
+        for page in pages { all += try pieces("\(repository)/\(page)", prefix: "") }
         for folder in ["Sources/IPC", "Sources/IPCChannels"] {
-            let files = FileManager.default.enumerator(atPath: repository.path + "/" + folder)
+            let files = FileManager.default.enumerator(atPath: repository + "/" + folder)
             // What traits bring is not in this build; `Tests/Ecosystem` uses it.
             for case let file as String in try #require(files)
             where file.hasSuffix(".swift") && !file.hasPrefix("Ecosystem/") {
-                all += try pieces("\(repository.path)/\(folder)/\(file)", prefix: "///")
+                all += try pieces("\(repository)/\(folder)/\(file)", prefix: "///")
             }
         }
-        all.removeAll { $0.lines.contains { $0.contains(".package(path:") } }
+        // Manifests are not compiled.
+        all.removeAll { $0.lines.contains { $0.contains(".package(") } }
         all += Advice.all.enumerated().map { index, code in
             Piece(place: "advice:\(index)", lines: code.components(separatedBy: "\n"))
         }
         #expect(all.count > 40)
 
-        let source = "/tmp/\(uniqueName()).swift"
-        defer { unlink(source) }
         var text = Self.prelude + "\n"
         for (number, piece) in all.enumerated() {
             let imports = piece.lines.filter { $0.drop { $0 == " " }.hasPrefix("import ") }
             text += imports.joined(separator: "\n")
             let effects = piece.lines.contains { $0.contains("await ") } ? "() async" : "(\(Self.context))"
             text += "\nfunc example\(number)\(effects) throws {\n"
-            text +=
-                "#sourceLocation(file: \"\(piece.place.split(separator: ":")[0])\", line: \(Int(piece.place.split(separator: ":")[1])! + 1))\n"
+            text += Self.location(piece)
             text += piece.lines.filter { !$0.drop { $0 == " " }.hasPrefix("import ") }.joined(separator: "\n")
             text += "\n#sourceLocation()\n}\n"
         }
-        try text.write(toFile: source, atomically: true, encoding: .utf8)
+        let (status, messages) = try compile(["examples": text], ["-typecheck", "-suppress-warnings"])
+        #expect(status == .exited(0), "\(messages)")
+    }
 
+    /// An article's example has all its imports, and none of what the others have: it compiles as it is.
+    @Test func examplesOfTheArticlesCompile() throws {
+        var all: [Piece] = []
+        for module in ["IPC", "IPCChannels"] {
+            let catalogue = "\(Self.repository)/Sources/\(module)/\(module).docc"
+            for page in try FileManager.default.contentsOfDirectory(atPath: catalogue) where page.hasSuffix(".md") {
+                all += try pieces("\(catalogue)/\(page)", prefix: "")
+            }
+        }
+        #expect(all.count >= 22)
+
+        var sources: [String: String] = [:]
+        for (number, piece) in all.enumerated() {
+            sources["example\(number)"] = Self.location(piece) + piece.lines.joined(separator: "\n") + "\n"
+        }
+        // As far as the checks of what cannot be copied.
+        let (status, messages) = try compile(
+            sources, Self.toChecks + ["-parse-as-library", "-whole-module-optimization", "-warnings-as-errors"])
+        #expect(status == .exited(0), "\(messages)")
+    }
+
+    /// It cannot be copied, and unlocking takes it.
+    @Test func unlockingTwiceWithOneTokenDoesNotCompile() throws {
+        func program(_ unlocks: Int) -> [String: String] {
+            let unlocking = String(repeating: "try lock.unlock(token)\n", count: unlocks)
+            return [
+                "unlocking":
+                    "import IPC\nfunc read(_ lock: SharedReadWriteLock) throws {\nlet token = try lock.lockForReading()\n\(unlocking)}\n"
+            ]
+        }
+        let once = try compile(program(1), Self.toChecks)
+        #expect(once.status == .exited(0), "\(once.messages)")
+        let twice = try compile(program(2), Self.toChecks)
+        #expect(twice.status != .exited(0))
+        #expect(twice.messages.contains("'token' consumed more than once"), "\(twice.messages)")
+    }
+
+    private static let toChecks = ["-emit-sil", "-o", "/dev/null"]
+
+    /// So that an error names the page.
+    private static func location(_ piece: Piece) -> String {
+        let parts = piece.place.split(separator: ":")
+        return "#sourceLocation(file: \"\(parts[0])\", line: \(Int(parts[1])! + 1))\n"
+    }
+
+    /// Compiles a program with the modules of this build.
+    ///
+    /// - Parameter sources: The text of each file, by its name.
+    private func compile(
+        _ sources: [String: String], _ options: [String]
+    ) throws -> (status: IPC.ExitStatus, messages: String) {
+        let folder = "/tmp/\(uniqueName())"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
         // The modules of this build, and the maps of the C ones.
-        var arguments = [
-            "-typecheck", "-swift-version", "6", "-suppress-warnings", "-I", productsFolder + "/Modules", source,
-        ]
-        for map in ["\(repository.path)/Sources/CIPCShims/include", "\(productsFolder)/CIPCShims.build"]
+        var arguments = options + ["-swift-version", "6", "-I", productsFolder + "/Modules"]
+        for (name, text) in sources {
+            let path = "\(folder)/\(name).swift"
+            try text.write(toFile: path, atomically: true, encoding: .utf8)
+            arguments.append(path)
+        }
+        for map in ["\(Self.repository)/Sources/CIPCShims/include", "\(productsFolder)/CIPCShims.build"]
         where FileManager.default.fileExists(atPath: map + "/module.modulemap") {
             arguments += ["-Xcc", "-fmodule-map-file=\(map)/module.modulemap"]
         }
@@ -107,6 +174,6 @@ import Testing
         let (status, _) = try compiler.finish(within: .seconds(120))
         let messages = String(
             decoding: try errors.closingWriter().readToEnd(until: .after(.seconds(10))), as: UTF8.self)
-        #expect(status == .exited(0), "\(messages)")
+        return (status, messages)
     }
 }

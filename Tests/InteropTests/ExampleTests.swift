@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Every program in `Examples/` is run, and says what its comments promise.
-@Suite(.timeLimit(.minutes(10))) struct ExampleTests {
+@Suite(.timeLimit(.minutes(15))) struct ExampleTests {
     private func output(_ name: String) throws -> String {
         let peer = try Peer(product(name), [])
         let (status, text) = try peer.finish(within: .seconds(90))

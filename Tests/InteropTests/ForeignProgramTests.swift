@@ -12,7 +12,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     return text
 }
 
-@Suite(.timeLimit(.minutes(10))) struct PosixIPCTests {
+@Suite(.timeLimit(.minutes(15))) struct PosixIPCTests {
     @Test func sharedMemoryGoesBothWays() throws {
         let name = "/" + uniqueName()
         let mapping = try SharedMemory.create(name, byteCount: 4096).map()
@@ -70,7 +70,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     }
 }
 
-@Suite(.timeLimit(.minutes(10))) struct SocatTests {
+@Suite(.timeLimit(.minutes(15))) struct SocatTests {
     /// What a `socat` echo at an address answers.
     private func ask(_ endpoint: Endpoint) throws -> String {
         let deadline = Deadline.after(.seconds(10))
@@ -184,11 +184,11 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     }
 }
 
-@Suite(.timeLimit(.minutes(10))) struct ShellTests {
+@Suite(.timeLimit(.minutes(15))) struct ShellTests {
     @Test func namedPipesWorkWithCatAndEcho() throws {
         let path = "/tmp/" + uniqueName()
         _ = try run("mkfifo", [path])
-        let pipe = try NamedPipe(FilePath(path))
+        let pipe = try NamedPipe.open(FilePath(path))
         let echo = try ChildProcess("sh", ["-c", "echo hello > \(path)"])
         let text = try pipe.openForReading(until: .after(.seconds(10))).readToEnd(until: .after(.seconds(10)))
         #expect(String(decoding: text, as: UTF8.self) == "hello\n")
@@ -211,7 +211,7 @@ private func run(_ program: String, _ arguments: [String]) throws -> String {
     }
 }
 
-@Suite(.timeLimit(.minutes(10))) struct CProgramTests {
+@Suite(.timeLimit(.minutes(15))) struct CProgramTests {
     @Test func theCProgramCountsWithUs() throws {
         let name = "/" + uniqueName()
         let mapping = try SharedMemory.create(name, byteCount: 4096).map()

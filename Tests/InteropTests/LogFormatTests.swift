@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Participants in C and in Python, written by `Documentation/log-format.md` alone.
-@Suite(.timeLimit(.minutes(10))) struct LogFormatTests {
+@Suite(.timeLimit(.minutes(15))) struct LogFormatTests {
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().path + "/log_peer.py"
 
     private func peer(_ language: String, _ arguments: String...) throws(IPCError) -> Peer {
@@ -15,7 +15,7 @@ import Testing
 
     private func folder(_ name: String) -> String { channelRoot + "/" + name.replacingOccurrences(of: "/", with: ":") }
 
-    private func text(_ subscription: inout Subscription<RawBytes>) throws(IPCError) -> String {
+    private func text(_ subscription: inout Topic<RawBytes>.Subscription) throws(IPCError) -> String {
         try subscription.receive(until: .after(.seconds(20))) { (payload) throws(IPCError) in
             String(decoding: payload.withUnsafeBytes { Array($0) }, as: UTF8.self)
         }
@@ -24,7 +24,7 @@ import Testing
     @Test(arguments: ["C", "Python"], [ChannelOptions.Writers.exclusive, .shared])
     func aForeignReaderGetsWhatWePublish(language: String, writers: ChannelOptions.Writers) throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: writers, capacity: 65_536))
+        let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: writers, capacity: 65_536))
         var publisher = try topic.makePublisher()
         try publisher.publish("before".utf8.span.bytes)
         let count = 550
@@ -43,8 +43,8 @@ import Testing
     @Test(arguments: [("C", ChannelOptions.Writers.shared), ("Python", .exclusive)])
     func weGetWhatAForeignWriterPublishes(language: String, writers: ChannelOptions.Writers) throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: writers, capacity: 65_536))
-        var subscription = try topic.subscribe()
+        let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: writers, capacity: 65_536))
+        var subscription = try topic.makeSubscription()
         if writers == .shared {
             var publisher = try topic.makePublisher()
             try publisher.publish("ours".utf8.span.bytes)
@@ -74,8 +74,8 @@ import Testing
     @Test(arguments: [("C", ChannelOptions.Writers.shared), ("Python", .exclusive)])
     func aForeignWriterWakesATask(language: String, writers: ChannelOptions.Writers) async throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: writers, capacity: 65_536))
-        let messages = try topic.subscribe().messages()
+        let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: writers, capacity: 65_536))
+        let messages = try topic.makeSubscription().messages()
         let task = Task {
             var texts: [String] = []
             for try await message in messages {

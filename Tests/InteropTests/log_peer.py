@@ -21,7 +21,7 @@ class Channel:
         self.locks = open(folder + "/locks", "r+b", buffering=0)
         with open(folder + "/control", "r+b", buffering=0) as control:
             self.control = mmap.mmap(control.fileno(), 0)
-        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 5, "not version 5"
+        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 6, "not version 6"
         self.key, self.capacity = self.word(KEY), self.word(CAPACITY)
         with open(folder + "/log", "r+b", buffering=0) as log:
             self.log = mmap.mmap(log.fileno(), self.capacity)
@@ -98,7 +98,7 @@ class Channel:
         for slot in range(self.half(USED_READERS if readers_sleep else USED_WRITERS)):
             word = self.word(first + SLOT * slot + (16 if readers_sleep else 40))
             try:
-                bell = os.open(f"{self.folder}/../.bell-{word >> 32:08x}", os.O_WRONLY | os.O_NONBLOCK) if word else -1
+                bell = os.open(f"{self.folder}/../.wake-{word >> 32:08x}", os.O_WRONLY | os.O_NONBLOCK) if word else -1
             except OSError:
                 continue  # its owner is no more
             if bell >= 0:

@@ -53,7 +53,7 @@ static void attach(const char *path_of_folder) {
     if ((control_file = open(path, O_RDWR | O_CLOEXEC)) < 0 || fstat(control_file, &status) < 0) fail(path);
     control = mmap(0, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, control_file, 0);
     if (control == MAP_FAILED) fail("mmap");
-    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 5) { fputs("not version 5\n", stderr); exit(1); }
+    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 6) { fputs("not version 6\n", stderr); exit(1); }
     key = *(uint64_t *)(control + KEY);
     capacity = *(uint64_t *)(control + CAPACITY);
     snprintf(path, sizeof path, "%s/log", folder);
@@ -65,19 +65,19 @@ static void attach(const char *path_of_folder) {
             fail("mmap");
 }
 
-// Wakes the tasks of a kind that sleep, by their bells.
-static void ring_bells(int readers_sleep) {
+// Wakes the tasks of a kind that sleep, by their wake-up pipes.
+static void signal_waiters(int readers_sleep) {
     for (uint32_t slot = 0; slot < atomic_load(HALF(readers_sleep ? USED_READERS : USED_WRITERS)); slot++) {
         int address = SLOTS + SLOT * (int)(readers_sleep ? slot : *(uint32_t *)(control + READERS) + slot);
         // It stays: its owner takes it away when it is awake.
         uint64_t word = atomic_load(WORD(address + (readers_sleep ? 16 : 40)));
         if (word == 0) continue;
         char path[4096];
-        snprintf(path, sizeof path, "%s/../.bell-%08x", folder, (uint32_t)(word >> 32));
-        int bell = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-        if (bell < 0) continue;
-        if (write(bell, &word, 8) < 0) perror(path);  // full: it has been rung often enough
-        close(bell);
+        snprintf(path, sizeof path, "%s/../.wake-%08x", folder, (uint32_t)(word >> 32));
+        int pipe = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        if (pipe < 0) continue;
+        if (write(pipe, &word, 8) < 0) perror(path);  // full: it has been signalled often enough
+        close(pipe);
     }
 }
 
@@ -87,9 +87,11 @@ static void wake(int readers_sleep) {
     if (atomic_load(WORD(queue + SLEEPS)) == atomic_load(WORD(queue + WOKEN))) return;
     atomic_thread_fence(memory_order_seq_cst);
     uint64_t seen = atomic_load(WORD(queue + SLEEPS)), woken = atomic_load(WORD(queue + WOKEN));
+    // Writers that wait for claims count among the readers, too: those that we have seen here are woken before `woken` is raised.
+    if (readers_sleep) wake(0);
     atomic_fetch_add(HALF(queue + WAKES), 1);
     syscall(SYS_futex, HALF(queue + WAKES), FUTEX_WAKE, INT32_MAX, 0, 0, 0);
-    ring_bells(readers_sleep);
+    signal_waiters(readers_sleep);
     // Last: one that was stopped before this leaves the difference to the next.
     while (woken < seen && !atomic_compare_exchange_weak(WORD(queue + WOKEN), &woken, seen)) {}
 }
@@ -112,8 +114,8 @@ static char *join(int is_reader) {
         if (atomic_load(used) <= slot) atomic_store(used, slot + 1);
         atomic_fetch_add(HALF(JOINS), 1);
         // Nobody is woken by it: who sleeps does not know of us yet, and would not be told of news if we died halfway.
-        ring_bells(1);
-        ring_bells(0);
+        signal_waiters(1);
+        signal_waiters(0);
         return address;
     }
     fputs("no free slot\n", stderr);
@@ -191,8 +193,7 @@ static void write_messages(char **texts) {
         atomic_fetch_add(sequence, 1);
         atomic_store(intent, NONE);
         if (!is_registered) atomic_thread_fence(memory_order_seq_cst);
-        wake(1);
-        wake(0);  // other writers wait for this claim, too
+        wake(1);  // and with them other writers, which may wait for this claim
     }
 }
 

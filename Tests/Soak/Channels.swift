@@ -34,7 +34,7 @@ enum Queue: Int, CaseIterable {
     func create() throws(IPCError) -> WorkQueue<RawBytes> {
         let options = ChannelOptions(
             writers: .shared, lifetime: .kept, capacity: 65_536, maximumReaders: 96, maximumWriters: 96)
-        return try WorkQueue<RawBytes>.create(name, options, maximumAttempts: attempts, backoff: backoff)
+        return try WorkQueue<RawBytes>.openOrCreate(name, options, maximumAttempts: attempts, backoff: backoff)
     }
 
     func open() throws(IPCError) -> WorkQueue<RawBytes> { try WorkQueue<RawBytes>.open(name) }
@@ -47,13 +47,13 @@ enum Queue: Int, CaseIterable {
 
 /// The service of a run.
 enum Answering {
-    typealias Kind = Service<Ask, Answer, Refusal>
+    typealias Kind = ServiceChannel<Ask, Answer, Refusal>
     static let name = "soak/answers"
 
     static func create() throws(IPCError) -> Kind {
         var options = ServiceOptions()
         (options.capacity, options.lifetime, options.maximumServers, options.maximumClients) = (65_536, .kept, 96, 96)
-        return try Kind.create(name, options)
+        return try Kind.openOrCreate(name, options)
     }
 
     static func open() throws(IPCError) -> Kind { try Kind.open(name) }

@@ -45,7 +45,7 @@ final class Member {
         let environment = ["IPC_ROOT=\(String(cString: getenv("IPC_ROOT")))", "SWIFT_BACKTRACE=enable=no"]
         let path = getenv("LD_LIBRARY_PATH").map { ["LD_LIBRARY_PATH=\(String(cString: $0))"] } ?? []
         child = try ChildProcess(
-            Self.program, order.arguments, environment: environment + path, descriptors: [1: log, 2: log])
+            Self.program, order.arguments, environment: .only(pairs: environment + path), descriptors: [1: log, 2: log])
     }
 
     /// By its name, by which those that are left behind are found.

@@ -74,7 +74,9 @@ enum ServerRole {
         }
     }
 
-    private static func answer(_ call: consuming Call<Ask, Answer, Refusal>, _ me: Participant) throws(IPCError) {
+    private static func answer(_ call: consuming ServiceChannel<Ask, Answer, Refusal>.Call, _ me: Participant)
+        throws(IPCError)
+    {
         let ask = try call.request
         let notes = CallNotes(me: me)
         notes.serving(ask)

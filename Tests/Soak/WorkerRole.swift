@@ -43,7 +43,9 @@ enum WorkerRole {
     }
 
     /// - Parameter isOfLoop: Whether `work` finishes what it does not.
-    private static func finish(_ delivery: Delivery<RawBytes>, _ me: Participant, isOfLoop: Bool) async throws {
+    private static func finish(_ delivery: WorkQueue<RawBytes>.SharedJob, _ me: Participant, isOfLoop: Bool)
+        async throws
+    {
         guard let ticket = try delivery.withBytes({ Ticket($0) }) else {
             me.violation("a torn job")
             return try delivery.acknowledge()
@@ -100,26 +102,34 @@ enum WorkerRole {
     }
 
     private static func lend(
-        _ worker: inout Worker<RawBytes>, _ me: Participant, until deadline: Deadline
+        _ worker: inout WorkQueue<RawBytes>.Worker, _ me: Participant, until deadline: Deadline
     ) throws(IPCError) {
         let notes = JobNotes(me: me)
-        let result = try worker.workNext(until: deadline) { (bytes) throws(Failed) -> Ticket? in
-            guard let ticket = Ticket(bytes) else {
-                me.violation("a torn job")
-                return nil
+        var isRejected = false
+        let ticket: Ticket?
+        do throws(IPCError) {
+            ticket = try worker.workNext(until: deadline) { (bytes) throws(IPCError) -> Ticket? in
+                guard let ticket = Ticket(bytes) else {
+                    me.violation("a torn job")
+                    return nil
+                }
+                notes.taken(ticket, nil)
+                guard !ticket.isHopeless else {
+                    notes.rejecting(ticket)
+                    isRejected = true
+                    throw IPCError(.cancelled, "work", "", advice: "rejected by the test")
+                }
+                notes.acknowledging(ticket)
+                return ticket
             }
-            notes.taken(ticket, nil)
-            guard !ticket.isHopeless else {
-                notes.rejecting(ticket)
-                throw Failed()
-            }
-            notes.acknowledging(ticket)
-            return ticket
+        } catch {
+            guard isRejected else { throw error }
+            return
         }
-        if case .success(let ticket?) = result { notes.acknowledged(ticket) }
+        if let ticket { notes.acknowledged(ticket) }
     }
 
-    private static func finish(_ job: consuming Job<RawBytes>, _ me: Participant) throws(IPCError) {
+    private static func finish(_ job: consuming WorkQueue<RawBytes>.Job, _ me: Participant) throws(IPCError) {
         guard let ticket = try job.withBytes({ (bytes) throws(IPCError) in Ticket(bytes) }) else {
             me.violation("a torn job")
             return try job.acknowledge()

@@ -57,6 +57,17 @@ size_t support_action(int signal, void *bytes, size_t capacity) {
     return sizeof copy;
 }
 
+unsigned long long support_action_number(int signal) {
+    static const unsigned char none[sizeof(struct sigaction)];
+    unsigned char bytes[sizeof none];
+    size_t count = support_action(signal, bytes, sizeof bytes);
+    if (memcmp(bytes, none, count) == 0) return 0;
+    // FNV-1a.
+    unsigned long long hash = 0xcbf29ce484222325;
+    for (size_t i = 0; i < count; i++) hash = (hash ^ bytes[i]) * 0x100000001b3;
+    return hash;
+}
+
 unsigned long long support_mask(void) {
     unsigned long long mask = 0;
     syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mask, sizeof mask);

@@ -103,9 +103,9 @@ enum Allocations {
         for writers in [ChannelOptions.Writers.exclusive, .shared] {
             for overflow in [ChannelOptions.Overflow.block, .overwrite] {
                 let name = "test/allocations-\(UInt32.random(in: 0 ... .max))"
-                let topic = try Topic<UInt64>.create(name, ChannelOptions(writers: writers, overflow: overflow))
+                let topic = try Topic<UInt64>.openOrCreate(name, ChannelOptions(writers: writers, overflow: overflow))
                 var publisher = try topic.makePublisher()
-                var subscription = try topic.subscribe()
+                var subscription = try topic.makeSubscription()
                 try count("topic-\(writers)-\(overflow)") { () throws(IPCError) in
                     try publisher.publish(7)
                     _ = try subscription.receive()

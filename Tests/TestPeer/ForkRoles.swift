@@ -38,7 +38,7 @@ enum ForkRoles {
 
     /// Waits that are under way when the process forks, and what ends them.
     private struct Pending {
-        let pipe: Shared<AnonymousPipe>
+        let pipe: SharedReference<AnonymousPipe>
         let memory: SharedBox
         let semaphore: SharedSemaphore
         let fifo: NamedPipe
@@ -46,11 +46,11 @@ enum ForkRoles {
         var tasks: [Task<String, Never>] = []
 
         init(_ executors: [any TaskExecutor]) throws {
-            pipe = Shared(try AnonymousPipe())
+            pipe = SharedReference(try AnonymousPipe())
             memory = SharedBox(try AnonymousMemory(byteCount: 4096).map())
             semaphore = try SharedSemaphore.create(in: memory.value, at: 0, value: 0)
             path = "/tmp/" + uniqueName()
-            fifo = try NamedPipe.create(at: FilePath(path))
+            fifo = try NamedPipe.create(FilePath(path))
             let (pipe, semaphore, fifo) = (pipe, semaphore, fifo)
             for executor in executors {
                 tasks.append(
@@ -124,7 +124,7 @@ enum ForkRoles {
 
     private static func blockingWaits() throws -> String {
         let path = FilePath("/tmp/" + uniqueName())
-        let fifo = try NamedPipe.create(at: path)
+        let fifo = try NamedPipe.create(path)
         defer { unlink(path.string) }
         let late = failure { () throws(IPCError) in _ = try fifo.openForWriting(until: .after(.milliseconds(50))) }
         let opener = try PlainThread { () throws(IPCError) in
@@ -175,7 +175,7 @@ enum ForkRoles {
     ///
     /// - Returns: How many got something; the last has nothing to get.
     private static func childsReads() async throws -> Int {
-        let pipe = Shared(try AnonymousPipe())
+        let pipe = SharedReference(try AnonymousPipe())
         var count = 0
         for round in 0...20 {
             let writer =

@@ -68,7 +68,7 @@ enum PoolWaits {
 
     /// How long the end of a wait takes, in which the kernel closes what it watched the file by: half of them take less.
     private static func timeToCancelAnOpening() async throws -> Duration {
-        let pipe = try NamedPipe.create(at: FilePath("/tmp/ipc-test-pool-\(getpid())"))
+        let pipe = try NamedPipe.create(FilePath("/tmp/ipc-test-pool-\(getpid())"))
         var times: [Duration] = []
         for _ in 0..<31 {
             let opening = Task { _ = try await pipe.openForReading() }

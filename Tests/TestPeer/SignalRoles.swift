@@ -77,17 +77,17 @@ enum SignalRoles {
     /// Two threads take from one source, by calls that never wait. After each signal, which one of them takes, both go on.
     static func twoTakers() throws {
         final class Taker: Sendable {
-            let source: Shared<SignalSource>
+            let source: SharedReference<SignalSource>
             let calls = Atomic(0)
-            let taken: Shared<Counter>
-            init(_ source: Shared<SignalSource>, _ taken: Shared<Counter>) {
+            let taken: SharedReference<Counter>
+            init(_ source: SharedReference<SignalSource>, _ taken: SharedReference<Counter>) {
                 (self.source, self.taken) = (source, taken)
             }
         }
         struct Counter: ~Copyable { let value = Atomic(0) }
         // Blocked everywhere, so that both look for the same pending signal.
         SignalSet([.userDefined1]).blockInCallingThread()
-        let (source, taken) = (Shared(try SignalSource([.userDefined1])), Shared(Counter()))
+        let (source, taken) = (SharedReference(try SignalSource([.userDefined1])), SharedReference(Counter()))
         let takers = [Taker(source, taken), Taker(source, taken)]
         for taker in takers {
             var thread = pthread_t()

@@ -125,7 +125,7 @@ enum SocketRoles {
         attempt("queue") { () throws(IPCError) in
             _ = try MessageQueue.create("/" + name, maximumMessages: 1, messageSize: 8)
         }
-        attempt("file") { () throws(IPCError) in _ = try MappedFile.create(at: FilePath(path), byteCount: 4096) }
+        attempt("file") { () throws(IPCError) in _ = try MappedFile.create(FilePath(path), byteCount: 4096) }
         let open = (0...2).filter { fcntl($0, F_GETFD) >= 0 }
         if shm_unlink("/" + name) == 0 { lines.append("memory left") }
         do throws(IPCError) {

@@ -25,29 +25,29 @@ enum TakerRoles {
     }
 
     static func things() throws -> [Thing] {
-        let pipe = Shared(try AnonymousPipe())
+        let pipe = SharedReference(try AnonymousPipe())
         let path = "/tmp/" + uniqueName()
-        let fifo = try NamedPipe.create(at: FilePath(path))
-        let reading = Shared(try fifo.tryOpenForReading())
+        let fifo = try NamedPipe.create(FilePath(path))
+        let reading = SharedReference(try fifo.tryOpenForReading())
         guard let opened = try fifo.tryOpenForWriting() else { fatalError("no reader") }
-        let writing = Shared(opened)
+        let writing = SharedReference(opened)
         unlink(path)
-        let streams = Shared(try StreamSocket.makePair())
-        let packets = Shared(try PacketSocket.makePair())
-        let receiver = Shared(try DatagramSocket(.unixAbstract(AbstractName(uniqueName()))))
-        let sender = Shared(try DatagramSocket.connect(to: receiver.value.localEndpoint!))
-        let net = Shared(try DatagramSocket(.udp(host: "127.0.0.1", port: 0)))
-        let netSender = Shared(try DatagramSocket.connect(to: net.value.localEndpoint!))
-        let listener = Shared(try StreamListener(.unixAbstract(AbstractName(uniqueName()))))
+        let streams = SharedReference(try StreamSocket.makePair())
+        let packets = SharedReference(try PacketSocket.makePair())
+        let receiver = SharedReference(try DatagramSocket(.unixAbstract(AbstractName(uniqueName()))))
+        let sender = SharedReference(try DatagramSocket.connect(to: receiver.value.localEndpoint!))
+        let net = SharedReference(try DatagramSocket(.udp(host: "127.0.0.1", port: 0)))
+        let netSender = SharedReference(try DatagramSocket.connect(to: net.value.localEndpoint!))
+        let listener = SharedReference(try StreamListener(.unixAbstract(AbstractName(uniqueName()))))
         let address = try listener.value.localEndpoint!
         let packetAddress = Endpoint.unixAbstract(AbstractName(uniqueName()))
-        let packetListener = Shared(try PacketListener(packetAddress))
+        let packetListener = SharedReference(try PacketListener(packetAddress))
         let queueName = "/" + uniqueName()
-        let queue = Shared(try MessageQueue.create(queueName, maximumMessages: 4, messageSize: 64))
+        let queue = SharedReference(try MessageQueue.create(queueName, maximumMessages: 4, messageSize: 64))
         try MessageQueue.unlink(queueName)
-        let counters = [Shared(try EventCounter()), Shared(try EventCounter(.one))]
+        let counters = [SharedReference(try EventCounter()), SharedReference(try EventCounter(.one))]
         let semaphoreName = "/" + uniqueName()
-        let semaphore = Shared(try NamedSemaphore.create(semaphoreName, value: 0))
+        let semaphore = SharedReference(try NamedSemaphore.create(semaphoreName, value: 0))
         try NamedSemaphore.unlink(semaphoreName)
         return [
             Thing(
@@ -126,8 +126,8 @@ enum TakerRoles {
     private static let rounds = 100
 
     private static func hammer(_ thing: Thing) -> String {
-        let (taken, isOver) = (Shared(Counter()), Flag())
-        let calls = [Shared(Counter()), Shared(Counter())]
+        let (taken, isOver) = (SharedReference(Counter()), Flag())
+        let calls = [SharedReference(Counter()), SharedReference(Counter())]
         let threads = calls.map { calls in
             try! PlainThread { () throws(IPCError) in
                 while !isOver.isSet {
@@ -137,7 +137,9 @@ enum TakerRoles {
                 }
             }
         }
-        func count(_ counter: Shared<Counter>) -> Int { counter.value.value.load(ordering: .sequentiallyConsistent) }
+        func count(_ counter: SharedReference<Counter>) -> Int {
+            counter.value.value.load(ordering: .sequentiallyConsistent)
+        }
         for round in 1...rounds {
             let deadline = Deadline.after(.seconds(10))
             do { try thing.put() } catch { return "put: \(error)" }

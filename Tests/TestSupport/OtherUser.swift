@@ -30,7 +30,9 @@ public struct OtherUser: Sendable {
     ) throws(IPCError) -> Peer {
         let script = "umask \(umask); exec setpriv --reuid=\(user) --regid=\(groups[0]) "
         let others = groups.dropFirst().map { "\($0)" }.joined(separator: ",")
-        let environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "SWIFT_BACKTRACE=enable=no", "HOME=/nonexistent"]
+        var environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "SWIFT_BACKTRACE=enable=no", "HOME=/nonexistent"]
+        // Without it each program waits for a second at its end, in case another thread has a race to report.
+        if let options = getenv("TSAN_OPTIONS") { environment.append("TSAN_OPTIONS=" + String(cString: options)) }
         return try Peer(
             "sh",
             [

@@ -40,8 +40,24 @@ public func bytes(capacity: Int, _ receive: (inout MutableRawSpan) throws(IPCErr
     return bytes
 }
 
+/// How often something is done again: `count` times, and a tenth of that where `IPC_TEST_SHORT` is set, as `Scripts/test.sh` does for
+/// the sanitizers. They find what they look for in the first rounds, and take ten times as long for each.
+public func repetitions(_ count: Int) -> Int { getenv("IPC_TEST_SHORT") == nil ? count : count / 10 }
+
 /// Python with posix_ipc, as the test script installs it.
 public let python = getenv("IPC_TEST_PYTHON").map { String(cString: $0) } ?? "python3"
+
+extension ChildProcess.Environment {
+    /// These variables, each as `NAME=value`.
+    public static func only(pairs: [String]) -> Self {
+        var variables: [String: String] = [:]
+        for pair in pairs {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            variables[String(parts[0])] = String(parts[1])
+        }
+        return .only(variables)
+    }
+}
 
 /// A child whose standard output is read here.
 public struct Peer: ~Copyable {
@@ -55,7 +71,8 @@ public struct Peer: ~Copyable {
     ) throws(IPCError) {
         let pipe = try AnonymousPipe()
         let all = descriptors.merging([1: pipe.writer.descriptor]) { given, _ in given }
-        child = try ChildProcess(program, arguments, environment: environment, descriptors: all)
+        child = try ChildProcess(
+            program, arguments, environment: environment.map { .only(pairs: $0) } ?? .inherited, descriptors: all)
         output = pipe.closingWriter()
     }
 

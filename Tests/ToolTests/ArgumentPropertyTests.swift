@@ -10,7 +10,7 @@ import Testing
 
 /// The command's parsers and printers, with texts that were made up by chance: none traps, what is accepted is what was meant, and what
 /// is printed is read back as it was. `IPC_FUZZ_SEED` for other texts.
-@Suite(.timeLimit(.minutes(5))) struct ArgumentPropertyTests {
+@Suite(.timeLimit(.minutes(15))) struct ArgumentPropertyTests {
     private static let seed = getenv("IPC_FUZZ_SEED").flatMap { UInt64(String(cString: $0)) } ?? 41
     private static let pieces = [
         "0", "1", "9", "-", "+", ".", "..", "e", "E", "x", "0x", "p", "_", " ", "\n", "nan", "inf", "infinity", "none",
@@ -46,7 +46,7 @@ import Testing
             accepted += 1
             #expect(time >= .zero && time <= .seconds(366 * 86_400), "\(text.debugDescription)")
             // What it says is a number.
-            #expect(Double(text) != nil)
+            #expect(Double(text) != nil && text.utf8.allSatisfy { (48...57).contains($0) || $0 == 46 }, "\(text)")
         }
         #expect(accepted > 100)
     }
@@ -54,7 +54,7 @@ import Testing
     @Test func aBackoffIsOneTimeOrTwo() {
         var accepted = 0
         forEachText(3) { text, _ in
-            guard let backoff = try? RetryOptions.backoff(text) else { return }
+            guard let backoff = try? QueueCreationOptions.backoff(text) else { return }
             accepted += 1
             switch backoff {
             case .none: #expect(text == "none")
@@ -72,6 +72,7 @@ import Testing
         forEachText(4) { text, _ in
             if let number = try? Numbers.count(text) { #expect(number >= 0 && Int(text) == number) }
             if let number = try? Numbers.positive(text) { #expect(number >= 1 && Int(text) == number) }
+            if let number = try? Numbers.signed(text) { #expect(Int(text) == number && !text.contains("+")) }
         }
         var chance = Seeded(Self.seed, 5)
         for _ in 0..<2000 {

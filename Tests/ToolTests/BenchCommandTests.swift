@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// `ipc bench` as a user runs it. Figures are not judged here, only that they are there and say what they should.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct BenchCommandTests {
+@Suite(.serialized, .timeLimit(.minutes(15))) struct BenchCommandTests {
     private struct Run {
         let status: IPC.ExitStatus
         let output: String
@@ -188,7 +188,9 @@ import Testing
             + [150, 160, 170, 180]
         let latency = Measurement.Latency(samples)
         #expect(abs(Int(latency.p50) - Int(median)) <= 1 && latency.max == 180)
+        #expect(abs(Int(Measurement.median(samples.shuffled())) - Int(median)) <= 1)
         #expect(Measurement.Latency([7]).p50 == 7 && Measurement.Latency([]).p99 == 0)
+        #expect(Measurement.median([7]) == 7 && Measurement.median([]) == 0)
     }
 
     /// The column "calls" of the table, counted by somebody else.
@@ -200,12 +202,21 @@ import Testing
         let count = 2000
         // On a busy machine what polls gives its core away now and then.
         var difference = Double.infinity
-        for _ in 0..<5 where difference > 0.15 {
+        for _ in 0..<20 where difference > 0.15 {
             // Two messages for each round trip, and one for each of the stream.
             let perMessage = Double(try transferringCalls(mechanism, count)) / Double(3 * count)
             difference = min(difference, abs(perMessage - stated))
         }
         #expect(difference < 0.15)
+    }
+
+    /// A client has a quarter of the log for calls that it has not ended. One that begins more of them than that before it collects any
+    /// waits for itself, for ever.
+    @Test func streamsOfLargeCallsEnd() throws {
+        let run = try bench(
+            "--mechanism", "service", "--size", "65536", "--size", "1048576", "--count", "200", "--format", "csv")
+        #expect(run.status == .exited(0), "\(run.errors)")
+        #expect(run.output.split(separator: "\n").count == 5, "\(run.output)")
     }
 
     /// A topic's readers that are to look 0 times sleep and are woken: a wait and a wake at least for most round trips, since whoever

@@ -9,7 +9,7 @@ import Testing
 @testable import IPCTool
 
 /// Names that others chose do not reach a terminal as they are; what was looked at before a question is looked at again.
-@Suite(.timeLimit(.minutes(10))) struct EscapeTests {
+@Suite(.timeLimit(.minutes(15))) struct EscapeTests {
     /// Clears the screen, forges a line, and, as an 8-bit control, does it again; and turns the text round.
     private static let evil = "e\u{1B}[2J\nv\u{9B}31m\r\u{202E}"
 
@@ -20,7 +20,7 @@ import Testing
     @Test func namesInTablesAreEscaped() throws {
         let name = uniqueName() + Self.evil
         let listener = try StreamListener(Endpoint("unix-abstract:\(name)"))
-        let fifo = try NamedPipe.create(at: FilePath("/tmp/" + name))
+        let fifo = try NamedPipe.create(FilePath("/tmp/" + name))
         let reader = try fifo.tryOpenForReading()
         let memory = try SharedMemory.create("/" + name, byteCount: 4096)
         defer {
@@ -62,7 +62,7 @@ import Testing
             #expect(Self.isClean(outcome.errors) && Self.isClean(outcome.output), "\(arguments): \(outcome.errors)")
         }
         let error = failure { () throws(IPCError) in
-            _ = try NamedPipe(FilePath("/nowhere/" + Self.evil)).tryOpenForReading()
+            _ = try NamedPipe.open(FilePath("/nowhere/" + Self.evil)).tryOpenForReading()
         }
         #expect(
             error.map { Self.isClean("\($0)") && !"\($0)".contains("\n") && $0.resource.contains("\u{1B}") } == true)
@@ -120,8 +120,8 @@ import Testing
     @Test func aTopicThatIsRemovedAllTheTimeCanBePublishedTo() throws {
         let name = channelName()
         let loop = """
-            for i in $(seq 40); do '\(product("ipc"))' \(["topic", "publish", name, "x"].joined(separator: " ")) || echo "publish $?"; done &
-            for i in $(seq 40); do '\(product("ipc"))' topic publish \(name) y --permissions 0640 || echo "publish $?"; done &
+            for i in $(seq 40); do '\(product("ipc"))' topic publish \(name) x --quiet --permissions 0640 || echo "publish $?"; done &
+            for i in $(seq 40); do '\(product("ipc"))' topic publish \(name) y --quiet --permissions 0640 || echo "publish $?"; done &
             for i in $(seq 40); do '\(product("ipc"))' rm \(name) 2>&1 | grep -v "no such channel\\|is no channel, object"; done &
             wait
             """

@@ -54,7 +54,9 @@ import Testing
             command: ["--timeout", "0.1", "--", "cat"]),
         Form(words: ["queue", "peek", "{c}"], options: ["--format"]),
         Form(words: ["queue", "dead", "{c}"], options: ["--redrive", "--purge", "--format", "--timeout"]),
-        Form(words: ["service", "call", "{c}", "x"], options: ["--reply-limit", "--retries", "--timeout"]),
+        Form(
+            words: ["service", "call", "{c}", "x"],
+            options: ["--reply-limit", "--retries", "--timeout", "--metadata", "--capacity", "--maximum-waiting"]),
         Form(
             words: ["service", "serve", "{c}"], options: ["--concurrency", "--maximum-waiting"], command: ["--", "cat"]),
         Form(words: ["latest", "set", "{c}"], options: ["--keep", "--hex", "--length-prefixed"]),

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Locks that somebody takes and does not give back: every call ends in time, and says who has it where that can be known.
-@Suite(.timeLimit(.minutes(10))) struct HeldLockTests {
+@Suite(.timeLimit(.minutes(15))) struct HeldLockTests {
     /// Holds all kinds of locks on a file that it may read, or write to, until it is killed.
     private static let holder = """
         import fcntl, os, signal, struct, sys

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What the command reads of files that somebody else may have made.
-@Suite(.timeLimit(.minutes(10))) struct HostileInputTests {
+@Suite(.timeLimit(.minutes(15))) struct HostileInputTests {
     private func folder() -> String {
         let path = "/tmp/\(uniqueName())"
         mkdir(path, 0o700)
@@ -120,8 +120,8 @@ import Testing
         let path = "/tmp/\(uniqueName())"
         let root = ChannelRoot(FilePath(path))
         let options = ChannelOptions(overflow: .overwrite, lifetime: .kept, capacity: 65_536)
-        var messages = try Topic<RawBytes>.create("a", in: root, options).makePublisher()
-        var others = try Topic<RawBytes>.create("a/times", in: root, options).makePublisher()
+        var messages = try Topic<RawBytes>.openOrCreate("a", in: root, options).makePublisher()
+        var others = try Topic<RawBytes>.openOrCreate("a/times", in: root, options).makePublisher()
         for time in times {
             try messages.publish("message".utf8.span.bytes)
             try others.publish(time.span.bytes)
@@ -197,7 +197,7 @@ import Testing
 
     @Test func aRecordingThatFailsLeavesNothing() throws {
         let name = channelName()
-        let topic = try Topic<UInt64>.create(name, ChannelOptions(lifetime: .kept))
+        let topic = try Topic<UInt64>.openOrCreate(name, ChannelOptions(lifetime: .kept))
         defer { try? Topic<UInt64>.remove(topic.name.description) }
         let path = "/tmp/\(uniqueName())"
         for arguments in [

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The commands for the system's own mechanisms, against foreign tools.
-@Suite(.timeLimit(.minutes(10))) struct MechanismCommandTests {
+@Suite(.timeLimit(.minutes(15))) struct MechanismCommandTests {
     private func shell(_ script: String) throws -> (status: IPC.ExitStatus, text: String) {
         try Peer("bash", ["-c", script.replacingOccurrences(of: "ipc ", with: "'\(product("ipc"))' ")]).finish()
     }

@@ -9,7 +9,7 @@ import Testing
 @testable import IPCTool
 
 /// `ls`, `info`, `rm`, `clean`, `doctor`, `choose`.
-@Suite(.timeLimit(.minutes(10))) struct ObjectCommandTests {
+@Suite(.timeLimit(.minutes(15))) struct ObjectCommandTests {
     private func listed(_ kind: String, environment: [String: String] = [:]) throws -> [[String: Any]] {
         let output = try ipc("ls", kind, "--format", "json", environment: environment).output
         return try #require(JSONSerialization.jsonObject(with: Data(output.utf8)) as? [[String: Any]])
@@ -20,13 +20,13 @@ import Testing
         let mapping = try SharedMemory.create(name, byteCount: 8192).map()
         let semaphore = try NamedSemaphore.create(name, value: 3)
         let path = "/tmp/\(uniqueName())"
-        let fifo = try NamedPipe.create(at: FilePath(path))
+        let fifo = try NamedPipe.create(FilePath(path))
         let reader = try fifo.tryOpenForReading()
         let listener = try StreamListener(Endpoint("unix://\(path).sock"))
         let tcp = try StreamListener(Endpoint("tcp://127.0.0.1:0"))
         let endpoint = try #require(try tcp.localEndpoint)
         let pipe = try AnonymousPipe()
-        let topic = try Topic<UInt64>.create(channelName())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
         let publisher = try topic.makePublisher()
         defer {
             try? SharedMemory.unlink(name)
@@ -95,7 +95,7 @@ import Testing
         let root = channelRoot + "-clean"
         let environment = ["IPC_ROOT": root]
         defer { try? FileManager.default.removeItem(atPath: root) }
-        let topic = try Topic<RawBytes>.create(
+        let topic = try Topic<RawBytes>.openOrCreate(
             channelName(), in: ChannelRoot(FilePath(root)), ChannelOptions(writers: .shared))
         let name = topic.name.description
         let peer = try Peer(product("ChannelPeer"), ["hold-publisher", name], environment: ["IPC_ROOT=\(root)"])

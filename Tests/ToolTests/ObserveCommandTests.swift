@@ -6,10 +6,10 @@ import TestSupport
 import Testing
 
 /// The commands of whoever may only read a channel.
-@Suite(.timeLimit(.minutes(10))) struct ObserveCommandTests {
+@Suite(.timeLimit(.minutes(15))) struct ObserveCommandTests {
     @Test func whatIsPublishedIsPrintedAndTheEndIsTold() throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: .shared))
+        let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: .shared))
         var publisher = try topic.makePublisher()
         try publisher.publish("one".utf8.span.bytes)
         let observer = try Tool(["topic", "observe", name, "--from", "oldest", "--timeout", "20"])

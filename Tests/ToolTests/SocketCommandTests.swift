@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What clients of any kind can make `ipc socket listen` do, and what it leaves behind.
-@Suite(.timeLimit(.minutes(10))) struct SocketCommandTests {
+@Suite(.timeLimit(.minutes(15))) struct SocketCommandTests {
     private func areGone(_ processes: [pid_t]) -> Bool {
         eventually { processes.allSatisfy { kill($0, 0) != 0 && errno == ESRCH } }
     }
@@ -80,7 +80,7 @@ import Testing
         let sockets = try StreamSocket.makePair()
         if kind == "full" { try pipe.writer.write(Array("what there is\n".utf8).span.bytes) }
         let zeros = OwnedDescriptor(adopting: try FileDescriptor.open("/dev/zero", .readOnly))
-        let sparse = try MappedFile.create(at: FilePath(path + "-file"), byteCount: 4096)
+        let sparse = try MappedFile.create(FilePath(path + "-file"), byteCount: 4096)
         unlink(path + "-file")
         ftruncate(sparse.descriptor.rawValue, 1 << 40)
         let descriptor =

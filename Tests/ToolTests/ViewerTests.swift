@@ -6,13 +6,13 @@ import TestSupport
 import Testing
 
 /// The live page, in headless Chromium.
-@Suite(.timeLimit(.minutes(10))) struct ViewerTests {
+@Suite(.timeLimit(.minutes(15))) struct ViewerTests {
     private func curl(_ address: String, _ more: String...) throws -> String {
         try Peer("curl", ["--silent", "--include", "--max-time", "5"] + more + [address]).finish().text
     }
 
     @Test func thePageShowsChannelsAndTheirMessages() throws {
-        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept))
+        let topic = try Topic<RawBytes>.openOrCreate(channelName(), ChannelOptions(lifetime: .kept))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
         let viewer = try Tool(["serve-ui"])
@@ -59,7 +59,7 @@ import Testing
         return (try #require(UInt16(words[1].split(separator: ":")[1])), String(words[2]))
     }
 
-    @Test(.timeLimit(.minutes(10))) func silentConnectionsKeepNobodyFromThePage() throws {
+    @Test(.timeLimit(.minutes(15))) func silentConnectionsKeepNobodyFromThePage() throws {
         let viewer = try Tool(["serve-ui"])
         let address = try viewer.peer.said().trimmingCharacters(in: .newlines)
         let port = try parts(address).port
@@ -98,8 +98,8 @@ import Testing
         #expect(outcome.status == .exited(143) && outcome.errors.contains("64 connections"), "\(outcome.errors)")
     }
 
-    @Test(.timeLimit(.minutes(10))) func aLookAtLargeBinaryMessagesBlocksNobody() throws {
-        let topic = try Topic<RawBytes>.create(
+    @Test(.timeLimit(.minutes(15))) func aLookAtLargeBinaryMessagesBlocksNobody() throws {
+        let topic = try Topic<RawBytes>.openOrCreate(
             channelName(), ChannelOptions(overflow: .overwrite, lifetime: .kept, capacity: 1 << 26))
         defer { try? Topic<RawBytes>.remove(topic.name.description) }
         var publisher = try topic.makePublisher()
@@ -109,7 +109,8 @@ import Testing
         let address = try viewer.peer.said().trimmingCharacters(in: .newlines)
         let name = topic.name.description.replacingOccurrences(of: "/", with: "%2F")
         let looks = try (0..<4).map { _ in
-            Shared(try ChildProcess("curl", ["--silent", "--output", "/dev/null", address + "messages?name=" + name]))
+            SharedReference(
+                try ChildProcess("curl", ["--silent", "--output", "/dev/null", address + "messages?name=" + name]))
         }
         let clock = ContinuousClock.now
         #expect(try curl(address + "channels").contains("200 OK"))
@@ -122,7 +123,7 @@ import Testing
         _ = try viewer.finish()
     }
 
-    @Test(.timeLimit(.minutes(10))) func whatIsNoRequestIsRefused() throws {
+    @Test(.timeLimit(.minutes(15))) func whatIsNoRequestIsRefused() throws {
         let viewer = try Tool(["serve-ui"])
         let (port, token) = try parts(viewer.peer.said().trimmingCharacters(in: .newlines))
         let host = "Host: 127.0.0.1:\(port)\r\n"

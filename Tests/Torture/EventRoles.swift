@@ -7,7 +7,7 @@ enum EventRoles {
     static func write(_ me: Participant) async throws(IPCError) {
         let event = try Event.open(me.plan.name)
         while me.goesOn {
-            guard let participant = try me.join({ () throws(IPCError) in try event.join() }) else { break }
+            guard let participant = try me.join({ () throws(IPCError) in try event.makeParticipant() }) else { break }
             var left = me.member.session > 0 ? me.member.session : .max
             while me.goesOn, left > 0 {
                 _ = me.begin()
@@ -24,7 +24,7 @@ enum EventRoles {
     }
 
     static func close(_ me: Participant) throws(IPCError) {
-        let participant = try Event.open(me.plan.name).join()
+        let participant = try Event.open(me.plan.name).makeParticipant()
         while me.ledger[.phase] == 2 {
             participant.notify()
             me.ledger.add(.given)
@@ -49,7 +49,8 @@ enum EventRoles {
         let waiting = me.waiting
         var isOver = false
         while me.goesOn, !isOver {
-            guard var participant = try me.join({ () throws(IPCError) in try event.join(waiting: waiting) }) else {
+            guard var participant = try me.join({ () throws(IPCError) in try event.makeParticipant(waiting: waiting) })
+            else {
                 break
             }
             var left = me.member.session > 0 ? me.member.session : .max
@@ -67,7 +68,7 @@ enum EventRoles {
     }
 
     private nonisolated(nonsending) static func wait(
-        _ participant: inout EventParticipant, _ me: Participant
+        _ participant: inout Event.Participant, _ me: Participant
     ) async throws(IPCError) {
         let deadline = me.deadline
         switch me.member.way {
@@ -80,7 +81,8 @@ enum EventRoles {
         }
     }
 
-    private static func waitBlocking(_ participant: borrowing EventParticipant, _ deadline: Deadline) throws(IPCError) {
+    private static func waitBlocking(_ participant: borrowing Event.Participant, _ deadline: Deadline) throws(IPCError)
+    {
         try participant.wait(until: deadline)
     }
 }

@@ -36,7 +36,7 @@ enum LatestRoles {
     }
 
     private static func set(
-        _ setter: inout LatestSetter<RawBytes>, _ stamp: Stamp, _ me: Participant
+        _ setter: inout Latest<RawBytes>.Setter, _ stamp: Stamp, _ me: Participant
     ) throws(IPCError) {
         let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
         let count = payload.count * 8
@@ -71,7 +71,7 @@ enum LatestRoles {
 
     /// Gets a newer value than before.
     private nonisolated(nonsending) static func get(
-        _ getter: inout LatestGetter<RawBytes>, _ me: Participant
+        _ getter: inout Latest<RawBytes>.Getter, _ me: Participant
     ) async throws(IPCError) -> Bool {
         let deadline = me.deadline
         var known = max(me.ledger[.known], me.known)
@@ -91,7 +91,7 @@ enum LatestRoles {
     }
 
     private static func nextBlocking(
-        _ getter: inout LatestGetter<RawBytes>, _ deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Stamp?
+        _ getter: inout Latest<RawBytes>.Getter, _ deadline: Deadline, _ body: (RawSpan) throws(IPCError) -> Stamp?
     ) throws(IPCError) -> Stamp? {
         try getter.next(until: deadline, body)
     }

@@ -45,7 +45,9 @@ final class Participant: @unchecked Sendable {
 
     var index: Int { member.index }
     var deadline: Deadline { .after(Self.patience) }
-    var waiting: Waiting { member.way == .spin ? .polling : member.way == .block ? .sleeping(spins: 200) : .sleeping() }
+    var waiting: WaitStrategy {
+        member.way == .spin ? .polling : member.way == .block ? .sleeping(spins: 200) : .sleeping()
+    }
 
     /// Whether it is to do another item.
     var goesOn: Bool {

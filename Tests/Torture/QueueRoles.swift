@@ -53,8 +53,8 @@ enum QueueRoles {
 
     /// - Returns: nil if nothing has come for as long as it may take until what a dead worker had is there again.
     private nonisolated(nonsending) static func drained(
-        _ worker: inout Worker<RawBytes>, within patience: Duration = .milliseconds(100)
-    ) async throws(IPCError) -> IPCChannels.Job<RawBytes>? {
+        _ worker: inout WorkQueue<RawBytes>.Worker, within patience: Duration = .milliseconds(100)
+    ) async throws(IPCError) -> WorkQueue<RawBytes>.Job? {
         do throws(IPCError) { return try await worker.next(until: .after(patience)) } catch {
             guard error.code == .timedOut else { throw error }
             return nil
@@ -62,7 +62,7 @@ enum QueueRoles {
     }
 
     private nonisolated(nonsending) static func send(
-        _ producer: inout Producer<RawBytes>, _ stamp: Stamp, _ me: Participant
+        _ producer: inout WorkQueue<RawBytes>.Producer, _ stamp: Stamp, _ me: Participant
     ) async throws(IPCError) {
         let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
         if !stamp.isEnd, me.random.chance(3), try sendLater(&producer, payload, me) { return }
@@ -80,7 +80,7 @@ enum QueueRoles {
 
     /// - Returns: False if too many wait for their time.
     private static func sendLater(
-        _ producer: inout Producer<RawBytes>, _ payload: [UInt64], _ me: Participant
+        _ producer: inout WorkQueue<RawBytes>.Producer, _ payload: [UInt64], _ me: Participant
     ) throws(IPCError) -> Bool {
         let options = JobOptions(delay: .milliseconds(me.random.number(0...20)))
         do throws(IPCError) { try producer.send(payload.span.bytes, options, until: me.deadline) } catch {
@@ -91,7 +91,7 @@ enum QueueRoles {
     }
 
     private static func sendBlocking(
-        _ producer: inout Producer<RawBytes>, _ payload: [UInt64], _ deadline: Deadline
+        _ producer: inout WorkQueue<RawBytes>.Producer, _ payload: [UInt64], _ deadline: Deadline
     ) throws(IPCError) {
         try producer.send(payload.span.bytes, until: deadline)
     }
@@ -106,7 +106,7 @@ enum QueueRoles {
             }
             var left = me.member.session > 0 ? me.member.session : .max
             // What it keeps for long, while it goes on with others.
-            var kept: [Handed<IPCChannels.Job<RawBytes>>] = []
+            var kept: [Handed<WorkQueue<RawBytes>.Job>] = []
             while me.goesOn, !isOver, left > 0 {
                 if kept.count < 3, me.random.chance(2), let job = try worker.tryNext() {
                     isOver = try keep(job, &kept, me)
@@ -131,7 +131,7 @@ enum QueueRoles {
 
     /// - Returns: Whether it was the last job, which is not kept.
     private static func keep(
-        _ job: consuming IPCChannels.Job<RawBytes>, _ kept: inout [Handed<IPCChannels.Job<RawBytes>>], _ me: Participant
+        _ job: consuming WorkQueue<RawBytes>.Job, _ kept: inout [Handed<WorkQueue<RawBytes>.Job>], _ me: Participant
     ) throws(IPCError) -> Bool {
         guard try job.withBytes({ Payload.check($0)?.isEnd ?? true }) else {
             kept.append(Handed(job))
@@ -142,7 +142,7 @@ enum QueueRoles {
 
     /// - Returns: Whether it was the last job.
     private nonisolated(nonsending) static func work(
-        _ worker: inout Worker<RawBytes>, _ me: Participant
+        _ worker: inout WorkQueue<RawBytes>.Worker, _ me: Participant
     ) async throws(IPCError) -> Bool {
         if me.member.batch == 1, me.member.way == .block, me.random.chance(50) { return try workLent(&worker, me) }
         let first = try await next(&worker, me)
@@ -162,7 +162,7 @@ enum QueueRoles {
         return try finishOnThreads(jobs, me)
     }
 
-    private static func finishOnThreads(_ jobs: [Handed<IPCChannels.Job<RawBytes>>], _ me: Participant) throws(IPCError)
+    private static func finishOnThreads(_ jobs: [Handed<WorkQueue<RawBytes>.Job>], _ me: Participant) throws(IPCError)
         -> Bool
     {
         let over = Flag()
@@ -175,8 +175,8 @@ enum QueueRoles {
     }
 
     private nonisolated(nonsending) static func next(
-        _ worker: inout Worker<RawBytes>, _ me: Participant
-    ) async throws(IPCError) -> IPCChannels.Job<RawBytes> {
+        _ worker: inout WorkQueue<RawBytes>.Worker, _ me: Participant
+    ) async throws(IPCError) -> WorkQueue<RawBytes>.Job {
         let deadline = me.deadline
         switch me.member.way {
         case .block, .spin: return try nextBlocking(&worker, deadline)
@@ -190,31 +190,36 @@ enum QueueRoles {
     }
 
     private static func nextBlocking(
-        _ worker: inout Worker<RawBytes>, _ deadline: Deadline
-    ) throws(IPCError) -> IPCChannels.Job<RawBytes> {
+        _ worker: inout WorkQueue<RawBytes>.Worker, _ deadline: Deadline
+    ) throws(IPCError) -> WorkQueue<RawBytes>.Job {
         try worker.next(until: deadline)
     }
 
-    private struct Rejected: Error {}
-
-    private static func workLent(_ worker: inout Worker<RawBytes>, _ me: Participant) throws(IPCError) -> Bool {
+    private static func workLent(_ worker: inout WorkQueue<RawBytes>.Worker, _ me: Participant) throws(IPCError) -> Bool
+    {
         var stamp: Stamp?
-        let result = try worker.workNext(until: me.deadline) { (bytes) throws(Rejected) in
-            guard let begun = begin(bytes, me) else { return }
-            if !begun.isEnd, me.random.chance(3) {
-                me.ledger.clearBits(Job.held, of: begun.member, begun.number)
-                throw Rejected()
+        var isRejected = false
+        do throws(IPCError) {
+            try worker.workNext(until: me.deadline) { (bytes) throws(IPCError) in
+                guard let begun = begin(bytes, me) else { return }
+                if !begun.isEnd, me.random.chance(3) {
+                    me.ledger.clearBits(Job.held, of: begun.member, begun.number)
+                    isRejected = true
+                    throw IPCError(.cancelled, "work", "", advice: "rejected by the test")
+                }
+                acknowledging(begun, me)
+                stamp = begun
             }
-            acknowledging(begun, me)
-            stamp = begun
+            if let stamp { acknowledged(stamp, me) }
+        } catch {
+            guard isRejected else { throw error }
         }
-        if case .success = result, let stamp { acknowledged(stamp, me) }
         try me.fate.reach()
         return stamp?.isEnd ?? false
     }
 
     private static func finish(
-        _ job: consuming IPCChannels.Job<RawBytes>?, _ me: Participant
+        _ job: consuming WorkQueue<RawBytes>.Job?, _ me: Participant
     ) throws(IPCError) -> Bool {
         guard let job else { return false }
         guard let stamp = try job.withBytes({ (bytes) throws(IPCError) in begin(bytes, me) }) else {

@@ -83,25 +83,26 @@ final class Round {
     private func createChannel() throws(IPCError) {
         var options = ChannelOptions(
             writers: plan.shape.isShared ? .shared : .exclusive, overflow: plan.shape.overwrites ? .overwrite : .block,
-            lifetime: plan.shape.isKept ? .kept : .whileUsed, capacity: Plan.log, maximumReaders: 24, maximumWriters: 24
-        )
+            lifetime: plan.shape.isKept ? .kept : .whileUsed, capacity: Plan.log, maximumReaders: 24,
+            maximumWriters: plan.shape.isShared ? 24 : nil)
         switch plan.shape.durability {
         case .none: break
         case .whenAsked: options.durability = .syncedWhenAsked
         case .every: options.durability = .syncedEvery(bytes: 8192)
         }
+        if options.durability != nil { options.lifetime = .kept }
         switch plan.shape.pattern {
-        case .topic: _ = try Topic<RawBytes>.create(plan.name, options)
-        case .queue: _ = try WorkQueue<RawBytes>.create(plan.name, options, maximumAttempts: QueueRoles.attempts)
+        case .topic: _ = try Topic<RawBytes>.openOrCreate(plan.name, options)
+        case .queue: _ = try WorkQueue<RawBytes>.openOrCreate(plan.name, options, maximumAttempts: QueueRoles.attempts)
         case .service:
             var service = ServiceOptions()
             (service.capacity, service.lifetime) = (options.capacity, options.lifetime)
-            _ = try ServiceRoles.Asking.create(plan.name, service)
+            _ = try ServiceRoles.Asking.openOrCreate(plan.name, service)
         case .latest:
             var latest = LatestOptions()
             (latest.writers, latest.lifetime) = (options.writers, options.lifetime)
-            _ = try Latest<RawBytes>.create(plan.name, latest)
-        case .event: _ = try Event.create(plan.name, lifetime: options.lifetime)
+            _ = try Latest<RawBytes>.openOrCreate(plan.name, latest)
+        case .event: _ = try Event.openOrCreate(plan.name, EventOptions(lifetime: options.lifetime))
         }
     }
 

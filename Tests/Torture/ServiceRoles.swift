@@ -39,7 +39,7 @@ struct Refusal: Error, BitwiseCopyable { var number: UInt64 }
 
 /// Clients and servers. Each call is answered by its own answer; one without retries is done once, or its caller is told.
 enum ServiceRoles {
-    typealias Asking = Service<Ask, Answer, Refusal>
+    typealias Asking = ServiceChannel<Ask, Answer, Refusal>
     typealias Pending = PendingCall<Answer, Refusal>
     /// A call's item: a server has begun it.
     private static let begun: UInt32 = 1
@@ -78,7 +78,7 @@ enum ServiceRoles {
     }
 
     private nonisolated(nonsending) static func call(
-        _ client: inout Client<Ask, Answer, Refusal>, _ asks: [Ask], _ me: Participant
+        _ client: inout ServiceChannel<Ask, Answer, Refusal>.Client, _ asks: [Ask], _ me: Participant
     ) async throws(IPCError) {
         if asks.count == 1, me.member.way == .block || me.member.way == .spin {
             return try see(asks[0], me) { () throws(IPCError) in try callBlocking(&client, asks[0], me.deadline) }
@@ -97,7 +97,7 @@ enum ServiceRoles {
     }
 
     private static func callBlocking(
-        _ client: inout Client<Ask, Answer, Refusal>, _ ask: Ask, _ deadline: Deadline
+        _ client: inout ServiceChannel<Ask, Answer, Refusal>.Client, _ ask: Ask, _ deadline: Deadline
     ) throws(IPCError) -> Result<Answer, Refusal> {
         try client.call(ask, until: deadline, retries: Int(ask.retries))
     }
@@ -212,7 +212,7 @@ enum ServiceRoles {
     }
 
     private nonisolated(nonsending) static func serve(
-        _ server: inout Server<Ask, Answer, Refusal>, _ me: Participant
+        _ server: inout ServiceChannel<Ask, Answer, Refusal>.Server, _ me: Participant
     ) async throws(IPCError) -> Bool {
         if me.member.batch == 1, me.member.way == .block, me.random.chance(50) { return try serveLent(&server, me) }
         let first = try await next(&server, me)
@@ -229,7 +229,7 @@ enum ServiceRoles {
     }
 
     private static func serveLent(
-        _ server: inout Server<Ask, Answer, Refusal>, _ me: Participant
+        _ server: inout ServiceChannel<Ask, Answer, Refusal>.Server, _ me: Participant
     ) throws(IPCError) -> Bool {
         var isOver = false
         try server.serveNext(until: me.deadline) { (ask) throws(Refusal) in
@@ -243,8 +243,8 @@ enum ServiceRoles {
     }
 
     private nonisolated(nonsending) static func next(
-        _ server: inout Server<Ask, Answer, Refusal>, _ me: Participant
-    ) async throws(IPCError) -> Call<Ask, Answer, Refusal> {
+        _ server: inout ServiceChannel<Ask, Answer, Refusal>.Server, _ me: Participant
+    ) async throws(IPCError) -> ServiceChannel<Ask, Answer, Refusal>.Call {
         let deadline = me.deadline
         switch me.member.way {
         case .block, .spin: return try nextBlocking(&server, deadline)
@@ -258,13 +258,13 @@ enum ServiceRoles {
     }
 
     private static func nextBlocking(
-        _ server: inout Server<Ask, Answer, Refusal>, _ deadline: Deadline
-    ) throws(IPCError) -> Call<Ask, Answer, Refusal> {
+        _ server: inout ServiceChannel<Ask, Answer, Refusal>.Server, _ deadline: Deadline
+    ) throws(IPCError) -> ServiceChannel<Ask, Answer, Refusal>.Call {
         try server.next(until: deadline)
     }
 
     private static func answer(
-        _ call: consuming Call<Ask, Answer, Refusal>?, _ me: Participant
+        _ call: consuming ServiceChannel<Ask, Answer, Refusal>.Call?, _ me: Participant
     ) throws(IPCError) -> Bool {
         guard let call else { return false }
         let ask = try call.request

@@ -34,7 +34,7 @@ enum TopicRoles {
     }
 
     private nonisolated(nonsending) static func publish(
-        _ publisher: inout Publisher<RawBytes>, _ stamp: Stamp, _ me: Participant
+        _ publisher: inout Topic<RawBytes>.Publisher, _ stamp: Stamp, _ me: Participant
     ) async throws(IPCError) {
         let payload = Payload.make(stamp, words: stamp.isEnd ? 5 : me.words())
         let count = payload.count * 8
@@ -57,7 +57,7 @@ enum TopicRoles {
     }
 
     private static func publishBlocking(
-        _ publisher: inout Publisher<RawBytes>, _ count: Int, _ deadline: Deadline,
+        _ publisher: inout Topic<RawBytes>.Publisher, _ count: Int, _ deadline: Deadline,
         _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) {
         try publisher.publish(upTo: count, until: deadline, fill)
@@ -77,7 +77,7 @@ enum TopicRoles {
             )
             guard
                 var subscription = try me.join({ () throws(IPCError) in
-                    try topic.subscribe(from: start, waiting: waiting)
+                    try topic.makeSubscription(from: start, waiting: waiting)
                 })
             else { break }
             isFirst = false
@@ -107,7 +107,7 @@ enum TopicRoles {
 
     /// - Returns: Whether it was the last item.
     private nonisolated(nonsending) static func receive(
-        _ subscription: inout Subscription<RawBytes>, _ joined: Joined, _ me: Participant
+        _ subscription: inout Topic<RawBytes>.Subscription, _ joined: Joined, _ me: Participant
     ) async throws(IPCError) -> Bool {
         let deadline = me.deadline
         let see = { (bytes: RawSpan) throws(IPCError) in
@@ -132,7 +132,7 @@ enum TopicRoles {
     }
 
     private static func receiveBlocking(
-        _ subscription: inout Subscription<RawBytes>, _ deadline: Deadline,
+        _ subscription: inout Topic<RawBytes>.Subscription, _ deadline: Deadline,
         _ body: (RawSpan) throws(IPCError) -> Bool
     ) throws(IPCError) -> Bool {
         try subscription.receive(until: deadline, body)

@@ -6,12 +6,12 @@ import IPCChannels
 final class Waits: Sendable {
     private let way: Way
     private let set: WaitSet?
-    private let bell: ChannelBell?
+    private let bell: ReadinessDescriptor?
 
     init(_ way: Way) throws(IPCError) {
         self.way = way
         set = way == .set || way == .setTask ? try WaitSet() : nil
-        bell = way == .bell ? try ChannelBell() : nil
+        bell = way == .bell ? try ReadinessDescriptor() : nil
     }
 
     /// Waits until what `make` describes is probably ready; polls where the way is to poll.

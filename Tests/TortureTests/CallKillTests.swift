@@ -8,13 +8,13 @@ import Testing
 /// Servers and callers are killed at every named point and at random moments: every caller that lives gets the reply, or
 /// an error at once, and the log goes on.
 @Suite(.serialized, .timeLimit(.minutes(20))) struct CallKillTests {
-    private typealias Doubling = Service<UInt64, UInt64, Errno>
+    private typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
 
     private func service() throws(IPCError) -> Doubling {
         var options = ServiceOptions()
         options.capacity = 65_536
         options.lifetime = .kept
-        return try Doubling.create(channelName(), options)
+        return try Doubling.openOrCreate(channelName(), options)
     }
 
     /// A server, two callers, and a victim that is a server or a caller.
@@ -30,7 +30,8 @@ import Testing
         let first = try Peer(isAlone ? "true" : product("ChannelPeer"), ["serve", name])
         let victim = try ChildProcess(
             product("ChannelPeer"), role == "serve" ? ["serve", name] : ["call", name, "1000000", "0"],
-            environment: environment, descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
+            environment: .only(pairs: environment),
+            descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
         let said = errors.closingWriter()
         let one = try Peer(product("ChannelPeer"), ["call", name, "1000", "\(retries)"])
         let other = try Peer(product("ChannelPeer"), ["call", name, "1000", "\(retries)"])
@@ -138,7 +139,7 @@ import Testing
         // The one that recovers dies at it, and then the next one recovers.
         let victim = try ChildProcess(
             product("ChannelPeer"), ["serve", name],
-            environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=call.withdrawn"])
+            environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=call.withdrawn"]))
         let status = try victim.wait(until: .after(.seconds(10)))
         #expect(status == .signaled(.kill))
         var other = try service.makeServer()

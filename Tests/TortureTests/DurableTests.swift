@@ -18,7 +18,7 @@ import Testing
 
         func path(_ name: String) -> String { root.path + "/" + name }
 
-        /// The pages of `log`, each as it was at one of two times, and then `control`, whose frontier is on the disk before
+        /// The pages of `log`, each as it was at one of two times, and then `control`, whose reserved end is on the disk before
         /// anything is written above the old one. Between, less than half the log is written: what was synced before is
         /// not overwritten.
         func snapshot(_ name: String, to other: borrowing Disk) throws {
@@ -26,13 +26,13 @@ import Testing
             func file(_ file: String) throws -> [UInt8] {
                 try [UInt8](Data(contentsOf: URL(filePath: path(name) + "/" + file)))
             }
-            func frontier(_ control: [UInt8]) -> UInt64 {
-                control.withUnsafeBytes { $0.load(fromByteOffset: LogLayout.frontier, as: UInt64.self) }
+            func reservedEnd(_ control: [UInt8]) -> UInt64 {
+                control.withUnsafeBytes { $0.load(fromByteOffset: LogLayout.reservedEnd, as: UInt64.self) }
             }
             var (pages, control): ([UInt8], [UInt8]) = ([], [])
             var before: UInt64
             repeat {
-                before = frontier(try file("control"))
+                before = reservedEnd(try file("control"))
                 pages = try file("log")
                 usleep(UInt32.random(in: 0..<3000))
                 let later = try file("log")
@@ -40,7 +40,7 @@ import Testing
                     pages.replaceSubrange(page..<page + 4096, with: later[page..<page + 4096])
                 }
                 control = try file("control")
-            } while frontier(control) - before > UInt64(pages.count / 2)
+            } while reservedEnd(control) - before > UInt64(pages.count / 2)
             try Data(pages).write(to: URL(filePath: other.path(name) + "/log"))
             try Data(control).write(to: URL(filePath: other.path(name) + "/control"))
         }
@@ -82,7 +82,7 @@ import Testing
         for _ in 0..<KillTests.repetitions * 5 {
             let disk = Disk()
             let name = "log"
-            let topic = try Topic<RawBytes>.create(name, in: disk.root, options(writers))
+            let topic = try Topic<RawBytes>.openOrCreate(name, in: disk.root, options(writers))
             let progress = try Progress()
             var publishers: [Box] = []
             for writer in writers == .shared ? [1, 2] : [1] {
@@ -90,7 +90,7 @@ import Testing
                     Box(
                         try ChildProcess(
                             product("ChannelPeer"), ["publish", name, "\(writer)", "1000000", "5000", progress.name],
-                            environment: ["IPC_ROOT=\(disk.root.path)"])))
+                            environment: .only(pairs: ["IPC_ROOT=\(disk.root.path)"]))))
             }
             for _ in 0..<3 {
                 usleep(UInt32.random(in: 10_000..<60_000))
@@ -108,7 +108,7 @@ import Testing
                 let again = try Progress()
                 let next = try ChildProcess(
                     product("ChannelPeer"), ["publish", name, "3", "100", "5000", again.name],
-                    environment: ["IPC_ROOT=\(crashed.root.path)"])
+                    environment: .only(pairs: ["IPC_ROOT=\(crashed.root.path)"]))
                 let status = try next.wait(until: .after(.seconds(30)))
                 #expect(status == .exited(0))
             }
@@ -126,14 +126,14 @@ import Testing
     @Test func aTornTailIsCutAndDoesNotComeBack() throws {
         for round in 0..<30 {
             let disk = Disk()
-            let topic = try Topic<RawBytes>.create("log", in: disk.root, options(.exclusive, .syncedWhenAsked))
+            let topic = try Topic<RawBytes>.openOrCreate("log", in: disk.root, options(.exclusive, .syncedWhenAsked))
             var publisher = try topic.makePublisher()
             // In the second lap every other time.
             let before = round % 2 == 0 ? 100 : 1500
             func text(_ number: Int) -> [UInt8] { Array("message \(number)".utf8) }
             for number in 0..<before { try publisher.publish(text(number).span.bytes) }
             try publisher.sync()
-            let end = try topic.subscribe().position.offset
+            let end = try topic.makeSubscription().position.offset
             for number in before..<before + 50 { try publisher.publish(text(number).span.bytes) }
             publisher.close()
             // One of the fifty is torn, or a few are.
@@ -147,7 +147,7 @@ import Testing
             try file.close()
 
             var again = try topic.makePublisher()  // the first to join
-            var reader = try topic.subscribe(from: .oldest)
+            var reader = try topic.makeSubscription(from: .oldest)
             func next() throws(IPCError) -> String? {
                 try reader.tryReceive { (bytes) throws(IPCError) in
                     bytes.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
@@ -167,7 +167,7 @@ import Testing
         let disk = Disk()
         var options = options(.shared, .syncedWhenAsked)
         options.durability = .syncedEvery(bytes: 1000)
-        let queue = try WorkQueue<UInt64>.create("jobs", in: disk.root, options)
+        let queue = try WorkQueue<UInt64>.openOrCreate("jobs", in: disk.root, options)
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         for number in 0..<10 as Range<UInt64> { try producer.send(number) }
@@ -193,12 +193,12 @@ import Testing
     @Test(arguments: ["durable.cut", "durable.done", "sync.begun"])
     func theFirstToJoinDiesToo(point: String) throws {
         let disk = Disk()
-        let topic = try Topic<RawBytes>.create("log", in: disk.root, options(.shared))
+        let topic = try Topic<RawBytes>.openOrCreate("log", in: disk.root, options(.shared))
         let progress = try Progress()
         func publish(_ writer: Int, _ environment: [String]) throws -> IPC.ExitStatus {
             try ChildProcess(
                 product("ChannelPeer"), ["publish", "log", "\(writer)", "50", "300", progress.name],
-                environment: ["IPC_ROOT=\(disk.root.path)"] + environment
+                environment: .only(pairs: ["IPC_ROOT=\(disk.root.path)"] + environment)
             ).wait(until: .after(.seconds(20)))
         }
         #expect(try publish(1, []) == .exited(0))
@@ -209,7 +209,7 @@ import Testing
     }
 
     @Test func syncIsForDurableChannels() throws {
-        let topic = try Topic<UInt64>.create(channelName())
+        let topic = try Topic<UInt64>.openOrCreate(channelName())
         var publisher = try topic.makePublisher()
         let error = failure { () throws(IPCError) in try publisher.sync() }
         #expect(error?.code == .unsupported && error?.advice.contains("durability") == true)

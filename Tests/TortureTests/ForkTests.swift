@@ -8,7 +8,8 @@ import Testing
 @Suite(.timeLimit(.minutes(5))) struct ForkTests {
     @Test func aChildDoesNotKeepItsDeadParentsSlotAlive() throws {
         let took = try shortest {
-            let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
+            let topic = try Topic<RawBytes>.openOrCreate(
+                channelName(), ChannelOptions(lifetime: .kept, capacity: 65_536))
             defer { try? Topic<RawBytes>.remove(topic.name.description) }
             var publisher = try topic.makePublisher()
             let parent = try Peer(product("ChannelPeer"), ["fork-while-subscribed", topic.name.description])

@@ -22,7 +22,7 @@ import Testing
 
         func run() throws {
             let name = channelName()
-            let topic = try Topic<RawBytes>.create(
+            let topic = try Topic<RawBytes>.openOrCreate(
                 name, ChannelOptions(writers: writers, lifetime: .kept, capacity: 65_536))
             defer { try? Topic<RawBytes>.remove(name) }
             let progress = try Progress()
@@ -34,7 +34,7 @@ import Testing
             var environment = ["IPC_ROOT=\(channelRoot)", "PATH=/usr/bin:/bin"]
             if let point { environment.append("IPC_KILL_POINT=\(point)") }
             let victim = try ChildProcess(
-                product("ChannelPeer"), self.victim(name, progress.name), environment: environment,
+                product("ChannelPeer"), self.victim(name, progress.name), environment: .only(pairs: environment),
                 descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
             let said = errors.closingWriter()
             var text = ""
@@ -117,13 +117,13 @@ import Testing
             // One that leaves needs an end that it meets.
             let name = channelName()
             if point == "leave.slot" {
-                let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: .shared, lifetime: .kept))
+                let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: .shared, lifetime: .kept))
                 try publishEnd(topic)
                 defer { try? Topic<RawBytes>.remove(name) }
                 let errors = try AnonymousPipe()
                 let child = try ChildProcess(
                     product("ChannelPeer"), ["subscribe", name, "oldest"],
-                    environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=\(point)"],
+                    environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=\(point)"]),
                     descriptors: [2: errors.writer.descriptor])
                 let status = try child.wait(until: .after(.seconds(30)))
                 #expect(status == .signaled(.kill))
@@ -152,16 +152,16 @@ import Testing
     func theRecoveryDiesToo(point: String) throws {
         for _ in 0..<Self.repetitions * 3 {
             let name = channelName()
-            let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: .shared, lifetime: .kept))
+            let topic = try Topic<RawBytes>.openOrCreate(name, ChannelOptions(writers: .shared, lifetime: .kept))
             defer { try? Topic<RawBytes>.remove(name) }
-            var subscription = try topic.subscribe(from: .oldest)
+            var subscription = try topic.makeSubscription(from: .oldest)
             let first = try Peer(product("ChannelPeer"), ["stop-in-claim", name])
             _ = try first.said()
             try first.kill()
             let errors = try AnonymousPipe()
             let second = try ChildProcess(
                 product("ChannelPeer"), ["wait", name],
-                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=\(point)"],
+                environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=\(point)"]),
                 descriptors: [2: errors.writer.descriptor])
             let status = try second.wait(until: .after(.seconds(30)))
             #expect(status == .signaled(.kill))
@@ -179,7 +179,7 @@ import Testing
     @Test(arguments: [ChannelOptions.Writers.exclusive, .shared])
     func aDeadSubscriberStopsHoldingBack(writers: ChannelOptions.Writers) throws {
         let took = try shortest {
-            let topic = try Topic<RawBytes>.create(
+            let topic = try Topic<RawBytes>.openOrCreate(
                 channelName(), ChannelOptions(writers: writers, lifetime: .kept, capacity: 65_536))
             defer { try? Topic<RawBytes>.remove(topic.name.description) }
             let holder = try Peer(product("ChannelPeer"), ["hold-subscription", topic.name.description])
@@ -197,9 +197,10 @@ import Testing
 
     @Test func aDeadWritersClaimIsSkippedByAReaderThatWaits() throws {
         let took = try shortest {
-            let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
+            let topic = try Topic<RawBytes>.openOrCreate(
+                channelName(), ChannelOptions(writers: .shared, lifetime: .kept))
             defer { try? Topic<RawBytes>.remove(topic.name.description) }
-            var subscription = try topic.subscribe()
+            var subscription = try topic.makeSubscription()
             let victim = try Peer(product("ChannelPeer"), ["stop-in-claim", topic.name.description])
             _ = try victim.said()
             var publisher = try topic.makePublisher()

@@ -9,7 +9,7 @@ import Testing
 {
     @Test func deathIsSeenAcrossPidNamespaces() throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(
+        let topic = try Topic<RawBytes>.openOrCreate(
             name, ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536))
         defer { try? Topic<RawBytes>.remove(name) }
         let isolated = ["--pid", "--fork", "--kill-child", product("ChannelPeer")]
@@ -20,7 +20,7 @@ import Testing
 
         // Both live: the one holds us back, the other's claim is nobody's to take.
         var publisher = try topic.makePublisher()
-        var reader = try topic.subscribe(from: .oldest)
+        var reader = try topic.makeSubscription(from: .oldest)
         let message = [UInt8](repeating: 1, count: 5000)
         while try publisher.tryPublish(message.span.bytes) {}
         let held = failure { () throws(IPCError) in

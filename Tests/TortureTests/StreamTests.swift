@@ -23,7 +23,7 @@ import Testing
     @Test(arguments: [1, 4], [(65_536, 300), (1 << 20, 5000), (65_536, 20_000)])
     func readersOfALogThatOverwrites(writers: Int, log: (capacity: Int, largest: Int)) throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(
+        let topic = try Topic<RawBytes>.openOrCreate(
             name, ChannelOptions(writers: .shared, overflow: .overwrite, lifetime: .kept, capacity: log.capacity))
         defer { try? Topic<RawBytes>.remove(name) }
         let progress = try Progress()
@@ -61,7 +61,8 @@ import Testing
         _ kind: ChannelOptions.Writers, _ writers: Int, _ readers: Int, _ capacity: Int, _ largest: Int
     ) throws {
         let name = channelName()
-        let topic = try Topic<RawBytes>.create(name, ChannelOptions(writers: kind, lifetime: .kept, capacity: capacity))
+        let topic = try Topic<RawBytes>.openOrCreate(
+            name, ChannelOptions(writers: kind, lifetime: .kept, capacity: capacity))
         defer { try? Topic<RawBytes>.remove(name) }
         let progress = try Progress()
         let count = Self.total / writers / (largest > 5000 ? 10 : 1)

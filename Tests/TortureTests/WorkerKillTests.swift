@@ -14,14 +14,14 @@ import Testing
         let records = uniqueName()
         let mapping = try SharedMemory.create(records, byteCount: Self.jobs * 16).map()
         defer { try? SharedMemory.unlink(records) }
-        let queue = try WorkQueue<UInt64>.create(
+        let queue = try WorkQueue<UInt64>.openOrCreate(
             name, ChannelOptions(writers: .shared, lifetime: .kept, capacity: 65_536), maximumAttempts: 1000)
         defer { try? WorkQueue<UInt64>.remove(name) }
         let errors = try AnonymousPipe()
         var environment = ["IPC_ROOT=\(channelRoot)"]
         if let point { environment.append("IPC_KILL_POINT=\(point)") }
         let victim = try ChildProcess(
-            product("ChannelPeer"), ["work", name, records], environment: environment,
+            product("ChannelPeer"), ["work", name, records], environment: .only(pairs: environment),
             descriptors: [1: errors.writer.descriptor, 2: errors.writer.descriptor])
         let said = errors.closingWriter()
         var producer = try queue.makeProducer()
@@ -71,7 +71,7 @@ import Testing
 
     @Test func theReturnOfADeadWorkersJobDiesToo() throws {
         let name = channelName()
-        let queue = try WorkQueue<UInt64>.create(name)
+        let queue = try WorkQueue<UInt64>.openOrCreate(name)
         defer { try? WorkQueue<UInt64>.remove(name) }
         var producer = try queue.makeProducer()
         try producer.send(42)
@@ -83,7 +83,7 @@ import Testing
         defer { try? SharedMemory.unlink(records) }
         let second = try ChildProcess(
             product("ChannelPeer"), ["work", name, records],
-            environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=recover.work"])
+            environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=recover.work"]))
         let status = try second.wait(until: .after(.seconds(10)))
         #expect(status == .signaled(.kill))
         var worker = try queue.makeWorker()
@@ -95,7 +95,7 @@ import Testing
     /// The letter counted those who died before they had sent it.
     @Test func aLetterWhoseSenderDiesTellsOfNoMoreAttemptsThanThereAre() throws {
         let name = channelName()
-        let queue = try WorkQueue<UInt64>.create(name, maximumAttempts: 1)
+        let queue = try WorkQueue<UInt64>.openOrCreate(name, maximumAttempts: 1)
         defer { for name in [name, name + "/dead-letters"] { try? WorkQueue<UInt64>.remove(name) } }
         var producer = try queue.makeProducer()
         try producer.send(42)
@@ -108,7 +108,7 @@ import Testing
         for _ in 0..<2 {
             let victim = try ChildProcess(
                 product("ChannelPeer"), ["work", name, records],
-                environment: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=work.taken:1"])
+                environment: .only(pairs: ["IPC_ROOT=\(channelRoot)", "IPC_KILL_POINT=work.taken:1"]))
             let status = try victim.wait(until: .after(.seconds(10)))
             #expect(status == .signaled(.kill))
         }
@@ -123,7 +123,7 @@ import Testing
     @Test func aDeadWorkersJobGoesToOneThatWaits() throws {
         let took = try shortest {
             let name = channelName()
-            let queue = try WorkQueue<UInt64>.create(name)
+            let queue = try WorkQueue<UInt64>.openOrCreate(name)
             defer { try? WorkQueue<UInt64>.remove(name) }
             var producer = try queue.makeProducer()
             try producer.send(42)

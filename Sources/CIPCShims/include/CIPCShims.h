@@ -136,6 +136,8 @@ int ipc_close_withheld(int fd);
 void ipc_hold_forks(void);
 void ipc_release_forks(void);
 int ipc_withhold_memory(void *address, size_t length);
+// The same, but for one word of it, which is all ones in the child.
+int ipc_withhold_marked(void *address, size_t length, uint64_t *mark);
 void ipc_release_memory(void *address);
 
 // System V shared memory, each call as those of the C library (shmget, shmctl, shmat, shmdt). Null instead of one that has not at least

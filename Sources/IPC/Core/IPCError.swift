@@ -44,6 +44,8 @@ public struct IPCError: Error, Hashable, Sendable {
         case noSpace
         /// The object is of another kind than the operation needs.
         case wrongType
+        /// The object exists, with other options than were asked for. The error names both sides.
+        case incompatibleOptions
         /// The object exists, but its creator has not finished it.
         case notReady
         /// The object's content cannot be what a well-behaved peer writes.
@@ -132,6 +134,16 @@ public struct IPCError: Error, Hashable, Sendable {
         IPCError(
             .messageTooLarge, "read", resource,
             advice: "more than the limit of \(limit) bytes came; raise the limit", transferred: collected)
+    }
+
+    /// The object has another value of an option than the caller asked for.
+    package static func incompatible(
+        _ operation: String, _ resource: String, _ option: String, existing: String, asked: String
+    ) -> IPCError {
+        IPCError(
+            .incompatibleOptions, operation, resource,
+            advice: "it exists with \(option) \(existing), and \(asked) is asked for; "
+                + "open it as it is, ask for the same, or unlink it first")
     }
 
     package static func cancelled(_ operation: String, _ resource: String) -> IPCError {

@@ -31,36 +31,3 @@ public struct ResourceName: Hashable, Sendable, CustomStringConvertible {
         self.description = "/" + base
     }
 }
-
-/// Whether creating something may find it there already.
-public enum CreationPolicy: Hashable, Sendable {
-    /// Fail with ``IPCError/Code/alreadyExists`` if the name exists.
-    case exclusive
-    /// Open the existing one if the name exists.
-    case openExisting
-}
-
-extension CreationPolicy {
-    /// Opens what has a name, and makes it if it is not there, so that it is known which of the two was done.
-    ///
-    /// An existing one is opened without `O_CREAT`: the kernel refuses that flag for another user's object in a folder that
-    /// everyone may write to, such as `/dev/shm`, even to the superuser (`fs.protected_regular`).
-    ///
-    /// - Parameter open: Opens with these flags more.
-    package func opening(_ open: (CInt) -> Result<CInt, Errno>) -> Result<(raw: CInt, isNew: Bool), Errno> {
-        // Tried anew if it is removed between the two calls; so many times, so that others cannot keep this from ending.
-        for _ in 0..<100 {
-            switch open(O_CREAT | O_EXCL) {
-            case .success(let raw): return .success((raw, true))
-            case .failure(.fileExists) where self == .openExisting: break
-            case .failure(let errno): return .failure(errno)
-            }
-            switch open(0) {
-            case .success(let raw): return .success((raw, false))
-            case .failure(.noSuchFileOrDirectory): continue
-            case .failure(let errno): return .failure(errno)
-            }
-        }
-        return .failure(.fileExists)
-    }
-}

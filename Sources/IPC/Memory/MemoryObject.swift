@@ -39,6 +39,65 @@ struct MemoryObject: ~Copyable, Sendable {
         }
     }
 
+    /// Waits until it has a size, while its creator has not given it one yet.
+    ///
+    /// - Returns: False if it was removed meanwhile.
+    /// - Throws: ``IPCError/Code/notReady`` at the deadline.
+    borrowing func waitForSize(_ operation: String, until deadline: Deadline) throws(IPCError) -> Bool {
+        guard try size == 0 else { return true }
+        let watch = try sizeWatch()
+        while true {
+            if let hasSize = try hasSizeOrIsGone() { return hasSize }
+            guard try watch.wait(until: deadline) else { throw hasNoSize(operation) }
+        }
+    }
+
+    /// The same, suspended meanwhile.
+    nonisolated(nonsending) borrowing func waitForSize(
+        _ operation: String, until deadline: Deadline
+    ) async throws(IPCError) -> Bool {
+        guard try size == 0 else { return true }
+        let watch = try sizeWatch()
+        while true {
+            if let hasSize = try hasSizeOrIsGone() { return hasSize }
+            guard try await watch.wait(until: deadline) else { throw hasNoSize(operation) }
+        }
+    }
+
+    /// True if it has a size, false if it was removed, nil if neither.
+    private borrowing func hasSizeOrIsGone() throws(IPCError) -> Bool? {
+        let status = try FileStatus(of: owned.rawValue, name)
+        if status.size > 0 { return true }
+        return status.linkCount > 0 ? nil : false
+    }
+
+    private borrowing func sizeWatch() throws(IPCError) -> FileWatch {
+        try FileWatch(SystemPaths.descriptor(owned.rawValue), for: .changes)
+    }
+
+    private borrowing func hasNoSize(_ operation: String) -> IPCError {
+        IPCError(
+            .notReady, operation, name,
+            advice: "it was created but never given a size; its creator may have died: unlink it and start again")
+    }
+
+    /// Checks that one that exists is what the caller asked for. If its creator died before it gave it a size, this does.
+    borrowing func join(
+        _ operation: String, _ byteCount: Int, _ permissions: FilePermissions?, fileSystem: String
+    ) throws(IPCError) {
+        try checkPermissions(permissions, of: try FileStatus(of: owned.rawValue, name), operation, name)
+        do throws(IPCError) {
+            _ = try waitForSize(operation, until: .after(.seconds(1)))
+        } catch  where error.code == .notReady {
+            try reserve(byteCount, fileSystem: fileSystem)
+        }
+        let size = try self.size
+        guard size == byteCount else {
+            throw .incompatible(
+                operation, name, "size", existing: "\(size) bytes", asked: "\(byteCount) bytes")
+        }
+    }
+
     borrowing func truncate(to bytes: Int) throws(IPCError) {
         guard bytes >= 0 else {
             throw IPCError(

@@ -18,62 +18,126 @@ public struct SharedMemory: ~Copyable, Sendable {
     /// What it was opened for.
     public let access: MemoryAccess
 
-    /// Creates an object, reserves its memory, and zeroes it.
+    /// Creates an object, which must not exist, reserves its memory, and zeroes it.
     ///
     /// - Parameters:
     ///   - name: `/frames`: one slash, then up to 255 bytes.
     ///   - byteCount: Its size. All of it is reserved, so that a full `/dev/shm` is an error now, not SIGBUS later.
-    ///   - permissions: Who may open it; the process's umask takes bits away.
-    ///   - policy: Whether it may exist already; then it is opened, and grown to `byteCount` if it is smaller.
+    ///   - permissions: Who may open it, whatever the process's umask is.
     /// - Throws: ``IPCError/Code/alreadyExists``, ``IPCError/Code/noSpace``, ``IPCError/Code/invalidName``.
     public static func create(
-        _ name: String, byteCount: Int, permissions: FilePermissions = .ownerReadWrite,
-        _ policy: CreationPolicy = .exclusive
+        _ name: String, byteCount: Int, permissions: FilePermissions = .ownerReadWrite
     ) throws(IPCError) -> SharedMemory {
         let name = try ResourceName(name).description
-        let (raw, isNew) = try policy.opening { flags in
-            retryingInterrupts { unsafe ipc_shm_open(name, O_RDWR | flags, permissions.rawValue) }
+        let raw = try shmOpen(name, O_RDWR | O_CREAT | O_EXCL, permissions).orThrow("shm_open", name)
+        return try finishing(MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name), byteCount, permissions)
+    }
+
+    /// Opens an object, which must exist.
+    ///
+    /// While its creator is giving it a size, this waits for up to a second.
+    ///
+    /// - Parameters:
+    ///   - name: Such as `/frames`.
+    ///   - access: What it is opened for.
+    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/permissionDenied``; ``IPCError/Code/notReady`` if it still has
+    ///   size 0 after that second: its creator may have died.
+    public static func open(_ name: String, access: MemoryAccess = .readWrite) throws(IPCError) -> SharedMemory {
+        let name = try ResourceName(name).description
+        guard let object = try existing(name, access), try object.waitForSize("shm_open", until: .after(.seconds(1)))
+        else { throw IPCError("shm_open", name, .noSuchFileOrDirectory) }
+        return SharedMemory(object: object, access: access)
+    }
+
+    /// Opens an object, waiting until it exists and its creator has given it a size.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut`` if nobody created it; ``IPCError/Code/notReady`` if it has size 0 at the deadline.
+    public static func open(
+        _ name: String, access: MemoryAccess = .readWrite, until deadline: Deadline
+    ) throws(IPCError) -> SharedMemory {
+        let name = try ResourceName(name).description
+        while true {
+            let object = try waitingForCreation(in: SystemPaths.sharedMemory, until: deadline, "shm_open", name) {
+                () throws(IPCError) in try existing(name, access)
+            }
+            // False if it was removed meanwhile: then another one is waited for.
+            if try object.waitForSize("shm_open", until: deadline) {
+                return SharedMemory(object: object, access: access)
+            }
+        }
+    }
+
+    /// Opens an object, suspended until it exists and its creator has given it a size.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) static func open(
+        _ name: String, access: MemoryAccess = .readWrite, until deadline: Deadline
+    ) async throws(IPCError) -> SharedMemory {
+        let name = try ResourceName(name).description
+        while true {
+            let object = try await waitingForCreation(in: SystemPaths.sharedMemory, until: deadline, "shm_open", name) {
+                () throws(IPCError) in try existing(name, access)
+            }
+            if try await object.waitForSize("shm_open", until: deadline) {
+                return SharedMemory(object: object, access: access)
+            }
+        }
+    }
+
+    /// Opens an object for reading and writing, and creates it if there is none.
+    ///
+    /// - Parameters:
+    ///   - name: Such as `/frames`: one slash, then up to 255 bytes.
+    ///   - byteCount: Its size, which one that exists has to have.
+    ///   - permissions: Who may open it; nil for 0600 if it is created, and for whatever it has if it exists.
+    /// - Throws: ``IPCError/Code/incompatibleOptions`` if it exists with another size, or with other permissions than were
+    ///   asked for; ``IPCError/Code/noSpace``; ``IPCError/Code/permissionDenied``.
+    public static func openOrCreate(
+        _ name: String, byteCount: Int, permissions: FilePermissions? = nil
+    ) throws(IPCError) -> SharedMemory {
+        let name = try ResourceName(name).description
+        let (raw, isNew) = try openingOrCreating { flags in
+            shmOpen(name, O_RDWR | flags, permissions ?? .ownerReadWrite)
         }.orThrow("shm_open", name)
         let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name)
+        if isNew { return try finishing(object, byteCount, permissions ?? .ownerReadWrite) }
+        try object.join("shm_open", byteCount, permissions, fileSystem: SystemPaths.sharedMemory.string)
+        return SharedMemory(object: object, access: .readWrite)
+    }
+
+    private static func shmOpen(_ name: String, _ flags: CInt, _ permissions: FilePermissions) -> Result<CInt, Errno> {
+        retryingInterrupts { unsafe ipc_shm_open(name, flags, permissions.rawValue) }
+    }
+
+    /// Gives a new object its permissions and its size, or removes it.
+    private static func finishing(
+        _ object: consuming MemoryObject, _ byteCount: Int, _ permissions: FilePermissions
+    ) throws(IPCError) -> SharedMemory {
         do throws(IPCError) {
-            // Whoever opens it meanwhile sees size 0 until all is reserved, and waits.
-            try object.reserve(byteCount, fileSystem: "/dev/shm")
+            try setPermissions(permissions, of: object.owned.rawValue, object.name)
+            // A process that opens it meanwhile sees size 0 until all is reserved, and waits.
+            try object.reserve(byteCount, fileSystem: SystemPaths.sharedMemory.string)
         } catch {
-            if isNew { unsafe shm_unlink(name) }
+            unsafe shm_unlink(object.name)
             throw error
         }
         return SharedMemory(object: object, access: .readWrite)
     }
 
-    /// Opens an object that exists, waiting while its creator has not sized it yet.
-    ///
-    /// - Parameter deadline: How long to wait for the size. The wait is short unless the creator died in the middle.
-    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/notReady`` if it has size 0 still at the deadline.
-    public static func open(
-        _ name: String, access: MemoryAccess = .readWrite, until deadline: Deadline = .after(.seconds(1))
-    ) throws(IPCError) -> SharedMemory {
-        let name = try ResourceName(name).description
-        let flags = access == .readOnly ? O_RDONLY : O_RDWR
-        let raw = try retryingInterrupts { unsafe ipc_shm_open(name, flags, 0) }.orThrow("shm_open", name)
-        let object = MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name)
-        if try object.size == 0 {
-            let watch = try FileWatch(FilePath("/proc/self/fd/\(raw)"), for: IN_MODIFY | IN_ATTRIB)
-            while try object.size == 0 {
-                guard try watch.wait(until: deadline) else {
-                    throw IPCError(
-                        .notReady, "shm_open", name,
-                        advice:
-                            "it was created but never given a size; its creator may have died: unlink it and start again"
-                    )
-                }
-            }
+    /// Nil if there is none.
+    private static func existing(_ name: String, _ access: MemoryAccess) throws(IPCError) -> MemoryObject? {
+        switch shmOpen(name, access == .readOnly ? O_RDONLY : O_RDWR, []) {
+        case .success(let raw): return MemoryObject(owned: OwnedDescriptor(adopting: raw), name: name)
+        case .failure(.noSuchFileOrDirectory): return nil
+        case .failure(let errno): throw IPCError("shm_open", name, errno)
         }
-        return SharedMemory(object: object, access: access)
     }
 
     /// Takes over a descriptor of shared memory, such as one that was inherited or received.
     ///
-    /// - Parameter access: What it is open for.
+    /// - Parameters:
+    ///   - descriptor: The memory's.
+    ///   - access: What it is open for.
     public init(adopting descriptor: consuming OwnedDescriptor, access: MemoryAccess = .readWrite) {
         let name = "shared memory \(descriptor.rawValue)"
         self.object = MemoryObject(owned: descriptor, name: name)
@@ -113,7 +177,7 @@ public struct SharedMemory: ~Copyable, Sendable {
         guard access == .readWrite else {
             throw IPCError(.permissionDenied, "grow", name, advice: "it was opened for reading; open it for writing")
         }
-        try object.reserve(byteCount, fileSystem: "/dev/shm")
+        try object.reserve(byteCount, fileSystem: SystemPaths.sharedMemory.string)
     }
 
     /// Maps it, or a part of it.

@@ -1,6 +1,20 @@
+public import SystemPackage
+
 // The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
 
 extension MessageQueue {
+    /// Opens a queue, suspended until it exists.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) static func open(
+        _ name: String, access: FileDescriptor.AccessMode = .readWrite, until deadline: Deadline
+    ) async throws(IPCError) -> MessageQueue {
+        let name = try ResourceName(name).description
+        return try await waitingForCreation(in: nil, until: deadline, "mq_open", name) {
+            () throws(IPCError) in try existing(name, access)
+        }
+    }
+
     /// Sends a message, suspended while the queue is full.
     ///
     /// - Throws: As the blocking call; ``IPCError/Code/cancelled``. Then nothing was sent.
@@ -47,15 +61,15 @@ extension MessageQueue {
     /// It has a descriptor of its own, so it may outlive the queue. Several loops share the messages out. A loop whose task
     /// is cancelled ends, and no message is lost.
     public borrowing func messages() throws(IPCError) -> Messages {
-        Messages(queue: Shared(try MessageQueue(adopting: owned.duplicate())))
+        Messages(queue: SharedReference(try MessageQueue(adopting: owned.duplicate())))
     }
 
     /// Messages as they come; see ``messages()``.
     public struct Messages: AsyncSequence, Sendable {
-        fileprivate let queue: Shared<MessageQueue>
+        fileprivate let queue: SharedReference<MessageQueue>
 
         public struct Iterator: AsyncIteratorProtocol {
-            fileprivate let queue: Shared<MessageQueue>
+            fileprivate let queue: SharedReference<MessageQueue>
 
             public mutating func next() async throws(IPCError) -> Message? { try await next(isolation: nil) }
 

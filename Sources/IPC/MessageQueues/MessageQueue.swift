@@ -44,55 +44,147 @@ public struct MessageQueue: ~Copyable, Sendable {
     /// The longest message in bytes, fixed when the queue was made.
     public let messageSize: Int
 
-    /// Creates a queue.
+    /// What a queue has unless its creator asks for something else: the system's own limits for users.
+    private static let defaults = (maximumMessages: 10, messageSize: 8192)
+
+    /// Creates a queue, which must not exist.
     ///
     /// - Parameters:
     ///   - name: `/jobs`: one slash, then up to 255 bytes.
     ///   - maximumMessages: How many it holds; up to `fs.mqueue.msg_max` (10) for users.
     ///   - messageSize: The longest message in bytes; up to `fs.mqueue.msgsize_max` (8192) for users.
-    ///   - permissions: Who may open it; the process's umask takes bits away.
-    ///   - policy: Whether it may exist already. Then its own attributes hold: see ``attributes``.
-    /// - Throws: ``IPCError/Code/limitReached`` with the limit and its setting; ``IPCError/Code/alreadyExists``.
+    ///   - permissions: Who may open it, whatever the process's umask is.
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/limitReached`` with the limit and its setting;
+    ///   ``IPCError/Code/invalidName``.
     public static func create(
         _ name: String, maximumMessages: Int = 10, messageSize: Int = 8192,
-        permissions: FilePermissions = .ownerReadWrite, _ policy: CreationPolicy = .exclusive
+        permissions: FilePermissions = .ownerReadWrite
     ) throws(IPCError) -> MessageQueue {
         let name = try ResourceName(name).description
-        guard maximumMessages > 0, messageSize > 0 else {
-            throw IPCError(
-                .invalidArgument, "mq_open", name, advice: "a queue holds at least one message of at least one byte")
-        }
-        var attributes = mq_attr()
-        attributes.mq_maxmsg = maximumMessages
-        attributes.mq_msgsize = messageSize
-        let opened = policy.opening { flags in
-            retryingInterrupts {
-                unsafe ipc_mq_open(name, O_RDWR | O_CLOEXEC | flags, permissions.rawValue, &attributes)
-            }
-        }
-        switch opened {
-        case .success((let raw, let isNew)):
-            do throws(IPCError) {
-                return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
-            } catch {
-                if isNew { _ = unsafe ipc_mq_unlink(name) }
-                throw error
-            }
+        var attributes = try attributes(name, maximumMessages, messageSize)
+        let flags = O_CREAT | O_EXCL
+        switch unsafe open(name, O_RDWR | flags, permissions, &attributes) {
+        case .success(let raw): return try finishing(raw, name, permissions)
         case .failure(let errno):
             throw MessageQueueLimits.explain(errno, name, maximumMessages: maximumMessages, messageSize: messageSize)
         }
     }
 
-    /// Opens a queue that exists.
+    /// Opens a queue, which must exist.
     ///
+    /// - Parameters:
+    ///   - name: Such as `/jobs`.
+    ///   - access: What it is opened for: `.readOnly` to receive, `.writeOnly` to send.
     /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/permissionDenied``.
-    public static func open(_ name: String, _ access: FileDescriptor.AccessMode = .readWrite) throws(IPCError)
-        -> MessageQueue
-    {
+    public static func open(
+        _ name: String, access: FileDescriptor.AccessMode = .readWrite
+    ) throws(IPCError) -> MessageQueue {
         let name = try ResourceName(name).description
-        let raw = try retryingInterrupts { unsafe ipc_mq_open(name, access.rawValue | O_CLOEXEC, 0, nil) }
-            .orThrow("mq_open", name)
-        return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+        guard let queue = try existing(name, access) else { throw IPCError("mq_open", name, .noSuchFileOrDirectory) }
+        return queue
+    }
+
+    /// Opens a queue, waiting until it exists.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut`` if nobody created it; ``IPCError/Code/permissionDenied``.
+    public static func open(
+        _ name: String, access: FileDescriptor.AccessMode = .readWrite, until deadline: Deadline
+    ) throws(IPCError) -> MessageQueue {
+        let name = try ResourceName(name).description
+        // The file system of queues is mounted on few systems, so there is no folder to watch.
+        return try waitingForCreation(in: nil, until: deadline, "mq_open", name) {
+            () throws(IPCError) in try existing(name, access)
+        }
+    }
+
+    /// Opens a queue to send and to receive, and creates it if there is none.
+    ///
+    /// - Parameters:
+    ///   - name: Such as `/jobs`.
+    ///   - maximumMessages: How many it holds; nil for 10 if it is created, and for whatever it has if it exists.
+    ///   - messageSize: The longest message in bytes; nil for 8192, or for whatever it has.
+    ///   - permissions: Who may open it; nil for 0600, or for whatever it has.
+    /// - Throws: ``IPCError/Code/incompatibleOptions`` if it exists with something else than was asked for;
+    ///   ``IPCError/Code/limitReached``; ``IPCError/Code/permissionDenied``.
+    public static func openOrCreate(
+        _ name: String, maximumMessages: Int? = nil, messageSize: Int? = nil, permissions: FilePermissions? = nil
+    ) throws(IPCError) -> MessageQueue {
+        let name = try ResourceName(name).description
+        let count = maximumMessages ?? defaults.maximumMessages
+        let size = messageSize ?? defaults.messageSize
+        var attributes = try attributes(name, count, size)
+        let opened = openingOrCreating { flags in
+            unsafe open(name, O_RDWR | flags, permissions ?? .ownerReadWrite, &attributes)
+        }
+        switch opened {
+        case .success((let raw, true)): return try finishing(raw, name, permissions ?? .ownerReadWrite)
+        case .success((let raw, false)):
+            let queue = try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+            try queue.check(maximumMessages, messageSize, permissions)
+            return queue
+        case .failure(let errno):
+            throw MessageQueueLimits.explain(errno, name, maximumMessages: count, messageSize: size)
+        }
+    }
+
+    private static func attributes(_ name: String, _ count: Int, _ size: Int) throws(IPCError) -> mq_attr {
+        guard count > 0, size > 0 else {
+            throw IPCError(
+                .invalidArgument, "mq_open", name, advice: "a queue holds at least one message of at least one byte")
+        }
+        var attributes = mq_attr()
+        attributes.mq_maxmsg = count
+        attributes.mq_msgsize = size
+        return attributes
+    }
+
+    private static func open(
+        _ name: String, _ flags: CInt, _ permissions: FilePermissions, _ attributes: UnsafeMutablePointer<mq_attr>?
+    ) -> Result<CInt, Errno> {
+        retryingInterrupts { unsafe ipc_mq_open(name, flags | O_CLOEXEC, permissions.rawValue, attributes) }
+    }
+
+    /// Gives a new queue its permissions, or removes it.
+    private static func finishing(
+        _ raw: CInt, _ name: String, _ permissions: FilePermissions
+    ) throws(IPCError) -> MessageQueue {
+        do throws(IPCError) {
+            let queue = try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+            try setPermissions(permissions, of: raw, name)
+            return queue
+        } catch {
+            _ = unsafe ipc_mq_unlink(name)
+            throw error
+        }
+    }
+
+    /// Nil if there is none.
+    static func existing(
+        _ name: String, _ access: FileDescriptor.AccessMode
+    ) throws(IPCError) -> MessageQueue? {
+        switch unsafe open(name, access.rawValue, [], nil) {
+        case .success(let raw): return try MessageQueue(adopting: OwnedDescriptor(adopting: raw), name: name)
+        case .failure(.noSuchFileOrDirectory): return nil
+        case .failure(let errno): throw IPCError("mq_open", name, errno)
+        }
+    }
+
+    /// Whether one that exists is what the caller asked for.
+    private borrowing func check(
+        _ maximumMessages: Int?, _ messageSize: Int?, _ permissions: FilePermissions?
+    ) throws(IPCError) {
+        let present = try attributes
+        if let maximumMessages, maximumMessages != present.maximumMessages {
+            throw .incompatible(
+                "mq_open", name, "a capacity of", existing: "\(present.maximumMessages) messages",
+                asked: "\(maximumMessages)")
+        }
+        if let messageSize, messageSize != present.messageSize {
+            throw .incompatible(
+                "mq_open", name, "messages of up to", existing: "\(present.messageSize) bytes",
+                asked: "\(messageSize)")
+        }
+        try checkPermissions(permissions, of: try FileStatus(of: owned.rawValue, name), "mq_open", name)
     }
 
     /// Takes over a queue's descriptor, such as an inherited one.
@@ -141,6 +233,7 @@ public struct MessageQueue: ~Copyable, Sendable {
     /// - Parameters:
     ///   - bytes: Up to ``messageSize``. May be empty.
     ///   - priority: One of ``priorities``.
+    ///   - deadline: When to give up.
     /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/messageTooLarge``; ``IPCError/Code/permissionDenied`` if it
     ///   was opened for receiving. Then nothing was sent.
     public borrowing func send(_ bytes: RawSpan, priority: UInt32 = 0, until deadline: Deadline = .never)
@@ -188,7 +281,9 @@ public struct MessageQueue: ~Copyable, Sendable {
 
     /// Receives the oldest message of the highest priority, waiting for one. The C function is `mq_receive`.
     ///
-    /// - Parameter buffer: At least ``messageSize`` bytes, however short the message is: the kernel insists.
+    /// - Parameters:
+    ///   - buffer: At least ``messageSize`` bytes, however short the message is: the kernel insists.
+    ///   - deadline: When to give up.
     /// - Throws: ``IPCError/Code/timedOut``; ``IPCError/Code/messageTooLarge`` if the buffer is too small, and the message
     ///   stays; ``IPCError/Code/permissionDenied`` if it was opened for sending.
     public borrowing func receive(into buffer: inout MutableRawSpan, until deadline: Deadline = .never)

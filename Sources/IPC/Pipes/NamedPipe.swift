@@ -5,7 +5,7 @@ public import SystemPackage
 /// A pipe with a name in the file system (FIFO), for processes that are not related.
 ///
 /// ```swift
-/// let pipe = try NamedPipe.create(at: "/tmp/requests")
+/// let pipe = try NamedPipe.create("/tmp/requests")
 /// let reader = try pipe.openForReading(until: .after(.seconds(5)))
 /// ```
 ///
@@ -14,35 +14,86 @@ public import SystemPackage
 public struct NamedPipe: Hashable, Sendable {
     public let path: FilePath
 
-    /// Refers to a FIFO that exists.
-    ///
-    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/wrongType`` if the path is not a FIFO.
-    public init(_ path: FilePath) throws(IPCError) {
-        try path.check("open")
-        self.path = path
-        guard try FileStatus(at: path).isFIFO else { throw Self.notAFIFO(path) }
-    }
+    private init(named path: FilePath) { self.path = path }
 
-    /// Makes a FIFO. The C function is `mkfifo`.
+    /// Creates a FIFO, which must not exist. The C function is `mkfifo`.
     ///
     /// - Parameters:
     ///   - path: Where.
-    ///   - permissions: Who may open it. The process's umask takes bits away from it.
-    ///   - policy: Whether a FIFO may be there already.
-    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/wrongType`` if something else is there.
+    ///   - permissions: Who may open it, whatever the process's umask is.
+    /// - Throws: ``IPCError/Code/alreadyExists`` if anything is there; ``IPCError/Code/notFound`` without its folder;
+    ///   ``IPCError/Code/invalidName``.
     public static func create(
-        at path: FilePath, permissions: FilePermissions = .ownerReadWrite, _ policy: CreationPolicy = .exclusive
+        _ path: FilePath, permissions: FilePermissions = .ownerReadWrite
     ) throws(IPCError) -> NamedPipe {
         try path.check("mkfifo")
-        switch retryingInterrupts({ unsafe path.withPlatformString { unsafe mkfifo($0, permissions.rawValue) } }) {
-        // Not looked at again: if that failed, it would be there, and the caller would not know.
-        case .success: return NamedPipe(made: path)
-        case .failure(.fileExists) where policy == .openExisting: return try NamedPipe(path)
-        case .failure(let errno): throw IPCError("mkfifo", path.string, errno)
+        guard try make(path, permissions) else { throw IPCError("mkfifo", path.string, .fileExists) }
+        return NamedPipe(named: path)
+    }
+
+    /// Refers to a FIFO that exists. Its ends are opened by `openForReading(until:)` and `openForWriting(until:)`.
+    ///
+    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/wrongType`` if the path is not a FIFO.
+    public static func open(_ path: FilePath) throws(IPCError) -> NamedPipe {
+        try path.check("open")
+        guard try FileStatus(at: path).isFIFO else { throw Self.notAFIFO(path) }
+        return NamedPipe(named: path)
+    }
+
+    /// Refers to a FIFO, waiting until it exists.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut`` if nobody created it; ``IPCError/Code/wrongType`` if the path is not a FIFO.
+    public static func open(_ path: FilePath, until deadline: Deadline) throws(IPCError) -> NamedPipe {
+        try path.check("open")
+        return try waitingForCreation(in: path.removingLastComponent(), until: deadline, "open", path.string) {
+            () throws(IPCError) in try existing(path)
         }
     }
 
-    private init(made path: FilePath) { self.path = path }
+    /// Refers to the FIFO at a path, and creates it if there is none.
+    ///
+    /// - Parameters:
+    ///   - path: Where.
+    ///   - permissions: Who may open it; nil for 0600 if it is created, and for whatever it has if it exists.
+    /// - Throws: ``IPCError/Code/incompatibleOptions`` if it exists with other permissions than were asked for;
+    ///   ``IPCError/Code/wrongType`` if something else is there.
+    public static func openOrCreate(
+        _ path: FilePath, permissions: FilePermissions? = nil
+    ) throws(IPCError) -> NamedPipe {
+        try path.check("mkfifo")
+        if try make(path, permissions ?? .ownerReadWrite) { return NamedPipe(named: path) }
+        let status = try FileStatus(at: path)
+        guard status.isFIFO else { throw Self.notAFIFO(path) }
+        try checkPermissions(permissions, of: status, "open", path.string)
+        return NamedPipe(named: path)
+    }
+
+    /// - Returns: False if something is there.
+    private static func make(_ path: FilePath, _ permissions: FilePermissions) throws(IPCError) -> Bool {
+        switch retryingInterrupts({ unsafe path.withPlatformString { unsafe mkfifo($0, permissions.rawValue) } }) {
+        case .success: break
+        case .failure(.fileExists): return false
+        case .failure(let errno): throw IPCError("mkfifo", path.string, errno)
+        }
+        // Not looked at if nothing can have been taken away: if that failed, it would be there, and the caller would not know.
+        guard permissions != .ownerReadWrite else { return true }
+        do throws(IPCError) {
+            try setPermissions(permissions, ofFileAt: path, path.string) { $0.isFIFO }
+        } catch {
+            unsafe path.withPlatformString { _ = unsafe Glibc.unlink($0) }
+            throw error
+        }
+        return true
+    }
+
+    /// Nil if there is nothing.
+    private static func existing(_ path: FilePath) throws(IPCError) -> NamedPipe? {
+        do throws(IPCError) {
+            return try open(path)
+        } catch  where error.code == .notFound {
+            return nil
+        }
+    }
 
     /// Removes the name. Who has it open goes on. The C function is `unlink`.
     public func unlink() throws(IPCError) {
@@ -56,7 +107,7 @@ public struct NamedPipe: Hashable, Sendable {
     /// - Throws: ``IPCError/Code/timedOut`` if no writer came; ``IPCError/Code/wrongType`` if the path is not a FIFO.
     public func openForReading(until deadline: Deadline = .never) throws(IPCError) -> PipeReader {
         // Watched before the first look, so that a writer who comes in between is noticed.
-        let watch = try FileWatch(path, for: IN_OPEN)
+        let watch = try FileWatch(path, for: .openings)
         let descriptor = try open(O_RDONLY)
         while try !hasWriter(descriptor.rawValue) {
             guard try watch.wait(until: deadline) else { throw noPeer("writer") }
@@ -71,7 +122,7 @@ public struct NamedPipe: Hashable, Sendable {
     ///
     /// - Throws: ``IPCError/Code/timedOut`` if no reader came; ``IPCError/Code/wrongType`` if the path is not a FIFO.
     public func openForWriting(until deadline: Deadline = .never) throws(IPCError) -> PipeWriter {
-        let watch = try FileWatch(path, for: IN_OPEN)
+        let watch = try FileWatch(path, for: .openings)
         while true {
             if let writer = try tryOpenForWriting() { return writer }
             guard !deadline.hasPassed else { throw noPeer("reader") }
@@ -94,13 +145,25 @@ public struct NamedPipe: Hashable, Sendable {
 // The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
 
 extension NamedPipe {
+    /// Refers to a FIFO, suspended until it exists.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) static func open(
+        _ path: FilePath, until deadline: Deadline
+    ) async throws(IPCError) -> NamedPipe {
+        try path.check("open")
+        return try await waitingForCreation(in: path.removingLastComponent(), until: deadline, "open", path.string) {
+            () throws(IPCError) in try existing(path)
+        }
+    }
+
     /// Opens the reading end, suspended until there is a writer.
     ///
     /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
     public nonisolated(nonsending) func openForReading(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> PipeReader {
-        let watch = try FileWatch(path, for: IN_OPEN)
+        let watch = try FileWatch(path, for: .openings)
         let descriptor = try open(O_RDONLY)
         while try !hasWriter(descriptor.rawValue) {
             guard try await watch.wait(until: deadline) else { throw noPeer("writer") }
@@ -114,7 +177,7 @@ extension NamedPipe {
     public nonisolated(nonsending) func openForWriting(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> PipeWriter {
-        let watch = try FileWatch(path, for: IN_OPEN)
+        let watch = try FileWatch(path, for: .openings)
         while true {
             if let writer = try tryOpenForWriting() { return writer }
             guard !deadline.hasPassed else { throw noPeer("reader") }

@@ -58,7 +58,7 @@ package struct PipeEnd: ~Copyable, Sendable {
             try result.orThrow("set capacity of", name) { errno in
                 switch errno {
                 case .notPermitted:
-                    let most = SystemLimits.setting("/proc/sys/fs/pipe-max-size") ?? 1_048_576
+                    let most = SystemLimits.pipeCapacity
                     return "\(bytes) bytes is over this user's limit of \(most); ask for less or raise fs.pipe-max-size"
                 case .resourceBusy: return "the pipe holds more than \(bytes) bytes now; read some first"
                 default: return nil

@@ -98,7 +98,9 @@ public struct PipeReader: ~Copyable, Sendable {
 
     /// Reads until the end, for convenience: allocates.
     ///
-    /// - Parameter limit: Give up beyond so many bytes.
+    /// - Parameters:
+    ///   - limit: Give up beyond so many bytes.
+    ///   - deadline: When to give up.
     /// - Throws: ``IPCError/Code/messageTooLarge`` beyond the limit; ``IPCError/Code/timedOut``.
     public borrowing func readToEnd(limit: Int = .max, until deadline: Deadline = .never) throws(IPCError) -> [UInt8] {
         try collect(limit, end.name) { (chunk) throws(IPCError) in try read(into: &chunk, until: deadline) }

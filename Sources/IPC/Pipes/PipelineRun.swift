@@ -2,55 +2,88 @@ import Glibc
 import SystemPackage
 
 extension Pipeline {
+    /// What the first stage reads.
+    enum Input: Sendable {
+        case bytes([UInt8])
+        case streamed(@Sendable (borrowing PipeWriter) async throws -> Void)
+    }
+
     /// Where the last stage writes.
     package enum Output: Sendable {
         /// To the result, up to so many bytes.
         case collected(limit: Int)
         /// To this process's standard output.
         case inherited
+        /// To somebody who reads it as it comes.
+        case streamed(@Sendable (borrowing PipeReader) async throws -> Void)
     }
 
-    /// As the public call.
+    /// As the public call, of an input that is there.
     ///
     /// - Parameters:
+    ///   - output: Not streamed.
     ///   - guardian: Ends the stages if this process is killed.
+    ///   - errorLimit: How many bytes of a captured standard error are kept.
     ///   - endsGroupsOnFailure: Whether what a stage that failed has left in the background is ended.
     package func run(
-        input: [UInt8], output: Output, until deadline: Deadline, guardian: ProcessGuardian?,
+        input: [UInt8], output: Output, until deadline: Deadline, guardian: ProcessGuardian?, errorLimit: Int = 1 << 20,
         endsGroupsOnFailure: Bool = false
     ) async throws(IPCError) -> Result {
+        do {
+            return try await stream(
+                .bytes(input), output, until: deadline, guardian: guardian, errorLimit: errorLimit,
+                endsGroupsOnFailure: endsGroupsOnFailure)
+        } catch {
+            // Nothing else is thrown where nothing of the user's runs.
+            throw error as! IPCError
+        }
+    }
+
+    /// As the public call with closures, whose errors it throws unchanged.
+    func stream(
+        _ input: Input, _ output: Output, until deadline: Deadline, guardian: ProcessGuardian?, errorLimit: Int,
+        endsGroupsOnFailure: Bool
+    ) async throws -> Result {
         let name = commands.map(\.program).joined(separator: " | ")
         guard !commands.isEmpty else {
             throw IPCError(.invalidArgument, "pipeline", "", advice: "a pipeline needs at least one command")
         }
-        guard !Task.isCancelled else { throw .cancelled("run", name) }
-        guard !deadline.hasPassed else { throw .timedOut("run", name) }
-        let run = try PipelineRun(self, output, guardian)
-        do throws(IPCError) {
-            let bytes = try await run.exchange(input, until: deadline)
-            if endsGroupsOnFailure, try run.hasFailed() { await run.end(gracePeriod) }
-            return Result(stages: try run.reap(), output: bytes)
-        } catch {
-            // In a task of its own, which is not cancelled, so that it can wait.
-            let ending = Task.detached { await run.end(gracePeriod) }
-            await ending.value
+        guard !Task.isCancelled else { throw IPCError.cancelled("run", name) }
+        guard !deadline.hasPassed else { throw IPCError.timedOut("run", name) }
+        let run = try PipelineRun(self, output, guardian, errorLimit)
+        let failure: any Error
+        switch await run.exchange(input, until: deadline) {
+        case .ended(let output, let errors):
+            do throws(IPCError) {
+                if endsGroupsOnFailure, try run.hasFailed() { await run.end(gracePeriod) }
+                return Result(stages: try run.reap(), output: output, errors: errors, pipefail: pipefail)
+            } catch {
+                failure = error
+            }
+        case .failed(let error):
             switch error.code {
             case .cancelled:
-                throw IPCError(.cancelled, "run", name, advice: "its task was cancelled, and its processes were ended")
+                failure = IPCError(
+                    .cancelled, "run", name, advice: "its task was cancelled, and its processes were ended")
             case .timedOut:
-                throw IPCError(
+                failure = IPCError(
                     .timedOut, "run", name,
                     advice: "the deadline passed, and its processes were ended; allow more time")
-            default: throw error
+            default: failure = error
             }
+        case .thrown(let error): failure = error
         }
+        // In a task of its own, which is not cancelled, so that it can wait.
+        let ending = Task.detached { await run.end(gracePeriod) }
+        await ending.value
+        throw failure
     }
 }
 
 /// The stages of a pipeline that runs.
 private final class PipelineRun: Sendable {
     private enum Started: Sendable {
-        case running(Shared<ChildProcess>)
+        case running(SharedReference<ChildProcess>)
         case failed(reason: String)
     }
 
@@ -58,21 +91,36 @@ private final class PipelineRun: Sendable {
     private let stages: [Started]
     private let input: Handover<PipeWriter>
     private let output: Handover<PipeReader>?
-    private let limit: Int
+    private let errors: Handover<PipeReader>?
+    private let target: Pipeline.Output
+    private let errorLimit: Int
     private let guardian: ProcessGuardian?
 
     /// Starts all stages. If that is not possible, those that run are killed.
-    init(_ pipeline: Pipeline, _ target: Pipeline.Output, _ guardian: ProcessGuardian?) throws(IPCError) {
+    init(
+        _ pipeline: Pipeline, _ target: Pipeline.Output, _ guardian: ProcessGuardian?, _ errorLimit: Int
+    ) throws(IPCError) {
         commands = pipeline.commands
+        self.target = target
+        self.errorLimit = errorLimit
         self.guardian = guardian
         let feed = try AnonymousPipe()
-        var source = Shared(feed.reader)
+        var source = SharedReference(feed.reader)
         input = Handover(feed.writer)
+        // The stages' only, once they run: closed here at the end of this function.
+        var errorWriter: SharedReference<PipeWriter>?
+        if pipeline.standardError == .captured {
+            let pipe = try AnonymousPipe()
+            errorWriter = SharedReference(pipe.writer)
+            errors = Handover(pipe.reader)
+        } else {
+            errors = nil
+        }
         var stages: [Started] = []
         var last: Handover<PipeReader>?
-        var limit = 0
         for (index, command) in commands.enumerated() {
             var descriptors = [0 as CInt: source.value.descriptor]
+            if let errorWriter { descriptors[2] = errorWriter.value.descriptor }
             let isLast = index == commands.count - 1
             if isLast, case .inherited = target {
                 stages.append(try Self.start(command, descriptors, pipeline, guardian))
@@ -83,107 +131,165 @@ private final class PipelineRun: Sendable {
             stages.append(try Self.start(command, descriptors, pipeline, guardian))
             // Closes the end that only the stage has from now on; the other one is the next stage's, or ours.
             let reader = pipe.closingWriter()
-            if case .collected(let bytes) = target, isLast {
-                limit = bytes
-                last = Handover(reader)
-            } else {
-                source = Shared(reader)
-            }
+            if isLast { last = Handover(reader) } else { source = SharedReference(reader) }
         }
         self.stages = stages
         self.output = last
-        self.limit = limit
     }
 
     private static func start(
         _ command: Pipeline.Command, _ descriptors: [CInt: FileDescriptor], _ pipeline: Pipeline,
         _ guardian: ProcessGuardian?
     ) throws(IPCError) -> Started {
+        // A captured one is among the descriptors.
+        let standardError = pipeline.standardError == .captured ? .inherited : pipeline.standardError
         do throws(IPCError) {
             return .running(
-                Shared(
+                SharedReference(
                     try ChildProcess(
-                        command.program, command.arguments, environment: pipeline.environment, descriptors: descriptors,
-                        workingDirectory: pipeline.workingDirectory, processGroup: .new,
-                        changes: pipeline.environmentChanges, guardian: guardian)))
+                        command.program, command.arguments, environment: pipeline.environment,
+                        workingDirectory: pipeline.workingDirectory, standardError: standardError,
+                        descriptors: descriptors, processGroup: pipeline.processGroup, guardian: guardian)))
         } catch {
             guard error.code == .childFailed else { throw error }
             return .failed(reason: "\(error)")
         }
     }
 
-    private var children: [Shared<ChildProcess>] {
+    private var children: [SharedReference<ChildProcess>] {
         stages.compactMap { if case .running(let child) = $0 { child } else { nil } }
     }
 
     // MARK: While it runs
 
+    /// What a task of a run brings.
     private enum Part: Sendable {
         case fed
         case ended
         case output([UInt8])
+        case errors([UInt8])
+        case failed(IPCError)
+        /// By a closure of the user's.
+        case thrown(any Error)
     }
 
-    /// Feeds the first stage, collects what the last one writes, and waits for all, at the same time.
-    func exchange(_ bytes: [UInt8], until deadline: Deadline) async throws(IPCError) -> [UInt8] {
-        let result = await withTaskGroup(of: Result<Part, IPCError>.self) { group -> Result<[UInt8], IPCError> in
-            group.addTask { await self.feed(bytes, until: deadline) }
-            group.addTask { await self.drain(until: deadline) }
+    /// How a run ends.
+    enum Ending: Sendable {
+        case ended(output: [UInt8], errors: [UInt8])
+        case failed(IPCError)
+        case thrown(any Error)
+    }
+
+    /// Feeds the first stage, reads what the last one writes, and waits for all, at the same time.
+    func exchange(_ input: Pipeline.Input, until deadline: Deadline) async -> Ending {
+        await withTaskGroup(of: Part.self) { group -> Ending in
+            group.addTask { await self.feed(input, until: deadline) }
+            group.addTask { await self.drainOutput(until: deadline) }
             for child in children { group.addTask { await Self.waitForExit(of: child, until: deadline) } }
-            var (collected, awaited) = ([UInt8](), children.count + 1)
+            var awaited = children.count + 1
+            if let errors {
+                awaited += 1
+                group.addTask { await self.drainErrors(errors, until: deadline) }
+            }
+            // A closure of the user's knows nothing of the deadline.
+            if case .streamed = target, deadline != .never { group.addTask { await Self.sleep(until: deadline) } }
+            var (output, errorOutput) = ([UInt8](), [UInt8]())
             defer { group.cancelAll() }
             // Not for the feeding: a process in the background may have the input open, and not read it.
             while awaited > 0, let part = await group.next() {
                 switch part {
-                case .success(.fed): break
-                case .success(.ended): awaited -= 1
-                case .success(.output(let bytes)):
-                    collected = bytes
-                    awaited -= 1
-                case .failure(let error): return .failure(error)
+                case .fed: continue
+                case .ended: break
+                case .output(let bytes): output = bytes
+                case .errors(let bytes): errorOutput = bytes
+                case .failed(let error): return .failed(error)
+                case .thrown(let error):
+                    // It may have noticed first that all are cancelled.
+                    return Task.isCancelled ? .failed(.cancelled("run", "pipeline")) : .thrown(error)
                 }
+                awaited -= 1
             }
-            return .success(collected)
+            return .ended(output: output, errors: errorOutput)
         }
-        return try result.get()
     }
 
-    private func feed(_ bytes: [UInt8], until deadline: Deadline) async -> Result<Part, IPCError> {
+    private func feed(_ source: Pipeline.Input, until deadline: Deadline) async -> Part {
         // Closed at the end of this function: the stage sees the end of its input.
         let writer = input.take()
-        do throws(IPCError) {
-            // In pieces, so that it ends when it is cancelled though there is room each time.
-            for start in stride(from: 0, to: bytes.count, by: 1 << 20) where !Task.isCancelled {
-                let piece = unsafe bytes.span.bytes.extracting(start..<min(start + 1 << 20, bytes.count))
-                try await writer.write(piece, until: deadline)
+        do {
+            switch source {
+            case .streamed(let write): try await write(writer)
+            case .bytes(let bytes): try await Self.write(bytes, to: writer, until: deadline)
             }
-            return .success(.fed)
-        } catch {
+            return .fed
+        } catch let error as IPCError where error.code == .brokenPipe || (error.code == .cancelled && Task.isCancelled)
+        {
             // Who reads no more wants no more. A cancelled feeding is one that nobody waits for, or that others tell of.
-            return error.code == .brokenPipe || error.code == .cancelled ? .success(.fed) : .failure(error)
+            return .fed
+        } catch {
+            if case .streamed = source { return Task.isCancelled ? .fed : .thrown(error) }
+            return (error as? IPCError).map { .failed($0) } ?? .thrown(error)
         }
     }
 
-    private func drain(until deadline: Deadline) async -> Result<Part, IPCError> {
-        guard let output else { return .success(.output([])) }
-        let reader = output.take()
-        var bytes: [UInt8] = []
-        do throws(IPCError) {
-            while try await Self.read(reader, into: &bytes, until: deadline) {
-                guard bytes.count <= limit else {
-                    let program = commands.last!.program
-                    throw IPCError(
-                        .messageTooLarge, "read", program,
-                        advice: "the output is longer than \(limit) bytes; raise outputLimit")
-                }
-                // It may write so fast that reading never waits.
-                if Task.isCancelled { throw .cancelled("read", "pipeline") }
-                if deadline.hasPassed { throw .timedOut("read", "pipeline") }
-            }
-            return .success(.output(bytes))
-        } catch {
-            return .failure(error)
+    private static func write(
+        _ bytes: [UInt8], to writer: borrowing PipeWriter, until deadline: Deadline
+    ) async throws(IPCError) {
+        // In pieces, so that it ends when it is cancelled though there is room each time.
+        for start in stride(from: 0, to: bytes.count, by: 1 << 20) where !Task.isCancelled {
+            let piece = unsafe bytes.span.bytes.extracting(start..<min(start + 1 << 20, bytes.count))
+            try await writer.write(piece, until: deadline)
         }
+    }
+
+    private func drainOutput(until deadline: Deadline) async -> Part {
+        guard let output else { return .output([]) }
+        let reader = output.take()
+        switch target {
+        case .inherited: return .output([])
+        case .streamed(let read):
+            do {
+                try await read(reader)
+                return .output([])
+            } catch {
+                return .thrown(error)
+            }
+        case .collected(let limit):
+            do throws(IPCError) {
+                return .output(
+                    try await Self.collect(reader, limit, commands.last!.program, "output", "outputLimit", deadline))
+            } catch {
+                return .failed(error)
+            }
+        }
+    }
+
+    private func drainErrors(_ errors: Handover<PipeReader>, until deadline: Deadline) async -> Part {
+        let reader = errors.take()
+        do throws(IPCError) {
+            return .errors(
+                try await Self.collect(reader, errorLimit, "pipeline", "standard error", "its limit", deadline))
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private static func collect(
+        _ reader: borrowing PipeReader, _ limit: Int, _ resource: String, _ stream: String, _ option: String,
+        _ deadline: Deadline
+    ) async throws(IPCError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while try await Self.read(reader, into: &bytes, until: deadline) {
+            guard bytes.count <= limit else {
+                throw IPCError(
+                    .messageTooLarge, "read", resource,
+                    advice: "the \(stream) is longer than \(limit) bytes; raise \(option)")
+            }
+            // It may be written so fast that reading never waits.
+            if Task.isCancelled { throw .cancelled("read", "pipeline") }
+            if deadline.hasPassed { throw .timedOut("read", "pipeline") }
+        }
+        return bytes
     }
 
     /// - Returns: False at the end.
@@ -198,14 +304,23 @@ private final class PipelineRun: Sendable {
         return count > 0
     }
 
-    private static func waitForExit(
-        of child: Shared<ChildProcess>, until deadline: Deadline
-    ) async -> Result<Part, IPCError> {
+    private static func sleep(until deadline: Deadline) async -> Part {
+        do throws(IPCError) {
+            if case .deadlinePassed = try await Reactor.park(until: deadline, { _ in true }) {
+                return .failed(.timedOut("run", "pipeline"))
+            }
+            return .fed
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private static func waitForExit(of child: SharedReference<ChildProcess>, until deadline: Deadline) async -> Part {
         do throws(IPCError) {
             try await child.value.handle.waitForExit(until: deadline)
-            return .success(.ended)
+            return .ended
         } catch {
-            return .failure(error)
+            return .failed(error)
         }
     }
 
@@ -234,7 +349,7 @@ private final class PipelineRun: Sendable {
         return ended
     }
 
-    private static func outcome(of child: Shared<ChildProcess>) throws(IPCError) -> Pipeline.Outcome {
+    private static func outcome(of child: SharedReference<ChildProcess>) throws(IPCError) -> Pipeline.Outcome {
         do throws(IPCError) {
             return .ended(try child.value.wait(until: .immediate))
         } catch {
@@ -248,12 +363,4 @@ private final class PipelineRun: Sendable {
         await ProcessGroups.end(children, grace)
         for child in children { guardian?.forget(child.value.handle.identifier) }
     }
-}
-
-/// Something that cannot be copied, on its way to the task that takes it.
-private final class Handover<Value: ~Copyable & Sendable>: @unchecked Sendable {
-    // `@unchecked`: it is taken once, by a task that starts after it was put here.
-    private var value: Value?
-    init(_ value: consuming Value) { self.value = consume value }
-    func take() -> Value { value.take()! }
 }

@@ -14,21 +14,19 @@ public import SystemPackage
 /// let child = try ChildProcess("grep", ["needle", "/dev/fd/3"], descriptors: [3: pipe.reader.descriptor])
 /// ```
 public struct ChildProcess: ~Copyable, Sendable {
-    /// Which process group a child is in: what the terminal's Ctrl-C, and ``ChildProcess/sendToGroup(_:)``, reach at once.
-    public enum ProcessGroup: Hashable, Sendable {
-        /// This process's own.
-        case inherited
-        /// A new one that it leads: it, and the children that it has. They can be ended together.
-        case new
-        /// That of a process that leads one in the same session.
-        case joining(pid_t)
-    }
-
     /// The handle to signal it by.
     public let handle: ProcessHandle
-    /// The process group that it leads, if it does.
-    private let leadsGroup: Bool
+    /// Whether it leads a process group.
+    let leadsGroup: Bool
     private var isDetached = false
+    private var streams: Streams
+
+    /// This process's ends of the pipes that are the child's standard streams.
+    private struct Streams: ~Copyable, Sendable {
+        var input: PipeWriter?
+        var output: PipeReader?
+        var errors: PipeReader?
+    }
 
     /// Starts a program. The system call is `clone` with `CLONE_VFORK`.
     ///
@@ -36,41 +34,52 @@ public struct ChildProcess: ~Copyable, Sendable {
     /// - Parameters:
     ///   - executable: A path, or a name to be looked up in this process's `PATH`.
     ///   - arguments: The arguments after the program's own name.
-    ///   - environment: `NAME=value` strings, or nil for this process's environment.
-    ///   - descriptors: Which descriptors of this process the child has, by their number in the child. They are lent
-    ///     for the call. Without an entry for 0, 1 or 2, the child shares that one with this process.
+    ///   - environment: The variables that it has.
     ///   - workingDirectory: Where it starts, and what a relative path of a program is relative to; nil for this process's.
+    ///   - standardInput: What it reads. Take the other end of a pipe with ``takeStandardInput()``.
+    ///   - standardOutput: Where it writes.
+    ///   - standardError: Where it writes its errors.
+    ///   - descriptors: Which descriptors of this process the child has, by their number in the child. They are lent
+    ///     for the call.
     ///   - processGroup: The process group that it is in.
     /// - Throws: ``IPCError/Code/childFailed`` if there is no such program or folder, or it cannot be run;
-    ///   ``IPCError/Code/invalidArgument`` for a zero byte in a string, and for a number that no descriptor can have;
-    ///   ``IPCError/Code/unsupported`` where the system gives no pidfd. No process is left then.
+    ///   ``IPCError/Code/invalidArgument`` for a zero byte in a string, for a number that no descriptor can have, and for a
+    ///   standard stream that is asked for in two ways; ``IPCError/Code/unsupported`` where the system gives no pidfd. No
+    ///   process is left then.
     public init(
-        _ executable: String, _ arguments: [String] = [], environment: [String]? = nil,
-        descriptors: [CInt: FileDescriptor] = [:], workingDirectory: FilePath? = nil,
-        processGroup: ProcessGroup = .inherited
+        _ executable: String, _ arguments: [String] = [], environment: Environment = .inherited,
+        workingDirectory: FilePath? = nil, standardInput: StandardInput = .inherited,
+        standardOutput: StandardOutput = .inherited, standardError: StandardError = .inherited,
+        descriptors: [CInt: FileDescriptor] = [:], processGroup: ProcessGroup = .inherited
     ) throws(IPCError) {
-        try self.init(
-            executable, arguments, environment: environment, descriptors: descriptors,
-            workingDirectory: workingDirectory, processGroup: processGroup, changes: [], guardian: nil)
-    }
-
-    /// The same, with other values for some variables of this process's environment, and a guardian that ends the child's new
-    /// process group if this process is killed.
-    package init(
-        _ executable: String, _ arguments: [String], environment: [String]?, descriptors: [CInt: FileDescriptor],
-        workingDirectory: FilePath?, processGroup: ProcessGroup, changes: [String], guardian: ProcessGuardian?
-    ) throws(IPCError) {
+        var streams = try ChildStreams(executable, standardInput, standardOutput, standardError, descriptors)
         let start = ProcessStart(
-            executable: executable, arguments: arguments, environment: environment, changes: changes,
-            descriptors: descriptors, folder: workingDirectory, group: processGroup, guardian: guardian)
-        let (identifier, pidfd) = try start.run()
-        let handle = try Self.handle(of: identifier, pidfd)
-        self.init(handle, leadsGroup: processGroup == .new)
+            executable: executable, arguments: arguments, environment: environment, descriptors: streams.descriptors,
+            folder: workingDirectory, group: processGroup, guardian: nil)
+        self.init(
+            try Self.handle(of: start), leadsGroup: processGroup == .new,
+            Streams(input: streams.input.take(), output: streams.output.take(), errors: streams.errors.take()))
     }
 
-    private init(_ handle: consuming ProcessHandle, leadsGroup: Bool) {
+    /// The same of one that a guardian ends, with its process group, if this process is killed.
+    package init(
+        _ executable: String, _ arguments: [String], environment: Environment, workingDirectory: FilePath?,
+        standardError: StandardError, descriptors: [CInt: FileDescriptor], processGroup: ProcessGroup,
+        guardian: ProcessGuardian?
+    ) throws(IPCError) {
+        let streams = try ChildStreams(executable, .inherited, .inherited, standardError, descriptors)
+        let start = ProcessStart(
+            executable: executable, arguments: arguments, environment: environment, descriptors: streams.descriptors,
+            folder: workingDirectory, group: processGroup, guardian: guardian)
+        self.init(try Self.handle(of: start), leadsGroup: processGroup == .new, Streams())
+        // What it has of them is its own now.
+        _ = consume streams
+    }
+
+    private init(_ handle: consuming ProcessHandle, leadsGroup: Bool, _ streams: consuming Streams) {
         self.handle = handle
         self.leadsGroup = leadsGroup
+        self.streams = streams
     }
 
     /// The child, and the process group that it leads, is killed and waited for if it still runs: call ``wait(until:)``
@@ -82,6 +91,36 @@ public struct ChildProcess: ~Copyable, Sendable {
         if leadsGroup { Glibc.kill(-handle.identifier, SIGKILL) }
         try? handle.send(.kill)
         _ = try? reap(WEXITED)
+    }
+
+    /// The end of the pipe that it reads on its standard input. Close it to tell the end.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` unless it was started with ``StandardInput/piped``, and the second time.
+    public mutating func takeStandardInput() throws(IPCError) -> PipeWriter {
+        guard let input = streams.input.take() else { throw noStream("standard input", ".piped") }
+        return input
+    }
+
+    /// The end of the pipe that it writes its standard output to. It waits while nobody reads 64 KiB of it.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` unless it was started with ``StandardOutput/captured``, and the second time.
+    public mutating func takeStandardOutput() throws(IPCError) -> PipeReader {
+        guard let output = streams.output.take() else { throw noStream("standard output", ".captured") }
+        return output
+    }
+
+    /// The end of the pipe that it writes its errors to. It waits while nobody reads 64 KiB of it.
+    ///
+    /// - Throws: ``IPCError/Code/invalidArgument`` unless it was started with ``StandardError/captured``, and the second time.
+    public mutating func takeStandardError() throws(IPCError) -> PipeReader {
+        guard let errors = streams.errors.take() else { throw noStream("standard error", ".captured") }
+        return errors
+    }
+
+    private func noStream(_ stream: String, _ option: String) -> IPCError {
+        IPCError(
+            .invalidArgument, "take", "\(stream) of process \(handle.identifier)",
+            advice: "it was taken already, or is no pipe; start the child with \(option), and take it once")
     }
 
     /// Lets the child live on by itself. When it ends it stays a zombie until this process ends.
@@ -101,8 +140,50 @@ public struct ChildProcess: ~Copyable, Sendable {
 
     /// Takes the exit status if the child has ended; nil if it still runs. Never waits.
     ///
-    /// - Throws: ``IPCError/Code/notFound`` as ``wait(until:)``.
+    /// - Throws: ``IPCError/Code/notFound`` as `wait(until:)`.
     public borrowing func tryWait() throws(IPCError) -> ExitStatus? { try reap(WEXITED | WNOHANG) }
+
+    /// Ends the child, and the processes in the group that it leads: by SIGTERM, and by SIGKILL what is left after the grace
+    /// period. Blocks the thread meanwhile.
+    ///
+    /// - Returns: How it ended, which may have been by itself.
+    /// - Throws: ``IPCError/Code/notFound`` if its status has been taken already, or is lost; ``IPCError/Code/timedOut`` if the
+    ///   kernel cannot end it within five seconds, as in the middle of a call on a dead network disk.
+    public borrowing func end(gracePeriod: Duration = .seconds(2)) throws(IPCError) -> ExitStatus {
+        let deadline = Deadline.after(gracePeriod)
+        try askToEnd()
+        do throws(IPCError) {
+            try handle.waitForExit(until: deadline)
+            while hasLivingMembers, !deadline.hasPassed { usleep(5000) }
+        } catch {
+            guard error.code == .timedOut else { throw error }
+        }
+        sendToAll(.kill)
+        return try wait(until: .after(.seconds(5)))
+    }
+
+    /// Sends SIGTERM to it, and to its group if it leads one; what is stopped goes on, to take it.
+    borrowing func askToEnd() throws(IPCError) {
+        if try hasBeenWaitedFor() {
+            throw IPCError(
+                .notFound, "end", "process \(handle.identifier)", advice: Self.lostStatus)
+        }
+        sendToAll(.terminate)
+        sendToAll(.continue)
+    }
+
+    /// To it, or to the group that it leads. Fails if all have ended, and if they have become another user's: then nobody here
+    /// can end them.
+    borrowing func sendToAll(_ signal: Signal) {
+        do throws(IPCError) {
+            if leadsGroup { try signal.send(toGroup: handle.identifier) } else { try handle.send(signal) }
+        } catch {
+            return
+        }
+    }
+
+    /// Whether somebody in the group that it leads still runs.
+    var hasLivingMembers: Bool { leadsGroup && ProcessGroups.haveLivingMembers([handle.identifier]) }
 
     /// Sends a signal to all processes of the group that the child leads: those that it has started, too. The C function is
     /// `kill` with a negative number.
@@ -123,37 +204,6 @@ public struct ChildProcess: ~Copyable, Sendable {
 }
 
 extension ChildProcess {
-    private static func handle(of identifier: pid_t, _ pidfd: CInt?) throws(IPCError) -> ProcessHandle {
-        if let pidfd { return ProcessHandle(adopting: OwnedDescriptor(adopting: pidfd), identifier: identifier) }
-        // A kernel before 5.2. The child cannot have been waited for by anyone yet, so its number still means it.
-        do throws(IPCError) {
-            return try ProcessHandle(identifier)
-        } catch {
-            // Without a descriptor for its handle, nobody could end it later.
-            Glibc.kill(identifier, SIGKILL)
-            _ = retryingInterrupts { waitpid(identifier, nil, 0) }
-            throw error
-        }
-    }
-
-    private borrowing func reap(_ options: CInt) throws(IPCError) -> ExitStatus? {
-        var information = unsafe siginfo_t()
-        let (raw, identifier) = (handle.descriptor.rawValue, handle.identifier)
-        var result = retryingInterrupts { unsafe ipc_waitid_pidfd(raw, &information, options) }
-        if case .failure(.invalidArgument) = result {
-            // A kernel before 5.4. Until it is waited for, its number means this child.
-            result = retryingInterrupts { unsafe waitid(P_PID, id_t(identifier), &information, options) }
-        }
-        if case .failure(.noChildProcess) = result {
-            throw IPCError(
-                .notFound, "waitid", "process \(identifier)", errno: .noChildProcess, advice: Self.lostStatus)
-        }
-        _ = try result.orThrow("waitid", "process \(identifier)")
-        guard unsafe ipc_siginfo_pid(&information) != 0 else { return nil }
-        let status = unsafe ipc_siginfo_status(&information)
-        return unsafe information.si_code == CInt(CLD_EXITED) ? .exited(status) : .signaled(Signal(rawValue: status))
-    }
-
     /// The exit status if the child has ended, left there to be taken; nil if it still runs, or the status is lost.
     package borrowing func tryPeek() throws(IPCError) -> ExitStatus? {
         do throws(IPCError) {
@@ -176,7 +226,7 @@ extension ChildProcess {
     }
 
     /// Why there is no exit status to take.
-    private static var lostStatus: String {
+    static var lostStatus: String {
         ipc_signal_loses_statuses() != 0
             ? "its exit status is lost: this process ignores SIGCHLD, as whatever started it may have; "
                 + "set SIGCHLD to its default action before starting children"

@@ -6,10 +6,7 @@ import SystemPackage
 struct ProcessStart {
     let executable: String
     let arguments: [String]
-    /// Nil for this process's, with `changes`.
-    let environment: [String]?
-    /// `NAME=value` strings instead of this process's of these names.
-    let changes: [String]
+    let environment: ChildProcess.Environment
     let descriptors: [CInt: FileDescriptor]
     let folder: FilePath?
     let group: ChildProcess.ProcessGroup
@@ -72,30 +69,27 @@ struct ProcessStart {
     private func withEnvironment<Result>(
         _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
     ) -> Result {
-        if let environment { return unsafe withCStrings(environment) { unsafe body($0) } }
-        guard !changes.isEmpty else { return unsafe body(ipc_environment()) }
+        let names: [[UInt8]]
+        switch environment {
+        case .inherited: return unsafe body(ipc_environment())
+        case .only: return unsafe withCStrings(environment.entries) { unsafe body($0) }
+        case .changing(let variables): names = variables.keys.map { Array("\($0)=".utf8) }
+        }
         // The rest as it is: not all of it need be text.
-        return unsafe withCStrings(changes) { changed in
+        let entries = environment.entries
+        return unsafe withCStrings(entries) { changed in
             var all: [UnsafeMutablePointer<CChar>?] = unsafe []
             var next = unsafe ipc_environment()!
             while let entry = unsafe next.pointee {
-                if unsafe !isChanged(entry) { unsafe all.append(entry) }
+                if !names.contains(where: { unsafe strncmp(entry, $0, $0.count) == 0 }) {
+                    unsafe all.append(entry)
+                }
                 unsafe next += 1
             }
-            unsafe all.append(contentsOf: UnsafeBufferPointer(start: changed, count: changes.count))
+            unsafe all.append(contentsOf: UnsafeBufferPointer(start: changed, count: entries.count))
             unsafe all.append(nil)
             return unsafe all.withUnsafeMutableBufferPointer { unsafe body($0.baseAddress!) }
         }
-    }
-
-    /// Whether an entry of the environment is of a variable that has another value.
-    private func isChanged(_ entry: UnsafePointer<CChar>) -> Bool {
-        for change in changes {
-            let name = change.utf8.prefix { $0 != UInt8(ascii: "=") }
-            let prefix = String(decoding: Array(name), as: UTF8.self) + "="
-            if unsafe strncmp(entry, prefix, name.count + 1) == 0 { return true }
-        }
-        return false
     }
 
     private var groupNumber: pid_t {
@@ -108,7 +102,8 @@ struct ProcessStart {
 
     private func check() throws(IPCError) {
         try folder?.check("start in")
-        let strings = [executable] + arguments + (environment ?? []) + changes
+        try environment.check(executable)
+        let strings = [executable] + arguments + environment.entries
         if let wrong = strings.first(where: { $0.utf8.contains(0) }) {
             throw IPCError(
                 .invalidArgument, "start", executable,

@@ -64,7 +64,9 @@ public struct Signal: Hashable, Sendable, RawRepresentable {
 
     /// The signal of a name such as `SIGTERM`, `TERM` or `SIGRTMIN+3`, in any case; or of a number. Nil if there is none.
     public init?(name: String) {
-        if let number = CInt(name) {
+        // Swift's numbers may have a sign.
+        func isNumber(_ text: some StringProtocol) -> Bool { text.utf8.allSatisfy { (48...57).contains($0) } }
+        if isNumber(name), let number = CInt(name) {
             guard (1...ipc_sigrtmax()).contains(number) else { return nil }
             self.init(rawValue: number)
             return
@@ -74,7 +76,8 @@ public struct Signal: Hashable, Sendable, RawRepresentable {
         if let known = Self.names.first(where: { $0.1 == full }) {
             self = known.0
         } else if full.hasPrefix("SIGRTMIN"), full.count == 8 || full.dropFirst(8).first == "+",
-            let n = Int(full.count == 8 ? "0" : full.dropFirst(9)), Self.realTimeNumbers.contains(n)
+            isNumber(full.dropFirst(9)), let n = Int(full.count == 8 ? "0" : full.dropFirst(9)),
+            Self.realTimeNumbers.contains(n)
         {
             self = .realTime(n)
         } else {

@@ -15,14 +15,14 @@ extension SignalSource {
     /// The signals as they come: `for try await received in try SignalSource([.terminate]).signals()`.
     ///
     /// It shares what the source gets, and may outlive it. A loop whose task is cancelled ends, and no signal is lost.
-    public borrowing func signals() throws(IPCError) -> Signals { Signals(source: Shared(SignalSource(sink))) }
+    public borrowing func signals() throws(IPCError) -> Signals { Signals(source: SharedReference(SignalSource(sink))) }
 
     /// Signals as they come; see ``signals()``.
     public struct Signals: AsyncSequence, Sendable {
-        fileprivate let source: Shared<SignalSource>
+        fileprivate let source: SharedReference<SignalSource>
 
         public struct Iterator: AsyncIteratorProtocol {
-            fileprivate let source: Shared<SignalSource>
+            fileprivate let source: SharedReference<SignalSource>
 
             public mutating func next() async throws(IPCError) -> Received? { try await next(isolation: nil) }
 

@@ -66,7 +66,7 @@ public struct SignalSource: ~Copyable, Sendable {
 
     /// Takes a signal that has come; nil if there is none. Never waits, also when others take from the same source.
     ///
-    /// - Throws: As ``next(until:)``, but for the deadline.
+    /// - Throws: As `next(until:)`, but for the deadline.
     public borrowing func tryNext() throws(IPCError) -> Received? { try sink.take() }
 
     /// Gives the source up. The signals have their earlier action again if no other source and no sequence has them.

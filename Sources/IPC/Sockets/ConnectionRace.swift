@@ -12,7 +12,7 @@ struct ConnectionRace: ~Copyable {
     private let name: String
     private let deadline: Deadline
     /// Readable when one that is under way has an outcome.
-    private let outcomes: OwnedDescriptor
+    private let outcomes: DescriptorSet
     private var next = 0
     private var underWay: [CInt] = []
     private var nextStart = Deadline.immediate
@@ -24,13 +24,13 @@ struct ConnectionRace: ~Copyable {
         self.addresses = addresses
         self.name = name
         self.deadline = deadline
-        outcomes = OwnedDescriptor(adopting: try systemCall { ipc_epoll_create() }.orThrow("epoll_create1", name))
+        outcomes = try DescriptorSet(name)
     }
 
     deinit { for descriptor in underWay { Glibc.close(descriptor) } }
 
     /// To be waited for before the next ``step()``, until ``pause``.
-    var descriptor: CInt { outcomes.rawValue }
+    var descriptor: CInt { outcomes.descriptor }
     /// When there is something to do though nothing has happened.
     var pause: Deadline { min(deadline, next < addresses.count ? nextStart : .never) }
 
@@ -72,22 +72,19 @@ struct ConnectionRace: ~Copyable {
         let handle = try SocketHandle.make(address.family, .stream, name)
         guard try !handle.startConnecting(to: address) else { return handle }
         let raw = handle.rawValue
-        let failure = ipc_epoll_arm(outcomes.rawValue, raw, Int16(POLLOUT), 0)
-        guard failure == 0 else { throw IPCError("epoll_ctl", name, Errno(rawValue: failure)) }
+        try outcomes.add(raw, for: .writable)
         underWay.append(handle.owned.release().rawValue)
         return nil
     }
 
     private mutating func takeOutcomes() throws(IPCError) -> SocketHandle? {
-        var (descriptors, events) = ([CInt](repeating: 0, count: 64), [Int16](repeating: 0, count: 64))
-        let count = unsafe ipc_epoll_wait(outcomes.rawValue, &descriptors, &events, 64, 0)
-        for index in 0..<Int(max(count, 0)) {
-            underWay.removeAll { $0 == descriptors[index] }
+        for descriptor in outcomes.ready() {
+            underWay.removeAll { $0 == descriptor }
             // Closed, and so no longer watched, if it has failed.
-            let handle = SocketHandle(adopting: OwnedDescriptor(adopting: descriptors[index]), name: name)
+            let handle = SocketHandle(adopting: OwnedDescriptor(adopting: descriptor), name: name)
             do throws(IPCError) {
                 try handle.finishConnecting()
-                _ = ipc_epoll_forget(outcomes.rawValue, handle.rawValue)
+                outcomes.remove(handle.rawValue)
                 return handle
             } catch {
                 failure = error

@@ -150,7 +150,7 @@ public struct DatagramSocket: ~Copyable, Sendable {
 
     /// Sends a message to an address if there is room; false if not. Never waits, and so looks up no host name.
     ///
-    /// - Throws: ``IPCError/Code/invalidArgument`` for a host name: give a literal address, or use ``send(_:to:until:)``.
+    /// - Throws: ``IPCError/Code/invalidArgument`` for a host name: give a literal address, or use `send(_:to:until:)`.
     public borrowing func trySend(_ bytes: RawSpan, to endpoint: Endpoint) throws(IPCError) -> Bool {
         try trySend(bytes, toAddress: try choice(of: HostLookup.addressesAtOnce(of: endpoint)))
     }
@@ -191,7 +191,7 @@ public struct DatagramSocket: ~Copyable, Sendable {
 
     /// Receives a message and its sender. The C function is `recvfrom`.
     ///
-    /// - Throws: As ``receiveBytes(into:until:)``.
+    /// - Throws: As `receiveBytes(into:until:)`.
     public borrowing func receive(into buffer: inout MutableRawSpan, until deadline: Deadline = .never) throws(IPCError)
         -> Received
     {

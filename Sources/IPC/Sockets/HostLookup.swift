@@ -197,7 +197,7 @@ private final class Resolver: @unchecked Sendable {
 /// What a thread finds. It has a descriptor that is readable from then on, and lives until nobody waits and the thread has ended.
 private final class Answer: Sendable {
     let request: Request
-    private let isThere: OwnedDescriptor
+    private let isThere: EventCounter
     private let result = Box()
 
     private final class Box: @unchecked Sendable {
@@ -208,18 +208,15 @@ private final class Answer: Sendable {
 
     init(_ request: Request) throws(IPCError) {
         self.request = request
-        isThere = OwnedDescriptor(
-            adopting: try systemCall { ipc_eventfd(0, CInt(EFD_CLOEXEC | EFD_NONBLOCK)) }
-                .orThrow("eventfd", request.name))
+        isThere = try EventCounter()
     }
 
-    var descriptor: CInt { isThere.rawValue }
+    var descriptor: CInt { isThere.descriptor.rawValue }
 
     func set(_ found: Result<[RawSocketAddress], Request.Failure>) {
         result.lock.withLock { result.value = found }
-        var one: UInt64 = 1
-        // Cannot fail: nobody else writes to it.
-        _ = unsafe Glibc.write(descriptor, &one, 8)
+        // Cannot fail: nobody else adds to it.
+        try? isThere.add()
     }
 
     func take() throws(IPCError) -> [RawSocketAddress] {

@@ -15,7 +15,7 @@ public struct PacketSocket: ~Copyable, Sendable {
         self.handle = try SocketHandle(adopting: descriptor, requiring: .sequencedPacket)
     }
 
-    /// Connects to a ``PacketListener``. Errors as ``StreamSocket/connect(to:until:)``.
+    /// Connects to a ``PacketListener``. Errors as those of ``StreamSocket``.
     public static func connect(to endpoint: Endpoint, until deadline: Deadline = .never) throws(IPCError)
         -> PacketSocket
     {
@@ -52,6 +52,7 @@ public struct PacketSocket: ~Copyable, Sendable {
     /// - Parameters:
     ///   - bytes: At least one: an empty message looks like the end to the receiver.
     ///   - descriptors: File descriptors that go with it (`SCM_RIGHTS`), up to 253.
+    ///   - deadline: When to give up.
     /// - Throws: ``IPCError/Code/messageTooLarge`` above the send buffer; ``IPCError/Code/brokenPipe``;
     ///   ``IPCError/Code/timedOut``. Then nothing was sent.
     public borrowing func send(_ bytes: RawSpan, descriptors: [FileDescriptor] = [], until deadline: Deadline = .never)
@@ -182,7 +183,7 @@ public struct PacketListener: ~Copyable, Sendable {
     /// The descriptor, lent.
     public var descriptor: FileDescriptor { socket.handle.owned.descriptor }
 
-    /// Waits for a connection; see ``StreamListener/accept(until:)``.
+    /// Waits for a connection; see ``StreamListener``.
     public borrowing func accept(until deadline: Deadline = .never) throws(IPCError) -> PacketSocket {
         PacketSocket(try socket.accept(until: deadline))
     }

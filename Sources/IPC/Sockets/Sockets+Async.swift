@@ -98,26 +98,26 @@ extension StreamListener {
     /// It has a descriptor of its own, so it may outlive the listener; the socket file goes with the listener. Several loops
     /// share the connections out. A loop whose task is cancelled ends, and no connection is lost.
     public borrowing func connections() throws(IPCError) -> Connections {
-        Connections(listener: Shared(try StreamListener(adopting: socket.handle.owned.duplicate())))
+        Connections(listener: SharedReference(try StreamListener(adopting: socket.handle.owned.duplicate())))
     }
 
     /// Connections as they come; see ``connections()``.
     public struct Connections: AsyncSequence, Sendable {
-        fileprivate let listener: Shared<StreamListener>
+        fileprivate let listener: SharedReference<StreamListener>
 
         public struct Iterator: AsyncIteratorProtocol {
-            fileprivate let listener: Shared<StreamListener>
+            fileprivate let listener: SharedReference<StreamListener>
 
-            public mutating func next() async throws(IPCError) -> Shared<StreamSocket>? {
+            public mutating func next() async throws(IPCError) -> SharedReference<StreamSocket>? {
                 try await next(isolation: nil)
             }
 
             public mutating func next(
                 isolation actor: isolated (any Actor)?
-            ) async throws(IPCError) -> Shared<StreamSocket>? {
+            ) async throws(IPCError) -> SharedReference<StreamSocket>? {
                 let listener = listener
                 return try await endingWhenCancelled { () async throws(IPCError) in
-                    Shared(try await listener.value.accept())
+                    SharedReference(try await listener.value.accept())
                 }
             }
         }

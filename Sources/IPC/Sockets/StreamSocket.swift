@@ -136,7 +136,8 @@ extension StreamSocket {
     /// - Parameters:
     ///   - bytes: At least one; at the receiver, the descriptors come with the first of them.
     ///   - descriptors: Up to 253. They are lent; close yours when you like.
-    /// - Throws: ``IPCError/Code/invalidArgument``; ``IPCError/Code/unsupported`` on TCP; otherwise as ``write(_:until:)``.
+    ///   - deadline: When to give up.
+    /// - Throws: ``IPCError/Code/invalidArgument``; ``IPCError/Code/unsupported`` on TCP; otherwise as `write(_:until:)`.
     public borrowing func send(_ bytes: RawSpan, descriptors: [FileDescriptor], until deadline: Deadline = .never)
         throws(IPCError)
     {
@@ -148,8 +149,10 @@ extension StreamSocket {
     /// Reads what there is, and the file descriptors that came with it.
     ///
     /// - Parameters:
+    ///   - buffer: Where the bytes go, from its start.
     ///   - descriptors: Gets those that came, close-on-exec; what it held before is closed.
     ///   - maximumDescriptors: How many this process wants at most.
+    ///   - deadline: When to give up.
     /// - Returns: The number of bytes; 0 when the peer has finished writing.
     /// - Throws: ``IPCError/Code/descriptorsTruncated`` if some were lost: the others are closed, nothing leaks, and the
     ///   bytes are in `buffer`.

@@ -75,7 +75,7 @@ package struct UnixSocketFile: Sendable {
             throw exchanged
         }
         guard status.mode != permissions else { return }
-        _ = try systemCall { unsafe chmod("/proc/self/fd/\(raw)", permissions.rawValue) }
+        _ = try systemCall { unsafe chmod(SystemPaths.descriptor(raw).string, permissions.rawValue) }
             .orThrow("chmod", path.string) { errno in
                 errno == .noSuchFileOrDirectory
                     ? "its permissions are set by way of /proc, which is not mounted here; mount it, or set the umask"

@@ -42,9 +42,12 @@ public struct Futex: @unchecked Sendable {
 
     /// Lends the word itself.
     @inlinable
-    public func withValue<Result>(_ body: (borrowing Atomic<UInt32>) -> Result) -> Result {
+    public func withValue<Result: ~Copyable, Failure: Error>(
+        _ body: (borrowing Atomic<UInt32>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         // The memory stays mapped meanwhile, even if nobody else needs us any more.
-        withExtendedLifetime(self) { unsafe body(word.pointee) }
+        defer { withExtendedLifetime(self) {} }
+        return try unsafe body(word.pointee)
     }
 
     /// Sleeps while the word has the value `expected`.
@@ -52,35 +55,12 @@ public struct Futex: @unchecked Sendable {
     /// - Returns: False if the deadline passed; true otherwise, also when the word had another value from the start,
     ///   and sometimes for no reason.
     public func wait(whileEqual expected: UInt32, until deadline: Deadline = .never) throws(IPCError) -> Bool {
-        try unsafe Self.wait(UnsafeRawPointer(word), whileEqual: expected, until: deadline, mapping.name)
+        try unsafe FutexCalls.wait(UnsafeRawPointer(word), whileEqual: expected, until: deadline, mapping.name)
     }
 
     /// Wakes up to `count` waiters, in any process. Costs a system call even if nobody waits.
     ///
     /// - Returns: How many were woken.
     @discardableResult
-    public func wake(count: Int = 1) -> Int { unsafe Self.wake(UnsafeRawPointer(word), count: count) }
-
-    static func wait(
-        _ word: UnsafeRawPointer, whileEqual expected: UInt32, until deadline: Deadline, _ name: String
-    ) throws(IPCError) -> Bool {
-        let address = unsafe word.assumingMemoryBound(to: UInt32.self)
-        let result: Result<CInt, Errno>
-        if deadline == .never {
-            result = systemCall { unsafe ipc_futex_wait(address, expected, nil) }
-        } else {
-            var time = deadline.timespec
-            result = systemCall { unsafe ipc_futex_wait(address, expected, &time) }
-        }
-        switch result {
-        case .success, .failure(.resourceTemporarilyUnavailable), .failure(.interrupted): return true
-        case .failure(.timedOut): return false
-        case .failure(let errno): throw IPCError("futex", name, errno)
-        }
-    }
-
-    @discardableResult
-    static func wake(_ word: UnsafeRawPointer, count: Int) -> Int {
-        unsafe Int(ipc_futex_wake(word.assumingMemoryBound(to: UInt32.self), CInt(clamping: count)))
-    }
+    public func wake(count: Int = 1) -> Int { unsafe FutexCalls.wake(UnsafeRawPointer(word), count: count) }
 }

@@ -15,31 +15,69 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
     /// The name, with its slash.
     public let name: String
 
-    /// Makes a semaphore.
+    /// Creates a semaphore, which must not exist.
     ///
     /// - Parameters:
     ///   - name: `/workers`: at most 251 bytes after the slash.
-    ///   - value: How many may go on before one has to wait. Ignored if it exists.
-    ///   - permissions: Who may open it; the process's umask takes bits away.
-    ///   - policy: Whether it may exist already.
+    ///   - value: How many may go on before one has to wait.
+    ///   - permissions: Who may open it, whatever the process's umask is.
     /// - Throws: ``IPCError/Code/alreadyExists``, ``IPCError/Code/invalidName``, ``IPCError/Code/invalidArgument``.
     public static func create(
-        _ name: String, value: UInt32, permissions: FilePermissions = .ownerReadWrite,
-        _ policy: CreationPolicy = .exclusive
+        _ name: String, value: UInt32, permissions: FilePermissions = .ownerReadWrite
     ) throws(IPCError) -> NamedSemaphore {
-        let flags = policy == .exclusive ? O_CREAT | O_EXCL : O_CREAT
-        return try NamedSemaphore(name, flags, permissions.rawValue, value)
+        let semaphore = try NamedSemaphore(name, O_CREAT | O_EXCL, permissions, value)
+        try semaphore.setPermissions(permissions)
+        return semaphore
     }
 
-    /// Opens a semaphore that exists.
+    /// Opens a semaphore, which must exist.
     ///
-    /// - Throws: ``IPCError/Code/notFound``.
-    public static func open(_ name: String) throws(IPCError) -> NamedSemaphore { try NamedSemaphore(name, 0, 0, 0) }
+    /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/permissionDenied``; ``IPCError/Code/corrupted`` if it is none.
+    public static func open(_ name: String) throws(IPCError) -> NamedSemaphore { try NamedSemaphore(name, 0, [], 0) }
 
-    private init(_ name: String, _ flags: CInt, _ mode: mode_t, _ value: UInt32) throws(IPCError) {
+    /// Opens a semaphore, waiting until it exists.
+    ///
+    /// - Throws: ``IPCError/Code/timedOut`` if nobody created it; else as ``open(_:)``.
+    public static func open(_ name: String, until deadline: Deadline) throws(IPCError) -> NamedSemaphore {
+        try waitingForCreation(in: SystemPaths.sharedMemory, until: deadline, "sem_open", name) { () throws(IPCError) in
+            try existing(name)
+        }
+    }
+
+    /// Opens a semaphore, and creates it if there is none.
+    ///
+    /// - Parameters:
+    ///   - name: Such as `/workers`.
+    ///   - value: How many may go on before one has to wait, if it is created. The value of one that exists is whatever its
+    ///     users have made of it.
+    ///   - permissions: Who may open it; nil for 0600 if it is created, and for whatever it has if it exists.
+    /// - Throws: ``IPCError/Code/incompatibleOptions`` if it exists with other permissions than were asked for; else as
+    ///   ``create(_:value:permissions:)`` and ``open(_:)``.
+    public static func openOrCreate(
+        _ name: String, value: UInt32, permissions: FilePermissions? = nil
+    ) throws(IPCError) -> NamedSemaphore {
+        // Tried again if it is removed between the two calls; so many times, so that others cannot keep this from ending.
+        for _ in 0..<100 {
+            do throws(IPCError) {
+                return try create(name, value: value, permissions: permissions ?? .ownerReadWrite)
+            } catch {
+                guard error.code == .alreadyExists else { throw error }
+            }
+            guard let semaphore = try existing(name) else { continue }
+            if permissions != nil {
+                try checkPermissions(
+                    permissions, of: try FileStatus(at: SystemPaths.semaphore(semaphore.name)), "sem_open",
+                    semaphore.name)
+            }
+            return semaphore
+        }
+        throw IPCError("sem_open", name, .fileExists)
+    }
+
+    private init(_ name: String, _ flags: CInt, _ permissions: FilePermissions, _ value: UInt32) throws(IPCError) {
         let name = try ResourceName(name, maximumBytes: 251).description
         // The C library maps whatever it finds: a file that is too short would be SIGBUS at the first use.
-        let path = "/dev/shm/sem." + name.dropFirst()
+        let path = SystemPaths.semaphore(name)
         if let status = try? FileStatus(at: path), status.size < MemoryLayout<sem_t>.size {
             throw IPCError(
                 .corrupted, "sem_open", name,
@@ -47,13 +85,36 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
         }
         var raw: UnsafeMutablePointer<sem_t>?
         repeat {
-            unsafe raw = ipc_sem_open(name, flags, mode, value)
+            unsafe raw = ipc_sem_open(name, flags, permissions.rawValue, value)
         } while unsafe raw == ipc_sem_failed() && errno == EINTR
         guard let raw = unsafe raw, unsafe raw != ipc_sem_failed() else {
             throw IPCError("sem_open", name, Errno(rawValue: errno))
         }
         unsafe self.raw = raw
         self.name = name
+    }
+
+    /// Nil if there is none.
+    static func existing(_ name: String) throws(IPCError) -> NamedSemaphore? {
+        do throws(IPCError) {
+            return try NamedSemaphore(name, 0, [], 0)
+        } catch  where error.code == .notFound {
+            return nil
+        }
+    }
+
+    /// Of a new one, which the C library gives no descriptor of. It is removed if that fails.
+    private borrowing func setPermissions(_ permissions: FilePermissions) throws(IPCError) {
+        // What the umask may take away, it takes from others; an owner without rights is nobody's wish.
+        guard permissions != .ownerReadWrite else { return }
+        do throws(IPCError) {
+            try IPC.setPermissions(permissions, ofFileAt: FilePath(SystemPaths.semaphore(name)), name) {
+                $0.isRegularFile
+            }
+        } catch {
+            unsafe sem_unlink(name)
+            throw error
+        }
     }
 
     deinit { unsafe sem_close(raw) }
@@ -89,7 +150,7 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
     /// - Throws: ``IPCError/Code/notFound``; ``IPCError/Code/corrupted`` if it is no semaphore. Never waits.
     public static func readValue(_ name: String) throws(IPCError) -> Int {
         let name = try ResourceName(name, maximumBytes: 251).description
-        let path = "/dev/shm/sem." + name.dropFirst()
+        let path = SystemPaths.semaphore(name)
         // Not waiting: somebody may have put a FIFO there.
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
         let file = OwnedDescriptor(

@@ -47,10 +47,10 @@ package final class PlacedObject: @unchecked Sendable {
         unsafe body((self.body - Self.headerSize).assumingMemoryBound(to: Atomic<UInt32>.self).pointee)
     }
 
-    /// Initialises the memory at `offset`, or, by the policy, attaches to what another process made there.
+    /// Initialises the memory at `offset`, or, if that is allowed, attaches to what another process made there.
     static func create(
-        _ kind: Kind, in mapping: MemoryMapping, at offset: Int, byteCount: Int, _ policy: CreationPolicy,
-        until deadline: Deadline, _ initialize: (UnsafeMutableRawPointer) -> CInt
+        _ kind: Kind, in mapping: MemoryMapping, at offset: Int, byteCount: Int, mayExist: Bool,
+        _ initialize: (UnsafeMutableRawPointer) -> CInt
     ) throws(IPCError) -> PlacedObject {
         let object = try PlacedObject(mapping, offset, byteCount)
         let underway = kind.rawValue | 1 << 31
@@ -59,8 +59,8 @@ package final class PlacedObject: @unchecked Sendable {
             $0.compareExchange(expected: 0, desired: underway, ordering: .acquiring)
         }
         guard isFirst else {
-            if policy == .openExisting {
-                return try open(kind, in: mapping, at: offset, byteCount: byteCount, until: deadline)
+            if mayExist {
+                return try open(kind, in: mapping, at: offset, byteCount: byteCount, until: .after(.seconds(1)))
             }
             throw IPCError(
                 found & ~(1 << 31) == kind.rawValue ? .alreadyExists : .wrongType, "create", object.name,
@@ -69,7 +69,7 @@ package final class PlacedObject: @unchecked Sendable {
         let result = unsafe initialize(object.body)
         // Releasing: whoever sees the kind sees the initialised object.
         object.withState { $0.store(result == 0 ? kind.rawValue : 0, ordering: .releasing) }
-        unsafe Futex.wake(UnsafeRawPointer(object.body - headerSize), count: .max)
+        unsafe FutexCalls.wake(UnsafeRawPointer(object.body - headerSize), count: .max)
         guard result == 0 else { throw IPCError("create", object.name, Errno(rawValue: result)) }
         return object
     }
@@ -86,7 +86,7 @@ package final class PlacedObject: @unchecked Sendable {
             case kind.rawValue: return object
             case 0, kind.rawValue | 1 << 31:
                 let word = unsafe UnsafeRawPointer(object.body - headerSize)
-                guard try unsafe Futex.wait(word, whileEqual: state, until: deadline, object.name) else {
+                guard try unsafe FutexCalls.wait(word, whileEqual: state, until: deadline, object.name) else {
                     throw IPCError(
                         .notReady, "open", object.name,
                         advice:

@@ -20,19 +20,32 @@ public struct SharedCondition: Sendable {
 
     private let object: PlacedObject
 
-    /// Makes a condition in memory that is still zero, at a multiple of 64.
+    /// Creates a condition in memory that is still zero, at a multiple of 64.
     ///
-    /// - Throws: ``IPCError/Code/alreadyExists``.
-    public static func create(
-        in mapping: MemoryMapping, at offset: Int, _ policy: CreationPolicy = .exclusive
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/wrongType`` if something else lies there.
+    public static func create(in mapping: MemoryMapping, at offset: Int) throws(IPCError) -> SharedCondition {
+        try make(in: mapping, at: offset, mayExist: false)
+    }
+
+    /// Attaches to a condition, and creates it if the memory is still zero.
+    ///
+    /// - Throws: ``IPCError/Code/wrongType`` if something else lies there; ``IPCError/Code/notReady`` if another process is in
+    ///   the middle of creating it for more than a second.
+    public static func openOrCreate(in mapping: MemoryMapping, at offset: Int) throws(IPCError) -> SharedCondition {
+        try make(in: mapping, at: offset, mayExist: true)
+    }
+
+    private static func make(
+        in mapping: MemoryMapping, at offset: Int, mayExist: Bool
     ) throws(IPCError) -> SharedCondition {
         unsafe SharedCondition(
             object: try .create(
-                .condition, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1)),
-                { _ in 0 }))
+                .condition, in: mapping, at: offset, byteCount: byteCount, mayExist: mayExist, { _ in 0 }))
     }
 
-    /// Attaches to a condition, waiting for its creator if need be.
+    /// Attaches to a condition, waiting until it was created.
+    ///
+    /// - Throws: ``IPCError/Code/notReady`` if nobody created one; ``IPCError/Code/wrongType`` if something else lies there.
     public static func open(
         in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
     ) throws(IPCError) -> SharedCondition {
@@ -50,8 +63,10 @@ public struct SharedCondition: Sendable {
 
     /// Lets `mutex` go, waits for a signal, and locks `mutex` again.
     ///
-    /// It may wake for no reason: check what you wait for, in a loop, or use ``wait(_:until:for:)``.
-    /// - Parameter mutex: Held by the calling thread, and held again when this returns or throws ``IPCError/Code/ownerDied``.
+    /// It may wake for no reason: check what you wait for, in a loop, or use `wait(_:until:for:)`.
+    /// - Parameters:
+    ///   - mutex: Held by the calling thread, and held again when this returns or throws ``IPCError/Code/ownerDied``.
+    ///   - deadline: When to give up.
     /// - Returns: False if the deadline passed.
     /// - Throws: ``IPCError/Code/ownerDied`` if the mutex's holder died meanwhile: it is locked; repair the state and
     ///   call ``SharedMutex/markConsistent()``.
@@ -62,7 +77,7 @@ public struct SharedCondition: Sendable {
         unsafe waiters.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         defer { unsafe waiters.pointee.wrappingSubtract(1, ordering: .relaxed) }
         try mutex.unlock()
-        let isSignaled = try unsafe Futex.wait(
+        let isSignaled = try unsafe FutexCalls.wait(
             UnsafeRawPointer(sequence), whileEqual: seen, until: deadline, object.name)
         // Its holder lets it go soon, or dies and is found dead.
         guard try mutex.lock() == .acquired else {
@@ -85,6 +100,17 @@ public struct SharedCondition: Sendable {
         return true
     }
 
+    /// The same, with a predicate that throws errors of its own: they pass unchanged, with the mutex held.
+    @_disfavoredOverload
+    public func wait(
+        _ mutex: SharedMutex, until deadline: Deadline = .never, for predicate: () throws -> Bool
+    ) throws -> Bool {
+        while try !predicate() {
+            if try !wait(mutex, until: deadline) { return try predicate() }
+        }
+        return true
+    }
+
     /// Wakes one waiter. No system call if nobody waits.
     public func signal() { wake(1) }
 
@@ -94,7 +120,7 @@ public struct SharedCondition: Sendable {
     private func wake(_ count: Int) {
         unsafe sequence.pointee.wrappingAdd(1, ordering: .sequentiallyConsistent)
         if unsafe waiters.pointee.load(ordering: .sequentiallyConsistent) > 0 {
-            unsafe Futex.wake(UnsafeRawPointer(sequence), count: count)
+            unsafe FutexCalls.wake(UnsafeRawPointer(sequence), count: count)
         }
     }
 }

@@ -29,21 +29,33 @@ public struct SharedMutex: Sendable {
 
     private let object: PlacedObject
 
-    /// Makes a mutex in memory that is still zero, at a multiple of 64.
+    /// Creates a mutex in memory that is still zero, at a multiple of 64.
     ///
-    /// - Throws: ``IPCError/Code/alreadyExists``.
-    public static func create(
-        in mapping: MemoryMapping, at offset: Int, _ policy: CreationPolicy = .exclusive
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/wrongType`` if something else lies there.
+    public static func create(in mapping: MemoryMapping, at offset: Int) throws(IPCError) -> SharedMutex {
+        try make(in: mapping, at: offset, mayExist: false)
+    }
+
+    /// Attaches to a mutex, and creates it if the memory is still zero.
+    ///
+    /// - Throws: ``IPCError/Code/wrongType`` if something else lies there; ``IPCError/Code/notReady`` if another process is in
+    ///   the middle of creating it for more than a second.
+    public static func openOrCreate(in mapping: MemoryMapping, at offset: Int) throws(IPCError) -> SharedMutex {
+        try make(in: mapping, at: offset, mayExist: true)
+    }
+
+    private static func make(
+        in mapping: MemoryMapping, at offset: Int, mayExist: Bool
     ) throws(IPCError) -> SharedMutex {
         unsafe SharedMutex(
             object: try .create(
-                .mutex, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1)),
+                .mutex, in: mapping, at: offset, byteCount: byteCount, mayExist: mayExist,
                 { unsafe RobustMutex.initialize($0) }))
     }
 
-    /// Attaches to a mutex, waiting for its creator if need be.
+    /// Attaches to a mutex, waiting until it was created.
     ///
-    /// - Throws: ``IPCError/Code/notReady`` if nobody made one; ``IPCError/Code/wrongType`` if something else lies there.
+    /// - Throws: ``IPCError/Code/notReady`` if nobody created one; ``IPCError/Code/wrongType`` if something else lies there.
     public static func open(
         in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
     ) throws(IPCError) -> SharedMutex {
@@ -85,35 +97,59 @@ public struct SharedMutex: Sendable {
         until deadline: Deadline = .never, repair: (() throws(IPCError) -> Void)? = nil,
         _ body: () throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        try finish(lock(until: deadline), repair, body)
+        try finish(lock(until: deadline), repair, body) { $0 }
+    }
+
+    /// The same, with closures that throw errors of their own: they pass unchanged.
+    @_disfavoredOverload
+    public func withLock<Value>(
+        until deadline: Deadline = .never, repair: (() throws -> Void)? = nil, _ body: () throws -> Value
+    ) throws -> Value {
+        try finish(lock(until: deadline), repair, body) { $0 }
     }
 
     /// Runs `body`, with the lock held, and unlocks it.
-    func finish<Value>(
-        _ acquisition: LockAcquisition, _ repair: (() throws(IPCError) -> Void)?, _ body: () throws(IPCError) -> Value
-    ) throws(IPCError) -> Value {
+    ///
+    /// - Parameter lift: An error of the lock's as the closures' kind of error.
+    func finish<Value, Failure: Error>(
+        _ acquisition: LockAcquisition, _ repair: (() throws(Failure) -> Void)?, _ body: () throws(Failure) -> Value,
+        _ lift: (IPCError) -> Failure
+    ) throws(Failure) -> Value {
         if acquisition == .ownerDied {
-            do throws(IPCError) {
+            do throws(Failure) {
                 guard let repair else {
-                    throw IPCError(
-                        .ownerDied, "lock", object.name,
-                        advice: "its holder died and no repair was given; make the memory anew, or pass repair:")
+                    throw lift(
+                        IPCError(
+                            .ownerDied, "lock", object.name,
+                            advice: "its holder died and no repair was given; make the memory anew, or pass repair:"))
                 }
                 try repair()
-                try markConsistent()
+                try lifting(lift) { () throws(IPCError) in try markConsistent() }
             } catch {
-                try unlock()
+                try lifting(lift) { () throws(IPCError) in try unlock() }
                 throw error
             }
         }
         let value: Value
-        do throws(IPCError) {
+        do throws(Failure) {
             value = try body()
         } catch {
-            try unlock()
+            try lifting(lift) { () throws(IPCError) in try unlock() }
             throw error
         }
-        try unlock()
+        try lifting(lift) { () throws(IPCError) in try unlock() }
         return value
+    }
+}
+
+/// Runs a call of this library where another kind of error is thrown.
+@inline(__always)
+func lifting<Value: ~Copyable, Failure: Error>(
+    _ lift: (IPCError) -> Failure, _ call: () throws(IPCError) -> Value
+) throws(Failure) -> Value {
+    do throws(IPCError) {
+        return try call()
+    } catch {
+        throw lift(error)
     }
 }

@@ -38,15 +38,29 @@ public struct SharedReadWriteLock: Sendable {
         static let suspect: UInt32 = 2
     }
 
-    /// Makes a lock in memory that is still zero, at a multiple of 64.
+    /// Creates a lock in memory that is still zero, at a multiple of 64.
     ///
-    /// - Throws: ``IPCError/Code/alreadyExists``.
-    public static func create(
-        in mapping: MemoryMapping, at offset: Int, _ policy: CreationPolicy = .exclusive
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/wrongType`` if something else lies there.
+    public static func create(in mapping: MemoryMapping, at offset: Int) throws(IPCError) -> SharedReadWriteLock {
+        try make(in: mapping, at: offset, mayExist: false)
+    }
+
+    /// Attaches to a lock, and creates it if the memory is still zero.
+    ///
+    /// - Throws: ``IPCError/Code/wrongType`` if something else lies there; ``IPCError/Code/notReady`` if another process is in
+    ///   the middle of creating it for more than a second.
+    public static func openOrCreate(
+        in mapping: MemoryMapping, at offset: Int
+    ) throws(IPCError) -> SharedReadWriteLock {
+        try make(in: mapping, at: offset, mayExist: true)
+    }
+
+    private static func make(
+        in mapping: MemoryMapping, at offset: Int, mayExist: Bool
     ) throws(IPCError) -> SharedReadWriteLock {
         unsafe SharedReadWriteLock(
             object: try .create(
-                .readWriteLock, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1))
+                .readWriteLock, in: mapping, at: offset, byteCount: byteCount, mayExist: mayExist
             ) { memory in
                 for index in 0...concurrentReaders {
                     let result = unsafe RobustMutex.initialize(memory + mutexOffset(index))
@@ -56,7 +70,9 @@ public struct SharedReadWriteLock: Sendable {
             })
     }
 
-    /// Attaches to a lock, waiting for its creator if need be.
+    /// Attaches to a lock, waiting until it was created.
+    ///
+    /// - Throws: ``IPCError/Code/notReady`` if nobody created one; ``IPCError/Code/wrongType`` if something else lies there.
     public static func open(
         in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
     ) throws(IPCError) -> SharedReadWriteLock {
@@ -76,8 +92,10 @@ public struct SharedReadWriteLock: Sendable {
         unsafe UnsafePointer(object.body.assumingMemoryBound(to: Atomic<UInt32>.self))
     }
 
-    /// A reader's place, to be given back to ``unlock(_:)``.
-    public struct ReadToken: Sendable {
+    /// What a reader holds, to be given back to ``unlock(_:)`` once: it cannot be copied, so unlocking twice does not compile.
+    ///
+    /// A token that is dropped leaves the lock held until its thread ends.
+    public struct ReadToken: ~Copyable, Sendable {
         fileprivate let place: Int
     }
 
@@ -120,7 +138,10 @@ public struct SharedReadWriteLock: Sendable {
     }
 
     /// Unlocks it after reading, in the thread that locked it.
-    public func unlock(_ token: ReadToken) throws(IPCError) { try mutex(token.place).unlock() }
+    ///
+    /// - Parameter token: From this lock.
+    /// - Throws: ``IPCError/Code/permissionDenied`` in another thread than the one that locked it.
+    public func unlock(_ token: consuming ReadToken) throws(IPCError) { try mutex(token.place).unlock() }
 
     /// Locks it for writing, waiting for readers and another writer.
     ///
@@ -169,44 +190,83 @@ public struct SharedReadWriteLock: Sendable {
     public func withReadLock<Value>(
         until deadline: Deadline = .never, _ body: () throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        let token = try lockForReading(until: deadline)
+        try read(until: deadline, body) { $0 }
+    }
+
+    /// The same, with a closure that throws errors of its own: they pass unchanged.
+    @_disfavoredOverload
+    public func withReadLock<Value>(
+        until deadline: Deadline = .never, _ body: () throws -> Value
+    ) throws -> Value {
+        try read(until: deadline, body) { $0 }
+    }
+
+    private func read<Value, Failure: Error>(
+        until deadline: Deadline, _ body: () throws(Failure) -> Value, _ lift: (IPCError) -> Failure
+    ) throws(Failure) -> Value {
+        let token = try lifting(lift) { () throws(IPCError) in try lockForReading(until: deadline) }
         let value: Value
-        do throws(IPCError) {
+        do throws(Failure) {
             value = try body()
         } catch {
-            try unlock(token)
+            try release(token, lift)
             throw error
         }
-        try unlock(token)
+        try release(token, lift)
         return value
+    }
+
+    private func release<Failure: Error>(
+        _ token: consuming ReadToken, _ lift: (IPCError) -> Failure
+    ) throws(Failure) {
+        do throws(IPCError) { try unlock(token) } catch { throw lift(error) }
     }
 
     /// Runs `body` with the lock held for writing.
     ///
-    /// - Parameter repair: Makes the state whole after a writer died, before `body` runs. Without it, the error
-    ///   ``IPCError/Code/ownerDied`` is thrown, and the state stays suspect.
+    /// - Parameters:
+    ///   - deadline: When to give up waiting for the lock.
+    ///   - repair: Makes the state whole after a writer died, before `body` runs. Without it, the error
+    ///     ``IPCError/Code/ownerDied`` is thrown, and the state stays suspect.
+    ///   - body: Must not unlock it.
     public func withWriteLock<Value>(
         until deadline: Deadline = .never, repair: (() throws(IPCError) -> Void)? = nil,
         _ body: () throws(IPCError) -> Value
     ) throws(IPCError) -> Value {
-        let acquisition = try lockForWriting(until: deadline)
+        try write(until: deadline, repair, body) { $0 }
+    }
+
+    /// The same, with closures that throw errors of their own: they pass unchanged.
+    @_disfavoredOverload
+    public func withWriteLock<Value>(
+        until deadline: Deadline = .never, repair: (() throws -> Void)? = nil, _ body: () throws -> Value
+    ) throws -> Value {
+        try write(until: deadline, repair, body) { $0 }
+    }
+
+    private func write<Value, Failure: Error>(
+        until deadline: Deadline, _ repair: (() throws(Failure) -> Void)?, _ body: () throws(Failure) -> Value,
+        _ lift: (IPCError) -> Failure
+    ) throws(Failure) -> Value {
+        let acquisition = try lifting(lift) { () throws(IPCError) in try lockForWriting(until: deadline) }
         let value: Value
-        do throws(IPCError) {
+        do throws(Failure) {
             if acquisition == .ownerDied {
                 guard let repair else {
-                    throw IPCError(
-                        .ownerDied, "lock for writing", object.name,
-                        advice: "a writer died in the middle of a change and no repair was given; pass repair:")
+                    throw lift(
+                        IPCError(
+                            .ownerDied, "lock for writing", object.name,
+                            advice: "a writer died in the middle of a change and no repair was given; pass repair:"))
                 }
                 try repair()
                 markConsistent()
             }
             value = try body()
         } catch {
-            try unlockAfterWriting()
+            try lifting(lift) { () throws(IPCError) in try unlockAfterWriting() }
             throw error
         }
-        try unlockAfterWriting()
+        try lifting(lift) { () throws(IPCError) in try unlockAfterWriting() }
         return value
     }
 }

@@ -9,7 +9,7 @@ import SystemPackage
 /// try slots.wait(until: .after(.seconds(1)))
 /// ```
 ///
-/// A semaphore has no owner: a process that dies between ``wait(until:)`` and ``post()`` leaves it taken, for good.
+/// A semaphore has no owner: a process that dies between `wait(until:)` and ``post()`` leaves it taken, for good.
 /// Guard state with a ``SharedMutex``, which tells; count things with a semaphore. Safe from any thread and process.
 /// The C functions are `sem_wait` and its kin.
 @safe
@@ -27,27 +27,49 @@ public struct SharedSemaphore: @unchecked Sendable {
         unsafe raw = object.body.assumingMemoryBound(to: sem_t.self)
     }
 
-    /// Makes a semaphore in memory that is still zero.
+    /// Creates a semaphore in memory that is still zero.
     ///
     /// - Parameters:
+    ///   - mapping: The memory.
     ///   - offset: Where: a multiple of 64.
     ///   - value: How many may go on before one has to wait.
-    ///   - policy: Whether another process may have been first.
-    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/invalidArgument`` above `SEM_VALUE_MAX`.
+    /// - Throws: ``IPCError/Code/alreadyExists``; ``IPCError/Code/wrongType`` if something else lies there;
+    ///   ``IPCError/Code/invalidArgument`` above `SEM_VALUE_MAX`.
     public static func create(
-        in mapping: MemoryMapping, at offset: Int, value: UInt32, _ policy: CreationPolicy = .exclusive
+        in mapping: MemoryMapping, at offset: Int, value: UInt32
+    ) throws(IPCError) -> SharedSemaphore {
+        try make(in: mapping, at: offset, value: value, mayExist: false)
+    }
+
+    /// Attaches to a semaphore, and creates it if the memory is still zero.
+    ///
+    /// - Parameters:
+    ///   - mapping: Shared memory.
+    ///   - offset: Where it lies there, in bytes.
+    ///   - value: How many may go on before one has to wait, if it is created. The value of one that exists is whatever its users
+    ///     have made of it.
+    /// - Throws: ``IPCError/Code/wrongType`` if something else lies there; ``IPCError/Code/notReady`` if another process is in
+    ///   the middle of creating it for more than a second; ``IPCError/Code/invalidArgument`` above `SEM_VALUE_MAX`.
+    public static func openOrCreate(
+        in mapping: MemoryMapping, at offset: Int, value: UInt32
+    ) throws(IPCError) -> SharedSemaphore {
+        try make(in: mapping, at: offset, value: value, mayExist: true)
+    }
+
+    private static func make(
+        in mapping: MemoryMapping, at offset: Int, value: UInt32, mayExist: Bool
     ) throws(IPCError) -> SharedSemaphore {
         unsafe SharedSemaphore(
             try .create(
-                .semaphore, in: mapping, at: offset, byteCount: byteCount, policy, until: .after(.seconds(1))
+                .semaphore, in: mapping, at: offset, byteCount: byteCount, mayExist: mayExist
             ) { memory in
                 unsafe sem_init(memory.assumingMemoryBound(to: sem_t.self), 1, value) == 0 ? 0 : errno
             })
     }
 
-    /// Attaches to a semaphore, waiting for its creator if need be.
+    /// Attaches to a semaphore, waiting until it was created.
     ///
-    /// - Throws: ``IPCError/Code/notReady`` if nobody made one; ``IPCError/Code/wrongType`` if something else lies there.
+    /// - Throws: ``IPCError/Code/notReady`` if nobody created one; ``IPCError/Code/wrongType`` if something else lies there.
     public static func open(
         in mapping: MemoryMapping, at offset: Int, until deadline: Deadline = .after(.seconds(1))
     ) throws(IPCError) -> SharedSemaphore {

@@ -31,34 +31,23 @@ extension SharedSemaphore {
 }
 
 extension NamedSemaphore {
+    /// Opens a semaphore, suspended until it exists.
+    ///
+    /// - Throws: As the blocking call; ``IPCError/Code/cancelled``.
+    public nonisolated(nonsending) static func open(
+        _ name: String, until deadline: Deadline
+    ) async throws(IPCError) -> NamedSemaphore {
+        try await waitingForCreation(in: SystemPaths.sharedMemory, until: deadline, "sem_open", name) {
+            () throws(IPCError) in
+            try existing(name)
+        }
+    }
+
     /// Takes one, suspended while there is none.
     ///
     /// - Throws: As the blocking call; ``IPCError/Code/cancelled``, and none was taken.
     public nonisolated(nonsending) borrowing func wait(until deadline: Deadline = .never) async throws(IPCError) {
         try await unsafe SemaphoreCalls.wait(raw, until: deadline, name)
-    }
-}
-
-extension SemaphoreCalls {
-    /// A waiter, in the upper half of the semaphore's first word: a post wakes somebody only if there is one. The lower
-    /// half is the value. (The C library's `struct new_sem`, the same since 2.21.)
-    private static var oneWaiter: UInt64 { 1 << 32 }
-
-    nonisolated(nonsending) static func wait(
-        _ raw: UnsafeMutablePointer<sem_t>, until deadline: Deadline, _ name: String
-    ) async throws(IPCError) {
-        if try unsafe tryWait(raw, name) { return }
-        let both = unsafe UnsafeRawPointer(raw).assumingMemoryBound(to: Atomic<UInt64>.self)
-        let value = unsafe UnsafeRawPointer(raw).assumingMemoryBound(to: Atomic<UInt32>.self)
-        unsafe both.pointee.wrappingAdd(oneWaiter, ordering: .sequentiallyConsistent)
-        defer { unsafe both.pointee.wrappingSubtract(oneWaiter, ordering: .sequentiallyConsistent) }
-        while try unsafe !tryWait(raw, name) {
-            switch unsafe try await FutexWaits.shared.wait(for: value, whileEqual: 0, until: deadline) {
-            case .ready, .failed: continue
-            case .deadlinePassed: throw .timedOut("sem_wait", name)
-            case .cancelled: throw .cancelled("sem_wait", name)
-            }
-        }
     }
 }
 
@@ -74,43 +63,40 @@ extension SharedMutex {
     ) async throws(IPCError) -> Value {
         var hasWaited = false
         while true {
-            if let acquisition = try tryLock() {
-                // Those who sleep may have been many, and one was woken: the next unlock has to wake another.
-                if hasWaited { raw.markWaiters() }
-                return try finish(acquisition, repair, body)
-            }
-            guard let seen = raw.announceWaiter() else { continue }
-            hasWaited = true
-            switch unsafe try await FutexWaits.shared.wait(for: raw.word, whileEqual: seen, until: deadline) {
-            case .ready, .failed: continue
-            case .deadlinePassed: throw .timedOut("lock", name)
-            case .cancelled: throw .cancelled("lock", name)
-            }
+            if let acquisition = try tryLock(after: &hasWaited) { return try finish(acquisition, repair, body) { $0 } }
+            try await waitForHolder(until: deadline, &hasWaited)
         }
     }
-}
 
-extension RobustMutex {
-    /// The mutex's first word: the holder's thread, and a bit that says that somebody waits, so that an unlock, or the
-    /// kernel at the holder's death, wakes one. (The kernel's robust futexes: `FUTEX_WAITERS`.)
-    var word: UnsafePointer<Atomic<UInt32>> {
-        unsafe UnsafeRawPointer(raw).assumingMemoryBound(to: Atomic<UInt32>.self)
+    /// The same, with closures that throw errors of their own: they pass unchanged.
+    @_disfavoredOverload
+    public nonisolated(nonsending) func withLock<Value>(
+        until deadline: Deadline = .never, repair: (() throws -> Void)? = nil, _ body: () throws -> Value
+    ) async throws -> Value {
+        var hasWaited = false
+        while true {
+            // From here to the unlock nothing suspends, so it stays on one thread.
+            if let acquisition = try tryLock(after: &hasWaited) { return try finish(acquisition, repair, body) { $0 } }
+            try await waitForHolder(until: deadline, &hasWaited)
+        }
     }
 
-    private static var waiters: UInt32 { 0x8000_0000 }
-    private static var ownerDied: UInt32 { 0x4000_0000 }
+    private func tryLock(after hasWaited: inout Bool) throws(IPCError) -> LockAcquisition? {
+        guard let acquisition = try tryLock() else { return nil }
+        // Those who sleep may have been many, and one was woken: the next unlock has to wake another.
+        if hasWaited { raw.markWaiters() }
+        return acquisition
+    }
 
-    func markWaiters() { unsafe word.pointee.bitwiseOr(Self.waiters, ordering: .relaxed) }
-
-    /// Says that somebody waits.
-    ///
-    /// - Returns: What the word is then; nil if it need not be waited for.
-    func announceWaiter() -> UInt32? {
-        let seen = unsafe word.pointee.load(ordering: .relaxed)
-        guard seen & ~Self.waiters != 0, seen & Self.ownerDied == 0 else { return nil }
-        if seen & Self.waiters != 0 { return seen }
-        let marked = seen | Self.waiters
-        return unsafe word.pointee.compareExchange(expected: seen, desired: marked, ordering: .relaxed).exchanged
-            ? marked : nil
+    private nonisolated(nonsending) func waitForHolder(
+        until deadline: Deadline, _ hasWaited: inout Bool
+    ) async throws(IPCError) {
+        guard let seen = raw.announceWaiter() else { return }
+        hasWaited = true
+        switch unsafe try await FutexWaits.shared.wait(for: raw.word, whileEqual: seen, until: deadline) {
+        case .ready, .failed: return
+        case .deadlinePassed: throw .timedOut("lock", name)
+        case .cancelled: throw .cancelled("lock", name)
+        }
     }
 }

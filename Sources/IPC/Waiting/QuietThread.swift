@@ -9,7 +9,8 @@ func startQuietThread(_ body: @escaping @Sendable () -> Void) -> Errno? {
         let body: @Sendable () -> Void
         init(_ body: @escaping @Sendable () -> Void) { self.body = body }
     }
-    var every = SignalSet.all.raw
+    var every = sigset_t()
+    unsafe sigfillset(&every)
     var before = sigset_t()
     unsafe pthread_sigmask(SIG_SETMASK, &every, &before)
     defer { unsafe pthread_sigmask(SIG_SETMASK, &before, nil) }

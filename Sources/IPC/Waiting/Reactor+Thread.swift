@@ -11,7 +11,7 @@ extension Reactor {
             guard !isRunning else { return nil }
             let failure = makeThread()
             isRunning = failure == nil
-            if !isRunning { closeDescriptors() }
+            if !isRunning { events.close() }
             return failure
         }
         guard let failure else { return }
@@ -21,22 +21,7 @@ extension Reactor {
     }
 
     private func makeThread() -> (call: String, errno: Errno)? {
-        openDescriptors() ?? startQuietThread { self.run() }.map { ("pthread_create", $0) }
-    }
-
-    /// - Returns: Why it failed; nil if it did not.
-    func openDescriptors() -> (call: String, errno: Errno)? {
-        epoll = ipc_epoll_create()
-        guard epoll >= 0 else { return ("epoll_create1", Errno(rawValue: Glibc.errno)) }
-        alarm = ipc_eventfd(0, CInt(EFD_NONBLOCK | EFD_CLOEXEC))
-        guard alarm >= 0 else { return ("eventfd", Errno(rawValue: Glibc.errno)) }
-        let error = ipc_epoll_arm(epoll, alarm, Int16(POLLIN), 0)
-        return error == 0 ? nil : ("epoll_ctl", Errno(rawValue: error))
-    }
-
-    func closeDescriptors() {
-        for descriptor in [epoll, alarm] where descriptor >= 0 { close(descriptor) }
-        (epoll, alarm) = (-1, -1)
+        events.open() ?? startQuietThread { self.run() }.map { ("pthread_create", $0) }
     }
 
     private static func threadAdvice(_ errno: Errno) -> String {
@@ -52,7 +37,7 @@ extension Reactor {
         lock.withLock {
             isStopping = true
             // In a child of fork there is no thread to be ended.
-            if forks == ipc_forks() { ring() }
+            if forks == ipc_forks() { events.ring() }
         }
     }
 
@@ -62,38 +47,38 @@ extension Reactor {
             if forks != ipc_forks() {
                 // A child of fork uses its parent's event loop: it gets a thread. Without one, the job waits for the next attempt.
                 guard (try? renewIfInherited()) != nil, isRunning || makeThread() == nil else {
-                    closeDescriptors()
+                    events.close()
                     jobs.append(job)
                     return
                 }
                 isRunning = true
             }
             jobs.append(job)
-            if isAsleep { ring() }
+            if isAsleep { events.ring() }
         }
     }
 
     private func run() {
         var descriptors = [CInt](repeating: 0, count: 64)
-        var events = [Int16](repeating: 0, count: 64)
+        var found = [Int16](repeating: 0, count: 64)
         let executor = unsafe executor
         if unsafe executor != nil { unsafe ipc_set_thread_value(Unmanaged.passUnretained(self).toOpaque()) }
         var isDone = false
         while !isDone {
-            let deadline = lock.withLock { () -> Deadline in
+            let (deadline, queue) = lock.withLock { () -> (Deadline, EventQueue) in
                 // A task that ran here has forked, and this is the child.
                 try? renewIfInherited()
                 isAsleep = jobs.isEmpty && !isStopping
-                return isAsleep ? firstDeadline : .immediate
+                return (isAsleep ? firstDeadline : .immediate, events)
             }
-            let count = unsafe ipc_epoll_wait(epoll, &descriptors, &events, 64, deadline.nanoseconds)
+            let count = queue.wait(&descriptors, &found, until: deadline)
             lock.withLock { isAsleep = false }
-            for index in 0..<Int(max(count, 0)) { deliver(descriptors[index], Readiness(rawValue: events[index])) }
+            for index in 0..<count { deliver(descriptors[index], Readiness(rawValue: found[index])) }
             endLateOnes()
             isDone = unsafe runJobs(on: executor)
         }
         ipc_set_thread_value(nil)
-        lock.withLock { closeDescriptors() }
+        lock.withLock { events.close() }
     }
 
     /// Runs what is there now. What that brings up waits until descriptors were looked at again.

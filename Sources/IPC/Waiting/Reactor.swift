@@ -2,12 +2,12 @@ import CIPCShims
 import Glibc
 import SystemPackage
 
-/// A thread that waits on behalf of `async` calls, by epoll: one for the whole process, and one for each ``EventLoop``.
+/// A thread that waits on behalf of `async` calls: one for the whole process, and one for each ``EventLoop``.
 ///
-/// A wait is a small record: a continuation, and a place among the deadlines. A descriptor is armed for one event at a time
-/// (`EPOLLONESHOT`), so that nothing runs while nobody waits.
+/// A wait is a small record: a continuation, and a place among the deadlines. A descriptor is armed for one event at a time,
+/// so that nothing runs while nobody waits.
 ///
-/// A child of fork has neither the thread nor a part in the parent's epoll, of which it would change, and take, what is the parent's. At
+/// A child of fork has neither the thread nor a part in the parent's queue of events, of which it would change, and take, what is the parent's. At
 /// the first use there, a reactor is made anew: ``renewIfInherited()``.
 @safe
 package final class Reactor: @unchecked Sendable {
@@ -88,10 +88,8 @@ package final class Reactor: @unchecked Sendable {
     }
 
     let lock = PrivateLock()
-    // -1 until the first wait.
-    var epoll: CInt = -1
-    /// Wakes the thread.
-    var alarm: CInt = -1
+    /// Open from the first wait on.
+    var events = EventQueue()
     var isRunning = false
     var isStopping = false
     /// Whether the thread has to be woken to see what is new.
@@ -174,7 +172,7 @@ package final class Reactor: @unchecked Sendable {
                 }
             }
             deadlines.insert(wait)
-            if isAsleep, deadlines.first === wait { ring() }
+            if isAsleep, deadlines.first === wait { events.ring() }
             return nil
         }
         if let outcome { continuation.resume(returning: outcome) }
@@ -194,7 +192,7 @@ package final class Reactor: @unchecked Sendable {
     package func watch(_ descriptor: CInt, _ onReady: @escaping @Sendable () -> Void) throws(IPCError) {
         try start()
         let result = lock.withLock {
-            let result = ipc_epoll_arm(epoll, descriptor, Int16(POLLIN), 0)
+            let result = events.arm(descriptor, for: .readable, once: false)
             if result == 0 { watches[descriptor] = onReady }
             return result
         }
@@ -207,7 +205,7 @@ package final class Reactor: @unchecked Sendable {
             // A child of fork has not watched it.
             guard forks == ipc_forks() else { return }
             watches[descriptor] = nil
-            _ = ipc_epoll_forget(epoll, descriptor)
+            events.forget(descriptor)
         }
     }
 
@@ -230,7 +228,7 @@ package final class Reactor: @unchecked Sendable {
     /// Asks the kernel for what is waited for.
     private func arm(_ descriptor: CInt) -> CInt {
         guard let wanted = waits[descriptor]?.wanted else { return 0 }
-        return ipc_epoll_arm(epoll, descriptor, wanted.rawValue, 1)
+        return events.arm(descriptor, for: wanted, once: true)
     }
 
     /// In a child of fork: forgets all that is its parent's, and closes its own copies of the descriptors. What is closed here stays
@@ -241,7 +239,7 @@ package final class Reactor: @unchecked Sendable {
     func renewIfInherited() throws(IPCError) {
         guard forks != ipc_forks() else { return }
         forks = ipc_forks()
-        closeDescriptors()
+        events.close()
         parents.append((waits, deadlines))
         waits = [:]
         watches = [:]
@@ -249,16 +247,10 @@ package final class Reactor: @unchecked Sendable {
         jobs = []
         isAsleep = false
         isRunning = unsafe ipc_thread_value() == Unmanaged.passUnretained(self).toOpaque()
-        guard isRunning, let failure = openDescriptors() else { return }
+        guard isRunning, let failure = events.open() else { return }
         isRunning = false
-        closeDescriptors()
+        events.close()
         throw IPCError(failure.call, "asynchronous waits", failure.errno)
-    }
-
-    func ring() {
-        guard alarm >= 0 else { return }
-        var one: UInt64 = 1
-        _ = unsafe write(alarm, &one, 8)
     }
 
     var firstDeadline: Deadline { deadlines.first?.deadline ?? .never }
@@ -266,11 +258,6 @@ package final class Reactor: @unchecked Sendable {
     // MARK: On the reactor's thread
 
     func deliver(_ descriptor: CInt, _ found: Readiness) {
-        if descriptor == alarm {
-            var count: UInt64 = 0
-            _ = unsafe read(alarm, &count, 8)
-            return
-        }
         let isBroken = found.rawValue & Int16(POLLERR | POLLHUP) != 0
         let (watch, ready) = lock.withLock {
             () -> ((@Sendable () -> Void)?, [CheckedContinuation<Outcome, Never>]) in

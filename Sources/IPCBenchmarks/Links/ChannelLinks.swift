@@ -4,13 +4,13 @@ import IPCChannels
 
 /// Two work queues, one for each direction; each message is acknowledged when it was read.
 struct WorkQueueLink: Link, ~Copyable {
-    var producer: Producer<RawBytes>
-    var worker: IPCChannels.Worker<RawBytes>
+    var producer: WorkQueue<RawBytes>.Producer
+    var worker: WorkQueue<RawBytes>.Worker
     let buffer: MessageBuffer
     var progress = LinkProgress()
 
     init(
-        producer: consuming Producer<RawBytes>, worker: consuming IPCChannels.Worker<RawBytes>,
+        producer: consuming WorkQueue<RawBytes>.Producer, worker: consuming WorkQueue<RawBytes>.Worker,
         buffer: consuming MessageBuffer
     ) {
         self.producer = producer
@@ -44,21 +44,22 @@ struct WorkQueueLink: Link, ~Copyable {
 }
 
 struct BenchFailure: Error, BitwiseCopyable {}
-typealias BenchService = Service<RawBytes, RawBytes, BenchFailure>
+typealias BenchService = ServiceChannel<RawBytes, RawBytes, BenchFailure>
 
 /// The caller: a round trip is a call, and a stream has as many calls under way as there is room for.
 struct ClientLink: Link, ~Copyable {
-    var client: Client<RawBytes, RawBytes, BenchFailure>
+    var client: ServiceChannel<RawBytes, RawBytes, BenchFailure>.Client
     let buffer: MessageBuffer
-    /// As many as half of the log has room for, at most 64; used in turn.
+    /// As many as one client may have that are not ended, at most 64; used in turn. With one more, it would wait for itself.
     private let calls: [PendingBox]
     private var begun = 0
     private var ended = 0
     var progress = LinkProgress()
 
-    init(client: consuming Client<RawBytes, RawBytes, BenchFailure>, buffer: consuming MessageBuffer) {
+    init(client: consuming ServiceChannel<RawBytes, RawBytes, BenchFailure>.Client, buffer: consuming MessageBuffer) {
         self.client = client
-        let depth = min(64, TopicLink.capacity(buffer.byteCount, .service) / (2 * buffer.byteCount + 256) / 2)
+        let share = TopicLink.capacity(buffer.byteCount, .service) / 4
+        let depth = max(1, min(64, share / (2 * buffer.byteCount + 256)))
         self.buffer = buffer
         calls = (0..<depth).map { _ in PendingBox() }
     }
@@ -108,13 +109,13 @@ struct ClientLink: Link, ~Copyable {
 
 /// The server: it answers with a payload in a round trip, and with nothing in a stream.
 struct ServerLink: Link, ~Copyable {
-    var server: Server<RawBytes, RawBytes, BenchFailure>
+    var server: ServiceChannel<RawBytes, RawBytes, BenchFailure>.Server
     let buffer: MessageBuffer
-    private var call: Call<RawBytes, RawBytes, BenchFailure>?
+    private var call: ServiceChannel<RawBytes, RawBytes, BenchFailure>.Call?
     private var repliesAtOnce = false
     var progress = LinkProgress()
 
-    init(server: consuming Server<RawBytes, RawBytes, BenchFailure>, buffer: consuming MessageBuffer) {
+    init(server: consuming ServiceChannel<RawBytes, RawBytes, BenchFailure>.Server, buffer: consuming MessageBuffer) {
         self.server = server
         self.buffer = buffer
         call = nil
@@ -149,12 +150,12 @@ struct ServerLink: Link, ~Copyable {
 
 /// Two latest values, one for each direction.
 struct LatestLink: Link, ~Copyable {
-    var setter: LatestSetter<RawBytes>
-    var getter: LatestGetter<RawBytes>
+    var setter: Latest<RawBytes>.Setter
+    var getter: Latest<RawBytes>.Getter
     let size: Int
     var progress = LinkProgress()
 
-    init(setter: consuming LatestSetter<RawBytes>, getter: consuming LatestGetter<RawBytes>, size: Int) {
+    init(setter: consuming Latest<RawBytes>.Setter, getter: consuming Latest<RawBytes>.Getter, size: Int) {
         self.setter = setter
         self.getter = getter
         self.size = size
@@ -179,8 +180,8 @@ struct LatestLink: Link, ~Copyable {
 
 /// Two events, one for each direction; they carry no index, so the receiver counts.
 struct ChannelEventLink: Link, ~Copyable {
-    let outgoing: EventParticipant
-    let incoming: EventParticipant
+    let outgoing: Event.Participant
+    let incoming: Event.Participant
     var progress = LinkProgress()
 
     mutating func send(_ index: UInt64) throws(IPCError) { outgoing.notify() }

@@ -4,8 +4,8 @@ import IPCChannels
 
 /// Two topics, one for each direction. The payload is filled and read in the log itself.
 struct TopicLink: Link, ~Copyable {
-    var publisher: Publisher<RawBytes>
-    var subscription: Subscription<RawBytes>
+    var publisher: Topic<RawBytes>.Publisher
+    var subscription: Topic<RawBytes>.Subscription
     let size: Int
     /// How many bytes of each payload are written and read.
     let touched: Int
@@ -24,7 +24,7 @@ struct TopicLink: Link, ~Copyable {
     var progress = LinkProgress()
 
     init(
-        publisher: consuming Publisher<RawBytes>, subscription: consuming Subscription<RawBytes>, size: Int,
+        publisher: consuming Topic<RawBytes>.Publisher, subscription: consuming Topic<RawBytes>.Subscription, size: Int,
         touched: Int
     ) {
         self.publisher = publisher

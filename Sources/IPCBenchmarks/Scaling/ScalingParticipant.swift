@@ -47,7 +47,7 @@ public struct ScalingParticipant: Sendable {
     }
 
     private func read(_ topic: Topic<RawBytes>) throws(IPCError) {
-        var subscription = try topic.subscribe()
+        var subscription = try topic.makeSubscription()
         let report = try PipeWriter(adopting: OwnedDescriptor(adopting: FileDescriptor(rawValue: Self.report)))
         try report.write(unsafe [UInt64(0)].span.bytes)
         var first: UInt64 = 0
@@ -82,7 +82,7 @@ public struct ScalingParticipant: Sendable {
 
     /// Arrays hold no values that cannot be copied.
     private final class Box {
-        private var publisher: Publisher<RawBytes>
+        private var publisher: Topic<RawBytes>.Publisher
 
         init() throws(IPCError) {
             let channel = try ChannelDescriptors.makeUnnamed(

@@ -2,7 +2,8 @@
     public import IPC
     import Metrics
 
-    /// Tells channels' figures to swift-metrics, read off their memory: neither participants nor messages notice.
+    /// Reports the figures of channels to swift-metrics. It reads them from the channels' memory: neither participants nor
+    /// messages are affected.
     ///
     /// ```swift
     /// try await ChannelMetrics().run()
@@ -10,18 +11,18 @@
     ///
     /// For each channel, with its name as the dimension `channel`: `ipc.messages`, `ipc.bytes` (claimed in the log),
     /// `ipc.depth` (messages not done, or kept), `ipc.waits` (wake-ups of sleepers), `ipc.redeliveries`, `ipc.recoveries`,
-    /// `ipc.participants`. One process of a machine is enough to tell them.
+    /// `ipc.participants`. One process per machine is enough to report them.
     public struct ChannelMetrics: Sendable {
         private let root: ChannelRoot
         private let names: [ChannelName]?
 
-        /// - Parameter names: Which channels; nil for all that there are at each look.
+        /// - Parameter names: The channels; nil for all that exist at each report.
         public init(_ names: [ChannelName]? = nil, in root: ChannelRoot = .current) {
             self.names = names
             self.root = root
         }
 
-        /// Looks once, and tells. A channel that goes meanwhile is passed over.
+        /// Reports once. A channel that is removed meanwhile is skipped.
         public func record() throws(IPCError) {
             let names = if let names { names } else { try root.names() }
             for name in names {
@@ -39,7 +40,7 @@
             }
         }
 
-        /// Looks and tells every so often, until its task is cancelled.
+        /// Reports at this interval until its task is cancelled.
         public nonisolated(nonsending) func run(every interval: Duration = .seconds(1)) async throws {
             while !Task.isCancelled {
                 try record()

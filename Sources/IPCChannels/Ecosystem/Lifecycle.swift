@@ -1,12 +1,12 @@
 #if Lifecycle
     public import ServiceLifecycle
 
-    /// A server or a worker as a service of swift-service-lifecycle: after a graceful shutdown it takes nothing more, and
-    /// ends when what it had taken is finished. What takes too long for that is cancelled: jobs are released then.
+    /// A server or a worker as a service of swift-service-lifecycle. After a graceful shutdown it takes nothing more, and ends
+    /// when what it has taken is finished. What takes longer than the drain time is cancelled; jobs are then released.
     ///
     /// ```swift
     /// struct Order: BitwiseCopyable { var number: UInt32 }
-    /// let orders = try WorkQueue<Order>.create("orders")
+    /// let orders = try WorkQueue<Order>.openOrCreate("orders")
     /// let worker = orders.service { delivery in print(delivery.message.number) }
     /// ```
     public struct ChannelService: ServiceLifecycle.Service {
@@ -27,7 +27,7 @@
                 let (serve, drain) = (serve, drain)
                 group.addTask { try await serve(stopping) }
                 group.addTask {
-                    // Ends in order when the time to drain is over; a cancellation means that serving has ended.
+                    // Returns normally when the drain time is over. A cancellation means that serving has ended.
                     do {
                         try await gracefulShutdown()
                         try await Task.sleep(for: drain)
@@ -40,10 +40,10 @@
         }
     }
 
-    extension IPCChannels.Service where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopyable & Sendable {
-        /// Serving, as a service; see ``serve(concurrency:_:)``.
+    extension IPCChannels.ServiceChannel where Request: BitwiseCopyable & Sendable, Reply: BitwiseCopyable & Sendable {
+        /// Serving as a service; see ``serve(concurrency:_:)``.
         ///
-        /// - Parameter drain: How long calls that are under way may take after a graceful shutdown, before they are cancelled.
+        /// - Parameter drain: How long calls in progress may take after a graceful shutdown before they are cancelled.
         public func service(
             concurrency: Int = 16, drainingFor drain: Duration = .seconds(30),
             _ handler: @escaping @Sendable (Request, CallContext) async throws(Failure) -> Reply
@@ -56,12 +56,12 @@
     }
 
     extension WorkQueue where Message: Sendable {
-        /// Working, as a service; see ``work(concurrency:_:)``.
+        /// Working as a service; see ``work(concurrency:_:)``.
         ///
-        /// - Parameter drain: How long jobs that are under way may take after a graceful shutdown, before they are cancelled.
+        /// - Parameter drain: How long jobs in progress may take after a graceful shutdown before they are cancelled.
         public func service(
             concurrency: Int = 1, drainingFor drain: Duration = .seconds(30),
-            _ handler: @escaping @Sendable (Delivery<Message>) async throws -> Void
+            _ handler: @escaping @Sendable (WorkQueue<Message>.SharedJob) async throws -> Void
         ) -> ChannelService {
             let queue = self
             return ChannelService(drain: drain) { stopping in

@@ -1,30 +1,30 @@
 #if Tracing
     public import Tracing
 
-    /// A message with the context of swift-distributed-tracing: of a topic, a work queue, or a service's requests.
+    /// A message with the context of swift-distributed-tracing: for a topic, a work queue, or a service's requests.
     ///
     /// ```swift
     /// struct Order: BitwiseCopyable { var number: UInt32 }
-    /// var producer = try WorkQueue<Traced<Order>>.create("orders").makeProducer()
+    /// var producer = try WorkQueue<Traced<Order>>.openOrCreate("orders").makeProducer()
     /// try producer.send(Traced(Order(number: 7)))            // the sender's context, as the instrument tells it
-    /// var worker = try WorkQueue<Traced<Order>>.create("orders").makeWorker()
+    /// var worker = try WorkQueue<Traced<Order>>.openOrCreate("orders").makeWorker()
     /// let job = try worker.next()
     /// job.message.withContext { withSpan("ship") { _ in print(job.message.message.number) } }
     /// ```
     ///
-    /// The context takes 192 bytes before the message: what the instrument injects, in text, as many of its fields as fit
-    /// (W3C's `traceparent` has 70).
+    /// The context takes 192 bytes before the message. It holds as many of the instrument's injected fields as fit, as text
+    /// (W3C's `traceparent` takes 70).
     public struct Traced<Message: BitwiseCopyable>: BitwiseCopyable {
         private var fields = Fields()
         public var message: Message
 
-        /// - Parameter context: That of the task that makes it, unless another is given.
+        /// - Parameter context: The context to carry; by default that of the current task.
         public init(_ message: Message, context: ServiceContext? = .current) {
             self.message = message
             guard let context else { return }
             var collected: [String: String] = [:]
             InstrumentationSystem.instrument.inject(context, into: &collected, using: DictionaryInjector())
-            // The same each time, and the one that matters most first.
+            // A fixed order, with the most important field first.
             func rank(_ key: String) -> String { key == "traceparent" ? "" : key }
             for (key, value) in collected.sorted(by: { rank($0.key) < rank($1.key) }) {
                 fields.append("\(key)\t\(value)\n")
@@ -68,8 +68,8 @@
     }
 
     extension CallOptions {
-        /// Adds what the instrument injects of a context to the metadata, such as W3C's `traceparent`. So a call of any type carries it, and
-        /// a call without one costs nothing.
+        /// Adds the fields that the instrument injects for a context to the metadata, such as W3C's `traceparent`. So a call of
+        /// any type can carry a context, and a call without one costs nothing.
         ///
         /// ```swift
         /// var options = CallOptions()
@@ -82,7 +82,7 @@
     }
 
     extension CallContext {
-        /// The context that came with the call in its metadata: the top level if none did.
+        /// The context in the call's metadata; the top level if there is none.
         ///
         /// ```swift
         /// try await prices.serve { (order, call) in
@@ -92,8 +92,8 @@
         public var serviceContext: ServiceContext { .extracted(from: metadata) }
     }
 
-    extension Call {
-        /// The context that came with the call in its metadata: the top level if none did.
+    extension ServiceChannel.Call {
+        /// The context in the call's metadata; the top level if there is none.
         public var serviceContext: ServiceContext { .extracted(from: metadata) }
     }
 

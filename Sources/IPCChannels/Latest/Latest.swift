@@ -1,126 +1,128 @@
 public import IPC
 public import SystemPackage
 
-/// A channel of which only the newest value counts: a position, a temperature, a configuration.
+/// A channel that delivers only the newest value: a position, a temperature, a configuration.
 ///
 /// ```swift
 /// struct Pose: BitwiseCopyable { var x = 0.0, y = 0.0, angle = 0.0 }
 ///
 /// // One process:
-/// var setter = try Latest<Pose>.create("robot/pose").makeSetter()
+/// var setter = try Latest<Pose>.openOrCreate("robot/pose").makeSetter()
 /// try setter.set(Pose(x: 1))
 /// // Any number of others:
-/// var getter = try Latest<Pose>.create("robot/pose").makeGetter()
+/// var getter = try Latest<Pose>.openOrCreate("robot/pose").makeGetter()
 /// let pose = try getter.get()              // nil before the first
 /// let next = try getter.next(until: .after(.seconds(1)))
 /// ```
 ///
-/// Setting never waits for a reader, however slow or dead, and getting never waits for a writer: a value that is being
-/// written is not there yet. The last whole value stays when its writer dies. It is a topic that overwrites, whose readers
-/// pass over all but the newest message.
+/// Setting never waits for a reader, even a slow or dead one. Getting never waits for a writer: a value is invisible until it
+/// is completely written. The last complete value stays when its writer dies. It is a topic that overwrites, whose readers skip
+/// all but the newest message.
 ///
-/// `Value` is a `BitwiseCopyable` type without pointers, or ``RawBytes``.
+/// `Value` is a `BitwiseCopyable` type without pointers, ``RawBytes``, or ``Coded``.
 public struct Latest<Value>: Sendable {
     /// Such as `robot/pose`.
     public var name: ChannelName { channel.name }
     private let channel: Channel
 
     init(
-        _ name: String, in root: ChannelRoot, _ type: MessageType, _ options: ChannelOptions?,
-        _ policy: CreationPolicy
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ opening: LatestOpening
     ) throws(IPCError) {
-        channel = try Channel(name, in: root, .latest, type, options, policy)
+        channel = try Channel(
+            name, in: root, .latest, type, opening.channel(type.size), usual: LatestOptions.usual(type.size))
     }
 
     init(_ channel: Channel) { self.channel = channel }
 
-    /// One of bytes without a name, on the descriptors of its files; they have to stay open while it is used.
+    /// An unnamed latest value of bytes on the descriptors of its files. They must stay open while it is used.
     package init(bytesOn descriptors: ChannelDescriptors) throws(IPCError) where Value == RawBytes {
         channel = try Channel(on: descriptors, .latest, .bytes)
     }
 
-    /// Joins as one that sets the value.
-    public func makeSetter() throws(IPCError) -> LatestSetter<Value> {
-        LatestSetter(try LogWriter(channel.join(.writer)))
+    /// Joins as a setter.
+    public func makeSetter() throws(IPCError) -> Latest<Value>.Setter {
+        Setter(try LogWriter(channel.join(.writer)))
     }
 
-    /// Joins as one that gets the value: as a guest if this user may not write to the channel, and it takes guests.
-    public func makeGetter(waiting: Waiting = .sleeping()) throws(IPCError) -> LatestGetter<Value> {
-        LatestGetter(
-            Subscription(try LogReader(channel.joinAsReader(), from: .last(1)), waiting, channel.type.checks))
+    /// Joins as a getter. If this user may not write to the channel but the channel accepts guests, it joins as a guest.
+    public func makeGetter(waiting: WaitStrategy = .sleeping()) throws(IPCError) -> Latest<Value>.Getter {
+        Getter(
+            Topic<Value>.Subscription(
+                try LogReader(channel.joinAsReader(), from: .last(1)), waiting, channel.type.checks))
     }
 
-    /// Looks at the value without taking part, which takes permission to read the channel's files, and no more.
+    /// Observes the value without joining. Needs only read permission for the channel's files.
     ///
-    /// - Throws: ``IPC/IPCError/Code/notFound`` if nobody uses it any more; ``IPC/IPCError/Code/permissionDenied``.
-    public func observe(waiting: Waiting = .sleeping()) throws(IPCError) -> LatestObserver<Value> {
+    /// - Throws: ``/IPC/IPCError/Code/notFound`` if the channel does not exist; ``/IPC/IPCError/Code/permissionDenied``.
+    public func makeObserver(waiting: WaitStrategy = .sleeping()) throws(IPCError) -> Latest<Value>.Observer {
         let reader = try LogReader(observing: channel.observe(), from: .last(1))
-        return LatestObserver(LatestGetter(Subscription(reader, waiting, channel.type.checks)))
+        return Observer(Getter(Topic<Value>.Subscription(reader, waiting, channel.type.checks)))
     }
 
-    /// Removes it, whoever uses it.
+    /// Removes the channel, even while it is in use.
     public static func remove(_ name: String, in root: ChannelRoot = .current) throws(IPCError) {
         try Channel.remove(name, in: root)
     }
 }
 
-/// What a ``Latest`` is like; decided by who creates it.
+/// What is asked of a ``Latest`` when it is created or opened. What is nil is not asked for: ``ChannelOptions``.
 public struct LatestOptions: Hashable, Sendable {
-    /// Whether several may set it at the same time.
-    public var writers = ChannelOptions.Writers.exclusive
-    /// Whether the value goes with the last participant.
-    public var lifetime = ChannelOptions.Lifetime.whileUsed
-    /// Bytes of its log, rounded up to a power of two of at least 64 KiB. Four of the largest values should fit.
-    public var capacity = 65_536
-    /// How many may get it at once; at most 1024.
-    public var maximumReaders = 64
-    /// Who may use it, getters as well as setters: a participant writes to its files. Who may only read them can observe it
-    /// (``Latest/observe(waiting:)``). Set whatever the umask is.
-    public var permissions = FilePermissions.ownerReadWrite
-    /// Who may get it, but not set it: ``ChannelOptions/subscriberPermissions``.
-    public var subscriberPermissions: FilePermissions = []
+    /// Whether several processes may set the value at the same time; nil for ``ChannelOptions/Writers/exclusive``.
+    public var writers: ChannelOptions.Writers?
+    /// Whether the value ends with the last participant; nil for ``ChannelOptions/Lifetime/whileUsed``.
+    public var lifetime: ChannelOptions.Lifetime?
+    /// The size of the log in bytes, rounded up to a power of two of at least 64 KiB and four values; nil for the smallest.
+    public var capacity: Int?
+    /// The maximum number of getters at a time; at most 1024. Nil for 64.
+    public var maximumReaders: Int?
+    /// Who may use it, as a getter or as a setter: every participant writes to its files. Nil for 0600. A user who may only
+    /// read them can observe it (``Latest/makeObserver(waiting:)``). Independent of the umask.
+    public var permissions: FilePermissions?
+    /// Who may get the value, but not set it: ``ChannelOptions/subscriberPermissions``.
+    public var subscriberPermissions: FilePermissions?
 
-    public init() {}
-
-    /// - Parameter size: Bytes of a value.
-    func channel(size: Int) -> ChannelOptions {
-        var options = ChannelOptions(
-            writers: writers, overflow: .overwrite, lifetime: lifetime,
-            capacity: max(capacity, 4 * LogLayout.Frame.size(payload: size)), maximumReaders: maximumReaders,
-            permissions: permissions)
-        options.subscriberPermissions = subscriberPermissions
-        return options
+    public init(
+        writers: ChannelOptions.Writers? = nil, lifetime: ChannelOptions.Lifetime? = nil, capacity: Int? = nil,
+        maximumReaders: Int? = nil, permissions: FilePermissions? = nil, subscriberPermissions: FilePermissions? = nil
+    ) {
+        self.writers = writers
+        self.lifetime = lifetime
+        self.capacity = capacity
+        self.maximumReaders = maximumReaders
+        self.permissions = permissions
+        self.subscriberPermissions = subscriberPermissions
     }
+
+    /// - Parameter size: The size of a value in bytes.
+    func channel(_ size: Int) -> ChannelOptions {
+        ChannelOptions(
+            writers: writers, lifetime: lifetime,
+            // An invalid capacity is refused later; it must not become the minimum here.
+            capacity: capacity.map { $0 > 0 ? max($0, Self.leastCapacity(size)) : $0 },
+            maximumReaders: maximumReaders, permissions: permissions, subscriberPermissions: subscriberPermissions)
+    }
+
+    static func usual(_ size: Int) -> ChannelAttributes {
+        var usual = ChannelAttributes.usual(for: .latest)
+        usual.capacity = ChannelAttributes.roundedCapacity(leastCapacity(size))
+        return usual
+    }
+
+    private static func leastCapacity(_ size: Int) -> Int { 4 * LogLayout.Frame.size(payload: size) }
 }
 
-extension Latest where Value: BitwiseCopyable {
-    /// Creates it, or opens it if it exists; then its own options hold.
-    ///
-    /// - Throws: As ``Topic/create(_:_:_:)``.
-    public static func create(
-        _ name: String, in root: ChannelRoot = .current, _ options: LatestOptions = LatestOptions(),
-        _ policy: CreationPolicy = .openExisting
-    ) throws(IPCError) -> Latest {
-        try Latest(name, in: root, MessageType.of(Value.self), options.channel(size: MemoryLayout<Value>.size), policy)
-    }
+/// ``Channel/Opening``, with the options of a latest value.
+enum LatestOpening {
+    case create(LatestOptions)
+    case open
+    case openOrCreate(LatestOptions)
 
-    /// Opens one that exists.
-    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Latest {
-        try Latest(name, in: root, MessageType.of(Value.self), nil, .openExisting)
-    }
-}
-
-extension Latest where Value == RawBytes {
-    /// Creates one of bytes, or opens it if it exists; then its own options hold.
-    public static func create(
-        _ name: String, in root: ChannelRoot = .current, _ options: LatestOptions = LatestOptions(),
-        _ policy: CreationPolicy = .openExisting
-    ) throws(IPCError) -> Latest {
-        try Latest(name, in: root, .bytes, options.channel(size: 0), policy)
-    }
-
-    /// Opens one of bytes that exists.
-    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> Latest {
-        try Latest(name, in: root, .bytes, nil, .openExisting)
+    /// - Parameter size: The size of a value in bytes.
+    func channel(_ size: Int) -> Channel.Opening {
+        switch self {
+        case .create(let options): .create(options.channel(size))
+        case .open: .open
+        case .openOrCreate(let options): .openOrCreate(options.channel(size))
+        }
     }
 }

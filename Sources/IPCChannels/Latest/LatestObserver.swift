@@ -1,61 +1,64 @@
 public import IPC
 
-/// One that gets a ``Latest`` without taking part: for whoever may only read the channel's files.
-///
-/// It writes nothing, so nobody knows of it, and nobody wakes it: while it waits for a newer value it looks again and again, with
-/// pauses of up to 10 ms. It keeps no channel: when the last participant has left, or somebody has removed it, it gets the error
-/// ``IPC/IPCError/Code/removed``. One thread at a time may use it.
-public struct LatestObserver<Value>: ~Copyable, Sendable {
-    private var getter: LatestGetter<Value>
+extension Latest {
+    /// A getter of a ``Latest`` that is not a participant: it needs only read permission for the channel's files.
+    ///
+    /// It writes nothing, so participants do not know about it and nothing wakes it: while it waits for a newer value, it polls,
+    /// with pauses of up to 10 ms. It does not keep the channel alive. When the last participant has left, or the channel is
+    /// removed, it throws ``/IPC/IPCError/Code/removed``. One thread at a time may use it.
+    public struct Observer: ~Copyable, Sendable {
+        var getter: Latest<Value>.Getter
 
-    init(_ getter: consuming LatestGetter<Value>) { self.getter = getter }
+        init(_ getter: consuming Latest<Value>.Getter) { self.getter = getter }
 
-    /// Ends it.
-    public consuming func close() {}
+        /// Closes the observer.
+        public consuming func close() {}
+    }
 }
 
-extension LatestObserver where Value: BitwiseCopyable {
-    /// The newest value, at least as new as this call; nil before the first. Does not block.
+extension Latest.Observer where Value: BitwiseCopyable {
+    /// Returns the newest value, at least as new as this call; nil before the first. Does not block.
     ///
-    /// - Throws: As ``LatestGetter/get()``.
+    /// - Throws: As `get()`.
     public mutating func get() throws(IPCError) -> Value? { try getter.get() }
 
-    /// Waits for a value that is newer than the last one that was got, and gets the newest.
+    /// Waits for a value newer than the previous one, and returns the newest.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/removed``; ``IPC/IPCError/Code/corrupted`` as ``get()``.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/removed``; ``/IPC/IPCError/Code/corrupted`` as
+    ///   `get()`.
     public mutating func next(until deadline: Deadline = .never) throws(IPCError) -> Value {
         try getter.next(until: deadline)
     }
 
-    /// Waits for a value that is newer than the last one that was got, suspended meanwhile, and gets the newest.
+    /// Waits for a value newer than the previous one, suspended meanwhile, and returns the newest.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``.
     public nonisolated(nonsending) mutating func next(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> Value {
         try await getter.next(until: deadline)
     }
 
-    /// The newest value, whenever there is a newer one. One loop at a time.
+    /// The newest value, each time there is a newer one, as an asynchronous sequence. One loop at a time.
     public consuming func values() -> ChannelSequence<Value> { getter.values() }
 }
 
-extension LatestObserver where Value == RawBytes {
-    /// Lends a copy of the newest value, at least as new as this call; nil before the first. Does not block.
+extension Latest.Observer where Value == RawBytes {
+    /// Borrows a copy of the newest value, at least as new as this call; nil before the first. Does not block.
     public mutating func get<Result>(_ body: (RawSpan) throws(IPCError) -> Result) throws(IPCError) -> Result? {
         try getter.get(body)
     }
 
-    /// Waits for a value that is newer than the last one that was got, and lends a copy of the newest.
+    /// Waits for a value newer than the previous one, and borrows a copy of the newest.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/removed``.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/removed``.
     public mutating func next<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
     ) throws(IPCError) -> Result {
         try getter.next(until: deadline, body)
     }
 
-    /// Waits for a value that is newer than the last one that was got, suspended meanwhile, and lends a copy of the newest.
+    /// Waits for a value newer than the previous one, suspended meanwhile, and borrows a copy of the newest.
     public nonisolated(nonsending) mutating func next<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
     ) async throws(IPCError) -> Result {

@@ -1,16 +1,16 @@
 import IPC
 
-// For those who only look: an observer, a tap, a description. They have no slot and no lock, and store nothing.
+// For processes that only read: an observer, a tap, a description. They have no slot and no lock, and store nothing.
 extension ChannelMemory {
-    /// Opens a channel's files for reading only, which is all the permission that it takes.
+    /// Opens a channel's files read-only, so only read permission is needed.
     convenience init(observing name: ChannelName, in place: ChannelPlace) throws(IPCError) {
         try self.init(name, in: place, logAccess: .readOnly, controlAccess: .readOnly)
     }
 
-    /// Opens them for a guest.
+    /// Opens a channel's files for a guest.
     ///
-    /// - Returns: Nil if the channel takes none.
-    /// - Throws: ``IPC/IPCError/Code/notReady`` if nobody takes part in it.
+    /// - Returns: Nil if the channel takes no guests.
+    /// - Throws: ``/IPC/IPCError/Code/notReady`` if it has no participants.
     static func opened(forGuest name: ChannelName, in place: ChannelPlace) throws(IPCError) -> ChannelMemory? {
         let memory = try ChannelMemory(
             name, in: place, logAccess: .readOnly, controlAccess: .readOnly, isGuest: true)
@@ -26,7 +26,8 @@ extension ChannelMemory {
         return memory
     }
 
-    /// Opens them for what a recovery and a look at others' locks take as well, if this user may write there.
+    /// Opens a channel's files with what a recovery and a test of others' locks need, if this user may write there; otherwise
+    /// read-only.
     static func opened(_ name: ChannelName, in root: ChannelRoot) throws(IPCError) -> ChannelMemory {
         do throws(IPCError) {
             return try ChannelMemory(name, in: .root(root), logAccess: .readOnly)
@@ -36,23 +37,23 @@ extension ChannelMemory {
         }
     }
 
-    /// Whether it was taken away, by whoever says so, or with its files. A system call.
+    /// Whether it was removed: it is marked as removed, or its files are gone. A system call.
     ///
-    /// - Throws: ``IPC/IPCError/Code/inherited``.
+    /// - Throws: ``/IPC/IPCError/Code/inherited``.
     var isGone: Bool {
         get throws(IPCError) {
             guard !isInherited else { throw isInheritedError }
-            // Nobody has to wake an observer, nor to wait for it: so it looks at the word as well, which comes before the files go.
+            // The flag is set before the files go. For an observer it is enough: nobody has to wake it or wait for it.
             if isRemoved { return true }
             guard case .root = place else { return false }
             return try FileStatus(of: descriptor, name.description).linkCount == 0
         }
     }
 
-    /// That there may be more to see.
+    /// Checks that there may be more to see.
     ///
-    /// - Parameter hasNews: Asked after it was found to be gone: what was published before that is seen first.
-    /// - Throws: ``IPC/IPCError/Code/removed``; ``IPC/IPCError/Code/inherited``.
+    /// - Parameter hasNews: Called after the channel was found to be gone: what was published before that is read first.
+    /// - Throws: ``/IPC/IPCError/Code/removed``; ``/IPC/IPCError/Code/inherited``.
     func checkObserved(unless hasNews: () -> Bool) throws(IPCError) {
         guard try isGone, !hasNews() else { return }
         throw IPCError(
@@ -63,7 +64,7 @@ extension ChannelMemory {
     }
 }
 
-/// How long an observer sleeps between two looks: nobody knows of it, so nobody wakes it. Longer each time.
+/// How long an observer sleeps between two polls: nobody knows of it, so nobody wakes it. Longer each time.
 struct ObserverPause {
     private var next: UInt64 = 50_000
     private static let longest: UInt64 = 10_000_000

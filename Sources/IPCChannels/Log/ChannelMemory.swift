@@ -6,89 +6,95 @@ import SystemPackage
 
 /// A channel's files, open and mapped, and its fixed properties, checked once against the files' sizes.
 ///
-/// Each participant has one of its own: its descriptor of `locks` carries the lock that says that it lives.
+/// Each participant has one of its own: its descriptor of `locks` holds the lock that shows that it lives.
 @safe @usableFromInline
 final class ChannelMemory: @unchecked Sendable {
     let name: ChannelName
     let place: ChannelPlace
-    /// The root that it is in, whatever has its path by now; nil for one without a name.
+    /// The root that contains it, even if another folder has that path by now; nil for a channel without a name.
     let folder: RootFolder?
-    /// For one without a name: where its bells are, once somebody asked.
+    /// For a channel without a name: the root of its wake-up pipes, once it was needed.
     let currentFolder = Locked<RootFolder?>(nil)
-    /// `locks`; a guest's is `subscribers`, and an observer's is `control`.
+    /// `locks`; for a guest `subscribers`, for an observer `control`.
     private let file: WithheldDescriptor
-    /// `subscribers`, of a participant of a channel with guests.
+    /// `subscribers`, for a participant of a channel with guests.
     private let guestFile: WithheldDescriptor?
     private let guestDescriptor: CInt
-    /// What guests write; nil until somebody joined, and in a channel without guests.
+    /// The memory that guests write to; nil until a participant has joined, and in a channel without guests.
     private(set) var guests: GuestMemory?
-    /// Whether it is a guest's: that writes to ``guests`` only.
+    /// Whether this belongs to a guest, which writes to ``guests`` only.
     let isGuest: Bool
-    /// Which file `control` is: a channel of the same name that was made anew is another one.
+    /// Identifies the file `control`: a channel created again under the same name is another channel.
     let identity: [UInt64]
     private let controlMapping: WithheldMapping
     private let logMapping: MirroredMapping
-    /// The first byte of `control`. Here, and not asked of the mapping, since that would retain it each time.
+    /// The first byte of `control`. Stored here because asking the mapping for it would retain the mapping each time.
     private let control: UnsafeMutableRawPointer
     /// The first byte of the log, which is mapped twice in a row.
     @usableFromInline let log: UnsafeMutableRawPointer
-    /// An observer's is for reading only: it stores nothing in either file.
+    /// Read-only for an observer, which stores nothing in either file.
     let controlAccess: MemoryAccess
     private let logAccess: MemoryAccess
     let logIdentity: [UInt64]
-    /// The slot of the participant that this is: set once, when it joins.
-    var ownSlot: (role: Membership.Role, slot: Int)?
-    /// How many forks lay between the program and this process when it was opened; see ``isInherited``.
+    /// The slot of the participant that owns this; set once, when it joins.
+    var ownSlot: (role: ParticipantRole, slot: Int)?
+    /// The number of forks when it was opened; see ``isInherited``.
     @usableFromInline let forks = ipc_forks()
-    /// Whether a thread of this process holds the gate by our descriptor, whose lock does not exclude other threads.
-    let gateIsHeld = Atomic(false)
-    /// Whether a thread of this process settles what the dead have left, likewise.
+    /// Whether a thread of this process holds the membership lock through this descriptor. The lock does not exclude other threads
+    /// that use the same descriptor.
+    let isMembershipLocked = Atomic(false)
+    /// Whether a thread of this process runs a recovery; needed for the same reason.
     let isRecovering = Atomic(false)
-    /// When somebody who only polls last looked after the dead, and last read the clock for it, by the coarse clock.
-    let lastLook = Atomic(ipc_coarse_now())
+    /// When a polling participant last checked for deaths, and when it last read the clock for that; by the coarse clock.
+    let lastCheck = Atomic(ipc_coarse_now())
     let lastAsked = Atomic<UInt64>(0)
-    let looksWithoutClock = Atomic<UInt32>(0)
-    let lastLookAfterCallers = Atomic(ipc_coarse_now())
+    let checksWithoutClock = Atomic<UInt32>(0)
+    let lastCallerCheck = Atomic(ipc_coarse_now())
 
     let readerSlots: Int
     let writerSlots: Int
-    /// How many guests there may be; 0 in a channel without.
+    /// The maximum number of guests; 0 in a channel without guests.
     let guestSlots: Int
-    private let guestPermissions: FilePermissions
-    /// Whose `control` is.
+    let guestPermissions: FilePermissions
+    /// The owner and group of `control`.
     private let (owner, group): (uid_t, gid_t)
     @usableFromInline let capacity: Int
     @usableFromInline let key: UInt64
-    /// Bytes of the largest frame.
+    /// The size of the largest frame in bytes.
     let maximumFrame: UInt64
-    /// More frames than a log has: a walk that is not over by then goes on at the next call.
+    /// More frames than a log can hold: a walk that reaches it stops and continues at the next call.
     let frameLimit: Int
     let hasSharedWriters: Bool
     let overwrites: Bool
     let isKept: Bool
     let isDurable: Bool
-    /// Of a durable log: how many bytes are published before a sync; UInt64.max for when it is asked for.
+    /// Of a durable log: how many bytes are published before a sync; UInt64.max if it syncs only on request.
     let syncBytes: UInt64
-    /// Of its files, as they were when it was opened.
+    /// The permissions of its files when it was opened.
     let permissions: FilePermissions
-    let pattern: ChannelPattern
-    let messageType: MessageType
-    let retryPolicy: RetryPolicy
-    /// Of a service: how many calls may wait that no server has taken; 0 for no limit.
-    let maximumWaiting: Int
+    /// Whether each message begins with a word that holds its state.
+    let carriesWork: Bool
+    /// Whether only the newest message counts.
+    let keepsNewest: Bool
+    /// Whether the writer of a message waits for its answer, in a wait queue of its own.
+    let hasAnswers: Bool
+    /// The hooks of what is built on the log; nil where there are only plain messages, and for observers.
+    let hooks: (any LogHooks)?
 
     /// Opens and maps a channel's files.
     ///
     /// - Parameters:
-    ///   - controlAccess: For reading only, nothing may be called that changes the channel: neither the slots' calls nor a
-    ///   recovery.
-    ///   - isGuest: Whether it is for a guest, who then may read both only.
-    /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted`` if they are no channel's.
+    ///   - controlAccess: If read-only, nothing may be called that changes the channel: no slot may be taken and no recovery run.
+    ///   - isGuest: Whether it is for a guest, which may only read both files.
+    ///   - hooks: Of a log that carries work, for a participant or for a process that recovers.
+    /// - Throws: ``/IPC/IPCError/Code/notFound``; ``/IPC/IPCError/Code/corrupted`` if the files are not a channel's;
+    ///   ``/IPC/IPCError/Code/wrongType`` if their layout has another version.
     init(
         _ name: ChannelName, in place: ChannelPlace, logAccess: MemoryAccess, controlAccess: MemoryAccess = .readWrite,
-        isGuest: Bool = false
+        isGuest: Bool = false, hooks: (any LogHooks)? = nil
     ) throws(IPCError) {
         self.isGuest = isGuest
+        self.hooks = hooks
         let files = try ChannelOpening(name, in: place)
         folder = files.root
         let opened = try files.control(controlAccess)
@@ -97,11 +103,7 @@ final class ChannelMemory: @unchecked Sendable {
         let status = try FileStatus(of: raw, name.description)
         identity = status.identity
         let size = status.isRegularFile ? status.size : 0
-        func corrupted(_ what: String) -> IPCError {
-            IPCError(
-                .corrupted, "open channel", name.description, advice: "\(what); remove the channel, and create it again"
-            )
-        }
+        func corrupted(_ what: String) -> IPCError { Self.unusable(name.description, what) }
         guard size >= LogLayout.slots else { throw corrupted("its control file is too short") }
         let controlMapping = try WithheldMapping(raw, name.description, byteCount: size, controlAccess)
         let control = controlMapping.mapping
@@ -123,19 +125,16 @@ final class ChannelMemory: @unchecked Sendable {
             throw corrupted("the size of its log is \(capacity)")
         }
         let (readers, writers) = (number(Fixed.readerSlots), number(Fixed.writerSlots))
-        let length = number(Fixed.typeNameLength)
-        guard length <= Fixed.typeNameCapacity else { throw corrupted("the name of its type has \(length) bytes") }
-
-        guard let pattern = ChannelPattern(rawValue: UInt32(number(Fixed.pattern))) else {
-            throw corrupted("its pattern is \(number(Fixed.pattern))")
-        }
+        let flags = UInt32(number(Fixed.flags))
+        carriesWork = flags & LogLayout.Flag.carriesWork != 0
+        keepsNewest = flags & LogLayout.Flag.keepsNewest != 0
+        hasAnswers = flags & LogLayout.Flag.hasAnswers != 0
         guard (1...LogLayout.maximumSlots).contains(readers), (1...LogLayout.maximumSlots).contains(writers),
             LogLayout.controlByteCount(
-                pattern, capacity: Int(capacity), readerSlots: readers, writerSlots: writers) <= size
+                carriesWork: carriesWork, capacity: Int(capacity), readerSlots: readers, writerSlots: writers) <= size
         else { throw corrupted("its control file has no room for \(readers) readers and \(writers) writers") }
         let guests = number(Fixed.guestSlots)
         guard guests <= LogLayout.maximumSlots else { throw corrupted("it is to have \(guests) guests") }
-        let flags = UInt32(number(Fixed.flags))
         key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
         self.name = name
         self.place = place
@@ -154,25 +153,13 @@ final class ChannelMemory: @unchecked Sendable {
         isDurable = flags & LogLayout.Flag.isDurable != 0
         let syncBytes = control.load(UInt64.self, at: Fixed.syncBytes)
         self.syncBytes = syncBytes > UInt64(Int.max) ? .max : max(syncBytes, 1)
-        self.pattern = pattern
-        let typeName = control.withBytes { bytes in
-            String(
-                decoding: (0..<length).map {
-                    unsafe bytes.unsafeLoad(fromByteOffset: Fixed.typeName + $0, as: UInt8.self)
-                }, as: UTF8.self)
-        }
-        messageType = MessageType(
-            name: typeName, size: number(Fixed.typeSize), stride: number(Fixed.typeStride),
-            alignment: number(Fixed.typeAlignment), fingerprint: control.load(UInt64.self, at: Fixed.typeFingerprint))
-        retryPolicy = pattern == .workQueue ? RetryPolicy(control) : RetryPolicy()
-        maximumWaiting = pattern == .service ? number(Fixed.maximumWaiting) : 0
         self.controlMapping = controlMapping
         unsafe self.control = control.pointer(at: 0, byteCount: size)
         (logMapping, logIdentity) = try Self.mapLog(files, Int(capacity), logAccess, prefaulting: !isDurable)
         unsafe log = logMapping.base
         self.logAccess = logAccess
         if isGuest {
-            // Before anything is asked of it: whoever has no guests has no such file.
+            // A channel without guests has no such file; the caller rejects it later.
             file = try guests > 0 ? files.subscribers() : opened
         } else {
             file = try controlAccess == .readWrite ? files.locks(status) : opened
@@ -193,7 +180,12 @@ final class ChannelMemory: @unchecked Sendable {
         unsafe ipc_release_memory(log)
     }
 
-    /// The largest log whose pages are mapped at once: a participant that joins takes some milliseconds for it then.
+    /// The error for files that cannot be a channel's.
+    static func unusable(_ resource: String, _ what: String) -> IPCError {
+        IPCError(.corrupted, "open channel", resource, advice: "\(what); remove the channel, and create it again")
+    }
+
+    /// The largest log whose pages are mapped at once. Joining then takes some milliseconds.
     private static let prefaultedCapacity = 64 << 20
 
     private static func mapLog(
@@ -204,13 +196,9 @@ final class ChannelMemory: @unchecked Sendable {
         let raw = file.rawValue
         let status = try FileStatus(of: raw, path)
         guard status.isRegularFile, status.size >= capacity else {
-            throw IPCError(
-                .corrupted, "open channel", path,
-                advice:
-                    "the log has \(status.size) bytes instead of \(capacity); remove the channel, and create it again"
-            )
+            throw unusable(path, "the log has \(status.size) bytes instead of \(capacity)")
         }
-        // Not of a file on a disk: that would read all of it in, or write all of it back.
+        // Not for a file on a disk: prefaulting would read all of it in, or write all of it back.
         let mapping = try MirroredMapping(
             raw, path, byteCount: capacity, access: access,
             prefaulting: prefaulting && capacity <= prefaultedCapacity)
@@ -218,7 +206,7 @@ final class ChannelMemory: @unchecked Sendable {
         return (mapping, status.identity)
     }
 
-    /// The log, to be written to: a reader that recovers maps it once more.
+    /// The log with write access: a reader that recovers maps it a second time.
     func writableLog() throws(IPCError) -> MirroredMapping {
         if logAccess == .readWrite { return logMapping }
         let files = try ChannelOpening(name, in: place)
@@ -228,116 +216,99 @@ final class ChannelMemory: @unchecked Sendable {
         return log
     }
 
-    /// What its creator chose.
-    var options: ChannelOptions {
-        var options = ChannelOptions(
-            writers: hasSharedWriters ? .shared : .exclusive, overflow: overwrites ? .overwrite : .block,
-            lifetime: isKept ? .kept : .whileUsed,
-            durability: !isDurable ? .none : syncBytes == .max ? .syncedWhenAsked : .syncedEvery(bytes: Int(syncBytes)),
-            capacity: capacity, maximumReaders: readerSlots, maximumWriters: writerSlots, permissions: permissions)
-        options.subscriberPermissions = guestPermissions
-        return options
-    }
-
-    /// That this user may take the channel away.
+    /// Checks that this user may remove the channel.
     ///
-    /// - Throws: ``IPC/IPCError/Code/permissionDenied``.
+    /// - Throws: ``/IPC/IPCError/Code/permissionDenied``; ``/IPC/IPCError/Code/invalidArgument`` if foreign files are in its
+    ///   folder.
     func checkRemovable() throws(IPCError) { try folder?.checkRemovable(name) }
 
     var descriptor: CInt { file.rawValue }
 
-    /// Whose bytes tell who lives, of those that have a role.
-    func lockFile(_ role: Membership.Role) -> CInt { role == .guest ? guestDescriptor : descriptor }
+    /// The file whose locked bytes show which participants of a role live.
+    func lockFile(_ role: ParticipantRole) -> CInt { role == .guest ? guestDescriptor : descriptor }
 
     var mask: UInt64 { UInt64(capacity - 1) }
-    /// Bytes of the largest payload.
+    /// The size of the largest payload in bytes.
     @usableFromInline var maximumPayload: Int {
         Int(maximumFrame) - LogLayout.Frame.headerSize - trailerSize
     }
-    /// Bytes of a frame after the payload.
+    /// The bytes of a frame after the payload.
     var trailerSize: Int { isDurable ? LogLayout.Frame.checksumSize : 0 }
 }
 
-/// A mapping that no child of a fork has: there its file would stay open, and with it the locks on it.
+/// A mapping that forked children do not get: it would keep its file open there, and with it the locks on it.
 private final class WithheldMapping: Sendable {
     let mapping: MemoryMapping
 
     init(_ descriptor: CInt, _ name: String, byteCount: Int, _ access: MemoryAccess) throws(IPCError) {
-        // No other thread forks between the mapping and its entry.
+        // No other thread may fork between the mapping and its registration.
         ipc_hold_forks()
         defer { ipc_release_forks() }
         let mapping = try MemoryMapping(
             descriptor, name, offset: 0, byteCount: byteCount, access: access, isShared: true, prefaulting: false)
         let address = unsafe mapping.pointer(at: 0, byteCount: byteCount)
-        _ = try systemCall { unsafe ipc_withhold_memory(address, byteCount) }.orThrow("open channel", name)
+        // In a child of fork nothing can be claimed at the tail: it is not aligned there.
+        let tail = unsafe (address + LogLayout.tail).assumingMemoryBound(to: UInt64.self)
+        _ = try systemCall { unsafe ipc_withhold_marked(address, byteCount, tail) }.orThrow("open channel", name)
         self.mapping = mapping
     }
 
     deinit { unsafe ipc_release_memory(mapping.pointer(at: 0, byteCount: mapping.byteCount)) }
 }
 
-// Guests: who may subscribe, and write nothing but a slot of their own.
+// Guests: they may subscribe and write nothing but a slot of their own.
 extension ChannelMemory {
-    /// Of a channel with guests, in which somebody has joined.
+    /// The guests' memory. Requires a channel with guests, in which a participant has joined.
     var guestMemory: GuestMemory {
         guard let guests else { preconditionFailure("only where guests are looked at is a slot of theirs used") }
         return guests
     }
 
-    private var guestWord: SharedWord { word(LogLayout.guests) }
-    private var guestTime: SharedWord { word(LogLayout.guestsTime) }
+    private var guestWord: SharedUInt64 { word(LogLayout.guests) }
+    private var guestTime: SharedUInt64 { word(LogLayout.guestsTime) }
 
-    /// Looks where guests are, if somebody has joined.
+    /// Attaches the guests' memory, if a participant has joined.
     func lookAtGuests() {
         guard guestSlots > 0, guests == nil else { return }
         guests = GuestMemory(guestWord.published, made: guestTime.relaxed, slots: guestSlots)
     }
 
-    /// Looks where guests are, or makes that place, under the gate. Once, before the participant is one.
-    func joinGuests() throws(IPCError) {
-        lookAtGuests()
-        guard guestSlots > 0, guests == nil else { return }
-        // It goes with the last one that has it: if somebody lives, it is there, and we do not see it.
-        guard !hasLivingParticipants else {
-            throw IPCError(
-                .permissionDenied, "join channel", name.description,
-                advice:
-                    "its participants' System V segment cannot be attached: they are in another IPC namespace (a container), or a sandbox refuses it; join where they are, or create the channel without subscriberPermissions"
-            )
-        }
+    /// Makes the guests' memory. Called by the only participant of the channel.
+    func makeGuests() throws(IPCError) {
         let made = try GuestMemory(slots: guestSlots, name)
         guestWord.published = 0
         guestTime.relaxed = try made.share(
-            owner, group, permissions.union(ChannelFiles.readsAndWrites(guestPermissions)), name)
+            owner, group, permissions.union(guestPermissions.readingAndWriting), name)
         guestWord.published = made.word
         guests = made
     }
+
 }
 
 extension ChannelMemory {
-    // Offsets are those of the layout, and slots below the counts that were checked against the file's size.
+    // Unchecked: offsets come from the layout, and slots are below the counts that were checked against the file's size.
 
-    func word(_ offset: Int) -> SharedWord { unsafe SharedWord(control + offset) }
+    func word(_ offset: Int) -> SharedUInt64 { unsafe SharedUInt64(control + offset) }
 
     func half(_ offset: Int) -> UnsafePointer<Atomic<UInt32>> {
         unsafe UnsafeRawPointer(control + offset).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
-    func reader(_ slot: Int, _ field: Int) -> SharedWord { word(LogLayout.readerSlot(slot) + field) }
-    func writer(_ slot: Int, _ field: Int) -> SharedWord {
+    func reader(_ slot: Int, _ field: Int) -> SharedUInt64 { word(LogLayout.readerSlot(slot) + field) }
+    func writer(_ slot: Int, _ field: Int) -> SharedUInt64 {
         word(LogLayout.writerSlot(slot, readerSlots: readerSlots) + field)
     }
 
-    /// Whether this process was forked from the one that opened it: then it has no part in the channel.
+    /// Whether this process was forked from the one that opened it, and so is no participant.
     @inlinable @inline(__always)
     var isInherited: Bool { forks != ipc_forks() }
 
-    /// That the channel is there, and this process has a part in it. A system call: for slow paths.
+    /// Checks that the channel exists and that this process is not a forked child. A system call, for slow paths.
     ///
-    /// - Throws: ``IPC/IPCError/Code/removed``; ``IPC/IPCError/Code/inherited``.
+    /// - Throws: ``/IPC/IPCError/Code/removed``; ``/IPC/IPCError/Code/inherited``.
     func checkPresence() throws(IPCError) {
         guard !isInherited else { throw isInheritedError }
-        guard case .root = place else { return }  // one without a name has no links
+        guard case .root = place else { return }  // a channel without a name has no links
         guard try FileStatus(of: descriptor, name.description).linkCount > 0 else { throw isRemovedError }
     }
 
@@ -357,45 +328,29 @@ extension ChannelMemory {
         )
     }
 
-    var joins: SharedHalf { SharedHalf(self, LogLayout.joins) }
-    var recoveries: SharedHalf { SharedHalf(self, LogLayout.recoveries) }
-    var tail: SharedWord { word(LogLayout.tail) }
-    var synced: SharedWord { word(LogLayout.synced) }
-    var frontier: SharedWord { word(LogLayout.frontier) }
+    var joins: SharedUInt32 { SharedUInt32(self, LogLayout.joins) }
+    var recoveries: SharedUInt32 { SharedUInt32(self, LogLayout.recoveries) }
+    var tail: SharedUInt64 { word(LogLayout.tail) }
+    var synced: SharedUInt64 { word(LogLayout.synced) }
+    var reservedEnd: SharedUInt64 { word(LogLayout.reservedEnd) }
 
-    var latest: SharedWord { word(LogLayout.latest) }
+    var latest: SharedUInt64 { word(LogLayout.latest) }
 
-    /// Whether setters tell which value is the newest: where there may be several, a claim of another may lie before it.
-    var tellsLatest: Bool { pattern == .latest && hasSharedWriters }
+    /// Whether setters publish the position of the newest value. Needed where there may be several: another's uncommitted claim may
+    /// lie before it.
+    var publishesLatest: Bool { keepsNewest && hasSharedWriters }
 
-    /// Raises the newest value to the one that was committed at `position`.
-    func tellOfLatest(_ position: UInt64, _ kind: UInt32) {
-        if tellsLatest, kind == LogLayout.Kind.message { latest.raise(to: position | 1) }
-    }
-
-    // Guests could not sleep, nor wake anybody, in `control`.
-    var readerQueue: SharedWord { guests?.word(LogLayout.Guests.readerQueue) ?? word(LogLayout.readerQueue) }
-    var writerQueue: SharedWord { guests?.word(LogLayout.Guests.writerQueue) ?? word(LogLayout.writerQueue) }
-    var sleepingReaders: SleepingPlace { SleepingPlace(readerQueue, .readers) }
-    var sleepingWriters: SleepingPlace { SleepingPlace(writerQueue, .writers) }
-
-    /// Wherever somebody may sleep: readers, writers, and each caller of a service.
-    var queues: [SleepingPlace] {
-        let callers = pattern == .service ? (0..<usedWriters).compactMap { try? sleepingCaller(UInt32($0)) } : []
-        return [sleepingReaders, sleepingWriters] + callers
-    }
-
-    /// Wakes whoever waits for anything: what held somebody back is gone.
-    func wakeEverybody() {
-        for queue in queues { queue.wakeIfNeeded(self) }
+    /// Raises the newest value's position to `position`, where a message was committed.
+    func publishLatest(_ position: UInt64, _ kind: UInt32) {
+        if publishesLatest, kind == LogLayout.Kind.message { latest.raise(to: position | 1) }
     }
 
     /// Whether the frame at `position` is committed.
     func isCommitted(_ position: UInt64) -> Bool {
-        // Aligned, whatever a peer stored: an unaligned atomic access ends the process on some processors. Sequentially
-        // consistent: a sleeper's last look, and pairs of acknowledgements, look after they told.
+        // Aligned, whatever a peer stored: on some processors an unaligned atomic access ends the process. Sequentially consistent:
+        // the last check of a sleeper, and paired acknowledgements, load this after their own store.
         let place = position & mask & ~(UInt64(LogLayout.Frame.alignment) - 1)
-        return unsafe SharedWord(log + Int(truncatingIfNeeded: place)).ordered == position ^ key
+        return unsafe SharedUInt64(log + Int(truncatingIfNeeded: place)).ordered == position ^ key
     }
 
     func corrupted(_ what: String) -> IPCError {

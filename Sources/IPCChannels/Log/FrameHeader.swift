@@ -1,4 +1,4 @@
-/// The header of a frame but for its stamp, loaded once: what another process may write is checked on the copy.
+/// The header of a frame without its stamp, loaded once: what another process may change is checked on the copy.
 @usableFromInline
 struct FrameHeader: Sendable {
     @usableFromInline let length: UInt32
@@ -18,41 +18,42 @@ struct FrameHeader: Sendable {
 
     @inlinable @inline(__always)
     init(_ frame: UnsafeMutableRawPointer) {
-        // Two words each: length and kind, writer and units.
-        let first = unsafe SharedWord(frame + LogLayout.Frame.length).relaxed
-        let second = unsafe SharedWord(frame + LogLayout.Frame.writer).relaxed
+        // Two 32-bit fields in each word: length and kind, writer and units.
+        let first = unsafe SharedUInt64(frame + LogLayout.Frame.length).relaxed
+        let second = unsafe SharedUInt64(frame + LogLayout.Frame.writer).relaxed
         length = UInt32(truncatingIfNeeded: first)
         kind = UInt32(truncatingIfNeeded: first >> 32)
-        sequence = unsafe SharedWord(frame + LogLayout.Frame.sequence).relaxed
+        sequence = unsafe SharedUInt64(frame + LogLayout.Frame.sequence).relaxed
         writer = UInt32(truncatingIfNeeded: second)
         units = UInt32(truncatingIfNeeded: second >> 32)
     }
 
     @inlinable @inline(__always)
     func store(at frame: UnsafeMutableRawPointer) {
-        unsafe SharedWord(frame + LogLayout.Frame.length).relaxed = UInt64(length) | UInt64(kind) << 32
-        unsafe SharedWord(frame + LogLayout.Frame.sequence).relaxed = sequence
-        unsafe SharedWord(frame + LogLayout.Frame.writer).relaxed = UInt64(writer) | UInt64(units) << 32
+        unsafe SharedUInt64(frame + LogLayout.Frame.length).relaxed = UInt64(length) | UInt64(kind) << 32
+        unsafe SharedUInt64(frame + LogLayout.Frame.sequence).relaxed = sequence
+        unsafe SharedUInt64(frame + LogLayout.Frame.writer).relaxed = UInt64(writer) | UInt64(units) << 32
     }
 
-    /// Bytes of the frame.
+    /// The size of the frame in bytes.
     @inlinable @inline(__always)
     var size: UInt64 { UInt64(units) &* UInt64(LogLayout.Frame.alignment) }
 
-    /// Whether a reader may use it: nothing leads outside of what a frame may take of the log.
+    /// Whether a reader may use it: its sizes stay within what a frame may take of the log.
     ///
     /// - Parameter maximum: ``ChannelMemory/maximumFrame``.
     @inlinable @inline(__always)
     func isValid(upTo maximum: UInt64) -> Bool {
-        // A skipped frame may lead past what is set aside, as much as that is.
+        // A skipped frame may also cover what is set aside, so it may be twice as large.
         UInt64(length) &+ UInt64(LogLayout.Frame.headerSize) <= size
             && (size <= maximum || kind == LogLayout.Kind.skipped && size <= 2 &* maximum)
     }
 
-    /// Whether it is no message, or one that is long enough to be work. A shorter one is of a peer that is not of this library.
-    var hasWorkOrNone: Bool { kind != LogLayout.Kind.message || length >= UInt32(Work.prefixSize) }
+    /// Whether it is no message, or one that is long enough to be work. A shorter one was stored by a peer that does not use this
+    /// library.
+    var hasWorkOrNone: Bool { kind != LogLayout.Kind.message || length >= UInt32(LogLayout.Frame.workPrefixSize) }
 
-    /// That of a frame which is passed over.
+    /// The same header for a skipped frame.
     var skipped: FrameHeader {
         @inline(never) get {
             FrameHeader(length: length, kind: LogLayout.Kind.skipped, sequence: sequence, writer: writer, units: units)

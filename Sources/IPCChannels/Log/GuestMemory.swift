@@ -4,22 +4,22 @@ import IPC
 import Synchronization
 import SystemPackage
 
-/// What guests write, who may write nothing else of a channel: their slots, and where all of the channel sleep.
+/// The only memory of a channel that guests can write to: their slots, and the wait queues of all participants.
 ///
-/// It is System V shared memory (`shmget`). Whoever may write to a file may make it shorter, and whoever has mapped it dies of SIGBUS
-/// then; a segment keeps its size, and only its owner may change who is let in. It is marked as removed as soon as it is made, so it
-/// goes with the last process that has it attached, however that ends.
+/// It is System V shared memory (`shmget`). A process that may write to a file can shorten it, and processes that have mapped it
+/// then die of SIGBUS. A segment keeps its size, and only its owner can change its permissions. It is marked for removal as soon as
+/// it is made, so it ends with the last process that has it attached, however that process ends.
 @safe
 final class GuestMemory: @unchecked Sendable {
-    // `@unchecked`: all of it is used by atomics.
+    // `@unchecked`: all of it is accessed by atomics.
     private let base: UnsafeMutableRawPointer
-    /// What `control` says of it.
+    /// The word in `control` that names it.
     let word: UInt64
 
-    /// Attaches what `control` names.
+    /// Attaches the segment that `control` names.
     ///
     /// - Parameter made: When its owner was set.
-    /// - Returns: Nil if there is none, or it is of another namespace, or this user may not.
+    /// - Returns: Nil if there is none, if it is of another IPC namespace, or if this user may not attach it.
     init?(_ word: UInt64, made: UInt64, slots: Int) {
         let number = UInt32(truncatingIfNeeded: word)
         guard number != 0, word >> 32 == UInt64(Self.namespace), number <= UInt32(CInt.max) else { return nil }
@@ -28,11 +28,11 @@ final class GuestMemory: @unchecked Sendable {
         guard let base = unsafe Self.attach(segment, slots, &time) else { return nil }
         unsafe self.base = base
         self.word = word
-        // Another one may have the number by now.
+        // Another segment may have the identifier by now.
         guard UInt64(bitPattern: time) == made else { return nil }
     }
 
-    /// Makes one, as its user's own.
+    /// Makes a segment for this user alone.
     init(slots: Int, _ name: ChannelName) throws(IPCError) {
         let size = LogLayout.Guests.byteCount(slots)
         func failed(_ call: String) -> IPCError {
@@ -46,7 +46,7 @@ final class GuestMemory: @unchecked Sendable {
         }
         let segment = ipc_segment_make(size)
         guard segment >= 0 else { throw failed("shmget") }
-        // Once it is marked, it is gone with us.
+        // Once it is marked for removal, it ends with this process.
         var time: Int64 = 0
         let attached = unsafe Self.attach(segment, slots, &time)
         let failure = failed("shmat")
@@ -64,9 +64,9 @@ final class GuestMemory: @unchecked Sendable {
         }
     }
 
-    /// Lets others in.
+    /// Lets other users attach it.
     ///
-    /// - Returns: When that was.
+    /// - Returns: When the owner was set.
     func share(
         _ owner: uid_t, _ group: gid_t, _ permissions: FilePermissions, _ name: ChannelName
     ) throws(IPCError) -> UInt64 {
@@ -81,7 +81,7 @@ final class GuestMemory: @unchecked Sendable {
         _ segment: CInt, _ slots: Int, _ time: inout Int64
     ) -> UnsafeMutableRawPointer? {
         let size = LogLayout.Guests.byteCount(slots)
-        // No child of a fork has it.
+        // Forked children do not get it.
         ipc_hold_forks()
         defer { ipc_release_forks() }
         guard let base = unsafe ipc_segment_attach(segment, size, &time) else { return nil }
@@ -99,18 +99,18 @@ final class GuestMemory: @unchecked Sendable {
         unsafe ipc_segment_detach(base)
     }
 
-    /// The IPC namespace of this process, in which a segment's number means something; 0 if it is not told.
+    /// The IPC namespace of this process, in which a segment's identifier is valid; 0 if it is unknown.
     private static let namespace: UInt32 = {
         guard let status = try? FileStatus(at: "/proc/self/ns/ipc") else { return 0 }
         return UInt32(truncatingIfNeeded: status.identity[1])
     }()
 
-    func word(_ offset: Int) -> SharedWord { unsafe SharedWord(base + offset) }
+    func word(_ offset: Int) -> SharedUInt64 { unsafe SharedUInt64(base + offset) }
 
-    func half(_ offset: Int) -> SharedHalf {
-        unsafe SharedHalf(UnsafeRawPointer(base + offset).assumingMemoryBound(to: Atomic<UInt32>.self))
+    func half(_ offset: Int) -> SharedUInt32 {
+        unsafe SharedUInt32(UnsafeRawPointer(base + offset).assumingMemoryBound(to: Atomic<UInt32>.self))
     }
 
-    var usedSlots: SharedHalf { half(LogLayout.Guests.usedSlots) }
-    var joins: SharedHalf { half(LogLayout.Guests.joins) }
+    var usedSlots: SharedUInt32 { half(LogLayout.Guests.usedSlots) }
+    var joins: SharedUInt32 { half(LogLayout.Guests.joins) }
 }

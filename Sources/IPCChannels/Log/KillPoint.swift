@@ -1,12 +1,12 @@
 import Glibc
 
-/// Places at which a test lets a process die, in debug builds: `IPC_KILL_POINT=claim.intent` or `claim.intent:17` for
-/// the 17th time. The process says so on standard error, so that the test knows where the kill struck. `IPC_STOP_POINT` stops it
+/// Points at which a test kills a process, in debug builds: `IPC_KILL_POINT=claim.intent`, or `claim.intent:17` for the 17th time.
+/// The process first reports the point on standard error, so that the test knows where it died. `IPC_STOP_POINT` stops the process
 /// there instead, once.
 @usableFromInline
 enum KillPoint: String, CaseIterable {
     case joinSlot = "join.slot"
-    case joinTold = "join.told"
+    case joinAnnounced = "join.announced"
     case joinCursor = "join.cursor"
     case joinHeld = "join.held"
     case claimIntent = "claim.intent"
@@ -24,7 +24,7 @@ enum KillPoint: String, CaseIterable {
     case sleepWord = "sleep.word"
     case wakeFlag = "wake.flag"
     case wakeCounted = "wake.counted"
-    case wakeRung = "wake.rung"
+    case wakeSignalled = "wake.signalled"
     case recoverHeader = "recover.header"
     case recoverSkip = "recover.skip"
     case recoverSlot = "recover.slot"

@@ -1,14 +1,14 @@
-/// Where everything is in a channel's files, and who writes it. Nothing else does arithmetic on the layout;
-/// `Documentation/log-format.md` says the same for other languages.
+/// The layout of a channel's files: where each field is and who writes it. All layout arithmetic is here;
+/// `Documentation/log-format.md` describes the same for other languages.
 ///
-/// All numbers are in the machine's byte order. A position is a count of bytes since the channel was made; it never wraps.
+/// All numbers are in the machine's byte order. A position is a count of bytes since the channel was created; it never wraps.
 @usableFromInline
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 5
+    static let version: UInt32 = 6
 
-    /// What is written once, before anybody else sees the channel.
+    /// Written once, before any other process sees the channel.
     enum Fixed {
         static let magic = 0  // UInt64
         static let version = 8  // UInt32
@@ -18,20 +18,20 @@ enum LogLayout {
         static let readerSlots = 32  // UInt32
         static let writerSlots = 36  // UInt32
         static let flags = 40  // UInt32
-        static let guestSlots = 44  // UInt32: how many guests there may be; 0 for a channel without
+        static let guestSlots = 44  // UInt32: the maximum number of guests; 0 for a channel without guests
         static let syncBytes = 72  // UInt64, of a durable log: how many bytes are published before a sync
         static let typeSize = 48  // UInt32
         static let typeStride = 52  // UInt32
         static let typeAlignment = 56  // UInt32
         static let typeNameLength = 60  // UInt32
         static let typeFingerprint = 64  // UInt64
-        static let boot = 80  // UInt64, twice: of a durable log, the machine's boot in which it was last looked through
+        static let boot = 80  // UInt64, twice: of a durable log, the machine's boot in which it was last checked
         // Of a work queue: see `RetryPolicy`.
         static let maximumAttempts = 96  // UInt32; 0 for no limit
         static let backoff = 100  // UInt32
         static let firstDelay = 104  // UInt64, nanoseconds
         static let longestDelay = 112  // UInt64, nanoseconds
-        static let guestPermissions = 124  // UInt32: whose classes may be guests
+        static let guestPermissions = 124  // UInt32: which permission classes may be guests
         /// Of a service: how many calls may wait that no server has taken.
         static let maximumWaiting = 120  // UInt32; 0 for no limit
         static let typeName = 128  // UTF-8
@@ -44,159 +44,175 @@ enum LogLayout {
         static let overwrites: UInt32 = 2
         static let isKept: UInt32 = 4
         static let isDurable: UInt32 = 8
+        /// Each message begins with a word that holds its state. Writers are held back by the oldest message that is not done, not
+        /// by the readers' cursors.
+        static let carriesWork: UInt32 = 16
+        /// Of a log that overwrites: the newest message is kept until there is a newer one.
+        static let keepsNewest: UInt32 = 32
+        /// The writer of a message waits for its answer.
+        static let hasAnswers: UInt32 = 64
     }
 
-    // Words that change, each on a cache line of its own (two, since processors fetch lines in pairs).
+    // Words that change. Those of the hot path are 128 bytes apart, so that they share no cache lines: processors fetch lines in
+    // pairs.
 
-    /// UInt32, 1 once the channel has been taken away; under the gate.
+    /// UInt32, 1 once the channel has been removed; under the membership lock.
     static let removed = 512
-    /// UInt64, of a channel with guests: where ``Guests`` is. The number of its System V segment, plus one, in the lower half; the inode
-    /// of its IPC namespace in the upper one. Under the gate.
+    /// UInt64, of a channel with guests: where ``Guests`` is. The identifier of its System V segment plus one in the lower half;
+    /// the inode of its IPC namespace in the upper one. Under the membership lock.
     static let guests = 520
-    /// UInt64, with it: when that segment's owner was set, in seconds of the machine's clock, so that it is not taken for another.
+    /// UInt64: when that segment's owner was set, in seconds of the machine's clock, so that another segment is not taken for it.
     static let guestsTime = 528
-    /// UInt64. Shared writers claim by moving it. An exclusive writer moves it when it enters a block, and at its end.
+    /// UInt64. Shared writers claim by moving it. An exclusive writer moves it when it enters a block and when it leaves.
     static let tail = 1024
-    /// UInt64: a writer may have begun to write below; so what lies more than the log's capacity before it may be
-    /// overwritten. Raised by a writer before it goes on.
-    static let frontier = 1152
-    /// Where readers sleep, and, on the same cache line, where writers do: see ``Queue``.
+    /// UInt64, the reserved end: writers may have begun to write anywhere below it, so everything more than the log's capacity
+    /// before it may be overwritten. Raised by a writer before it writes further.
+    static let reservedEnd = 1152
+    /// The wait queues of the readers and, on the same cache line, of the writers: see ``Queue``.
     static let readerQueue = 1280
-    static let writerQueue = 1312
-    /// UInt32: no slot at or above has been used. Under the gate.
+    static let writerQueue = readerQueue + writersAfterReaders
+    /// How far the writers' queue is behind the readers', in `control` and where guests write.
+    static let writersAfterReaders = 32
+    /// UInt32: no slot at or above this number has been used. Under the membership lock.
     static let usedReaderSlots = 1792
     static let usedWriterSlots = 1796
-    /// UInt32: counts how often somebody joined. Under the gate.
+    /// UInt32: counts joins. Under the membership lock.
     static let joins = 1800
-    /// UInt32: counts the slots that were recovered after a death, for people. Under the gate.
+    /// UInt32: counts slots that were recovered after a death; a statistic. Under the membership lock.
     static let recoveries = 1804
-    /// UInt64, of work (a queue's or a service's): all frames before it are done. By whoever finds the one at it done.
+    /// UInt64, of work (a queue's or a service's): all frames before it are done. Advanced by any process that finds the frame at
+    /// it done.
     static let workHead = 1920
-    /// UInt64, of work: counts the news of what is set aside, such as that something was given back.
+    /// UInt64, of work: counts news of what is set aside, such as returns.
     static let workReturns = 1928
-    /// UInt64, of work: when one of those who sleep looked after the dead last, in nanoseconds of the machine's CLOCK_MONOTONIC.
+    /// UInt64, of work: when a sleeper last checked for deaths, in nanoseconds of the machine's CLOCK_MONOTONIC.
     static let lastScan = 2008
-    /// UInt64: of shared writers, who waits for much room (one more than its slot, in bits 0 to 11), and when it last said so, in
-    /// microseconds of the machine's CLOCK_MONOTONIC.
-    static let wish = 2016
-    /// UInt64, of work: counts what was given back, for people.
+    /// UInt64, of shared writers: which writer waits for much room (its slot plus one, in bits 0 to 11), and when it last said so,
+    /// in microseconds of the machine's CLOCK_MONOTONIC.
+    static let roomRequest = 2016
+    /// UInt64, of work: counts returns; a statistic.
     static let redeliveries = 2000
-    /// UInt64, of a durable log: all before it is on the disk.
+    /// UInt64, of a durable log: everything before it is on the disk.
     static let synced = 1952
-    /// UInt64, of a latest value with shared setters: the position of the newest value that is set, with bit 0 set; 0 before the
-    /// first. Raised by each setter before it is done.
+    /// UInt64, of a latest value with shared setters: the position of the newest value with bit 0 set; 0 before the first. Raised
+    /// by each setter before its call returns.
     static let latest = 1968
     /// UInt64, of a queue of dead letters: how many were dropped for newer ones.
     static let droppedLetters = 1976
-    /// UInt64, of work: counts what was given back without a place among what is set aside.
+    /// UInt64, of work: counts returns without an entry among what is set aside.
     static let unlistedReturns = 1984
-    /// UInt64, of work: no entry of what is set aside has been used at or above. Never falls.
+    /// UInt64, of work: no entry of what is set aside has been used at or above this number. Never falls.
     static let usedAside = 1992
-    /// UInt64, of an event: notices that nobody has taken. By whoever notifies or waits.
+    /// UInt64, of an event: notices that nobody has taken. Changed by notifiers and waiters.
     static let eventNotices = 1936
-    /// UInt64, of an event: counts how often all were notified.
+    /// UInt64, of an event: counts notifications to all.
     static let eventRounds = 1944
-    /// UInt64, 64 of them: the first frame that starts in each block of the log. By whoever's frame ends there.
+    /// UInt64, 64 of them: the first frame that starts in each block of the log. Stored by the writer whose frame ends there.
     static let blockStarts = 2048
     static let blockCount = 64
     static let slots = 4096
     static let slotSize = 128
 
-    /// Where somebody sleeps: three words. Who is about to sleep raises the first, and whoever wakes raises the second to what it
-    /// saw of the first: somebody may sleep while they differ. Neither ever falls, so that a waker that comes late, or never
-    /// ends, takes nobody's wake-up.
+    /// A wait queue: three words. A sleeper raises the first; a waker raises the second to the value that it saw of the first.
+    /// While they differ, somebody may sleep. Neither ever falls, so a waker that is late or never finishes takes nobody's wake-up.
     enum Queue {
-        static let sleeps = 0  // UInt64: counts those who were about to sleep
-        static let woken = 8  // UInt64: so many of them were woken
+        static let sleeps = 0  // UInt64: counts sleepers
+        static let woken = 8  // UInt64: how many of them were woken
         static let wakes = 16  // UInt32, a futex: counts wake-ups
     }
 
-    /// By the reader, but for what the gate guards.
+    /// Written by the reader, except what the membership lock guards.
     enum ReaderSlot {
-        static let cursor = 0  // UInt64: all before it has been read; UInt64.max when no reader holds the log back
-        static let state = 8  // UInt32, under the gate: see ``SlotState``
+        static let cursor = 0  // UInt64: everything before it has been read; UInt64.max if it holds nothing back
+        static let state = 8  // UInt32, under the membership lock: see ``SlotState``
         static let process = 12  // UInt32: its pid
-        static let bell = 16  // UInt64: how to wake it, while it waits without a thread; 0 otherwise
+        static let wakeUpWord = 16  // UInt64: how to wake it while it waits without a thread; 0 otherwise
         static let namespace = 24  // UInt32: the inode of its pid namespace
     }
 
-    /// By the writer, but for what the gate guards.
+    /// Written by the writer, except what the membership lock guards.
     enum WriterSlot {
-        static let intentPosition = 0  // UInt64: where it tries to claim, or has; UInt64.max for nowhere
-        static let intentLength = 8  // UInt64: how many bytes
-        static let sequence = 16  // UInt64: the number of this slot's message that is claimed, or of its next one
-        static let state = 24  // UInt32, under the gate: see ``SlotState``
+        static let intentPosition = 0  // UInt64: where it tries to claim or has claimed; UInt64.max for none
+        static let intentLength = 8  // UInt64: the claim's size in bytes
+        static let sequence = 16  // UInt64: the sequence number of this slot's claimed message, or of its next one
+        static let state = 24  // UInt32, under the membership lock: see ``SlotState``
         static let process = 28  // UInt32: its pid
         static let namespace = 32  // UInt32, as a reader's
-        static let bell = 40  // UInt64, as a reader's
-        static let callerQueue = 64  // of a service: where this caller sleeps
+        static let wakeUpWord = 40  // UInt64, as a reader's
+        static let callerQueue = 64  // of a service: the wait queue of this caller
     }
 
-    /// The memory that guests may write to: a System V segment, since nobody can make that shorter. Where there is one, all sleep there.
+    /// The memory that guests may write to: a System V segment, because nobody can shorten it. In a channel that has one, all
+    /// participants sleep in its queues.
     enum Guests {
-        static let usedSlots = 0  // UInt32: no slot at or above has been used
-        static let joins = 4  // UInt32: counts how often a guest joined
+        static let usedSlots = 0  // UInt32: no slot at or above this number has been used
+        static let joins = 4  // UInt32: counts joins of guests
         static let readerQueue = 128
-        static let writerQueue = 160
+        static let writerQueue = readerQueue + writersAfterReaders
         static let slots = 256  // each as a reader's: see ``ReaderSlot``
 
         static func slot(_ index: Int) -> Int { slots + index * slotSize }
         static func byteCount(_ count: Int) -> Int { slot(count) }
     }
 
-    /// What a slot is.
+    /// The state of a slot.
     enum SlotState {
         static let free: UInt32 = 0
-        /// Its owner holds its byte, or is dead.
+        /// Its owner holds the lock on its byte, or is dead.
         static let taken: UInt32 = 1
-        /// Its owner is dead, and whoever settles what it left holds its byte meanwhile, or is dead as well.
+        /// Its owner is dead. The process that settles what it left holds the lock on its byte, or is dead as well.
         static let settling: UInt32 = 2
     }
 
-    /// The most slots of a kind.
+    /// The maximum number of slots of a kind.
     static let maximumSlots = 1024
 
     static func readerSlot(_ index: Int) -> Int { slots + index * slotSize }
     static func writerSlot(_ index: Int, readerSlots: Int) -> Int { slots + (readerSlots + index) * slotSize }
-    /// Where the entries of what is set aside are, in a channel that carries work.
+    /// Where the entries of what is set aside begin, in a channel that carries work.
     static func aside(readerSlots: Int, writerSlots: Int) -> Int {
         (slots + (readerSlots + writerSlots) * slotSize + 4095) & ~4095
     }
 
-    /// An entry of work that is set aside: the head may pass it, though it is not done.
+    /// An entry of work that is set aside: the head may pass it although it is not done.
     enum Aside {
         static let size = 32
         static let position = 0  // UInt64: of the frame, with bit 0 set; 0 for none
-        /// UInt64: who changes the entry, by the byte of its lock; all ones once it stands; 0 when it is free.
+        /// UInt64: the process that changes the entry, named by its lock's byte; all ones once the entry is valid; 0 when it is
+        /// free.
         static let owner = 8
-        static let due = 16  // UInt64: not to be handed out before, in nanoseconds of CLOCK_REALTIME
+        static let due = 16  // UInt64: not to be delivered before this time, in nanoseconds of CLOCK_REALTIME
         static let byteCount = 24  // UInt64: of the frame
         static let stands = UInt64.max
 
-        /// How many there are.
+        /// The number of entries.
         static func count(capacity: Int) -> Int { min(max(capacity / 256, 256), 16_384) }
     }
 
-    static func controlByteCount(_ pattern: ChannelPattern, capacity: Int, readerSlots: Int, writerSlots: Int) -> Int {
-        let count = pattern.carriesWork ? Aside.count(capacity: capacity) : 0
+    static func controlByteCount(
+        carriesWork: Bool, capacity: Int, readerSlots: Int, writerSlots: Int
+    ) -> Int {
+        let count = carriesWork ? Aside.count(capacity: capacity) : 0
         return aside(readerSlots: readerSlots, writerSlots: writerSlots) + count * Aside.size
     }
 
-    /// A frame in the log: this header, then the payload, then unused bytes up to the end of the cache line. A line that two
-    /// frames shared would go to and fro once more, between who reads the one and who writes the other.
+    /// A frame in the log: this header, then the payload, then unused bytes up to the end of the cache line. A line shared by two
+    /// frames would make one more round trip, between the reader of one and the writer of the other.
     @usableFromInline
     enum Frame {
         @usableFromInline static let stamp = 0  // UInt64: the frame's position xor the key, once it is committed
         @usableFromInline static let length = 8  // UInt32: of the payload
         @usableFromInline static let kind = 12  // UInt32
-        @usableFromInline static let sequence = 16  // UInt64, counted for each slot of a writer
+        @usableFromInline static let sequence = 16  // UInt64, counted for each writer slot
         @usableFromInline static let writer = 24  // UInt32: the slot
-        @usableFromInline static let units = 28  // UInt32: the size of the frame in lines
+        @usableFromInline static let units = 28  // UInt32: the size of the frame in cache lines
         @usableFromInline static let headerSize = 32
         @usableFromInline static let alignment = 64
-        /// In a durable log, each frame's last bytes: a checksum of the rest.
+        /// Of work: the bytes at the beginning of the payload that change after the commit.
+        static let workPrefixSize = 32
+        /// In a durable log, the last bytes of each frame: a checksum of the rest.
         static let checksumSize = 8
-        /// The largest one: half the log, and below 4 GiB, since its header has 32 bits for the payload's length.
+        /// The largest frame: half the log, and below 4 GiB, because the header has 32 bits for the payload's length.
         static func maximumSize(capacity: Int) -> UInt64 { min(UInt64(capacity) / 2, 0xffff_ffc0) }
 
         @inlinable static func size(payload: Int) -> Int {
@@ -206,29 +222,29 @@ enum LogLayout {
         /// Whether a frame may begin there.
         @inlinable static func isAligned(_ position: UInt64) -> Bool { position % UInt64(alignment) == 0 }
 
-        /// The last such place that is not after it.
+        /// The last position at or before it where a frame may begin.
         static func aligned(_ position: UInt64) -> UInt64 { position & ~(UInt64(alignment) - 1) }
     }
 
-    /// What a frame is.
+    /// The kind of a frame.
     @usableFromInline
     enum Kind {
         @usableFromInline static let message: UInt32 = 1
-        /// Claimed and given up, by its writer or by its writer's death.
+        /// Claimed and abandoned, by its writer or by the recovery after the writer's death.
         @usableFromInline static let skipped: UInt32 = 2
     }
 
-    /// Bytes of `locks` that stand for something by their lock: the file is empty. Of a channel without a name, bytes of `control`.
-    /// Whoever may read a file can lock it for reading, and so keep all from locking it for writing: `locks` is only for those who may
-    /// write to the channel.
+    /// The bytes of `locks` whose locks have a meaning; the file itself is empty. In a channel without a name they are bytes of
+    /// `control`. A process that can read a file can take a read lock, which blocks all write locks. So `locks` is accessible only
+    /// to those who may write to the channel.
     enum LockByte {
         /// Held to join, to leave, to recover and to remove.
-        static let gate: Int64 = 0
+        static let membership: Int64 = 0
         static func reader(_ slot: Int) -> Int64 { 0x1_0000 + Int64(slot) }
         static func writer(_ slot: Int) -> Int64 { 0x2_0000 + Int64(slot) }
-        /// Of the file `subscribers`.
+        /// In the file `subscribers`.
         static func guest(_ slot: Int) -> Int64 { 0x3_0000 + Int64(slot) }
-        static func participant(_ role: Membership.Role, _ slot: Int) -> Int64 {
+        static func participant(_ role: ParticipantRole, _ slot: Int) -> Int64 {
             switch role {
             case .reader: reader(slot)
             case .writer: writer(slot)
@@ -238,7 +254,14 @@ enum LogLayout {
     }
 
     @usableFromInline static let unclaimed = UInt64.max
-    /// No position comes near it in the life of a machine; one beyond it is a peer's rubbish. Sums of positions and sizes stay
+    /// No position comes near it in the life of a machine; one beyond it is a peer's invalid data. Sums of positions and sizes stay
     /// below 2⁶⁴.
     static let farthest: UInt64 = 1 << 62
+}
+
+/// The role of a participant in the log.
+enum ParticipantRole {
+    case reader, writer
+    /// A reader that may write nothing but its own slot.
+    case guest
 }

@@ -1,20 +1,20 @@
 import IPC
 import Synchronization
 
-/// Where frames begin, found without a list of them: for whoever comes later than the frames.
+/// Finds where frames begin, without a list of them, for participants that come later than the frames.
 ///
-/// All of it is hints that are checked: a position counts if a committed frame is there.
+/// Stored positions are hints that are checked: a position counts only if a committed frame is there.
 enum LogPositions {
     /// What is at a position.
     enum Look {
         case nothing
         case frame(FrameHeader)
-        /// Writers may have gone round to it, so what was read means nothing.
+        /// Writers may have overwritten it, so what was read is invalid.
         case overwritten
     }
 
-    /// The end of what is committed without a gap, from the last place that an exclusive writer told, and the sequence
-    /// number after the last message; nil if there is no frame after that place.
+    /// The end of what is committed without a gap, searched from where an exclusive writer last published its end; and the sequence
+    /// number after the last message, or nil if no frame follows that place.
     static func end(_ memory: ChannelMemory) throws(IPCError) -> (position: UInt64, sequence: UInt64?) {
         var position = try memory.checkedTail()
         var sequence: UInt64?
@@ -34,7 +34,8 @@ enum LogPositions {
         return (position, sequence)
     }
 
-    /// The header of the committed frame at `position`, copied, and looked at afterwards whether it was that frame's still.
+    /// A copy of the header of the committed frame at `position`, checked afterwards: the frame was not overwritten before the
+    /// copy.
     static func look(_ memory: ChannelMemory, at position: UInt64) throws(IPCError) -> Look {
         guard memory.isCommitted(position) else { return .nothing }
         let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
@@ -47,7 +48,7 @@ enum LogPositions {
 
     /// Where the last `count` messages before `end` begin, or all from `oldest` on if there are fewer.
     ///
-    /// From the newest block back, so that it takes no longer than those messages do, and their block.
+    /// Searches from the newest block back, so that it scans only those messages and the rest of their block.
     static func last(
         _ count: Int, from oldest: UInt64, to end: UInt64, _ memory: ChannelMemory
     ) throws(IPCError) -> UInt64 {
@@ -68,7 +69,7 @@ enum LogPositions {
         return first
     }
 
-    /// Where the messages in a part of the log begin; nil if that was overwritten meanwhile.
+    /// Where the messages in a part of the log begin; nil if that part was overwritten meanwhile.
     private static func messages(
         _ memory: ChannelMemory, from start: UInt64, to end: UInt64
     ) throws(IPCError) -> [UInt64]? {
@@ -85,7 +86,7 @@ enum LogPositions {
         return messages
     }
 
-    /// Where the first frame that begins in a block does; nil if that is not told, or was another lap's.
+    /// Where the first frame that begins in a block begins; nil if that is not stored or is from another lap.
     private static func blockStart(_ memory: ChannelMemory, _ block: UInt64) -> UInt64? {
         let index = Int(truncatingIfNeeded: block % UInt64(LogLayout.blockCount))
         let start = memory.word(LogLayout.blockStarts + index * 8).published
@@ -95,7 +96,7 @@ enum LogPositions {
         return start
     }
 
-    /// The first frame at or after `bound` that is known to begin a frame; at the latest the tail.
+    /// The first known beginning of a frame at or after `bound`; at the latest the tail.
     static func first(_ memory: ChannelMemory, from bound: UInt64) -> UInt64 {
         let tail = LogLayout.Frame.aligned(memory.tail.published)
         guard bound > 0 else { return 0 }
@@ -111,20 +112,21 @@ enum LogPositions {
         return best
     }
 
-    /// What lies before this may have been overwritten.
-    static func oldestSafe(frontier: UInt64, capacity: UInt64) -> UInt64 {
-        // A frame begins with a line, whatever a peer stored: else no reader could ever come to be past it.
-        frontier > capacity ? LogLayout.Frame.aligned(frontier - capacity) : 0
+    /// Everything before this may have been overwritten.
+    static func oldestSafe(reservedEnd: UInt64, capacity: UInt64) -> UInt64 {
+        // Aligned, whatever a peer stored: a frame begins on a cache line, so no reader could ever be exactly past another
+        // position.
+        reservedEnd > capacity ? LogLayout.Frame.aligned(reservedEnd - capacity) : 0
     }
 
-    /// All that was committed until now begins before this; it is not far from the end.
+    /// Every frame committed so far begins before this. It is not far from the end.
     static func bound(_ memory: ChannelMemory) -> UInt64 {
         let tail = memory.tail.ordered
-        // An exclusive writer tells its end whenever it enters a block.
+        // An exclusive writer publishes its end whenever it enters a block.
         return memory.hasSharedWriters ? tail : ((tail >> memory.blockShift) &+ 1) << memory.blockShift
     }
 
-    /// A frame near the end, with at least one other after it: the last but one that is known to begin a block.
+    /// A frame near the end, with at least one other after it: the last but one that is known to be the first of a block.
     static func recent(_ memory: ChannelMemory) -> UInt64 {
         let block = memory.tail.ordered >> memory.blockShift
         var newest: UInt64 = 0
@@ -147,9 +149,9 @@ extension ChannelMemory {
     /// A block of the log is a 64th of it.
     var blockShift: UInt64 { UInt64((capacity / LogLayout.blockCount).trailingZeroBitCount) }
 
-    /// The tail, at which a frame can begin, whatever a peer stored.
+    /// The tail, checked to be a position where a frame can begin, whatever a peer stored.
     func checkedTail() throws(IPCError) -> UInt64 {
-        // Sequentially consistent: a reader that joins stores its cursor, and then looks at the tail.
+        // Sequentially consistent: a reader that joins stores its cursor and then loads the tail.
         let tail = tail.ordered
         guard LogLayout.Frame.isAligned(tail), tail < LogLayout.farthest else {
             throw corrupted("its tail is \(tail)")
@@ -157,14 +159,14 @@ extension ChannelMemory {
         return tail
     }
 
-    /// What lies before this may have been overwritten.
-    var oldestSafe: UInt64 { LogPositions.oldestSafe(frontier: frontier.ordered, capacity: UInt64(capacity)) }
+    /// Everything before this may have been overwritten.
+    var oldestSafe: UInt64 { LogPositions.oldestSafe(reservedEnd: reservedEnd.ordered, capacity: UInt64(capacity)) }
 
-    /// Whether a writer may have begun to write over what is at `position`. Asked after that was read: if not, what was read is
-    /// what was there.
+    /// Whether a writer may have begun to overwrite what is at `position`. Called after reading there: if it returns false, what
+    /// was read is valid.
     func mayBeOverwritten(_ position: UInt64) -> Bool {
-        // An acquiring load does not keep earlier loads before it; this does. Pairs with the fence of a writer that raised the
-        // frontier: if we read what it wrote, we see the frontier that covers it.
+        // An acquiring load does not keep earlier loads before it; this fence does. It pairs with the fence of a writer that raised
+        // the reserved end: a reader that has read new bytes sees the reserved end that covers them.
         atomicMemoryFence(ordering: .acquiring)
         return position < oldestSafe
     }

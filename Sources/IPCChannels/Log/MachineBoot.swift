@@ -3,9 +3,9 @@ import Glibc
 import IPC
 import SystemPackage
 
-/// Which boot of the machine this is, as the kernel names it (`/proc/sys/kernel/random/boot_id`).
+/// Identifies the current boot of the machine, by the kernel's `/proc/sys/kernel/random/boot_id`.
 enum MachineBoot {
-    /// Nil where the kernel does not tell.
+    /// Nil where the kernel does not provide it.
     static let current: (UInt64, UInt64)? = {
         let raw = unsafe ipc_open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0)
         guard raw >= 0 else { return nil }

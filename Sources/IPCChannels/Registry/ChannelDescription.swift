@@ -1,6 +1,6 @@
 public import IPC
 
-/// What a channel is like, and who takes part in it: read without joining it.
+/// The properties and participants of a channel, read without joining it.
 ///
 /// ```swift
 /// for name in try ChannelRoot.current.names() {
@@ -9,48 +9,49 @@ public import IPC
 /// }
 /// ```
 ///
-/// It is a look at memory that others change meanwhile: each figure was true at some moment of the call.
+/// Other processes change this memory during the call: each figure was true at some moment of it.
 public struct ChannelDescription: Sendable {
     public let name: ChannelName
     public let pattern: ChannelPattern
-    /// The full name of the messages' type, such as `MarketData.Quote`, or `bytes`; of a service, all three of its types.
+    /// The full name of the message type, such as `MarketData.Quote`, or `bytes`. For a service, all three of its types.
     public let messageType: String
-    /// Bytes of each message; nil if they vary.
+    /// The size of each message in bytes; nil if it varies.
     public let messageSize: Int?
-    /// What its creator chose.
-    public let options: ChannelOptions
-    /// Bytes that were claimed in the log since the channel was made.
+    /// What it was created with.
+    public let attributes: ChannelAttributes
+    /// The bytes claimed in the log since the channel was created.
     public let position: UInt64
-    /// Messages that were published since the channel was made, with those that were given up.
+    /// The messages published since the channel was created, including abandoned ones.
     public let publishedCount: UInt64
-    /// How often somebody who slept was woken.
+    /// How often a sleeping participant was woken.
     public let wakeUpCount: UInt64
-    /// Of a work queue and a service: how often something was given back.
+    /// For a work queue or a service: how often a message was given back.
     public let redeliveryCount: UInt64
-    /// How often what a dead participant had left was recovered.
+    /// How often the state of a dead participant was recovered.
     public let recoveryCount: UInt64
-    /// Messages that are in the log: of a topic and a latest value, those that are kept; of a queue and a service, those
-    /// that are not done.
+    /// The messages in the log: for a topic or a latest value, those that are kept; for a queue or a service, those that are
+    /// not done.
     public let messageCount: Int
-    /// Of a work queue and a service: how many of the messages somebody has taken.
+    /// For a work queue or a service: the messages that a participant has taken.
     public let takenCount: Int
-    /// Of a work queue and a service: how many are set aside. They were given back, wait for their time, or are held while others
-    /// behind them are done; they keep nobody from room.
+    /// For a work queue or a service: the messages that are set aside. They were given back, are delayed, or are held while
+    /// later ones are done. They do not block the log space behind them.
     public let asideCount: Int
-    /// Bytes of the log between the oldest message that is not done, but for what is set aside, and the end; of what is set aside;
-    /// and of what is done behind the oldest, and not free yet.
+    /// Bytes of the log: from the oldest message that is neither done nor set aside to the end; set aside; and done, but behind
+    /// the oldest one and so not free yet.
     public let occupiedBytes, asideBytes, doneBytes: Int
-    /// Of a work queue: how often a message is handed out at most (nil for no limit), and when it comes again.
+    /// For a work queue: the maximum number of deliveries of a message (nil for no limit), and when a rejected one is
+    /// redelivered.
     public let maximumAttempts: Int?
     public let backoff: RetryBackoff?
-    /// Of a service: how many calls may wait that no server has taken; nil for no limit.
+    /// For a service: the maximum number of calls that wait for a server; nil for no limit.
     public let maximumWaiting: Int?
-    /// Of an event: notices that nobody has taken.
+    /// For an event: the notices that no wait has taken.
     public let pendingNotices: Int
-    /// Readers first, then writers, then guests, each in the order of their slots.
+    /// Readers, then writers, then guests, each in the order of their slots.
     public let participants: [Participant]
 
-    /// One that has joined.
+    /// A participant of the channel.
     public struct Participant: Sendable {
         public enum Role: Sendable {
             case reader, writer
@@ -59,42 +60,44 @@ public struct ChannelDescription: Sendable {
         }
 
         public let role: Role
-        /// Its process, by its own pid namespace.
+        /// Its process, in its own pid namespace.
         public let process: Int32
-        /// Whether it lives, by the kernel's word; to a user who may only read the channel, whether there is a process of that
-        /// number. Nothing has to be done about a dead one: the next participant that
-        /// meets what it left recovers it.
+        /// Whether it is alive, according to the kernel. For a user who may only read the channel: whether a process with that
+        /// number exists. A dead participant needs no action: the next participant that encounters its state recovers it.
         public let isAlive: Bool
-        /// Of a reader that holds writers back: how many bytes of the log it has not read.
+        /// For a reader that causes back-pressure: the bytes of the log that it has not read.
         public let backlog: Int?
     }
 
-    /// Looks at a channel.
+    /// Reads the state of a channel.
     ///
-    /// - Parameter countsMessages: Whether to walk through the log to count what is in it; else those counts are 0.
-    /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted``;
-    ///   ``IPC/IPCError/Code/permissionDenied``.
+    /// - Parameters:
+    ///   - name: Such as `market/quotes`.
+    ///   - root: The folder of channels.
+    ///   - countsMessages: Whether to scan the log and count its messages; otherwise those counts are 0.
+    /// - Throws: ``/IPC/IPCError/Code/notFound``; ``/IPC/IPCError/Code/corrupted``; ``/IPC/IPCError/Code/permissionDenied``.
     public init(
         _ name: ChannelName, in root: ChannelRoot = .current, countsMessages: Bool = true
     ) throws(IPCError) {
         let memory = try ChannelMemory.opened(name, in: root)
         self.name = name
-        pattern = memory.pattern
-        messageType = memory.messageType.name
-        messageSize = memory.messageType.size > 0 ? memory.messageType.size : nil
-        options = memory.options
+        pattern = try memory.pattern
+        let type = try memory.messageType
+        messageType = type.name
+        messageSize = type.size > 0 ? type.size : nil
+        attributes = memory.attributes
         let last = memory.hasSharedWriters ? nil : try LogPositions.end(memory)
         let end = if let last { last.position } else { try memory.checkedTail() }
         position = end
         let slots = (0..<memory.usedWriters).map { memory.writer($0, LogLayout.WriterSlot.sequence).relaxed }
         publishedCount = last?.sequence ?? slots.reduce(0, &+)
         memory.lookAtGuests()
-        wakeUpCount = UInt64(memory.sleepingReaders.wakeUpCount) + UInt64(memory.sleepingWriters.wakeUpCount)
+        wakeUpCount = UInt64(memory.waitingReaders.wakeUpCount) + UInt64(memory.waitingWriters.wakeUpCount)
         redeliveryCount = memory.redeliveries.relaxed
-        let retries = memory.pattern == .workQueue ? memory.retryPolicy : nil
+        let retries = pattern == .workQueue ? memory.retryPolicy : nil
         maximumAttempts = retries?.maximumAttempts == .max ? nil : retries?.maximumAttempts
         backoff = retries?.backoff
-        maximumWaiting = memory.maximumWaiting == 0 ? nil : memory.maximumWaiting
+        maximumWaiting = pattern != .service || memory.maximumWaiting == 0 ? nil : memory.maximumWaiting
         recoveryCount = UInt64(memory.recoveries.relaxed)
         var counts = Counts()
         if countsMessages { counts.count(memory, upTo: end) }
@@ -105,18 +108,18 @@ public struct ChannelDescription: Sendable {
         pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)
         var participants: [Participant] = []
         for (role, slot) in memory.usedSlots where memory.state(role, slot).relaxed != 0 {
-            participants.append(try Self.participant(memory, role, slot, end))
+            participants.append(try Self.participant(memory, pattern, role, slot, end))
         }
         self.participants = participants
     }
 
     private static func participant(
-        _ memory: ChannelMemory, _ role: Membership.Role, _ slot: Int, _ end: UInt64
+        _ memory: ChannelMemory, _ pattern: ChannelPattern, _ role: ParticipantRole, _ slot: Int, _ end: UInt64
     ) throws(IPCError) -> Participant {
         var backlog: Int?
-        if role != .writer, !memory.carriesWork, !memory.overwrites, memory.pattern != .event {
+        if role != .writer, !memory.carriesWork, !memory.overwrites, pattern != .event {
             let cursor = memory.cursor(role, slot).published
-            // A little behind what it has read: it tells only now and then.
+            // The cursor is slightly behind what was read: readers publish it only now and then.
             backlog = cursor <= end ? Int(clamping: end - cursor) : nil
         }
         return Participant(
@@ -129,7 +132,7 @@ public struct ChannelDescription: Sendable {
         var (messages, taken, aside) = (0, 0, 0)
         var (occupiedBytes, asideBytes, doneBytes) = (0, 0, 0)
 
-        /// Walks the log; stops where it is overwritten meanwhile.
+        /// Scans the log. Stops where it is overwritten meanwhile.
         mutating func count(_ memory: ChannelMemory, upTo end: UInt64) {
             let isWork = memory.carriesWork
             let start = isWork ? memory.workHead.published : LogPositions.first(memory, from: memory.oldestSafe)

@@ -1,4 +1,4 @@
-/// What a channel is for: who gets its messages.
+/// The pattern of a channel: who receives its messages.
 public enum ChannelPattern: UInt32, CaseIterable, Sendable, CustomStringConvertible {
     case topic = 1
     case workQueue = 2
@@ -15,4 +15,6 @@ public enum ChannelPattern: UInt32, CaseIterable, Sendable, CustomStringConverti
         case .service: "service"
         }
     }
+
+    var withArticle: String { (self == .event ? "an " : "a ") + description }
 }

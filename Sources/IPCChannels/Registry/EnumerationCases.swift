@@ -1,13 +1,13 @@
-/// The cases of an enumeration without associated values, in the order in which they are declared, as the runtime knows them.
+/// The cases of an enumeration without associated values, in declaration order, as the runtime knows them.
 struct EnumerationCases {
     let names: [String]
-    /// For each case its raw value with the type of that, or nothing.
+    /// For each case, its raw value with that value's type; empty if there is none.
     let rawValues: [String]
-    /// Bytes of a value, which are the number of its case.
+    /// The size of a value in bytes. The value is the number of its case.
     let width: Int
 
-    /// - Parameter count: How many there are, at least one.
-    /// - Returns: nil if the runtime does not know their names, or if values are not as wide as their count asks for.
+    /// - Parameter count: The number of cases, at least one.
+    /// - Returns: Nil if the runtime does not know their names, or if values do not have the size that their count requires.
     init?(_ type: Any.Type, count: Int) {
         guard let cases = Self.read(type, count: count) else { return nil }
         self = cases
@@ -30,21 +30,21 @@ struct EnumerationCases {
         guard MemoryLayout<Value>.size == width, MemoryLayout<Value>.alignment <= 8 else { return nil }
         var (names, rawValues): ([String], [String]) = ([], [])
         for number in 0..<UInt64(count) {
-            // The value of a case is the number of the case, in so many bytes: numbers below the count are values.
+            // The value of a case is its number, in this many bytes. So every number below the count is a value.
             let value = unsafe withUnsafeBytes(of: number.littleEndian) { unsafe $0.load(as: Value.self) }
             guard let name = unsafe caseName(value), unsafe name.pointee != 0 else { return nil }
             names.append(unsafe String(cString: name))
             let rawValue = if let raw = value as? any RawRepresentable { text(raw) } else { "" }
             rawValues.append(rawValue)
         }
-        // If values were anything else than numbers, one name would come twice.
+        // If values were not these numbers, a name would occur twice.
         guard Set(names).count == count else { return nil }
         return EnumerationCases(names: names, rawValues: rawValues, width: width)
     }
 
     private static func text(_ value: some RawRepresentable) -> String { text(value.rawValue as Any, depth: 4) }
 
-    /// A raw value as text that is the same in every process: a number, a string, or whatever is made of them.
+    /// A raw value as text that is the same in every process: a number, a string, or a composition of them.
     private static func text(_ value: Any, depth: Int) -> String {
         let type = MessageType.name(of: Swift.type(of: value))
         switch value {
@@ -62,7 +62,7 @@ struct EnumerationCases {
     }
 }
 
-/// The runtime's own answer, which the standard library prints enumerations with and declares in this way; nil where there is
-/// no reflection metadata.
+/// The runtime function that the standard library prints enumerations with, declared in the same way there. Nil without
+/// reflection metadata.
 @_silgen_name("swift_EnumCaseName")
 private func caseName<Value>(_ value: Value) -> UnsafePointer<CChar>?

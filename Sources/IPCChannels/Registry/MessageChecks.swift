@@ -1,19 +1,19 @@
 import IPC
 
-/// The checks of a message's type, for values that come out of memory which others write to. A type whose every bit pattern is
-/// a value has none.
+/// The checks of a message type, for values read from memory that other processes write to. A type whose every bit pattern is a
+/// value has none.
 ///
-/// It is made once per type and never freed, as the type's own metadata: participants and what they hand out have it as a plain
-/// pointer, and count no references.
+/// It is created once per type and never freed, like the type's metadata. So participants and messages hold it as a plain
+/// pointer, without reference counting.
 @safe @usableFromInline
 struct MessageChecks: @unchecked Sendable {
-    // `@unchecked`: nothing changes after it was made.
+    // `@unchecked`: immutable after initialization.
     private let table: UnsafePointer<Table>
 
     @safe
     private struct Table {
         let type: String
-        /// Each is followed by its inner ones.
+        /// Each check is followed by its inner checks.
         let checks: UnsafeBufferPointer<Check>
         let labels: [(path: String, type: String)]
     }
@@ -21,13 +21,13 @@ struct MessageChecks: @unchecked Sendable {
     private struct Check {
         let kind: ValueCheck.Kind
         let offset: Int
-        /// The check that it is an inner one of; -1 for none.
+        /// The index of the check that contains it; -1 for none.
         let outer: Int
-        /// Where the inner ones end.
+        /// The end of its inner checks.
         var end = 0
     }
 
-    /// What is wrong with a message.
+    /// The invalid part of a message.
     @usableFromInline
     struct Invalid: Error {
         fileprivate let check: Int
@@ -35,7 +35,7 @@ struct MessageChecks: @unchecked Sendable {
         fileprivate let value: UInt64
     }
 
-    /// - Returns: nil if there are no checks.
+    /// - Returns: Nil if there are no checks.
     init?(_ checks: [ValueCheck], type: String) {
         guard !checks.isEmpty else { return nil }
         var flat: [Check] = []
@@ -55,14 +55,14 @@ struct MessageChecks: @unchecked Sendable {
         unsafe self.table = UnsafePointer(table)
     }
 
-    /// The value that bytes in shared memory are, if they are one. They are copied, the copy is checked, and the value is made
-    /// of the copy, so that it does not matter what others write meanwhile. Allocates if it has more than 1024 bytes.
+    /// Reads a value from shared memory. The bytes are copied, the copy is checked, and the value is made from the copy, so
+    /// that concurrent writes do not matter. Allocates for more than 1024 bytes.
     @inlinable
     func value<Value: BitwiseCopyable>(at source: UnsafeRawPointer) throws(Invalid) -> Value {
         let result: Result<Value, Invalid> = unsafe withUnsafeTemporaryAllocation(
             byteCount: MemoryLayout<Value>.size, alignment: MemoryLayout<Value>.alignment
         ) { bytes in
-            // A type without bytes has no checks.
+            // A type of size 0 has no checks.
             let copy = bytes.baseAddress!
             unsafe copy.copyMemory(from: source, byteCount: MemoryLayout<Value>.size)
             if let invalid = unsafe firstInvalid(in: copy) { return .failure(invalid) }
@@ -71,7 +71,7 @@ struct MessageChecks: @unchecked Sendable {
         return try result.get()
     }
 
-    /// Checks a copy of a message that nobody else writes to.
+    /// Checks a private copy of a message.
     ///
     /// Not inlined, and it may change the bytes: so the compiler cannot read the original again instead of the copy.
     @usableFromInline @inline(never)
@@ -80,7 +80,7 @@ struct MessageChecks: @unchecked Sendable {
         return unsafe Self.firstInvalid(checks, 0..<checks.count, copy, at: 0)
     }
 
-    /// - Parameter base: Where the checks count their offsets from.
+    /// - Parameter base: What the offsets of the checks are relative to.
     private static func firstInvalid(
         _ checks: UnsafeBufferPointer<Check>, _ range: Range<Int>, _ copy: UnsafeMutableRawPointer, at base: Int
     ) -> Invalid? {
@@ -105,7 +105,7 @@ struct MessageChecks: @unchecked Sendable {
                 let value = unsafe copy.number(width: 1, at: place + payload)
                 guard value < 2 else { return Invalid(check: index, offset: place + payload, value: value) }
                 if value == 1 {
-                    // As the compiler writes it, whatever another language left there.
+                    // As the compiler writes nil, whatever another language left there.
                     unsafe (copy + place).initializeMemory(as: UInt8.self, repeating: 0, count: payload)
                 } else if let invalid = unsafe firstInvalid(checks, inner, copy, at: place) {
                     return invalid
@@ -121,7 +121,7 @@ struct MessageChecks: @unchecked Sendable {
         return nil
     }
 
-    /// A copy of bytes in shared memory that are a value, for the caller to deallocate.
+    /// Copies and checks a value from shared memory. The caller deallocates the copy.
     func copy(_ source: UnsafeRawPointer, byteCount: Int) throws(Invalid) -> UnsafeMutableRawPointer {
         let copy = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: LogLayout.Frame.headerSize)
         unsafe copy.copyMemory(from: source, byteCount: byteCount)
@@ -132,9 +132,9 @@ struct MessageChecks: @unchecked Sendable {
         return unsafe copy
     }
 
-    /// The error that names the field and what is in it.
+    /// The error that names the field and its content.
     ///
-    /// - Parameter operation: Such as `receive`, of the channel.
+    /// - Parameter operation: The operation on the channel, such as `receive`.
     func error(_ invalid: Invalid, _ operation: String, _ channel: ChannelName) -> IPCError {
         let table = unsafe table.pointee
         let (_, type) = table.labels[invalid.check]

@@ -1,27 +1,27 @@
 @_spi(Reflection) import Swift
 import IPC
 
-/// A message's type, looked through to the last field: what makes it the type that it is, and what its bytes have to be.
+/// The layout of a message type down to the last field: its identity, and the checks of its bytes.
 struct MessageLayout {
-    /// Of the names, types and offsets of all stored fields, those of fields included.
+    /// The names, types and offsets of all stored fields, including nested ones.
     private(set) var fields = Fingerprint()
-    /// Of the cases of all enumerations: their names, order and raw values.
+    /// The cases of all enumerations: their names, order and raw values.
     private(set) var cases = Fingerprint()
-    /// Each enumeration with its cases, for people.
+    /// Each enumeration with its cases, for messages to people.
     private(set) var enumerations: [String] = []
-    /// What has to hold for the bytes to be a value.
+    /// The conditions under which the bytes are a value.
     private(set) var checks: [ValueCheck] = []
 
-    /// - Throws: ``IPC/IPCError/Code/wrongType``, with the field's path, if the type holds what means nothing in another process,
-    ///   or what cannot be checked when it comes from another process.
+    /// - Throws: ``/IPC/IPCError/Code/wrongType``, with the field's path, if the type contains something that has no meaning in
+    ///   another process, or that cannot be checked when it comes from one.
     init(of type: Any.Type) throws(IPCError) {
         checks = try part(type, at: 0, path: MessageType.name(of: type)).checks
     }
 
-    /// What is known of a part of the type. Offsets count from its beginning.
+    /// What is known about a part of the type. Offsets are relative to the part.
     private struct Part {
         var checks: [ValueCheck] = []
-        /// Bits that no value has: an optional is nil by the first of them.
+        /// Bit patterns that no value has; an optional uses the first of them for nil.
         var spare: SpareValues?
 
         mutating func add(_ part: Part, at offset: Int) {
@@ -42,7 +42,7 @@ struct MessageLayout {
             throw refused(path, name, "is one that not every bit pattern is a value of; send a Unicode.Scalar")
         }
         let metadata = TypeMetadata(type)
-        // The runtime has no name for it; the type that holds it tells its count and element.
+        // The runtime has no name for a fixed array; the type that contains it names its count and element.
         if case .array = metadata { fields.add("array") } else { fields.add(name) }
         fields.add(UInt64(offset))
         switch metadata {
@@ -70,7 +70,7 @@ struct MessageLayout {
             if !part.checks.isEmpty {
                 part.checks = [ValueCheck(.each(count: count, stride: stride(of: element)), "", part.checks)]
             }
-            // The first element's.
+            // The spare values are those of the first element.
             return count == 0 ? Part() : part
         case .builtin:
             if name == "Builtin.Int1" { return Part(checks: [ValueCheck(.below(2, width: 1), name)]) }
@@ -82,7 +82,7 @@ struct MessageLayout {
         }
     }
 
-    /// A structure or a tuple.
+    /// The fields of a structure or a tuple.
     private mutating func parts(
         of type: Any.Type, _ count: Int, at offset: Int, path: String
     ) throws(IPCError) -> Part {
@@ -92,7 +92,8 @@ struct MessageLayout {
         var seen = 0
         _ = unsafe _forEachField(of: type) { fieldName, fieldOffset, fieldType, _ in
             let label = unsafe String(cString: fieldName)
-            // A tuple's labels have the dot; an array's elements count from the array.
+            // A tuple's labels already have the dot. The storage field of an array adds no step: its elements are indexed in
+            // the array itself.
             var step = label.hasPrefix(".") ? label : "." + label
             if case .array = TypeMetadata(fieldType) { step = "" }
             if !label.isEmpty { seen += 1 }
@@ -173,7 +174,7 @@ private func stride(of type: Any.Type) -> Int {
     return stride(type)
 }
 
-/// FNV-1a (Fowler, Noll, Vo): the same in every process, which Swift's own hashing is not.
+/// FNV-1a (Fowler, Noll, Vo): the same in every process, unlike Swift's own hashing.
 struct Fingerprint {
     private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
@@ -188,6 +189,6 @@ struct Fingerprint {
 
     private mutating func add(_ byte: UInt8) { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 }
 
-    /// Half of it, with something of all bits.
+    /// 32 bits that depend on all 64.
     var folded: UInt32 { UInt32(truncatingIfNeeded: value ^ value >> 32) }
 }

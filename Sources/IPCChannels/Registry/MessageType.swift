@@ -1,23 +1,23 @@
 import IPC
 
-/// What a channel records of its messages' type, so that nobody opens it as another.
+/// What a channel records about its message type, so that it cannot be opened with another type.
 struct MessageType: Sendable {
     let name: String
     let size: Int
     let stride: Int
     let alignment: Int
-    /// Its upper half is of the names, types and offsets of all stored fields, those of fields included; its lower half of the
-    /// cases of all enumerations among them: their names, order and raw values.
+    /// The upper half covers the names, types and offsets of all stored fields, including nested ones. The lower half covers
+    /// the cases of all enumerations in them: their names, order and raw values.
     let fingerprint: UInt64
-    /// Each enumeration with its cases, for people; of a type of this program only.
+    /// Each enumeration with its cases, for messages to people; only for a type of this program.
     var enumerations: [String] = []
-    /// What has to hold for bytes to be a value; nil if all are, and of the type that a channel has recorded.
+    /// The conditions under which bytes are a value; nil if all bytes are, and for a type read from a channel.
     var checks: MessageChecks?
 
-    /// Messages that are whatever bytes their writer chose.
+    /// Messages of any bytes.
     static let bytes = MessageType(name: "bytes", size: 0, stride: 0, alignment: 1, fingerprint: 0)
 
-    /// The type's name, the same in every process: where a type is private, reflection names an address in between.
+    /// The type's name, the same in every process. For a private type, reflection inserts an address, which is removed here.
     static func name(of type: Any.Type) -> String {
         let parts = String(reflecting: type).split(separator: "(unknown context at $", omittingEmptySubsequences: false)
         return parts.dropFirst().reduce(into: String(parts[0])) { name, part in
@@ -25,11 +25,11 @@ struct MessageType: Sendable {
         }
     }
 
-    /// Those that were looked through: each is looked through once, and its checks are made once.
+    /// The types analysed so far: each type is analysed, and its checks are created, only once.
     private static let known = Locked<[ObjectIdentifier: MessageType]>([:])
 
-    /// - Throws: ``IPC/IPCError/Code/wrongType`` if the type holds a pointer or a reference, or what cannot be checked when it comes
-    ///   from another process, or is too long a name.
+    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the type contains a pointer or a reference, contains something that cannot
+    ///   be checked when it comes from another process, has too long a name, or needs too large an alignment.
     static func of<Value: BitwiseCopyable>(_ type: Value.Type) throws(IPCError) -> MessageType {
         let key = ObjectIdentifier(type)
         if let known = known.withLock({ $0[key] }) { return known }
@@ -53,7 +53,7 @@ struct MessageType: Sendable {
         }
     }
 
-    /// What a service carries.
+    /// The type of a service: its three types combined.
     static func call(_ request: MessageType, _ reply: MessageType, failure: MessageType) throws(IPCError) -> MessageType
     {
         let name = "(\(request.name)) throws(\(failure.name)) -> \(reply.name)"
@@ -79,7 +79,7 @@ struct MessageType: Sendable {
 
     private var casesFingerprint: UInt32 { UInt32(truncatingIfNeeded: fingerprint) }
 
-    /// The error for a channel of another type; it names both, and says in what they differ as far as a channel tells.
+    /// The error for a channel of another type. It names both types, and how they differ as far as the channel's record shows.
     func mismatch(_ channel: String, wanted: MessageType) -> IPCError {
         let difference =
             if name != wanted.name {

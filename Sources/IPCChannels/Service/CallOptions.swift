@@ -1,19 +1,19 @@
 import IPC
 import Synchronization
 
-/// What a call is to be like, and what travels with its request beside it.
+/// The options of a call, and the metadata that travel with its request.
 ///
 /// ```swift
 /// enum Refusal: Error, BitwiseCopyable { case unknown }
-/// var client = try Service<UInt64, UInt64, Refusal>.create("prices").makeClient()
+/// var client = try ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate("prices").makeClient()
 /// let options = CallOptions(retries: 2, metadata: ["tenant": "acme", "trace": "4bf92f3577b34da6"])
 /// let price = try client.call(7, options, until: .after(.seconds(1)))
 /// ```
 public struct CallOptions: Hashable, Sendable {
-    /// How often another server may do the call again if one dies in it, at most 127.
+    /// How often another server may repeat the call if its server dies in it, at most 127.
     public var retries: Int
-    /// Short texts for whoever answers the call, such as a trace's identifier, or a tenant: see ``Call/metadata``. They are the caller's
-    /// word, as the request is. At most ``maximumMetadataBytes``; a call without any carries nothing for them.
+    /// Short texts for the server, such as a trace identifier or a tenant: see ``ServiceChannel/Call/metadata``. Like the request, they are
+    /// unverified. At most ``maximumMetadataBytes``; a call without metadata takes no space for them.
     public var metadata: [String: String]
 
     public init(retries: Int = 0, metadata: [String: String] = [:]) {
@@ -21,15 +21,15 @@ public struct CallOptions: Hashable, Sendable {
         self.metadata = metadata
     }
 
-    /// Bytes that all keys and values of a call may have, in UTF-8, with 4 for each pair.
+    /// The limit of all keys and values of a call in bytes of UTF-8, plus 4 for each pair.
     public static var maximumMetadataBytes: Int { 8192 }
 }
 
-/// Metadata as they lie in a call: of each pair the lengths of the key and the value (UInt16 each), the key, the value; in UTF-8.
+/// The encoding of metadata in a call: for each pair the lengths of key and value (UInt16 each), the key, the value; in UTF-8.
 struct CallMetadata {
     private static let lengthSize = 4
 
-    /// - Throws: ``IPC/IPCError/Code/messageTooLarge``.
+    /// - Throws: ``/IPC/IPCError/Code/messageTooLarge``.
     static func bytes(of metadata: [String: String], _ channel: ChannelName) throws(IPCError) -> [UInt8] {
         var count = 0
         for (key, value) in metadata { count += lengthSize + key.utf8.count + value.utf8.count }
@@ -52,7 +52,7 @@ struct CallMetadata {
         return bytes
     }
 
-    /// What bytes say that anybody may have written. What is no text, and all behind what is no pair, is left out.
+    /// Decodes untrusted bytes. Skips pairs that are not UTF-8, and ignores everything after a malformed pair.
     static func decoded(_ bytes: [UInt8]) -> [String: String] {
         let span = unsafe bytes.span.bytes
         var metadata: [String: String] = [:]
@@ -75,13 +75,13 @@ struct CallMetadata {
 }
 
 extension CallFrame {
-    /// Where the metadata lie: after the room for the reply.
+    /// The metadata follow the room for the reply.
     private var metadata: UnsafeMutableRawPointer { unsafe reply + replyLimit }
 
-    /// Of one that is being written, by as many bytes as it was made for.
+    /// Writes the metadata of a new call, which was made for this many bytes.
     func setMetadata(_ bytes: [UInt8]) { unsafe metadata.copyBytes(of: bytes.span.bytes) }
 
-    /// A copy, of one with a payload of so many bytes. Their count is loaded once more, and checked.
+    /// A copy of the metadata; nil if there are none. Their size is loaded again, and checked against the payload's.
     func metadata(payload byteCount: Int) -> [UInt8]? {
         let count = Int(unsafe payload.load(fromByteOffset: Self.metadataCount, as: UInt32.self))
         guard (1...CallOptions.maximumMetadataBytes).contains(count),
@@ -92,12 +92,12 @@ extension CallFrame {
 }
 
 extension Membership {
-    /// What travels with a call, while it is ours.
+    /// The metadata of a call that this server has; empty otherwise.
     func metadata(of work: TakenWork) -> [String: String] {
         guard !memory.isInherited, let frame = try? CallFrame(memory, work),
             let bytes = frame.metadata(payload: Int(work.header.length))
         else { return [:] }
-        // They were this call's if it was not answered by then; its caller may have given it up.
+        // The bytes belong to this call if it is not answered by now. Its caller may have cancelled it.
         atomicMemoryFence(ordering: .acquiring)
         let state = Work.State(word: memory.workState(at: work.position).published)
         guard state.stage == Work.Stage.taken, state.slot == slot, state.attempts == work.state.attempts,

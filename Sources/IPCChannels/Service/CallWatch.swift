@@ -1,33 +1,33 @@
 import IPC
 
-/// Cancels the tasks of handlers whose callers do not want the reply any more: they cancelled, passed their deadline, or died.
+/// Cancels the tasks of handlers whose callers no longer want the reply: they cancelled, passed their deadline, or died.
 ///
-/// It looks every few milliseconds while calls are under way, and costs nothing while there are none.
+/// Polls every few milliseconds while calls are in progress, and costs nothing otherwise.
 final class CallWatch: @unchecked Sendable {
-    // `@unchecked`: the lock guards all that changes. A task is there while its call is, since it removes that itself.
+    // `@unchecked`: the lock guards all mutable state. A stored task is valid: it removes itself before it ends.
     private let lock = PrivateLock()
     private var calls: [Int: Watched] = [:]
     private var nextKey = 0
-    /// The watch itself, while it waits for calls.
+    /// The watch's own continuation, while it waits for calls.
     private var sleeper: CheckedContinuation<Void, Never>?
     private var isOver = false
 
     @safe
     private struct Watched {
         let context: CallContext
-        // Its task has not ended: it takes itself away before.
+        // Valid: the task removes itself before it ends.
         let task: UnsafeCurrentTask
 
         func cancel() { unsafe task.cancel() }
     }
 
     private static let pause = Duration.milliseconds(4)
-    /// After so many looks without a call it sleeps: calls that come all the time do not wake it each.
-    private static let looksBeforeSleep = 25
+    /// After this many polls without a call it sleeps. Under steady traffic it keeps polling, so that calls need not wake it.
+    private static let checksBeforeSleep = 25
 
-    /// Watches the current task for a call's sake.
+    /// Watches the current task, which handles a call.
     ///
-    /// - Returns: What ends it. The task has to call ``end(_:)`` before it ends.
+    /// - Returns: The key for ``end(_:)``. The task must call that before it ends.
     func begin(_ context: CallContext) -> Int {
         let (key, sleeper) = unsafe withUnsafeCurrentTask { task in
             lock.withLock {
@@ -42,12 +42,12 @@ final class CallWatch: @unchecked Sendable {
 
     func end(_ key: Int) { _ = lock.withLock { calls.removeValue(forKey: key) } }
 
-    /// Looks until its task is cancelled.
+    /// Polls until its task is cancelled.
     func run() async {
         var looks = 0
         while !Task.isCancelled {
             looks = look() ? 0 : looks + 1
-            if looks < Self.looksBeforeSleep { try? await Task.sleep(for: Self.pause) } else { await sleep() }
+            if looks < Self.checksBeforeSleep { try? await Task.sleep(for: Self.pause) } else { await sleep() }
         }
     }
 
@@ -59,7 +59,7 @@ final class CallWatch: @unchecked Sendable {
         }
     }
 
-    /// Until there is a call, or its task is cancelled.
+    /// Sleeps until there is a call, or its task is cancelled.
     private func sleep() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

@@ -1,15 +1,16 @@
 public import IPC
 
-// Calls with options: retries, and metadata. Each is the call of the same name without them.
+// Calls with options: retries and metadata. They behave like the calls of the same name without options.
 
-extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
-    /// Calls, with metadata for whoever answers, and waits for the reply.
+extension ServiceChannel.Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
+    /// Calls with options, and waits for the reply. Blocks the thread until the deadline at most.
     ///
     /// - Parameters:
+    ///   - request: The request.
     ///   - options: Retries and metadata.
-    ///   - deadline: When the caller gives up. The server is told of it. Blocks the thread until then at most.
-    /// - Returns: The reply, or what the server threw.
-    /// - Throws: As ``call(_:until:retries:)``; ``IPC/IPCError/Code/messageTooLarge`` if the metadata have more than
+    ///   - deadline: When the caller gives up. The server sees it.
+    /// - Returns: The reply, or the error that the server threw.
+    /// - Throws: As `call(_:until:retries:)`; ``/IPC/IPCError/Code/messageTooLarge`` if the metadata exceed
     ///   ``CallOptions/maximumMetadataBytes``.
     public mutating func call(
         _ request: Request, _ options: CallOptions, until deadline: Deadline = .never
@@ -18,9 +19,9 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
         return try writer.membership.finish(call)
     }
 
-    /// Begins a call with metadata. Blocks only while the log is full.
+    /// Begins a call with options. Blocks only while there is no room in the log, or in this client's share of it.
     ///
-    /// - Throws: As ``begin(_:until:retries:)``; ``IPC/IPCError/Code/messageTooLarge`` if the metadata have too many bytes.
+    /// - Throws: As `begin(_:until:retries:)`; ``/IPC/IPCError/Code/messageTooLarge`` if the metadata are too large.
     public mutating func begin(
         _ request: Request, _ options: CallOptions, until deadline: Deadline = .never
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
@@ -40,9 +41,9 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
         }
     }
 
-    /// Calls, with metadata for whoever answers, suspended until the reply is there.
+    /// Calls with options, suspended until the reply arrives.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and the server is notified.
     public nonisolated(nonsending) mutating func call(
         _ request: Request, _ options: CallOptions, until deadline: Deadline = .never
     ) async throws(IPCError) -> Result<Reply, Failure> {
@@ -50,7 +51,7 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
         return try await call.wait()
     }
 
-    /// Begins a call with metadata. Suspended only while the log is full.
+    /// Begins a call with options. Suspended only while there is no room in the log, or in this client's share of it.
     public nonisolated(nonsending) mutating func begin(
         _ request: Request, _ options: CallOptions, until deadline: Deadline = .never
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
@@ -66,10 +67,10 @@ extension Client where Request: BitwiseCopyable, Reply: BitwiseCopyable {
     }
 }
 
-extension Client where Request == RawBytes, Reply == RawBytes {
-    /// Calls with a copy of the bytes, and with metadata; waits for the reply, and lends it where it lies in the log.
+extension ServiceChannel.Client where Request == RawBytes, Reply == RawBytes {
+    /// Calls with a copy of the bytes and with options, waits for the reply, and borrows it in the log.
     ///
-    /// - Throws: As ``call(_:replyLimit:until:retries:_:)``; ``IPC/IPCError/Code/messageTooLarge`` if the metadata have more than
+    /// - Throws: As `call(_:replyLimit:until:retries:_:)`; ``/IPC/IPCError/Code/messageTooLarge`` if the metadata exceed
     ///   ``CallOptions/maximumMetadataBytes``.
     public mutating func call<Value>(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline = .never,
@@ -79,9 +80,10 @@ extension Client where Request == RawBytes, Reply == RawBytes {
         return try writer.membership.finish(call, lending: body)
     }
 
-    /// Begins a call with a copy of the bytes, and with metadata. Blocks only while the log is full.
+    /// Begins a call with a copy of the bytes and with options. Blocks only while there is no room in the log, or in this
+    /// client's share of it.
     ///
-    /// - Throws: As ``begin(_:replyLimit:until:retries:)``; ``IPC/IPCError/Code/messageTooLarge`` if the metadata have too many bytes.
+    /// - Throws: As `begin(_:replyLimit:until:retries:)`; ``/IPC/IPCError/Code/messageTooLarge`` if the metadata are too large.
     public mutating func begin(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline = .never
     ) throws(IPCError) -> PendingCall<Reply, Failure> {
@@ -89,9 +91,9 @@ extension Client where Request == RawBytes, Reply == RawBytes {
             writer.membership, try sendBytes(request, replyLimit: replyLimit, options, until: deadline))
     }
 
-    /// Calls with a copy of the bytes, and with metadata, suspended until the reply is there, and lends it.
+    /// Calls with a copy of the bytes and with options, suspended until the reply arrives, and borrows it.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and the server is notified.
     public nonisolated(nonsending) mutating func call<Value>(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline = .never,
         _ body: (RawSpan) throws(IPCError) -> Value
@@ -100,7 +102,8 @@ extension Client where Request == RawBytes, Reply == RawBytes {
         return try await call.wait(body)
     }
 
-    /// Begins a call with a copy of the bytes, and with metadata. Suspended only while the log is full.
+    /// Begins a call with a copy of the bytes and with options. Suspended only while there is no room in the log, or in this
+    /// client's share of it.
     public nonisolated(nonsending) mutating func begin(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline = .never
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
@@ -109,8 +112,8 @@ extension Client where Request == RawBytes, Reply == RawBytes {
     }
 }
 
-extension Client {
-    /// Sends a copy of bytes as the request, of whatever type that is.
+extension ServiceChannel.Client {
+    /// Sends a copy of the bytes as the request, whatever its type.
     mutating func sendBytes(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline
     ) throws(IPCError) -> SentCall {

@@ -1,6 +1,6 @@
-/// The failure of a service that the `ipc` command serves or calls: the exit code of what answered.
+/// The failure of a service that the `ipc` command serves or calls: the exit code of the command that answered.
 ///
-/// A Swift program serves or calls it as `Service<RawBytes, RawBytes, CommandFailure>`.
+/// A Swift program uses such a service as `Service<RawBytes, RawBytes, CommandFailure>`.
 public struct CommandFailure: Error, BitwiseCopyable, Hashable {
     public var code: Int32
 

@@ -1,10 +1,10 @@
 public import IPC
 
-/// A call that is under way. Going out of scope cancels it: its server is told, and its reply is dropped.
+/// A call in progress. Dropping it cancels the call: its server is notified and its reply is discarded.
 ///
-/// It keeps its client's place in the service. Any thread may wait for it, one at a time.
+/// It keeps its client's membership. Any thread may wait for it, one at a time.
 public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @unchecked Sendable {
-    // `@unchecked`: the frame's reply is this caller's alone once the state tells of it.
+    // `@unchecked`: the reply in the frame belongs to this caller alone once the state publishes it.
     let membership: Membership
     let call: SentCall
     var isEnded = false
@@ -16,35 +16,36 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
 
     deinit { if !isEnded { membership.end(call) } }
 
-    /// Whether there is an outcome: then waiting does not wait.
+    /// Whether there is an outcome, so that `wait` returns at once.
     public var isFinished: Bool {
         if call.isFinished { return true }
-        // One that only polls looks now and then whether its server is dead. What goes wrong there, whoever waits is told.
-        if membership.memory.isLookDue() { try? membership.memory.lookAfterTheDead() }
+        // A caller that only polls checks now and then whether the server is dead. Errors of that check are thrown to callers
+        // that wait.
+        if membership.memory.isDeathCheckDue() { try? membership.memory.recoverDeadParticipants() }
         return call.isFinished
     }
 
-    /// Gives the call up. A server that has it can see so.
+    /// Cancels the call. A server that has it can see that.
     public consuming func cancel() {}
 
     nonisolated(nonsending) borrowing func waitForOutcome() async throws(IPCError) -> Work.State {
-        // Whatever its deadline is by now.
+        // Even if the deadline has passed by now.
         if call.isFinished { return call.state }
         let (readiness, call) = (try readiness(), call)
         let isSettled = try await Permits.lending { () async throws(IPCError) in
             try await readiness.wait(until: call.deadline, spins: call.spins, "call")
         }
         let state = call.state
-        guard isSettled else { throw membership.timedOut(state) }
+        guard isSettled else { throw membership.callTimedOut(state) }
         return state
     }
 
-    /// The outcome.
+    /// The readiness of the outcome.
     ///
-    /// - Throws: ``IPC/IPCError/Code/corrupted``.
+    /// - Throws: ``/IPC/IPCError/Code/corrupted``.
     public func readiness() throws(IPCError) -> ChannelReadiness {
         let call = call
-        let place = try membership.memory.sleepingCaller(UInt32(membership.slot))
+        let place = try membership.memory.waitingCaller(UInt32(membership.slot))
         return ChannelReadiness(membership: membership, place: place) { call.isFinished }
     }
 }
@@ -52,7 +53,7 @@ public struct PendingCall<Reply, Failure: Error & BitwiseCopyable>: ~Copyable, @
 extension PendingCall where Reply: BitwiseCopyable {
     /// Waits for the outcome, until the call's deadline.
     ///
-    /// - Throws: As ``Client/call(_:until:retries:)``.
+    /// - Throws: As `call(_:until:retries:)` of ``ServiceChannel/Client``.
     public consuming func wait() throws(IPCError) -> Result<Reply, Failure> {
         let state = try membership.waitForOutcome(of: call)
         try membership.collect(call, state)
@@ -61,7 +62,7 @@ extension PendingCall where Reply: BitwiseCopyable {
 
     /// Waits for the outcome, until the call's deadline, suspended meanwhile.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and the server is told.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and the server is notified.
     public nonisolated(nonsending) consuming func wait() async throws(IPCError) -> Result<Reply, Failure> {
         let state = try await waitForOutcome()
         try membership.collect(call, state)
@@ -70,10 +71,10 @@ extension PendingCall where Reply: BitwiseCopyable {
 }
 
 extension PendingCall where Reply == RawBytes {
-    /// Waits for the outcome, until the call's deadline, and lends the reply where it lies in the log.
+    /// Waits for the outcome, until the call's deadline, and borrows the reply in the log.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/brokenPipe`` if its server died, or let go of it;
-    ///   ``IPC/IPCError/Code/messageTooLarge``; what `body` throws.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/brokenPipe`` if its server died or dropped the call;
+    ///   ``/IPC/IPCError/Code/messageTooLarge``; what `body` throws.
     public consuming func wait<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
@@ -82,7 +83,7 @@ extension PendingCall where Reply == RawBytes {
         return try membership.outcome(of: call, state, body)
     }
 
-    /// Waits for the outcome, until the call's deadline, suspended meanwhile, and lends the reply.
+    /// Waits for the outcome, until the call's deadline, suspended meanwhile, and borrows the reply.
     public nonisolated(nonsending) consuming func wait<Value>(
         _ body: (RawSpan) throws(IPCError) -> Value
     ) async throws(IPCError) -> Result<Value, Failure> {

@@ -3,17 +3,17 @@ import Glibc
 import IPC
 import Synchronization
 
-/// A call that a client has sent, and not ended yet. Its frame stays where it is until then.
+/// A call that a client has sent and not ended yet. Until then its frame stays in place.
 struct SentCall: Sendable {
     let frame: CallFrame
     let position: UInt64
-    /// Of its frame.
+    /// The size of its frame.
     let byteCount: Int
     let deadline: Deadline
     let spins: Int?
     let checks: CallChecks
 
-    // Sequentially consistent: a caller that is about to sleep counts itself, and then looks.
+    // Sequentially consistent: a caller that is about to sleep registers as a waiter first, and then loads the state.
     var state: Work.State { Work.State(word: frame.word.ordered) }
 
     /// Whether there is an outcome.
@@ -23,37 +23,37 @@ struct SentCall: Sendable {
         state.stage == Work.Stage.available || state.stage == Work.Stage.taken
     }
 
-    /// How long a sleep lasts at most while a server has the call, in nanoseconds: it may have died.
-    fileprivate static var slice: UInt64 { 10_000_000 }
+    /// The maximum sleep in nanoseconds while a server has the call, since that server may have died.
+    fileprivate static var maximumSleep: UInt64 { 10_000_000 }
 }
 
-// What a client does with one.
+// What a client does with a call.
 extension Membership {
-    /// Ends it: its server is told, if it has it still, and its reply is dropped.
+    /// Ends the call. If a server still has it, the server is notified. The reply is discarded.
     ///
-    /// - Returns: False if somebody had ended it, since its deadline had passed.
+    /// - Returns: False if another process had ended it because its deadline had passed.
     @discardableResult
     func end(_ call: SentCall) -> Bool {
         let isOurs = memory.withdrawCall(at: call.position)
         try? memory.makeRoom()
         outstanding.subtract(call.byteCount, ordering: .sequentiallyConsistent)
-        if memory.sleepingWriters.mayHaveSleepers { memory.sleepingWriters.wake(memory) }
+        if memory.waitingWriters.mayHaveWaiters { memory.waitingWriters.wake(memory) }
         return isOurs
     }
 
-    /// Waits for the outcome, if that is a value, and ends it.
+    /// Waits for the outcome of a call whose reply is a value, and ends the call.
     func finish<Reply: BitwiseCopyable, Failure: Error & BitwiseCopyable>(
         _ call: SentCall
     ) throws(IPCError) -> Result<Reply, Failure> {
-        // The result goes where the caller wants it. One that is kept here first costs a look at its type, which takes longer than to
-        // collect it.
+        // With `defer`, the result is written directly to the caller's storage. A local copy would look up its type, which
+        // takes longer than collecting the reply.
         defer { end(call) }
         let state = try waitForOutcome(of: call)
         try collect(call, state)
         return try outcome(of: call, state)
     }
 
-    /// Waits for the outcome, lends it if it is a reply, and ends the call.
+    /// Waits for the outcome, borrows the reply, and ends the call.
     func finish<Value, Failure: Error & BitwiseCopyable>(
         _ call: SentCall, lending body: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
@@ -63,16 +63,13 @@ extension Membership {
         return try outcome(of: call, state, body)
     }
 
-    /// Whether a call of so many bytes may be made, beside those that are not ended.
+    /// Whether a call of this size fits beside this client's unfinished calls.
     func hasRoom(forCall byteCount: Int) -> Bool {
         let taken = outstanding.load(ordering: .sequentiallyConsistent)
-        return taken == 0 || taken + byteCount <= memory.capacity / 4 || isInHandler
+        return taken == 0 || taken + byteCount <= memory.capacity / 4 || Nesting.isInHandler
     }
 
-    /// Whether this task or thread answers a call.
-    var isInHandler: Bool { Permits.current != nil || ipc_is_handling() != 0 }
-
-    /// Keeps others from ending it while its reply is read, or lent.
+    /// Keeps other processes from ending the call while its reply is read or borrowed.
     func collect(_ call: SentCall, _ state: Work.State) throws(IPCError) {
         guard state.stage == Work.Stage.replied else { return }
         var state = state
@@ -94,33 +91,28 @@ extension Membership {
 
     func waitForOutcome(of call: SentCall) throws(IPCError) -> Work.State {
         let word = call.frame.word
-        let place = try memory.sleepingCaller(UInt32(slot))
-        var count = Waiting.firstLook(call.spins)
+        let place = try memory.waitingCaller(UInt32(slot))
+        var wait = ThreadWait(call.spins, until: call.deadline)
         while true {
             let state = Work.State(word: word.published)
             guard SentCall.isUnderWay(state) else { return state }
-            count += 1
-            guard count % 64 == 0 else {
-                ipc_pause()
-                continue
-            }
-            if call.deadline.hasPassed { throw timedOut(state) }
-            let mayBeLost = state.stage == Work.Stage.taken
-            guard let spins = call.spins, count >= spins else {
-                guard count % 1024 == 0 else { continue }
-                sched_yield()
-                if memory.isLookDue() { try memory.lookAfterTheDead() }
-                continue
-            }
-            try memory.checkPresence()
-            if mayBeLost { try recoverIfDead(state.slot) }
-            place.sleep(until: call.deadline, atMost: mayBeLost ? SentCall.slice : SleepingPlace.slice) {
-                word.ordered != state.word
+            switch wait.next() {
+            case .poll: continue
+            case .check: if memory.isDeathCheckDue() { try memory.recoverDeadParticipants() }
+            case .sleep:
+                // Other callers may wait for a dead server as well, so they share this check. It also checks that the channel
+                // still exists.
+                if wait.hasSlept { try memory.recoverDeadParticipantsInTurn() } else { try memory.checkPresence() }
+                let mayBeLost = state.stage == Work.Stage.taken
+                if mayBeLost { try recoverIfDead(state.slot) }
+                let maximumSleep = mayBeLost ? SentCall.maximumSleep : WaitQueue.maximumSleep
+                wait.sleep(in: place, of: memory, atMost: maximumSleep) { word.ordered != state.word }
+            case .end: throw callTimedOut(state)
             }
         }
     }
 
-    /// What came of it, if that is a value.
+    /// The outcome of a call whose reply is a value.
     func outcome<Reply: BitwiseCopyable, Failure: Error & BitwiseCopyable>(
         of call: SentCall, _ state: Work.State
     ) throws(IPCError) -> Result<Reply, Failure> {
@@ -133,7 +125,7 @@ extension Membership {
         }
     }
 
-    /// What came of it.
+    /// The outcome of a call.
     func outcome<Value, Failure: Error & BitwiseCopyable>(
         of call: SentCall, _ state: Work.State, _ read: (RawSpan) throws(IPCError) -> Value
     ) throws(IPCError) -> Result<Value, Failure> {
@@ -150,7 +142,7 @@ extension Membership {
                 .messageTooLarge, "call", memory.name.description,
                 advice: "the reply has \(count) bytes, and \(frame.replyLimit) were allowed; allow more")
         case Work.Stage.lost:
-            if call.deadline.hasPassed { throw timedOut(state) }
+            if call.deadline.hasPassed { throw callTimedOut(state) }
             throw IPCError(
                 .brokenPipe, "call", memory.name.description,
                 advice:
@@ -168,7 +160,7 @@ extension Membership {
             if let checks = call.checks.failure { try unsafe checked(call.frame.reply, checks, "call") } else {
                 unsafe call.frame.reply.loadUnaligned(as: Failure.self)
             }
-        // It is not collected: what was read was one if nobody had ended the call by then.
+        // A failure is not collected. What was read is valid if nobody has ended the call by now.
         atomicMemoryFence(ordering: .acquiring)
         guard Work.State(word: call.frame.word.relaxed).aside == state.aside else { throw retired }
         return failure
@@ -188,7 +180,7 @@ extension Membership {
         if try !memory.isAlive(.reader, server) { try Recovery.tryRun(memory) }
     }
 
-    func timedOut(_ state: Work.State) -> IPCError {
+    func callTimedOut(_ state: Work.State) -> IPCError {
         let servers = (0..<memory.usedReaders).count { memory.state(.reader, $0).relaxed != 0 }
         let advice =
             if state.stage != Work.Stage.available, state.slot < memory.readerSlots {

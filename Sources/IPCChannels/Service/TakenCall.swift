@@ -1,20 +1,20 @@
 import IPC
 
-/// A call that a server has taken: nobody else answers it.
+/// A call that a server has taken: no other server answers it.
 struct TakenCall {
     let work: TakenWork
     let frame: CallFrame
-    /// When its caller gives up.
+    /// When the caller gives up.
     let deadline: Deadline
     let checks: MessageChecks?
 
-    /// Whether its caller wants no reply any more.
+    /// Whether the caller no longer wants a reply.
     var isCancelled: Bool { Work.State(word: frame.word.published).isCancelled || deadline.hasPassed }
 }
 
-// What a server does with one.
+// What a server does with a call.
 extension Membership {
-    /// - Throws: ``IPC/IPCError/Code/corrupted`` if its sizes do not fit.
+    /// - Throws: ``/IPC/IPCError/Code/corrupted`` if its sizes are inconsistent.
     func call(_ work: TakenWork, _ checks: MessageChecks?) throws(IPCError) -> TakenCall {
         let frame = try CallFrame(memory, work)
         return TakenCall(work: work, frame: frame, deadline: frame.deadline, checks: checks)
@@ -25,7 +25,7 @@ extension Membership {
         return Int32(bitPattern: memory.process(.writer, Int(work.header.writer)).relaxed)
     }
 
-    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a participant that is not of this library called.
+    /// - Throws: ``/IPC/IPCError/Code/corrupted`` if a client that does not use this library sent an invalid request.
     func request<Request: BitwiseCopyable>(of call: TakenCall) throws(IPCError) -> Request {
         guard call.frame.requestCount == MemoryLayout<Request>.size else {
             throw memory.corrupted(
@@ -35,16 +35,16 @@ extension Membership {
         return try unsafe checked(call.frame.request, checks, "next call")
     }
 
-    /// Ends it with a value.
+    /// Ends the call with a value.
     func answer<Value: BitwiseCopyable>(_ call: TakenCall, _ stage: UInt8, _ value: Value) throws(IPCError) {
         try unsafe answer(call, stage, MemoryLayout<Value>.size) { target in
             unsafe target.storeBytes(of: value, as: Value.self)
         }
     }
 
-    /// Ends it with `count` bytes that `fill` writes.
+    /// Ends the call with `count` bytes that `fill` writes.
     ///
-    /// - Throws: ``IPC/IPCError/Code/messageTooLarge`` if its caller allows fewer; it is told so.
+    /// - Throws: ``/IPC/IPCError/Code/messageTooLarge`` if its caller allows fewer; the caller gets the same error.
     func answer(
         _ call: TakenCall, _ stage: UInt8, _ count: Int, _ fill: (UnsafeMutableRawPointer) -> Void
     ) throws(IPCError) {
@@ -60,30 +60,33 @@ extension Membership {
         }
     }
 
-    /// Lets go of it without an answer.
+    /// Drops the call without an answer.
     func giveBack(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.unanswered } }
 
-    /// Gives up what cannot be a call, whatever retries it says. Whoever made it is told that it was lost.
+    /// Gives up an invalid call, whatever its retries. Its caller gets an error.
     func lose(_ work: TakenWork) {
         let word = memory.workState(at: work.position)
         guard settle(work, { word.exchange($0.word, for: $0.at(Work.Stage.lost).word) }) != nil else { return }
-        ChannelLog.lostCall(memory.name, caller(of: work))
-        if let caller = try? memory.sleepingCaller(work.header.writer), caller.mayHaveSleepers { caller.wake(memory) }
+        Notices.tell(
+            .warning, memory.name,
+            "a call cannot be one, and was given up; whoever made it is not of this library: find it, and correct it",
+            ["caller": "\(caller(of: work))"])
+        if let caller = try? memory.waitingCaller(work.header.writer), caller.mayHaveWaiters { caller.wake(memory) }
     }
 
-    /// Lets another server have it, as if it had not been handed out.
+    /// Releases the call as if it had never been delivered.
     func release(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.released } }
 
-    /// Whether a call's caller wants no reply any more, or it is answered. Looks after dead callers now and then.
-    func isCancelled(_ work: TakenWork, until deadline: Deadline) -> Bool {
+    /// Whether the caller no longer wants a reply, or the call is answered. Checks for dead callers now and then.
+    func isCallCancelled(_ work: TakenWork, until deadline: Deadline) -> Bool {
         func isOver() -> Bool {
-            // It may have been set aside since.
+            // It may have been set aside meanwhile.
             let state = Work.State(word: memory.workState(at: work.position).published)
             return state.aside != work.state.aside || deadline.hasPassed
         }
         if isOver() { return true }
-        // What goes wrong there, whoever waits is told.
-        guard memory.isLookAfterCallersDue(), (try? Recovery.tryRun(memory)) == true else { return false }
+        // Errors of this check are thrown to callers that wait.
+        guard memory.isCallerCheckDue(), (try? Recovery.tryRun(memory)) == true else { return false }
         return isOver()
     }
 
@@ -98,7 +101,7 @@ extension Membership {
                 : call.frame.word.exchange(state.word, for: next.word)
             if isOurs { break }
             state = Work.State(word: found)
-            // Its caller may have cancelled it; nobody else may do anything.
+            // Only its caller may change the state meanwhile, to cancel it.
             guard state.stage == Work.Stage.taken, state.slot == slot, attempt < Work.attempts else {
                 throw memory.corrupted("somebody else has changed the state of a call")
             }
@@ -109,11 +112,12 @@ extension Membership {
         case Work.Stage.done:
             if next.isAside { memory.leave(call.work.position) }
             try memory.makeRoom()
-        case Work.Stage.available: memory.tellOfReturns()
+        case Work.Stage.available: memory.announceReturns()
         default:
-            let caller = try memory.sleepingCaller(call.work.header.writer)
-            // The word was exchanged; a caller that counts itself, and then looks at the word, sees that, or we see it.
-            if caller.mayHaveSleepers { caller.wake(memory) }
+            let caller = try memory.waitingCaller(call.work.header.writer)
+            // Sequentially consistent: the word was exchanged before the check for waiters, and a caller registers as a waiter
+            // before it loads the word. So the caller sees the new word, or this server sees the waiter.
+            if caller.mayHaveWaiters { caller.wake(memory) }
         }
     }
 }

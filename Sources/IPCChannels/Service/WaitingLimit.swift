@@ -1,19 +1,19 @@
 import IPC
 
-/// How many calls wait that no server has taken, beside the most that a service's creator allows.
+/// Compares the number of calls that wait for a server with the service's limit.
 ///
-/// Nobody counts them in the channel: a count that several keep is wrong once one of them dies. A client looks at each call that has
-/// come since its last look, and counts those that wait; servers take calls in order, so the count can only be too high. When it
-/// comes to the limit, it counts once more. So a call looks at those that others have made since the last one, each once; near the
-/// limit it looks at as many as wait.
+/// There is no shared counter: it would be wrong once a process died. Instead, each client scans the calls made since its last
+/// scan, and counts those that wait. Servers take calls in order, so the count can only be too high. When it reaches the limit,
+/// the client counts again. So a call scans the calls that others have made since the previous one, each once; near the limit
+/// it scans as many as wait.
 struct WaitingLimit {
-    /// 0 for none.
+    /// 0 for no limit.
     private let limit: Int
-    /// Before it no call waits, but for what was given back.
+    /// No call before it waits, except calls that were given back.
     private var first: UInt64 = 0
-    /// All before it was counted.
+    /// Everything before it is counted.
     private var end: UInt64 = 0
-    /// Of those between both; too many by those that were taken since.
+    /// The waiting calls between `first` and `end`; too high by those that were taken since.
     private var count = 0
 
     init(_ limit: Int) { self.limit = limit }
@@ -21,23 +21,23 @@ struct WaitingLimit {
     @inline(__always)
     var isSet: Bool { limit > 0 }
 
-    /// That one more may wait.
+    /// Checks that one more call may wait.
     ///
-    /// - Throws: ``IPC/IPCError/Code/overloaded``.
+    /// - Throws: ``/IPC/IPCError/Code/overloaded``.
     @inline(never)
     mutating func check(_ membership: Membership) throws(IPCError) {
-        // What servers have begun is finished first.
-        guard !membership.isInHandler else { return }
+        // Calls that servers have begun are finished first.
+        guard !Nesting.isInHandler else { return }
         let memory = membership.memory
         guard !memory.isInherited else { throw memory.isInheritedError }
         try countNew(memory)
         guard count >= limit else { return }
         try countAgain(memory)
         guard count >= limit else { return }
-        if memory.isLookDue() {
-            // Callers may have died; or they were stopped, and are past their deadlines.
-            try memory.lookAfterTheDead()
-            try memory.retireExpiredCalls()
+        if memory.isDeathCheckDue() {
+            // Callers may have died, or been stopped beyond their deadlines.
+            try memory.recoverDeadParticipants()
+            try memory.hooks?.endOverdue(in: memory)
             try countAgain(memory)
         }
         guard count >= limit else { return }
@@ -57,7 +57,7 @@ struct WaitingLimit {
         }
     }
 
-    /// As many as there are, or as the limit: then the rest does not matter.
+    /// Counts up to the limit; the rest does not matter.
     private mutating func countAgain(_ memory: ChannelMemory) throws(IPCError) {
         var position = first
         var found = 0
@@ -69,7 +69,7 @@ struct WaitingLimit {
             position &+= header.size
         }
         count = found
-        // Where it stopped at the limit, the next look stops there as well, or finds fewer and goes on.
+        // If the count stopped at the limit, the next check stops here as well, or finds fewer and continues from here.
         end = position
     }
 

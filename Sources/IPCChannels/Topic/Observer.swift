@@ -1,58 +1,61 @@
 public import IPC
 
-/// One that looks at a ``Topic`` without taking part: for whoever may only read the channel's files.
-///
-/// ```swift
-/// // As another user, in a root and with permissions (0644) that let it read:
-/// var quotes = try Topic<UInt64>.open("market/quotes", in: ChannelRoot("/dev/shm/traders")).observe(from: .oldest)
-/// for try await quote in quotes.messages() { print(quote) }
-/// ```
-///
-/// It opens the files for reading only, takes no slot and no lock, and writes nothing. So nobody knows of it:
-///
-/// - It holds nobody back. Of every topic, also of one that waits for its subscribers, it misses what is overwritten before it has
-///   read that, and is told how much: ``takeMissed()``.
-/// - Nobody wakes it. While it waits it looks again and again, with pauses of 50 µs at first and of 10 ms later: a message comes up to
-///   10 ms late after a silence.
-/// - It keeps no channel. When the last participant has left, or somebody has removed the channel, it gets what was published before,
-///   and then the error ``IPC/IPCError/Code/removed``.
-/// - It repairs nothing. What a shared publisher had begun when it died hides what comes after it, until a participant skips that.
-///
-/// Each message is copied, and is what it seems: a copy that was overwritten meanwhile is thrown away. One thread at a time may use
-/// it. A ``WaitSet`` does not take it.
-public struct Observer<Message>: ~Copyable, Sendable {
-    @usableFromInline var subscription: Subscription<Message>
+extension Topic {
+    /// A reader of a ``Topic`` that is not a participant: it needs only read permission for the channel's files.
+    ///
+    /// ```swift
+    /// // As another user, in a root and with permissions (0644) that let it read:
+    /// var quotes = try Topic<UInt64>.open("market/quotes", in: ChannelRoot("/dev/shm/traders")).makeObserver(from: .oldest)
+    /// for try await quote in quotes.messages() { print(quote) }
+    /// ```
+    ///
+    /// It opens the files read-only, takes no slot and no lock, and writes nothing. Participants therefore do not know about it:
+    ///
+    /// - It causes no back-pressure. On every topic, even with `overflow: .block`, it misses messages that are overwritten before
+    ///   it reads them. ``takeMissed()`` counts them.
+    /// - Nothing wakes it. It polls, with pauses that grow from 50 µs to 10 ms, so the first message after a silence can arrive up
+    ///   to 10 ms late.
+    /// - It does not keep the channel alive. When the channel is removed, or its last participant has left, it receives what was
+    ///   published before and then throws ``/IPC/IPCError/Code/removed``.
+    /// - It repairs nothing. A message that a shared publisher left unfinished when it died hides everything after it until a
+    ///   participant skips it.
+    ///
+    /// Each message is copied; a copy that was overwritten in the meantime is discarded. One thread at a time may use an observer.
+    /// A ``WaitSet`` does not accept it.
+    public struct Observer: ~Copyable, Sendable {
+        @usableFromInline var subscription: Topic<Message>.Subscription
 
-    init(_ subscription: consuming Subscription<Message>) { self.subscription = subscription }
+        init(_ subscription: consuming Topic<Message>.Subscription) { self.subscription = subscription }
 
-    /// Where the next message begins: for ``SubscriptionStart/position(_:)`` of a later one.
-    public var position: ChannelPosition { subscription.position }
+        /// The position of the next message, for ``SubscriptionStart/position(_:)`` of a later observer.
+        public var position: ChannelPosition { subscription.position }
 
-    /// How many messages were overwritten before they were received, since the last time this was asked. A gap is counted when the
-    /// next message of the same publisher has come.
-    public mutating func takeMissed() -> UInt64 { subscription.takeMissed() }
+        /// Returns the number of messages that were overwritten before they were received, since the previous call. A gap is
+        /// counted when the next message of the same publisher arrives.
+        public mutating func takeMissed() -> UInt64 { subscription.takeMissed() }
 
-    /// Ends it.
-    public consuming func close() {}
+        /// Closes the observer.
+        public consuming func close() {}
+    }
 }
 
-extension Observer where Message: BitwiseCopyable {
+extension Topic.Observer where Message: BitwiseCopyable {
     /// Receives the next message, waiting for it.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/removed``; ``IPC/IPCError/Code/corrupted`` for what cannot be a
-    ///   message of this type, as ``Subscription/receive(until:)``.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/removed``; ``/IPC/IPCError/Code/corrupted`` for a
+    ///   message that is invalid for this type, as `receive(until:)` of ``Topic/Subscription``.
     @inlinable
     public mutating func receive(until deadline: Deadline = .never) throws(IPCError) -> Message {
         try subscription.receive(until: deadline)
     }
 
-    /// Receives the next message if there is one.
+    /// Receives the next message; nil if there is none.
     @inlinable
     public mutating func tryReceive() throws(IPCError) -> Message? { try subscription.tryReceive() }
 
     /// Receives the next message, suspended until there is one.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no message was taken.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and no message was taken.
     @inlinable
     public nonisolated(nonsending) mutating func receive(
         until deadline: Deadline = .never
@@ -60,15 +63,15 @@ extension Observer where Message: BitwiseCopyable {
         try await subscription.receive(until: deadline)
     }
 
-    /// The messages as they come. One loop at a time.
+    /// The messages as an asynchronous sequence. One loop at a time.
     public consuming func messages() -> ChannelSequence<Message> { subscription.messages() }
 }
 
-extension Observer where Message == RawBytes {
-    /// Lends a copy of the next message, waiting for it.
+extension Topic.Observer where Message == RawBytes {
+    /// Borrows a copy of the next message, waiting for it.
     ///
-    /// - Throws: As `body` does, and the message counts as received; ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/removed``;
-    ///   ``IPC/IPCError/Code/corrupted``.
+    /// - Throws: What `body` throws; the message then counts as received. ``/IPC/IPCError/Code/timedOut``;
+    ///   ``/IPC/IPCError/Code/removed``; ``/IPC/IPCError/Code/corrupted``.
     @inlinable
     public mutating func receive<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
@@ -76,7 +79,7 @@ extension Observer where Message == RawBytes {
         try subscription.receive(until: deadline, body)
     }
 
-    /// Lends a copy of the next message if there is one.
+    /// Borrows a copy of the next message; nil if there is none.
     @inlinable
     public mutating func tryReceive<Result>(
         _ body: (RawSpan) throws(IPCError) -> Result
@@ -84,7 +87,7 @@ extension Observer where Message == RawBytes {
         try subscription.tryReceive(body)
     }
 
-    /// Lends a copy of the next message, suspended until there is one.
+    /// Borrows a copy of the next message, suspended until there is one.
     @inlinable
     public nonisolated(nonsending) mutating func receive<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
@@ -92,24 +95,6 @@ extension Observer where Message == RawBytes {
         try await subscription.receive(until: deadline, body)
     }
 
-    /// Copies of the messages as they come. One loop at a time.
+    /// Copies of the messages as an asynchronous sequence. One loop at a time.
     public consuming func messages() -> ChannelSequence<[UInt8]> { subscription.messages() }
-}
-
-extension Observer {
-    /// Receives the next value, waiting for it.
-    ///
-    /// - Throws: As ``Subscription/receive(with:until:)``; ``IPC/IPCError/Code/removed``.
-    public mutating func receive<Value>(
-        with coder: some MessageCoder, until deadline: Deadline = .never
-    ) throws(IPCError) -> Value where Message == Coded<Value> {
-        try subscription.receive(with: coder, until: deadline)
-    }
-
-    /// Receives the next value, suspended until there is one.
-    public nonisolated(nonsending) mutating func receive<Value>(
-        with coder: some MessageCoder, until deadline: Deadline = .never
-    ) async throws(IPCError) -> Value where Message == Coded<Value> {
-        try await subscription.receive(with: coder, until: deadline)
-    }
 }

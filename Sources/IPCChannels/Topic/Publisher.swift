@@ -1,61 +1,81 @@
 public import IPC
 
-/// One writer of a ``Topic``.
-///
-/// A message is visible to all subscribers at once, when the call returns; or, if the process dies before that, to none.
-/// Calls block only while a subscriber of a topic that does not overwrite is a whole log behind. No call allocates. One
-/// thread at a time may use it.
-public struct Publisher<Message>: ~Copyable, @unchecked Sendable {
-    // `@unchecked`: it is one thread's at a time by its ownership; the memory is shared by atomics.
-    @usableFromInline var writer: LogWriter
-
-    init(_ writer: consuming LogWriter) { self.writer = writer }
-
-    /// Waits until all that was published before this call, by whomever, is on the disk: `msync`.
+extension Topic {
+    /// A publisher of a ``Topic``.
     ///
-    /// - Parameter deadline: How long to wait for messages that others have begun before, and not finished. The disk itself takes
-    ///   the time that it takes.
-    /// - Throws: ``IPC/IPCError/Code/unsupported`` where the topic is not durable; ``IPC/IPCError/Code/timedOut``; what `msync`
-    ///   says. Blocks the thread.
-    public mutating func sync(until deadline: Deadline = .never) throws(IPCError) { try writer.sync(until: deadline) }
+    /// One store makes a message visible to all subscribers, at the latest when the call returns. If the process dies before that
+    /// store, no subscriber sees the message. A call blocks only while a subscriber of a topic with `overflow: .block` is a whole
+    /// log behind, and, in a durable topic, while it syncs. Publishing a value or bytes does not allocate. One thread at a time may
+    /// use a publisher.
+    public struct Publisher: ~Copyable, @unchecked Sendable {
+        // `@unchecked`: ownership limits it to one thread at a time; shared memory is accessed through atomics.
+        @usableFromInline var writer: LogWriter
 
-    /// Leaves the topic; what was published stays.
-    public consuming func close() {}
+        init(_ writer: consuming LogWriter) { self.writer = writer }
 
-    @usableFromInline @inline(never)
-    func failTimedOut() throws(IPCError) -> Never {
-        throw IPCError(
-            .timedOut, "publish", writer.memory.name.description,
-            advice:
-                "a subscriber is a whole log behind; allow more time, enlarge the log, or create the topic to overwrite"
-        )
+        /// Waits until everything published before this call, by any process, is on disk (`msync`). Blocks the thread.
+        ///
+        /// - Parameter deadline: How long to wait for earlier messages that other publishers have begun and not finished. It does
+        ///   not limit the time that the disk takes.
+        /// - Throws: ``/IPC/IPCError/Code/unsupported`` if the topic is not durable; ``/IPC/IPCError/Code/timedOut``; the error of
+        ///   `msync`.
+        public mutating func sync(until deadline: Deadline = .never) throws(IPCError) {
+            try writer.sync(until: deadline)
+        }
+
+        /// Leaves the topic. Published messages stay.
+        public consuming func close() {}
+
+        @usableFromInline @inline(never)
+        func failTimedOut() throws(IPCError) -> Never { throw timedOut }
+
+        var timedOut: IPCError {
+            IPCError(
+                .timedOut, "publish", writer.memory.name.description,
+                advice:
+                    "a subscriber is a whole log behind; allow more time, enlarge the log, or create the topic to overwrite"
+            )
+        }
     }
 }
 
-extension Publisher where Message: BitwiseCopyable {
+// Each call has a fast path that is inlined into the caller's loop. Everything else is one function, called last. When
+// `publish` was a function itself, it saved seven registers per message and reached two thirds of the message rate (`ipc bench
+// --mechanism topic`).
+
+extension Topic.Publisher where Message: BitwiseCopyable {
     /// Publishes a value.
     ///
-    /// - Parameter deadline: How long to wait for subscribers that are a log behind.
-    /// - Throws: ``IPC/IPCError/Code/timedOut``, and the message was not published.
-    @inlinable
+    /// - Parameters:
+    ///   - message: The value.
+    ///   - deadline: How long to wait for a subscriber that is a whole log behind.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``, and the message was not published.
+    @inlinable @inline(__always)
     public mutating func publish(_ message: Message, until deadline: Deadline = .never) throws(IPCError) {
-        guard try put(message, until: deadline) else { try failTimedOut() }
+        if putAtOnce(message) { return }
+        try publishSlowly(message, until: deadline)
     }
 
     /// Publishes a value if there is room now.
+    ///
+    /// - Returns: False if there is none.
     @inlinable
     public mutating func tryPublish(_ message: Message) throws(IPCError) -> Bool {
-        try put(message, until: .immediate)
+        if putAtOnce(message) { return true }
+        return try putSlowly(message, until: .immediate)
     }
 
     @inlinable @inline(__always)
-    mutating func put(_ message: Message, until deadline: Deadline) throws(IPCError) -> Bool {
-        guard let payload = unsafe writer.claimAtOnce(MemoryLayout<Message>.size) else {
-            return try putSlowly(message, until: deadline)
-        }
+    mutating func putAtOnce(_ message: Message) -> Bool {
+        guard let payload = unsafe writer.claimAtOnce(MemoryLayout<Message>.size) else { return false }
         unsafe payload.storeBytes(of: message, as: Message.self)
         writer.deliverAtOnce(MemoryLayout<Message>.size)
         return true
+    }
+
+    @inlinable @inline(never)
+    mutating func publishSlowly(_ message: Message, until deadline: Deadline) throws(IPCError) {
+        guard try putSlowly(message, until: deadline) else { try failTimedOut() }
     }
 
     @inlinable @inline(never)
@@ -69,27 +89,36 @@ extension Publisher where Message: BitwiseCopyable {
     }
 }
 
-extension Publisher where Message == RawBytes {
+extension Topic.Publisher where Message == RawBytes {
     /// Publishes a copy of the bytes.
     ///
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; ``IPC/IPCError/Code/messageTooLarge`` over half the log.
-    @inlinable
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/messageTooLarge`` for more than half the log.
+    @inlinable @inline(__always)
     public mutating func publish(_ bytes: RawSpan, until deadline: Deadline = .never) throws(IPCError) {
-        guard try put(bytes, until: deadline) else { try failTimedOut() }
+        if putAtOnce(bytes) { return }
+        try publishSlowly(bytes, until: deadline)
     }
 
     /// Publishes a copy of the bytes if there is room now.
+    ///
+    /// - Returns: False if there is none.
     @inlinable
-    public mutating func tryPublish(_ bytes: RawSpan) throws(IPCError) -> Bool { try put(bytes, until: .immediate) }
+    public mutating func tryPublish(_ bytes: RawSpan) throws(IPCError) -> Bool {
+        if putAtOnce(bytes) { return true }
+        return try putSlowly(bytes, until: .immediate)
+    }
 
     @inlinable @inline(__always)
-    mutating func put(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) -> Bool {
-        guard let payload = unsafe writer.claimAtOnce(bytes.byteCount) else {
-            return try putSlowly(bytes, until: deadline)
-        }
+    mutating func putAtOnce(_ bytes: RawSpan) -> Bool {
+        guard let payload = unsafe writer.claimAtOnce(bytes.byteCount) else { return false }
         unsafe payload.copyBytes(of: bytes)
         writer.deliverAtOnce(bytes.byteCount)
         return true
+    }
+
+    @usableFromInline @inline(never)
+    mutating func publishSlowly(_ bytes: RawSpan, until deadline: Deadline) throws(IPCError) {
+        guard try putSlowly(bytes, until: deadline) else { try failTimedOut() }
     }
 
     @usableFromInline @inline(never)
@@ -100,45 +129,53 @@ extension Publisher where Message == RawBytes {
         return true
     }
 
-    /// Publishes what `fill` writes, without a copy: it writes into the log itself.
+    /// Publishes what `fill` writes, without a copy: `fill` writes directly into the log.
     ///
     /// ```swift
     /// try publisher.publish(upTo: 1 << 20) { frame in camera.read(into: &frame) }
     /// ```
     ///
     /// - Parameters:
-    ///   - byteCount: The most that `fill` may write; the message has as many bytes as it did write.
-    ///   - fill: Takes as long as it likes; other publishers go on, subscribers wait at this message. If it throws, the
-    ///     message is given up.
-    /// - Throws: What `fill` throws, and what ``publish(_:until:)`` does.
-    @inlinable
+    ///   - byteCount: The most that `fill` may write. The message has as many bytes as `fill` writes.
+    ///   - deadline: How long to wait for a subscriber that is a whole log behind.
+    ///   - fill: May take any time: other publishers continue, and subscribers wait at this message. If it throws, the message
+    ///     is abandoned.
+    /// - Throws: What `fill` throws, and what `publish(_:until:)` throws.
+    @inlinable @inline(__always)
     public mutating func publish(
         upTo byteCount: Int, until deadline: Deadline = .never,
         _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) {
-        guard try put(upTo: byteCount, until: deadline, fill) else { try failTimedOut() }
+        if try putAtOnce(upTo: byteCount, fill) { return }
+        try publishSlowly(upTo: byteCount, until: deadline, fill)
     }
 
     /// Publishes what `fill` writes if there is room now.
     ///
-    /// - Returns: False if there is none, and `fill` was not called.
+    /// - Returns: False if there is none; `fill` is not called.
     @inlinable
     public mutating func tryPublish(
         upTo byteCount: Int, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) -> Bool {
-        try put(upTo: byteCount, until: .immediate, fill)
+        if try putAtOnce(upTo: byteCount, fill) { return true }
+        return try putSlowly(upTo: byteCount, until: .immediate, fill)
     }
 
     @inlinable @inline(__always)
-    mutating func put(
-        upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    mutating func putAtOnce(
+        upTo byteCount: Int, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
     ) throws(IPCError) -> Bool {
-        guard let payload = unsafe writer.claimAtOnce(byteCount) else {
-            return try putSlowly(upTo: byteCount, until: deadline, fill)
-        }
+        guard let payload = unsafe writer.claimAtOnce(byteCount) else { return false }
         let count = try unsafe filled(payload, byteCount, fill)
         writer.deliverAtOnce(count)
         return true
+    }
+
+    @inlinable @inline(never)
+    mutating func publishSlowly(
+        upTo byteCount: Int, until deadline: Deadline, _ fill: (inout OutputRawSpan) throws(IPCError) -> Void
+    ) throws(IPCError) {
+        guard try putSlowly(upTo: byteCount, until: deadline, fill) else { try failTimedOut() }
     }
 
     @inlinable @inline(never)
@@ -151,7 +188,7 @@ extension Publisher where Message == RawBytes {
         return true
     }
 
-    /// Lets `fill` write to what was claimed, which is abandoned if it throws.
+    /// Calls `fill` with the claimed space. Abandons the claim if `fill` throws.
     @inlinable @inline(__always)
     mutating func filled(
         _ payload: UnsafeMutableRawPointer, _ byteCount: Int,
@@ -176,4 +213,9 @@ extension UnsafeMutableRawPointer {
             if let base = source.baseAddress { unsafe copyMemory(from: base, byteCount: source.count) }
         }
     }
+}
+
+extension Topic.Publisher {
+    /// The readiness of room for a message of `byteCount` bytes.
+    public mutating func readiness(forRoom byteCount: Int) -> ChannelReadiness { writer.readiness(forRoom: byteCount) }
 }

@@ -1,18 +1,19 @@
 public import IPC
 
-// The calls that wait without a thread. Each is the call of the same name, in an asynchronous function.
+// The asynchronous calls. They behave like the blocking calls of the same name, but block no thread.
 
-extension Subscription {
+extension Topic.Subscription {
     @usableFromInline
     nonisolated(nonsending) mutating func waitForMessage(until deadline: Deadline) async throws(IPCError) {
         guard try await reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
     }
 }
 
-extension Subscription where Message: BitwiseCopyable {
-    /// Receives the next message, suspended until there is one. If one is there, it neither suspends nor allocates.
+extension Topic.Subscription where Message: BitwiseCopyable {
+    /// Receives the next message, suspended until there is one. If one is there already, the call neither suspends nor
+    /// allocates.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``, and no message was taken.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and no message was taken.
     @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func receive(
         until deadline: Deadline = .never
@@ -25,17 +26,17 @@ extension Subscription where Message: BitwiseCopyable {
         }
     }
 
-    /// The messages as they come: `for try await quote in try topic.subscribe().messages()`.
+    /// The messages as an asynchronous sequence: `for try await quote in try topic.makeSubscription().messages()`.
     ///
-    /// One loop at a time. A loop whose task is cancelled ends, and no message is lost to a later one.
+    /// One loop at a time. A loop ends when its task is cancelled; no message is lost to a later loop.
     public consuming func messages() -> ChannelSequence<Message> {
-        let held = Held(self)
-        return ChannelSequence { () async throws(IPCError) in try await held.participant.receive() }
+        let box = Box(self)
+        return ChannelSequence { () async throws(IPCError) in try await box.value.receive() }
     }
 }
 
-extension Subscription where Message == RawBytes {
-    /// Lends the next message, suspended until there is one.
+extension Topic.Subscription where Message == RawBytes {
+    /// Borrows the next message, suspended until there is one.
     @inlinable @inline(__always)
     public nonisolated(nonsending) mutating func receive<Result>(
         until deadline: Deadline = .never, _ body: (RawSpan) throws(IPCError) -> Result
@@ -48,32 +49,16 @@ extension Subscription where Message == RawBytes {
         }
     }
 
-    /// Copies of the messages as they come. One loop at a time.
+    /// Copies of the messages as an asynchronous sequence. One loop at a time.
     public consuming func messages() -> ChannelSequence<[UInt8]> {
-        let held = Held(self)
+        let box = Box(self)
         return ChannelSequence { () async throws(IPCError) in
-            try await held.participant.receive { $0.array }
-        }
-    }
-}
-
-extension Subscription {
-    /// Receives the next value, suspended until there is one.
-    public nonisolated(nonsending) mutating func receive<Value>(
-        with coder: some MessageCoder, until deadline: Deadline = .never
-    ) async throws(IPCError) -> Value where Message == Coded<Value> {
-        var hasLooked = false
-        while true {
-            if let bytes = try take({ (_, payload) throws(IPCError) in payload.array }) {
-                return try decode(bytes, with: coder)
-            }
-            if reader.look(spins, unless: &hasLooked) { continue }
-            try await waitForMessage(until: deadline)
+            try await box.value.receive { $0.array }
         }
     }
 }
 
 extension RawSpan {
-    /// A copy.
+    /// A copy of the bytes.
     package var array: [UInt8] { unsafe withUnsafeBytes { unsafe Array($0) } }
 }

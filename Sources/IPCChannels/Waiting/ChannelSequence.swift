@@ -1,10 +1,10 @@
 import CIPCShims
 public import IPC
 
-/// What comes over a channel, as it comes: for `for try await`.
+/// The elements that arrive over a channel, for `for try await`.
 ///
-/// One loop at a time. A loop whose task is cancelled ends, and nothing was taken that it did not hand over. One that always finds
-/// something gives way to other tasks now and then.
+/// Only one loop at a time. A loop whose task is cancelled ends, and takes nothing that it does not deliver. A loop that always
+/// finds something yields to other tasks from time to time.
 public struct ChannelSequence<Element>: AsyncSequence {
     typealias Take = nonisolated(nonsending) () async throws(IPCError) -> Element
 
@@ -27,14 +27,14 @@ public struct ChannelSequence<Element>: AsyncSequence {
     public func makeAsyncIterator() -> Iterator { Iterator(take: take) }
 }
 
-/// How long a loop has had its thread, which other tasks wait for. Suspensions are not seen: a loop that waits gives way a little more
-/// often than it need.
+/// How long a loop has used its thread, which other tasks wait for. Suspensions are not seen, so a loop that waits yields a little
+/// more often than it has to.
 struct Turn {
     private var steps = 0
     private var start = ipc_coarse_now()
     private static let length: UInt64 = 4_000_000
 
-    /// Asked before each step.
+    /// Checked before each step.
     var isOver: Bool {
         mutating get {
             steps &+= 1
@@ -47,10 +47,10 @@ struct Turn {
     }
 }
 
-/// A participant that a sequence, or a task, holds: those cannot be copied, and closures can.
-final class Held<Participant: ~Copyable>: @unchecked Sendable {
-    // `@unchecked`: who holds it sees to it that one task at a time uses it.
-    var participant: Participant
+/// Holds a participant for a sequence or a task: participants cannot be copied, and the closures that hold this box can.
+final class Box<Value: ~Copyable>: @unchecked Sendable {
+    // `@unchecked`: the owner makes sure that only one task at a time uses it.
+    var value: Value
 
-    init(_ participant: consuming Participant) { self.participant = participant }
+    init(_ value: consuming Value) { self.value = value }
 }

@@ -1,24 +1,25 @@
+import CIPCShims
 import IPC
 
-/// How many tasks of a loop may run at a time. One that waits for others, which may need a turn of the same loop to answer, lends its
-/// permit meanwhile: else calls that handlers make could wait for those very handlers.
+/// Limits how many tasks of a loop run at a time. A task that waits for others returns its permit meanwhile, since they may need a
+/// turn of the same loop to answer. Otherwise calls that handlers make could wait for those very handlers.
 final class Permits: @unchecked Sendable {
-    // `@unchecked`: the lock guards all that changes.
+    // `@unchecked`: the lock guards all mutable state.
     private let lock = PrivateLock()
-    /// Below 0 where those that lent theirs are back, and others have not ended yet.
+    /// Negative while tasks that returned theirs run again and others have not ended yet.
     private var free: Int
     private var waiter: CheckedContinuation<Void, Never>?
     private var isOver = false
     private var error: IPCError?
 
-    /// That of the handler that this task runs, if it does.
+    /// The permits of the loop whose handler this task runs, if it runs one.
     @TaskLocal static var current: Permits?
 
     init(_ count: Int) { free = count }
 
-    /// Takes one, suspended until there is one. By one task at a time.
+    /// Takes a permit, suspended until there is one. Called by one task at a time.
     ///
-    /// - Returns: False if the task was cancelled, or somebody failed.
+    /// - Returns: False if the task was cancelled or the loop has failed.
     func take() async -> Bool {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -46,7 +47,7 @@ final class Permits: @unchecked Sendable {
         waiter?.resume()
     }
 
-    /// Does without one, while `body` waits for others.
+    /// Returns this task's permit while `body` waits for others.
     nonisolated(nonsending) static func lending<Value>(
         _ body: nonisolated(nonsending) () async throws(IPCError) -> Value
     ) async throws(IPCError) -> Value {
@@ -56,7 +57,7 @@ final class Permits: @unchecked Sendable {
         return try await body()
     }
 
-    /// No more are given.
+    /// Stops giving permits.
     func end(_ error: IPCError?) {
         let waiter = lock.withLock {
             isOver = true
@@ -67,4 +68,11 @@ final class Permits: @unchecked Sendable {
     }
 
     var failure: IPCError? { lock.withLock { error } }
+}
+
+/// Whether the current code finishes something that was begun before. Then it does not wait for others that can only finish after
+/// it.
+enum Nesting {
+    /// Whether this task or thread answers a call.
+    static var isInHandler: Bool { Permits.current != nil || ipc_is_handling() != 0 }
 }

@@ -1,11 +1,11 @@
 import Glibc
 import IPC
 
-/// The processes that take part in channels for which somebody here waits, each watched once.
+/// The processes of participants in channels that this process waits for, each watched once.
 ///
-/// The kernel tells at once when one ends (pidfd). What it does not tell (an exec, which lets go of all locks; a process of
-/// another pid namespace; one for which there was no pidfd) shows by the locks, which are asked for now and then:
-/// ``lookAround()``.
+/// The kernel reports at once when one ends (pidfd). It does not report an exec (which releases all locks), nor the end of a
+/// process of another pid namespace or of one without a pidfd. Those show in the locks, which are tested from time to time:
+/// ``checkLiveness()``.
 struct ProcessWatches {
     private final class Watch: Sendable {
         let process: ProcessHandle
@@ -15,19 +15,19 @@ struct ProcessWatches {
         deinit { Reactor.shared.unwatch(process.descriptor.rawValue) }
     }
 
-    /// A slot that somebody has, by whose lock it shows whether it lives.
+    /// A taken slot, whose lock shows whether its owner lives.
     private struct Place {
         let memory: ChannelMemory
         let role: Membership.Role
         let slot: Int
         let process: UInt32
 
-        /// Nil if somebody else has the slot by now, or nobody.
+        /// Nil if the slot is free or has another owner by now.
         var isAlive: Bool? {
             guard memory.state(role, slot).acquired != LogLayout.SlotState.free,
                 memory.process(role, slot).relaxed == process
             else { return nil }
-            // Without an answer it counts as alive: whoever recovers asks again, and gets the error.
+            // If the test fails, it counts as alive: the next recovery tests again and gets the error.
             return (try? memory.isAlive(role, slot)) ?? true
         }
     }
@@ -41,19 +41,13 @@ struct ProcessWatches {
 
     private var watched: [pid_t: Watched] = [:]
     private var processes: [UInt32: Set<pid_t>] = [:]
-    /// For each participant, those of other pid namespaces, and of unknown ones.
+    /// For each participant that waits, the slots of processes in other or unknown pid namespaces.
     private var strangers: [UInt32: [Place]] = [:]
 
-    /// Whether there is nobody to look after.
+    /// Whether nothing is watched.
     var isEmpty: Bool { watched.isEmpty && strangers.isEmpty }
 
-    /// The pid namespace of this process; 0 if it is not told.
-    static let namespace: UInt32 = {
-        guard let status = try? FileStatus(at: "/proc/self/ns/pid") else { return 0 }
-        return UInt32(truncatingIfNeeded: status.identity[1])
-    }()
-
-    /// Watches all who take part in a channel.
+    /// Watches all participants of a channel.
     ///
     /// - Returns: Whether one of them is dead already.
     mutating func watch(_ membership: Membership) throws(IPCError) -> Bool {
@@ -64,15 +58,15 @@ struct ProcessWatches {
             if memory.ownSlot.map({ $0 == (role, slot) }) ?? false { continue }
             let process = memory.process(role, slot).relaxed
             let place = Place(memory: memory, role: role, slot: slot, process: process)
-            if memory.namespace(role, slot).relaxed == Self.namespace, Self.namespace != 0 {
+            if memory.namespace(role, slot).relaxed == PIDNamespace.current, PIDNamespace.current != 0 {
                 let process = pid_t(bitPattern: process)
-                // Those of this process end in order, or together with us.
+                // Those of this process leave in order, or end together with it.
                 if process == getpid() { continue }
                 watch(process, place, for: membership.token)
             } else {
                 strangers[membership.token, default: []].append(place)
             }
-            // It may have died before it was watched, and its number be another's by now.
+            // The process may have died before it was watched, and its pid may be another's by now.
             if try !memory.isAlive(role, slot) { hasDeath = true }
         }
         return hasDeath
@@ -95,9 +89,9 @@ struct ProcessWatches {
         return watch
     }
 
-    /// A process may have ended: the news may be of another one, whose descriptor had the same number.
+    /// Called when a process may have ended. The event may belong to another one whose descriptor had the same number.
     ///
-    /// - Returns: Those for whom it was watched.
+    /// - Returns: The participants for which it was watched.
     mutating func end(_ process: pid_t) -> [UInt32] {
         guard let watch = watched[process]?.watch, !watch.process.isAlive else { return [] }
         return remove(process)
@@ -109,14 +103,14 @@ struct ProcessWatches {
         return tokens
     }
 
-    /// Asks one lock of each process, and the lock of each stranger.
+    /// Tests one lock of each process, and the lock of each slot in another pid namespace.
     ///
-    /// - Returns: Those in whose channels somebody does not live any more.
-    mutating func lookAround() -> [UInt32] {
+    /// - Returns: The participants in whose channels somebody has died.
+    mutating func checkLiveness() -> [UInt32] {
         var tokens: [UInt32] = []
         for (process, entry) in watched {
-            // An exec lets go of all locks at once, so any one tells. Each is asked once: a lazy `compactMap` asks twice, and traps if the
-            // second answer is nil.
+            // An exec releases all locks at once, so testing one is enough. Each is tested once: a lazy `compactMap` evaluates
+            // twice and traps if the second result is nil.
             places: for place in entry.places.values.joined() {
                 guard let isAlive = place.isAlive else { continue }
                 if !isAlive { tokens += remove(process) }

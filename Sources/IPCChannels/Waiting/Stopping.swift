@@ -9,38 +9,38 @@ final class Stopping: Sendable {
 
     var isAsked: Bool { flag.load(ordering: .acquiring) }
 
-    /// From any thread.
+    /// Safe from any thread.
     func stop() {
         flag.store(true, ordering: .sequentiallyConsistent)
         ChannelWaits.shared.resume(lock.withLock { unsafe tokens })
     }
 
-    /// A participant that is to be told.
+    /// Adds a participant whose waits end when this is stopped.
     func add(_ membership: Membership) { lock.withLock { unsafe tokens.append(membership.token) } }
 }
 
-/// Runs what a participant takes in tasks of their own, at most `limit` at a time.
+/// Runs each item that a participant takes in a task of its own, at most `limit` at a time.
 ///
 /// - Parameters:
-///   - take: Takes the next, suspended until there is one; nil to end.
-///   - body: Finishes one, also if its task was cancelled before it began. What it throws ends the loop.
-/// - Throws: What `take` or `body` throws, but for a cancellation, when all that was taken is finished.
-nonisolated(nonsending) func runConcurrently<Work: Sendable>(
-    _ limit: Int, taking take: nonisolated(nonsending) () async throws(IPCError) -> Work?,
-    _ body: @escaping @Sendable (Work) async throws(IPCError) -> Void
+///   - take: Takes the next item, suspended until there is one; nil to end.
+///   - body: Finishes an item, even if its task was cancelled before it began. If it throws, the loop ends.
+/// - Throws: What `take` or `body` throws, except a cancellation, once everything that was taken is finished.
+nonisolated(nonsending) func runConcurrently<Item: Sendable>(
+    _ limit: Int, taking take: nonisolated(nonsending) () async throws(IPCError) -> Item?,
+    _ body: @escaping @Sendable (Item) async throws(IPCError) -> Void
 ) async throws(IPCError) {
     let permits = Permits(max(limit, 1))
     await withDiscardingTaskGroup { group in
         while await permits.take() {
-            let work: Work?
-            do throws(IPCError) { work = try await take() } catch {
+            let item: Item?
+            do throws(IPCError) { item = try await take() } catch {
                 if error.code != .cancelled { permits.end(error) }
                 break
             }
-            guard let work else { break }
+            guard let item else { break }
             group.addTask {
                 await Permits.$current.withValue(permits) {
-                    do throws(IPCError) { try await body(work) } catch { permits.end(error) }
+                    do throws(IPCError) { try await body(item) } catch { permits.end(error) }
                 }
                 permits.give()
             }

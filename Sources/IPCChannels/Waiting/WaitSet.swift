@@ -7,7 +7,7 @@ public import SystemPackage
 ///
 /// ```swift
 /// let pipe = try AnonymousPipe()
-/// var quotes = try Topic<UInt64>.create("market/quotes").subscribe()
+/// var quotes = try Topic<UInt64>.openOrCreate("market/quotes").makeSubscription()
 /// let set = try WaitSet()
 /// let ready = try set.wait(until: .after(.seconds(1))) { (sources) throws(IPCError) in
 ///     sources.add(&quotes)                            // 0
@@ -16,25 +16,25 @@ public import SystemPackage
 /// if ready.contains(0), let quote = try quotes.tryReceive() { print(quote) }
 /// ```
 ///
-/// Sources are channels' participants, and descriptors: of pipes, sockets, listeners, message queues, signal sources,
-/// processes, event counters, and all else that `poll` takes. Semaphores and mutexes have none. One wait at a time.
+/// Sources are participants of channels, and descriptors: of pipes, sockets, listeners, message queues, signal sources, processes,
+/// event counters, and anything else that `poll` accepts. Semaphores and mutexes have no descriptor. Only one wait at a time.
 public struct WaitSet: ~Copyable, Sendable {
     private let poll: OwnedDescriptor
-    private let bell: ChannelBell
+    private let wakeUp: ReadinessDescriptor
 
-    /// - Parameter root: Where the channels are.
+    /// - Parameter root: The root of the channels to wait for.
     public init(in root: ChannelRoot = .current) throws(IPCError) {
-        let bell = try ChannelBell(in: root)
+        let wakeUp = try ReadinessDescriptor(in: root)
         let raw = try systemCall { ipc_epoll_create() }.orThrow("epoll_create1", "wait set")
         poll = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
-        self.bell = bell
-        _ = ipc_epoll_arm(raw, bell.descriptor.rawValue, Int16(POLLIN), 0)
+        self.wakeUp = wakeUp
+        _ = ipc_epoll_arm(raw, wakeUp.descriptor.rawValue, Int16(POLLIN), 0)
     }
 
-    /// What a descriptor is waited for.
+    /// What to wait for on a descriptor.
     public enum Interest: Sendable { case readable, writable }
 
-    /// What is waited for. Sources are numbered from 0 in the order in which they are added.
+    /// The sources of a wait, numbered from 0 in the order in which they are added.
     public struct Sources {
         enum Source {
             case channel(ChannelReadiness)
@@ -48,19 +48,21 @@ public struct WaitSet: ~Copyable, Sendable {
             all.append(.channel(participant.readiness()))
         }
 
-        /// Adds what a participant waits for.
+        /// Adds a participant by its readiness.
         public mutating func add(_ readiness: ChannelReadiness) { all.append(.channel(readiness)) }
 
-        /// Adds a descriptor, which stays open during the wait. One that is broken counts as ready.
+        /// Adds a descriptor, which must stay open during the wait. A descriptor in an error state counts as ready.
         public mutating func add(_ descriptor: FileDescriptor, for interest: Interest = .readable) {
             all.append(.descriptor(descriptor.rawValue, interest))
         }
     }
 
-    /// Waits until one of the sources is ready.
+    /// Waits until one of the sources is ready. Blocks the thread.
     ///
-    /// - Parameter describe: Adds the sources. Called once.
-    /// - Returns: The numbers of those that are ready. Empty if the deadline passed first.
+    /// - Parameters:
+    ///   - deadline: When to give up.
+    ///   - describe: Adds the sources. Called once.
+    /// - Returns: The numbers of the sources that are ready; empty if the deadline passed first.
     public borrowing func wait(
         until deadline: Deadline = .never, _ describe: (inout Sources) throws(IPCError) -> Void
     ) throws(IPCError) -> Set<Int> {
@@ -75,9 +77,9 @@ public struct WaitSet: ~Copyable, Sendable {
         }
     }
 
-    /// Waits until one of the sources is ready, suspended meanwhile.
+    /// Waits until one of the sources is ready, with the task suspended.
     ///
-    /// - Throws: As the blocking call; ``IPC/IPCError/Code/cancelled``.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``.
     public nonisolated(nonsending) borrowing func wait(
         until deadline: Deadline = .never, _ describe: (inout Sources) throws(IPCError) -> Void
     ) async throws(IPCError) -> Set<Int> {
@@ -105,14 +107,14 @@ public struct WaitSet: ~Copyable, Sendable {
         return try body()
     }
 
-    /// Those that are ready now. If there is none, the channels are armed.
+    /// The sources that are ready now. If there are none, the channels are armed.
     private borrowing func ready(_ sources: Sources) throws(IPCError) -> Set<Int> {
-        bell.clear()
+        wakeUp.clear()
         var ready: Set<Int> = []
         for (index, source) in sources.all.enumerated() {
             guard case .channel(let readiness) = source else { continue }
-            // Once there is something, the others are only asked.
-            if try ready.isEmpty ? !readiness.arm(bell) : readiness.isReady { ready.insert(index) }
+            // Once one is ready, the others are only checked.
+            if try ready.isEmpty ? !readiness.arm(wakeUp) : readiness.isReady { ready.insert(index) }
         }
         let found = foundDescriptors(upTo: sources.all.count + 1)
         for (index, source) in sources.all.enumerated() {
@@ -124,7 +126,7 @@ public struct WaitSet: ~Copyable, Sendable {
         return ready
     }
 
-    /// All that are ready, however many: the kernel tells some at a time, and goes on with the others at the next call.
+    /// All descriptors that are ready. `epoll_wait` returns some at a time and continues with the others at the next call.
     private borrowing func foundDescriptors(upTo limit: Int) -> [CInt: Int16] {
         var all: [CInt: Int16] = [:]
         var descriptors = [CInt](repeating: 0, count: Self.atATime)

@@ -1,27 +1,29 @@
 public import IPC
 import Synchronization
 
-/// A message of a queue, looked at without taking it.
-public struct BrowsedJob<Message>: Sendable {
-    /// How often it was handed out.
-    public let attempts: Int
-    /// The process that has it; nil if nobody has.
-    public let worker: Int32?
-    /// How long nobody gets it yet; nil if anybody may.
-    public let dueIn: Duration?
-    /// Why it is among the dead letters; nil of a message of another queue.
-    public let deadLetter: DeadLetter?
-    /// A copy of the message's bytes.
-    public let bytes: [UInt8]
-    fileprivate let queue: ChannelName
-    fileprivate let checks: MessageChecks?
+extension WorkQueue {
+    /// A message of a queue, read without taking it.
+    public struct BrowsedJob: Sendable {
+        /// How often it was delivered.
+        public let attempts: Int
+        /// The process that has it; nil if no worker has it.
+        public let worker: Int32?
+        /// How long until it may be delivered; nil if it is due.
+        public let dueIn: Duration?
+        /// Why it is a dead letter; nil if it is not one.
+        public let deadLetter: DeadLetter?
+        /// A copy of the message's bytes.
+        public let bytes: [UInt8]
+        let queue: ChannelName
+        fileprivate let checks: MessageChecks?
+    }
 }
 
-extension BrowsedJob where Message: BitwiseCopyable {
+extension WorkQueue.BrowsedJob where Message: BitwiseCopyable {
     /// The message.
     ///
-    /// - Throws: ``IPC/IPCError/Code/corrupted`` if a producer that is not of this library sent what cannot be one. The error names the
-    ///   field, and what is in it: so it tells why a letter is ``DeadLetter/Reason/invalid``.
+    /// - Throws: ``/IPC/IPCError/Code/corrupted`` if a producer that does not use this library sent an invalid message. The
+    ///   error names the field and its content, and so explains why a letter is ``DeadLetter/Reason/invalid``.
     public var message: Message {
         get throws(IPCError) {
             guard bytes.count == MemoryLayout<Message>.size else {
@@ -49,42 +51,42 @@ extension BrowsedJob where Message: BitwiseCopyable {
 }
 
 extension WorkQueue {
-    /// Looks at what is in the queue, the oldest first, without taking it, and without joining.
+    /// Returns the messages in the queue, oldest first, without taking any and without joining.
     ///
-    /// What is done or sent meanwhile may be among it or not.
+    /// A message that is sent or finished during the call may or may not be included.
     ///
-    /// - Parameter limit: How many at most.
-    /// - Throws: ``IPC/IPCError/Code/notFound``; ``IPC/IPCError/Code/corrupted``.
-    public func browse(limit: Int = .max) throws(IPCError) -> [BrowsedJob<Message>] {
+    /// - Parameter limit: The maximum number of messages.
+    /// - Throws: ``/IPC/IPCError/Code/notFound``; ``/IPC/IPCError/Code/corrupted``.
+    public func browse(limit: Int = .max) throws(IPCError) -> [WorkQueue<Message>.BrowsedJob] {
         let memory = try channel.observe()
         let now = WallClock.now
-        var jobs: [(position: UInt64, job: BrowsedJob<Message>)] = []
+        var jobs: [(position: UInt64, job: WorkQueue<Message>.BrowsedJob)] = []
         unsafe memory.browse { position, state, due, payload, count in
             let worker =
                 state.stage == Work.Stage.taken && state.slot < memory.readerSlots
                 ? Int32(bitPattern: memory.process(.reader, state.slot).relaxed) : nil
             let bytes = unsafe [UInt8](UnsafeRawBufferPointer(start: payload + Work.prefixSize, count: count))
-            let job = BrowsedJob<Message>(
+            let job = WorkQueue<Message>.BrowsedJob(
                 attempts: state.attempts, worker: worker,
                 dueIn: due > now ? .nanoseconds(Int64(clamping: due - now)) : nil,
-                deadLetter: unsafe JobHeader.letter(payload), bytes: bytes, queue: name, checks: checks)
+                deadLetter: unsafe JobHeader.letter(payload), bytes: bytes, queue: name, checks: channel.type.checks)
             return {
                 jobs.append((position, job))
-                // What is set aside is older than the rest, and comes first.
+                // Jobs that are set aside are older than the rest and come first.
                 return jobs.count < limit
             }
         }
         return jobs.sorted { $0.position < $1.position }.map(\.job)
     }
 
-    /// Does away with all that nobody has at this moment.
+    /// Discards every message that is available now. Messages that a worker has, and messages that are not due yet, stay.
     ///
-    /// - Returns: How many messages that were.
+    /// - Returns: The number of discarded messages.
     @discardableResult
     public func purge() throws(IPCError) -> Int {
-        var taker = WorkTaker(try join(), .sleeping())
+        var taker = WorkTaker(try channel.joinAsWorker(), .sleeping())
         var count = 0
-        // What is sent meanwhile need not go.
+        // Bounds the loop: messages sent during the call may stay.
         let limit = taker.membership.memory.frameLimit
         while count < limit, let work = try taker.tryTake() {
             try taker.membership.acknowledge(work)
@@ -93,22 +95,25 @@ extension WorkQueue {
         return count
     }
 
-    /// Sends the dead letters that there are now back to this queue, the oldest first. Their attempts begin again.
+    /// Sends the current dead letters back to this queue, oldest first, including those that ``collectDeadLetters()`` finds.
+    /// Their attempts start again at 0.
     ///
-    /// Each is sent before it is taken from the letters: killed between, it is in both, and not lost.
+    /// Each letter is sent before it is removed from the dead letters. If the process dies in between, it is in both queues,
+    /// but not lost.
     ///
     /// - Parameters:
-    ///   - limit: How many at most.
+    ///   - limit: The maximum number of letters.
     ///   - deadline: How long to wait while the queue is full.
-    /// - Returns: How many that were.
-    /// - Throws: ``IPC/IPCError/Code/timedOut``; those that were sent by then are in the queue.
+    /// - Returns: The number of letters sent.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; the letters sent before that are in the queue.
     @discardableResult
     public func redrive(limit: Int = .max, until deadline: Deadline = .never) throws(IPCError) -> Int {
+        try collectDeadLetters()
         let letters = try deadLetters()
         var producer = try makeProducer()
-        var taker = WorkTaker(try letters.join(), .sleeping())
+        var taker = WorkTaker(try letters.channel.joinAsWorker(), .sleeping())
         let membership = taker.membership
-        // What comes back among the letters meanwhile is not sent again and again.
+        // A letter that comes back during the call is not sent again.
         let end = LogPositions.bound(membership.memory)
         var count = 0
         while count < min(limit, membership.memory.frameLimit), let letter = try taker.tryTake() {
@@ -138,9 +143,10 @@ extension WorkQueue {
 }
 
 extension ChannelMemory {
-    /// Looks at all work that is not done, for reading only: what is set aside first, then from the head on.
+    /// Visits all jobs that are not done, read-only: first those that are set aside, then the log from the head on.
     ///
-    /// - Parameter look: Copies what it needs, and returns what is to be done with the copy if it is whole. That returns whether to go on.
+    /// - Parameter look: Copies what it needs and returns a closure. The closure is called if the copy is consistent, and
+    ///   returns whether to continue.
     fileprivate func browse(
         _ look: (
             _ position: UInt64, Work.State, _ due: UInt64, _ payload: UnsafeMutableRawPointer, _ byteCount: Int
@@ -165,7 +171,7 @@ extension ChannelMemory {
                 let state = Work.State(word: workState(at: position).published)
                 let keep = unsafe look(
                     position, state, 0, workPayload(at: position), Int(header.length) - Work.prefixSize)
-                // It was there if the head had not passed it by then.
+                // The copy is of this frame if the head has not passed it by now.
                 atomicMemoryFence(ordering: .acquiring)
                 if state.stage != Work.Stage.done, workHead.relaxed <= position, !keep() { return }
             }

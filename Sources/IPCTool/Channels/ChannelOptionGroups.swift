@@ -6,73 +6,80 @@ import SystemPackage
 
 /// A channel's name, as an argument.
 struct ChannelArgument: ParsableArguments {
-    @Argument(help: "The channel's name, such as market/quotes.")
+    @Argument(help: "The channel's name, such as market/quotes.", completion: ChannelCompletion.ofCommand)
     var name: String
 }
 
-/// How to make a channel that is not there yet.
-struct CreationOptions: ParsableArguments {
-    @Option(name: .long, help: "Bytes of the log, if the channel is made now.")
-    var capacity: Int = 1 << 20
-
-    @Flag(name: .long, help: "If the channel is made now, keep it when its last participant has gone.")
-    var keep = false
-
-    @OptionGroup var permissions: PermissionsOption
-
-    func options(keeping: Bool = false) -> ChannelOptions {
-        ChannelOptions(
-            writers: .shared, lifetime: keep || keeping ? .kept : .whileUsed, capacity: capacity,
-            permissions: permissions.permissions.value)
-    }
+/// What the commands that make a channel, if it is not there yet, have in common.
+///
+/// The groups of options below repeat it, and are not made of one another: in a debug build, ArgumentParser checks a group anew, four
+/// times, for each group around it, and every start of the command took a tenth of a second for that.
+protocol ChannelCreation {
+    var keep: Bool { get }
+    var permissions: PermissionsArgument? { get }
 }
 
-/// Who may read a channel that is made, and hold its writers back, but not write to it.
-struct SubscriberPermissionsOption: ParsableArguments {
-    @Option(
-        name: .long,
-        help:
-            "If the channel is made now: who may subscribe, but not write to it, as for chmod: 0060 for the group, 0006 for all."
-    )
-    var subscriberPermissions = PermissionsArgument(value: [])
+extension ChannelCreation {
+    /// Nil to take an existing channel as it is, and to make one as is usual.
+    var lifetime: ChannelOptions.Lifetime? { keep ? .kept : nil }
+}
+
+private enum CreationHelp {
+    static let keep: ArgumentHelp =
+        "Keep the channel when its last participant has gone. A queue is always kept."
+    static let permissions: ArgumentHelp =
+        "Who may use the channel, as for chmod, whatever the umask is. (default: 0600 if it is made now)"
+    static let capacity: ArgumentHelp =
+        "Bytes of the log, 1 to 1099511627776. (default: 1048576, of a latest value 65536, if it is made now)"
+}
+
+private let capacities = Numbers.whole(1...1 << 40)
+
+/// How to make a channel that has no other options: an event.
+struct CreationOptions: ParsableArguments, ChannelCreation {
+    @Flag(name: .long, help: CreationHelp.keep) var keep = false
+    @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
 }
 
 /// Who may use a channel that is made.
 struct PermissionsOption: ParsableArguments {
-    @Option(name: .long, help: "If the channel is made now: who may use it, as for chmod, whatever the umask is.")
-    var permissions = PermissionsArgument(value: .ownerReadWrite)
+    @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
 }
 
-/// Permissions in octal digits.
-struct PermissionsArgument: ExpressibleByArgument, Sendable, CustomStringConvertible {
-    let value: FilePermissions
-
-    init(value: FilePermissions) { self.value = value }
-
-    init?(argument: String) {
-        guard let number = mode_t(argument, radix: 8), number <= 0o777 else { return nil }
-        value = FilePermissions(rawValue: number)
-    }
-
-    var description: String { value.octal }
-}
-
-extension Topic where Message == RawBytes {
-    /// A topic of whatever type, made now if there is none.
-    static func openOrCreate(
-        _ name: String, _ creation: CreationOptions, _ subscribers: SubscriberPermissionsOption
-    ) throws(IPCError) -> Topic {
-        var options = creation.options()
-        options.subscriberPermissions = subscribers.subscriberPermissions.value
-        return try openAnyType(name, orCreate: options)
-    }
-}
-
-/// What becomes of jobs that are not done.
-struct RetryOptions: ParsableArguments {
+/// How to make a topic, or a latest value.
+struct BroadcastCreationOptions: ParsableArguments, ChannelCreation {
+    @Option(name: .long, help: CreationHelp.capacity, transform: capacities) var capacity: Int?
+    @Flag(name: .long, help: CreationHelp.keep) var keep = false
+    @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
     @Option(
         name: .long,
-        help: "After so many, a job goes to the dead letters: 5 if nothing is said. Fixed when the queue is created.")
+        help:
+            "Who may subscribe, but not write to it, as for chmod: 0060 for the group, 0006 for all others. Those whom --permissions lets write take part already."
+    )
+    var subscriberPermissions: PermissionsArgument?
+
+    var topic: ChannelOptions {
+        ChannelOptions(
+            lifetime: lifetime, capacity: capacity, permissions: permissions?.value,
+            subscriberPermissions: subscriberPermissions?.value)
+    }
+
+    var latest: LatestOptions {
+        LatestOptions(
+            lifetime: lifetime, capacity: capacity, permissions: permissions?.value,
+            subscriberPermissions: subscriberPermissions?.value)
+    }
+}
+
+/// How to make a work queue, and what becomes of jobs that are not done.
+struct QueueCreationOptions: ParsableArguments, ChannelCreation {
+    @Option(name: .long, help: CreationHelp.capacity, transform: capacities) var capacity: Int?
+    @Flag(name: .long, help: CreationHelp.keep) var keep = false
+    @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
+    @Option(
+        name: .long,
+        help: "After so many, a job goes to the dead letters: 5 if nothing is said. Fixed when the queue is created.",
+        transform: Numbers.positive)
     var attempts: Int?
     @Option(
         name: .long,
@@ -80,6 +87,10 @@ struct RetryOptions: ParsableArguments {
             "When a rejected job comes again, in seconds: 0.5; or twice as late each time, from the first to the longest: 0.1..60; or none. Fixed when the queue is created.",
         transform: Self.backoff)
     var backoff: RetryBackoff?
+
+    var options: ChannelOptions {
+        ChannelOptions(lifetime: lifetime, capacity: capacity, permissions: permissions?.value)
+    }
 
     static func backoff(_ text: String) throws -> RetryBackoff {
         if text == "none" { return .none }
@@ -97,27 +108,63 @@ struct RetryOptions: ParsableArguments {
     }
 }
 
+/// How to make a service.
+struct ServiceCreationOptions: ParsableArguments, ChannelCreation {
+    @Option(
+        name: .long,
+        help:
+            "Bytes that the calls of one client may take, with their replies, 1 to \(ServiceOptions.capacities.upperBound). The log has four times as many. (default: 1048576, if it is made now)",
+        transform: Numbers.whole(ServiceOptions.capacities))
+    var capacity: Int?
+    @Flag(name: .long, help: CreationHelp.keep) var keep = false
+    @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
+    @Option(
+        name: .long,
+        help:
+            "If so many calls wait that no server has taken, 1 to \(ServiceOptions.waitingLimits.upperBound), new ones fail at once (exit code 75). Fixed when the service is created; no limit if nothing is said.",
+        transform: Numbers.whole(ServiceOptions.waitingLimits))
+    var maximumWaiting: Int?
+
+    var options: ServiceOptions {
+        ServiceOptions(
+            capacity: capacity, lifetime: lifetime, maximumWaiting: maximumWaiting, permissions: permissions?.value)
+    }
+}
+
+/// Permissions in octal digits.
+struct PermissionsArgument: ExpressibleByArgument, Sendable, CustomStringConvertible {
+    let value: FilePermissions
+
+    init(value: FilePermissions) { self.value = value }
+
+    init?(argument: String) {
+        guard let number = Numbers.permissions(argument) else { return nil }
+        value = FilePermissions(rawValue: number)
+    }
+
+    var description: String { value.octal }
+}
+
+extension Topic where Message == RawBytes {
+    /// A topic of whatever type, made now if there is none.
+    static func openOrCreate(
+        _ name: String, _ creation: BroadcastCreationOptions
+    ) throws(IPCError) -> Topic { try openAnyType(name, orCreate: creation.topic) }
+}
+
 extension WorkQueue where Message == RawBytes {
     static func openOrCreate(
-        _ name: String, _ creation: CreationOptions, _ retries: RetryOptions
+        _ name: String, _ creation: QueueCreationOptions
     ) throws(IPCError) -> WorkQueue {
         try openAnyType(
-            name, orCreate: creation.options(keeping: true), maximumAttempts: retries.attempts,
-            backoff: retries.backoff)
+            name, orCreate: creation.options, maximumAttempts: creation.attempts, backoff: creation.backoff)
     }
 }
 
 extension Latest where Value == RawBytes {
     static func openOrCreate(
-        _ name: String, keep: Bool, _ permissions: PermissionsOption, _ subscribers: SubscriberPermissionsOption
-    ) throws(IPCError) -> Latest {
-        var options = LatestOptions()
-        options.writers = .shared
-        options.lifetime = keep ? .kept : .whileUsed
-        options.permissions = permissions.permissions.value
-        options.subscriberPermissions = subscribers.subscriberPermissions.value
-        return try openAnyType(name, orCreate: options)
-    }
+        _ name: String, _ creation: BroadcastCreationOptions
+    ) throws(IPCError) -> Latest { try openAnyType(name, orCreate: creation.latest) }
 }
 
 extension CarriedType {

@@ -21,16 +21,15 @@ struct LatestCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "The value. Without one, values are read from standard input.") var value: String?
-        @Flag(name: .long, help: "If the value is made now, keep it when the last who uses it has gone.") var keep =
-            false
-        @OptionGroup var permissions: PermissionsOption
-        @OptionGroup var subscribers: SubscriberPermissionsOption
+        @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var framing: FramingOption
 
+        func validate() throws { try framing.checkArguments(value.map { [$0] } ?? []) }
+
         func perform() async throws {
-            let latest = try Latest<RawBytes>.openOrCreate(channel.name, keep: keep, permissions, subscribers)
+            let latest = try Latest<RawBytes>.openOrCreate(channel.name, creation)
             var setter = try latest.makeSetter()
-            let type = setter.carriedType
+            let type = try setter.carriedType
             var source = MessageSource(value.map { [$0] } ?? [], framing.framing)
             while let message = try await source.next() {
                 try type.check(message)
@@ -43,23 +42,45 @@ struct LatestCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the value.",
             discussion: """
-                Exit code 4 if none was set yet, unless --timeout waits for one. It takes no part in the channel: it is enough to be
-                allowed to read it.
+                Exit code 4 if none was set yet. With --timeout it waits for one, and for the channel itself: exit code 3 if there \
+                is none by then. It takes no part in the channel: it is enough to be allowed to read it.
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var framing: FramingOption
+        @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.check(format) }
+
         func perform() async throws {
-            var getter = try Latest<RawBytes>.openAnyType(channel.name).observe()
-            let output = MessageOutput(framing: framing.framing)
-            if let value = try getter.get({ $0.array }) { return try output.write(value) }
-            guard timeout.timeout != nil else {
+            let output = ValueOutput(framing, format)
+            if timeout.timeout != nil { return try output.write(try await waitForValue(until: timeout.deadline)) }
+            var getter = try Latest<RawBytes>.openAnyType(channel.name).makeObserver()
+            guard let value = try getter.get({ $0.array }) else {
                 throw IPCError(
                     .notFound, "get", channel.name, advice: "no value was set yet; set one, or wait with --timeout")
             }
-            try output.write(try await getter.next(until: timeout.deadline) { $0.array })
+            try output.write(value)
+        }
+
+        /// The channel may be made, or made anew, meanwhile. Nobody wakes one that takes no part.
+        private func waitForValue(until deadline: Deadline) async throws -> [UInt8] {
+            while true {
+                do throws(IPCError) {
+                    var getter = try Latest<RawBytes>.openAnyType(channel.name).makeObserver()
+                    if let value = try getter.get({ $0.array }) { return value }
+                    return try await getter.next(until: deadline) { $0.array }
+                } catch {
+                    guard error.code == .notFound || error.code == .removed else { throw error }
+                }
+                guard !deadline.hasPassed else {
+                    throw IPCError(
+                        .timedOut, "get", channel.name,
+                        advice: "no value was set before the time-out; set one, or allow more time")
+                }
+                try await Task.sleep(for: .milliseconds(20))
+            }
         }
     }
 
@@ -68,15 +89,16 @@ struct LatestCommand: ParsableCommand {
 
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
-        @OptionGroup var permissions: PermissionsOption
-        @OptionGroup var subscribers: SubscriberPermissionsOption
+        @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var framing: FramingOption
+        @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.check(format) }
+
         func perform() async throws {
-            var getter = try Latest<RawBytes>.openOrCreate(channel.name, keep: false, permissions, subscribers)
-                .makeGetter()
-            let output = MessageOutput(framing: framing.framing)
+            var getter = try Latest<RawBytes>.openOrCreate(channel.name, creation).makeGetter()
+            let output = ValueOutput(framing, format)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await getter.next(until: timeout.deadline) { $0.array })
             }
@@ -91,15 +113,33 @@ struct LatestCommand: ParsableCommand {
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
+        @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.check(format) }
+
         func perform() async throws {
-            var observer = try Latest<RawBytes>.openAnyType(channel.name).observe()
-            let output = MessageOutput(framing: framing.framing)
+            var observer = try Latest<RawBytes>.openAnyType(channel.name).makeObserver()
+            let output = ValueOutput(framing, format)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await observer.next(until: timeout.deadline) { $0.array })
             }
         }
+    }
+}
+
+/// Where messages go that are printed as they are, or as JSON.
+struct ValueOutput {
+    private let output: MessageOutput
+    private let isJSON: Bool
+
+    init(_ framing: FramingOption, _ format: FormatOption) {
+        output = MessageOutput(framing: framing.framing)
+        isJSON = format.format == .json
+    }
+
+    func write(_ bytes: [UInt8]) throws {
+        if isJSON { try MessageOutput.put(line: JSON.object([bytes.json]).text) } else { try output.write(bytes) }
     }
 }
 
@@ -120,17 +160,17 @@ struct EventCommand: ParsableCommand {
             discussion: "A notice that nobody has taken is kept with --keep only.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End so many waits.", transform: Numbers.count) var count = 1
+        @Option(name: .long, help: "End so many waits. (default: 1)", transform: Numbers.count) var count: Int?
         @Flag(name: .long, help: "End all waits that are under way, and none that comes later.") var all = false
-        @Flag(name: .long, help: "If the event is made now, keep it when the last who uses it has gone.") var keep =
-            false
-        @OptionGroup var permissions: PermissionsOption
+        @OptionGroup var creation: CreationOptions
+
+        func validate() throws {
+            if all, count != nil { throw ValidationError("--all or --count, not both.") }
+        }
 
         func perform() async throws {
-            let participant = try Event.create(
-                channel.name, lifetime: keep ? .kept : .whileUsed, permissions: permissions.permissions.value
-            ).join()
-            if all { participant.notifyAll() } else { participant.notify(count: count) }
+            let participant = try creation.event(channel.name).makeParticipant()
+            if all { participant.notifyAll() } else { participant.notify(count: count ?? 1) }
         }
     }
 
@@ -138,12 +178,19 @@ struct EventCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Wait until somebody notifies.")
 
         @OptionGroup var channel: ChannelArgument
-        @OptionGroup var permissions: PermissionsOption
+        @OptionGroup var creation: CreationOptions
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let participant = try Event.create(channel.name, permissions: permissions.permissions.value).join()
+            let participant = try creation.event(channel.name).makeParticipant()
             try await participant.wait(until: timeout.deadline)
         }
+    }
+}
+
+extension CreationOptions {
+    /// An event has no log, and so no capacity, and nothing that could be read only.
+    fileprivate func event(_ name: String) throws(IPCError) -> Event {
+        try Event.openOrCreate(name, EventOptions(lifetime: lifetime, permissions: permissions?.value))
     }
 }

@@ -10,6 +10,7 @@ struct QueueCommand: ParsableCommand {
             Examples:
               find . -name '*.png' | ipc queue push thumbnails
               ipc queue work thumbnails --concurrency 4 -- ./make-thumbnail
+              ipc queue work thumbnails --drain -- ./make-thumbnail
               ipc queue peek thumbnails
               ipc queue push reminders --delay 60 'call back'
               ipc queue dead thumbnails
@@ -18,13 +19,17 @@ struct QueueCommand: ParsableCommand {
         subcommands: [Push.self, Work.self, Peek.self, Dead.self, InfoCommand.self])
 
     struct Push: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Send messages: the arguments, or standard input.")
+        static let configuration = CommandConfiguration(
+            abstract: "Send messages: the arguments, or standard input.",
+            discussion: """
+                While the queue is full, it waits; after a second, a line on standard error says for whom. An error says how many messages \
+                went in before.
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
-        @OptionGroup var creation: CreationOptions
-        @OptionGroup var retries: RetryOptions
+        @OptionGroup var creation: QueueCreationOptions
         @Option(name: .long, help: "Nobody gets them before so many seconds.", transform: Numbers.seconds)
         var delay: Duration?
         @Option(
@@ -32,15 +37,22 @@ struct QueueCommand: ParsableCommand {
         var timeToLive: Duration?
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.checkArguments(messages) }
+
         func perform() async throws {
-            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, retries)
+            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
             let options = JobOptions(delay: delay ?? .zero, timeToLive: timeToLive)
             var producer = try queue.makeProducer()
-            let type = producer.carriedType
+            let type = try producer.carriedType
             var source = MessageSource(messages, framing.framing)
+            var progress = SendingProgress(of: "message", to: channel.name) { [name = channel.name] in
+                Hindrance.ofQueue(name)
+            }
             while let message = try await source.next() {
                 try type.check(message)
-                try await unsafe producer.send(message.span.bytes, options, until: timeout.deadline)
+                try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
+                    try await unsafe producer.send(message.span.bytes, options, until: deadline)
+                }
             }
         }
     }
@@ -49,85 +61,145 @@ struct QueueCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take jobs. Each is printed and acknowledged; or given to a command's standard input.",
             discussion: """
-                With a command, its exit code decides: 0 acknowledges the job, anything else gives it back, and it is tried
-                again, as often as the queue allows. So does an error in writing the job to it, except that a command may end with 0
-                before it has read everything. IPC_ATTEMPT tells the command which time it is.
+                With a command, its exit code decides: 0 acknowledges the job, anything else gives it back, and it is tried \
+                again, as often as the queue allows (--attempts); after the last time it is a dead letter at once. So does an error in \
+                writing the job to it, except that a command may end with 0 before it has read everything. IPC_ATTEMPT tells the command \
+                which time it is.
 
-                Each command is a process group of its own. When this program ends, whatever ends it, commands whose jobs are not
-                acknowledged end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or
+                The command gets a job as it would be printed: as a line, with a newline at its end, if nothing is said; with --whole as \
+                it was sent, byte for byte.
+
+                --drain ends when nothing waits that is due now, and all commands of this worker have ended. It does not wait for \
+                delayed jobs, such as those that are given back in a queue with a --backoff, nor for those that other workers \
+                have. In QUEUE/dead-letters, it tries each letter once.
+
+                The exit code is 1 if a command failed, even if its job was done at a later attempt; 3 if none failed, and no job came \
+                before --timeout.
+
+                Each command is a process group of its own. When this program ends, whatever ends it, commands whose jobs are not \
+                acknowledged end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or \
                 at once if this program was killed.
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End after so many jobs.", transform: Numbers.count) var count: Int?
-        @Option(name: .long, help: "How many commands run at a time.", transform: Numbers.positive) var concurrency = 1
+        @Option(
+            name: .long, help: "End after so many jobs; one that comes again counts again.", transform: Numbers.count)
+        var count: Int?
+        @Flag(name: .long, help: "End when nothing waits that is due now.") var drain = false
+        @Option(name: .long, help: "How many commands run at a time. (default: 1)", transform: Numbers.positive)
+        var concurrency: Int?
         @OptionGroup var framing: FramingOption
-        @OptionGroup var creation: CreationOptions
-        @OptionGroup var retries: RetryOptions
+        @OptionGroup var format: FormatOption
+        @OptionGroup var creation: QueueCreationOptions
         @OptionGroup var timeout: TimeoutOption
         @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
 
         /// More than commands have between SIGTERM and SIGKILL.
         var patience: Duration { command.isEmpty ? .seconds(1) : .seconds(10) }
 
+        func validate() throws {
+            if command.isEmpty, concurrency != nil {
+                throw ValidationError(
+                    "--concurrency says how many commands run at a time, and no command is given after --; leave it out, or give one."
+                )
+            }
+            if !command.isEmpty, format.format == .json {
+                throw ValidationError(
+                    "--format json says how jobs are printed, but they are given to a command (\(command[0])); leave one of them out."
+                )
+            }
+            if drain, timeout.timeout != nil {
+                throw ValidationError(
+                    "--drain ends when nothing waits, so --timeout has no effect; leave one of them out.")
+            }
+            try framing.check(format)
+        }
+
         func perform() async throws {
             // Before the queue is opened, so that the process that watches over commands has nothing of it.
             let run = command.isEmpty ? nil : try CommandRun(command)
-            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation, retries)
+            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
             var worker = try queue.makeWorker()
-            if let run {
-                try await work(&worker, run)
-            } else {
-                let output = MessageOutput(framing: framing.framing)
-                for _ in 0..<(count ?? .max) {
-                    let job = try await worker.next(until: timeout.deadline)
-                    try output.write(job.withBytes { $0.array })
-                    try job.acknowledge()
+            guard let run else { return try await printJobs(&worker) }
+            let description = try ChannelDescription(queue.name, countsMessages: drain)
+            // Dead letters have no last attempt: with --drain each that is there now is tried once, or the worker would never end.
+            let isTriedOnce = drain && description.maximumAttempts == nil
+            let command = JobCommand(
+                run: run, queue: queue, framing: framing.framing, maximumAttempts: description.maximumAttempts,
+                delay: isTriedOnce ? .seconds(5) : nil)
+            let waiting = max(description.messageCount - description.takenCount, 0)
+            try await runCommands(&worker, command, limit: min(count ?? .max, isTriedOnce ? waiting : .max))
+        }
+
+        private func printJobs(_ worker: inout WorkQueue<RawBytes>.Worker) async throws {
+            let output = MessageOutput(framing: framing.framing)
+            for _ in 0..<(count ?? .max) {
+                guard let delivery = try await next(&worker) else { return }
+                let bytes = try delivery.withBytes { $0.array }
+                if format.format == .json {
+                    let fields: [(String, JSON)] = [("attempt", .integer(delivery.attempt)), bytes.json]
+                    try MessageOutput.put(line: JSON.object(fields).text)
+                } else {
+                    try output.write(bytes)
                 }
+                try delivery.acknowledge()
             }
         }
 
-        private func work(_ worker: inout Worker<RawBytes>, _ command: CommandRun) async throws {
-            // Left only when all commands have ended: when this task is cancelled, or one cannot be started, the others are.
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                var running = 0
-                for _ in 0..<(count ?? .max) {
-                    if running >= concurrency {
-                        try await group.next()
-                        running -= 1
-                    }
-                    let delivery: Delivery<RawBytes>
-                    do throws(IPCError) {
-                        delivery = Delivery(try await worker.next(until: timeout.deadline))
-                    } catch {
-                        // Those that run may end: only then is it said that no more came.
-                        if error.code == .timedOut { try await group.waitForAll() }
-                        throw error
-                    }
-                    group.addTask { try await Self.work(delivery, command) }
-                    running += 1
-                }
-                try await group.waitForAll()
-            }
-        }
-
-        /// A job that is not acknowledged is given back when the delivery is let go of, after its command has ended.
-        private static func work(_ delivery: Delivery<RawBytes>, _ command: CommandRun) async throws {
-            let input = try delivery.withBytes { $0.array }
+        /// The next job.
+        ///
+        /// - Returns: nil if there is none, and it is not waited for.
+        private func next(_ worker: inout WorkQueue<RawBytes>.Worker) async throws(IPCError) -> WorkQueue<RawBytes>
+            .SharedJob?
+        {
+            guard drain else { return WorkQueue<RawBytes>.SharedJob(try await worker.next(until: timeout.deadline)) }
+            if let job = try worker.tryNext() { return WorkQueue<RawBytes>.SharedJob(job) }
             do throws(IPCError) {
-                let (status, _) = try await command(input, environment: ["IPC_ATTEMPT=\(delivery.attempt)"])
-                if status.isSuccess { return try delivery.acknowledge() }
-                printError("ipc: \(command.words[0]): \(status) at attempt \(delivery.attempt); the job is given back")
+                // Long enough to see what the dead have left.
+                return WorkQueue<RawBytes>.SharedJob(try await worker.next(until: .after(.milliseconds(50))))
             } catch {
-                // The others of this group end too: the same command cannot be started for them, or all are to end. The job was not
-                // tried, or not to its end, through no fault of its own: that does not count as an attempt.
-                guard error.code != .childFailed, error.code != .cancelled else {
-                    delivery.release()
-                    throw error
-                }
-                printError("ipc: \(error); the job is given back")
+                guard error.code == .timedOut else { throw error }
+                return nil
             }
-            delivery.reject()
+        }
+
+        private func runCommands(
+            _ worker: inout WorkQueue<RawBytes>.Worker, _ command: JobCommand, limit: Int
+        ) async throws {
+            let concurrency = concurrency ?? 1
+            // Left only when all commands have ended: when this task is cancelled, or one cannot be started, the others are.
+            let haveAllSucceeded = try await withThrowingTaskGroup(of: Bool.self) { group in
+                var (left, running, haveAllSucceeded) = (limit, 0, true)
+                /// - Returns: False if none runs.
+                func waitForOne() async throws -> Bool {
+                    guard let hasSucceeded = try await group.next() else { return false }
+                    haveAllSucceeded = haveAllSucceeded && hasSucceeded
+                    running -= 1
+                    return true
+                }
+                while left > 0 {
+                    if running >= concurrency { _ = try await waitForOne() }
+                    let delivery: WorkQueue<RawBytes>.SharedJob?
+                    do throws(IPCError) { delivery = try await next(&worker) } catch {
+                        guard error.code == .timedOut else { throw error }
+                        // Those that run may end: only then is it said that no more came.
+                        while try await waitForOne() {}
+                        guard !haveAllSucceeded else { throw error }
+                        printError("ipc: \(error)")
+                        return false
+                    }
+                    guard let delivery else {
+                        // One that runs may fail, and its job come again.
+                        if try await waitForOne() { continue }
+                        return haveAllSucceeded
+                    }
+                    group.addTask { try await command(delivery) }
+                    (left, running) = (left - 1, running + 1)
+                }
+                while try await waitForOne() {}
+                return haveAllSucceeded
+            }
+            if !haveAllSucceeded { throw ExitCode(1) }
         }
     }
 
@@ -146,7 +218,13 @@ struct QueueCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract:
                 "Print the dead letters: what was handed out too often, or not in time, or is not of the queue's type.",
-            discussion: "They stay, unless --redrive sends them back to their queue, or --purge does away with them.")
+            discussion: """
+                They stay, unless --redrive sends them back to their queue, or --purge does away with them.
+
+                As JSON, a line each: text or hex, the job; reason; attempts, how often the job was handed out; process, the last that \
+                had it, or 0; time, when it became a letter, in seconds since 1970; stage, waiting or taken: whether a worker of \
+                QUEUE/dead-letters has it.
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @Flag(name: .long, help: "Send them back to the queue; their attempts begin again.") var redrive = false
@@ -156,10 +234,20 @@ struct QueueCommand: ParsableCommand {
 
         func validate() throws {
             if redrive, purge { throw ValidationError("--redrive or --purge, not both.") }
+            if !redrive, timeout.timeout != nil {
+                throw ValidationError("--timeout has an effect with --redrive only; leave it out, or give both.")
+            }
+            if redrive || purge, format.format == .json {
+                throw ValidationError(
+                    "--format json says how letters are printed, and \(redrive ? "--redrive" : "--purge") prints none; leave one of them out."
+                )
+            }
         }
 
         func perform() async throws {
             let queue = try WorkQueue<RawBytes>.openAnyType(channel.name)
+            // What no worker has met yet is among them, too.
+            try queue.collectDeadLetters()
             let letters: WorkQueue<RawBytes>
             do throws(IPCError) {
                 letters = try WorkQueue<RawBytes>.openAnyType(channel.name + "/dead-letters")
@@ -171,10 +259,61 @@ struct QueueCommand: ParsableCommand {
                 let deadline = timeout.timeout == nil ? Deadline.after(.seconds(5)) : timeout.deadline
                 try MessageOutput.put(line: "\(queue.redrive(until: deadline)) sent back")
             } else if purge {
-                try MessageOutput.put(line: "\(letters.purge()) done away with")
+                try MessageOutput.put(line: "\(letters.purge()) purged")
             } else {
                 try JobTable.print(letters, format.format)
             }
+        }
+    }
+}
+
+/// A command that is run for each job of a queue.
+private struct JobCommand: Sendable {
+    let run: CommandRun
+    let queue: WorkQueue<RawBytes>
+    let framing: Framing
+    /// Of the queue; nil for no limit.
+    let maximumAttempts: Int?
+    /// When a job comes again that failed; nil for what the queue says.
+    let delay: Duration?
+
+    /// Runs it, and acknowledges the job or gives it back.
+    ///
+    /// - Returns: Whether it succeeded.
+    func callAsFunction(_ delivery: WorkQueue<RawBytes>.SharedJob) async throws -> Bool {
+        let input = framing.framed(try delivery.withBytes { $0.array })
+        let failure: String
+        do throws(IPCError) {
+            let (status, _) = try await run(input, environment: ["IPC_ATTEMPT": "\(delivery.attempt)"])
+            if status.isSuccess {
+                try delivery.acknowledge()
+                return true
+            }
+            failure = "\(run.words[0]): \(status) at attempt \(delivery.attempt)"
+        } catch {
+            // The others of this group end too: the same command cannot be started for them, or all are to end. The job was not
+            // tried, or not to its end, through no fault of its own: that does not count as an attempt.
+            guard error.code != .childFailed, error.code != .cancelled else {
+                delivery.release()
+                throw error
+            }
+            failure = "\(error)"
+        }
+        giveBack(delivery, failure)
+        return false
+    }
+
+    /// After its last attempt it is a dead letter, and at once: no worker may come to find it.
+    private func giveBack(_ delivery: WorkQueue<RawBytes>.SharedJob, _ failure: String) {
+        delivery.reject(after: delay)
+        guard let maximumAttempts, delivery.attempt >= maximumAttempts else {
+            return printError("ipc: \(failure); the job is given back")
+        }
+        do throws(IPCError) {
+            try queue.collectDeadLetters()
+            printError("ipc: \(failure), the last; the job is a dead letter now: ipc queue dead \(queue.name)")
+        } catch {
+            printError("ipc: \(failure), the last; the job becomes a dead letter later: \(error)")
         }
     }
 }
@@ -187,13 +326,13 @@ private enum JobTable {
         }
     }
 
-    private static func text(_ job: BrowsedJob<RawBytes>) -> String {
+    private static func text(_ job: WorkQueue<RawBytes>.BrowsedJob) -> String {
         var words: [String] = []
         if let letter = job.deadLetter {
             words.append("\(name(letter.reason)) after \(letter.attempts) attempts")
             if letter.process != 0 { words.append("last in process \(letter.process)") }
         }
-        if let worker = job.worker { words.append("taken by process \(worker)") }
+        if let worker = job.worker { words.append("taken by \(ProcFiles.description(worker))") }
         if let due = job.dueIn { words.append("due in \((due / .seconds(1) * 10).rounded(.up) / 10) s") }
         if job.deadLetter == nil, job.worker == nil, job.attempts > 0 {
             words.append("back, attempts: \(job.attempts)")
@@ -202,16 +341,18 @@ private enum JobTable {
         return Table.printable(job.bytes) + what
     }
 
-    private static func json(_ job: BrowsedJob<RawBytes>) -> JSON {
+    private static func json(_ job: WorkQueue<RawBytes>.BrowsedJob) -> JSON {
+        // A letter's are those of the job that it was, and not how often somebody has had the letter.
+        let attempts = job.deadLetter?.attempts ?? job.attempts
         var fields: [(String, JSON)] = [
-            ("stage", .string(job.worker == nil ? "waiting" : "taken")), ("attempts", .integer(job.attempts)),
+            ("stage", .string(job.worker == nil ? "waiting" : "taken")), ("attempts", .integer(attempts)),
         ]
         if let worker = job.worker { fields.append(("worker", .integer(Int(worker)))) }
         if let due = job.dueIn { fields.append(("dueIn", .number(due / .seconds(1)))) }
         if let letter = job.deadLetter {
             fields += [
-                ("reason", .string(name(letter.reason))), ("letterAttempts", .integer(letter.attempts)),
-                ("time", .number(letter.time)), ("process", .integer(Int(letter.process))),
+                ("reason", .string(name(letter.reason))), ("time", .number(letter.time)),
+                ("process", .integer(Int(letter.process))),
             ]
         }
         return JSON.object(fields + [job.bytes.json])

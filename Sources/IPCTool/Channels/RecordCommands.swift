@@ -15,7 +15,7 @@ struct RecordCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "record", abstract: "Record what passes over channels, until interrupted.",
         discussion: """
-            The recording is a folder of durable channels of the same names and types: any program can subscribe to them, with
+            The recording is a folder of durable channels of the same names and types: any program can subscribe to them, with \
             IPC_ROOT set to the folder. It keeps the newest that fit into --capacity. Recording disturbs nobody.
 
             Examples:
@@ -24,9 +24,12 @@ struct RecordCommand: Interruptible {
               IPC_ROOT=$PWD/today.ipc ipc topic subscribe market/quotes --from oldest
             """)
 
-    @Argument(help: "Channels.") var names: [String]
+    @Argument(help: "Channels.", completion: ChannelCompletion.anyPattern) var names: [String]
     @Option(name: [.customShort("o"), .long], help: "The folder; it must not exist.") var output: String
-    @Option(help: "Bytes of each channel's messages that are kept.") var capacity = 1 << 26
+    @Option(
+        help: "Bytes of each channel's messages that are kept. (default: 67108864)",
+        transform: Numbers.whole(1...1 << 40))
+    var capacity = 1 << 26
     @Option(help: "The first message: next, oldest, or last:N.") var from = StartArgument(.next)
     @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
     @OptionGroup var permissions: PermissionsOption
@@ -34,12 +37,12 @@ struct RecordCommand: Interruptible {
     /// One channel that is recorded.
     private final class Track {
         var tap: ChannelTap
-        var messages: Publisher<RawBytes>
-        var times: Publisher<RawBytes>
+        var messages: Topic<RawBytes>.Publisher
+        var times: Topic<RawBytes>.Publisher
 
         init(
-            _ tap: consuming ChannelTap, _ messages: consuming Publisher<RawBytes>,
-            _ times: consuming Publisher<RawBytes>
+            _ tap: consuming ChannelTap, _ messages: consuming Topic<RawBytes>.Publisher,
+            _ times: consuming Topic<RawBytes>.Publisher
         ) {
             self.tap = tap
             self.messages = messages
@@ -84,7 +87,7 @@ struct RecordCommand: Interruptible {
     private func record(_ root: ChannelRoot, _ recorded: inout Int) async throws {
         let options = ChannelOptions(
             overflow: .overwrite, lifetime: .kept, durability: .syncedWhenAsked, capacity: capacity,
-            permissions: permissions.permissions.value)
+            permissions: permissions.permissions?.value)
         var small = options
         small.capacity = max(capacity / 4, 65_536)
         if count == 0 { return }
@@ -94,7 +97,7 @@ struct RecordCommand: Interruptible {
                 Track(
                     try ChannelTap(name, from: from.start),
                     try Topic<RawBytes>.createLike(name, to: root, options).makePublisher(),
-                    try Topic<RawBytes>.create(Recording.timesName(name), in: root, small).makePublisher()))
+                    try Topic<RawBytes>.openOrCreate(Recording.timesName(name), in: root, small).makePublisher()))
         }
         var pause = Self.shortestPause
         while !Task.isCancelled {
@@ -127,7 +130,7 @@ struct RecordCommand: Interruptible {
     }
 }
 
-extension Publisher where Message == RawBytes {
+extension Topic.Publisher where Message == RawBytes {
     /// Publishes where nobody is waited for.
     fileprivate mutating func tryPublish(_ bytes: [UInt8]) throws(IPCError) {
         _ = try unsafe tryPublish(bytes.span.bytes)
@@ -148,26 +151,32 @@ struct ReplayCommand: Interruptible {
 
     @Argument(help: "The folder that ipc record made.") var recording: String
     @Argument(help: "Only these channels.") var names: [String] = []
-    @Option(help: "How much faster than it was; 0 for as fast as it goes.") var speed = 1.0
+    @Option(
+        help: "How much faster than it was; 0 for as fast as it goes. (default: 1)",
+        transform: Numbers.decimal("a number from 0 on, such as 0.5 or 10,", 0...))
+    var speed: Double?
     @Flag(help: "One message for each line of standard input, as for each time that Enter is pressed.") var step = false
     @Option(help: "A word before the channels' names.") var prefix: String?
     @OptionGroup var permissions: PermissionsOption
     @OptionGroup var timeout: TimeoutOption
 
     func validate() throws {
-        guard speed >= 0, speed.isFinite else { throw ValidationError("--speed \(speed): a number, 0 or more.") }
+        if step, speed != nil {
+            throw ValidationError(
+                "--step waits for a line of standard input each time, so --speed has no effect; leave one of them out.")
+        }
     }
 
     private final class Track {
         let name: String
         var messages: ChannelTap
         var times: ChannelTap
-        var publisher: Publisher<RawBytes>
+        var publisher: Topic<RawBytes>.Publisher
         var next: (time: UInt64, bytes: [UInt8])?
 
         init(
             _ name: String, _ messages: consuming ChannelTap, _ times: consuming ChannelTap,
-            _ publisher: consuming Publisher<RawBytes>
+            _ publisher: consuming Topic<RawBytes>.Publisher
         ) {
             self.name = name
             self.messages = messages
@@ -218,8 +227,8 @@ struct ReplayCommand: Interruptible {
         for name in names.isEmpty ? all : names {
             let target = (prefix.map { $0 + "/" } ?? "") + name
             let topic = try Topic<RawBytes>.createLike(
-                name, in: root, as: target,
-                ChannelOptions(writers: .shared, lifetime: .kept, permissions: permissions.permissions.value))
+                name, in: root, as: target, ChannelOptions(permissions: permissions.permissions?.value),
+                new: ChannelOptions(writers: .shared, lifetime: .kept))
             let track = Track(
                 name, try ChannelTap(name, in: root, from: .oldest),
                 try ChannelTap(Recording.timesName(name), in: root, from: .oldest), try topic.makePublisher())
@@ -231,7 +240,7 @@ struct ReplayCommand: Interruptible {
 
     private func replay(_ tracks: [Track]) async throws {
         var (first, start): (UInt64?, UInt64) = (nil, MonotonicClock.now)
-        let longest = Double(1 << 62)
+        let (longest, speed) = (Double(1 << 62), speed ?? 1)
         var lines = MessageInput(.lines)
         while let track = tracks.filter({ $0.next != nil }).min(by: { $0.next!.time < $1.next!.time }) {
             let (time, bytes) = track.next!

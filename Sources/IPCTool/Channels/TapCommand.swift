@@ -11,14 +11,15 @@ struct TapCommand: Interruptible {
             It takes no place in the channel, holds nobody back, and takes nothing. What passes too fast is missed, and counted.
 
             Examples:
-              ipc tap market/quotes --as hex
-              ipc tap orders --from oldest --as json | jq .
+              ipc tap market/quotes --format hex
+              ipc tap orders --from oldest --format json | jq .
             """)
 
     enum Decoding: String, CaseIterable, ExpressibleByArgument { case text, json, hex }
 
     @OptionGroup var channel: ChannelArgument
-    @Option(name: .customLong("as"), help: "How to show a message.") var decoding = Decoding.text
+    @Option(name: [.customLong("format"), .customLong("as")], help: "How to print a message.") var decoding = Decoding
+        .text
     @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
     @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
     @OptionGroup var timeout: TimeoutOption

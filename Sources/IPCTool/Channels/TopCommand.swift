@@ -10,18 +10,18 @@ struct TopCommand: Interruptible {
         commandName: "top",
         abstract: "Show channels live: rates, depths, the slowest reader, who takes part, who is dead.",
         discussion: """
-            Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter look into a channel,
+            "behind" is how many bytes the slowest reader has not read; of a queue and a service, how many messages wait and how many \
+            are taken, in logs of up to 64 MiB.
+
+            Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter look into a channel, \
             Escape comes back; q ends. Without a terminal, a table is printed every interval.
             """)
 
-    @Option(help: "Seconds between looks.") var interval = 1.0
-    @Option(help: "End after so many looks.", transform: Numbers.count) var count: Int?
-
-    func validate() throws {
-        guard interval >= 0.1, interval <= 3600 else {
-            throw ValidationError("--interval \(interval): from 0.1 to 3600 seconds.")
-        }
-    }
+    @Option(
+        help: "Seconds between refreshes. (default: 1)",
+        transform: Numbers.decimal("a number of seconds from 0.1 to 3600", 0.1...3600))
+    var interval = 1.0
+    @Option(help: "Stop after so many refreshes.", transform: Numbers.count) var count: Int?
 
     func perform() async throws {
         let isTerminal = isatty(STDOUT_FILENO) == 1 && isatty(STDIN_FILENO) == 1
@@ -29,7 +29,7 @@ struct TopCommand: Interruptible {
         defer { terminal?.restore() }
         var screen = TopScreen()
         for look in 0..<(count ?? .max) {
-            screen.update()
+            try screen.update()
             if let terminal {
                 terminal.draw(screen.lines(width: terminal.size.columns), rows: terminal.size.rows)
             } else {
@@ -49,20 +49,42 @@ struct TopCommand: Interruptible {
     }
 }
 
+extension ChannelDescription {
+    /// Whether its messages are taken and acknowledged.
+    var carriesWork: Bool { pattern == .workQueue || pattern == .service }
+
+    /// Of what is taken and acknowledged, how much there is: `3 waiting, 1 taken`; nil if there is nothing.
+    var workText: String? {
+        guard carriesWork, messageCount > 0 else { return nil }
+        return "\(max(messageCount - takenCount, 0)) waiting, \(takenCount) taken"
+    }
+}
+
 /// What `ipc top` shows, and how it answers to keys.
 struct TopScreen {
     fileprivate struct Row {
         var channel: ChannelDescription
         var rate: Double
 
-        /// How many bytes the slowest reader is behind.
-        var backlog: Int { channel.participants.compactMap(\.backlog).max() ?? 0 }
+        /// How many bytes the slowest reader is behind; of a queue and a service, those of all that is not done.
+        var backlog: Int {
+            if channel.workText != nil { return max(channel.occupiedBytes - channel.doneBytes, 0) + channel.asideBytes }
+            return channel.participants.compactMap(\.backlog).max() ?? 0
+        }
+
+        /// The same for people; nil if there is nothing.
+        var behind: String? { channel.workText ?? (backlog > 0 ? Table.size(backlog) : nil) }
     }
+
+    /// Bytes of the largest log whose messages are counted at each look.
+    private static let countedCapacity = 1 << 26
 
     enum Sort { case rate, depth, name }
     enum Answer { case goOn, quit }
 
     private var rows: [String: Row] = [:]
+    /// How many are there, and cannot be looked at.
+    private var unreadable = 0
     private var lastLook: ContinuousClock.Instant?
     private var sort = Sort.rate
     private var filter = ""
@@ -71,15 +93,25 @@ struct TopScreen {
     private var opened: String?
     private var recent: [String] = []
 
-    mutating func update() {
+    /// - Throws: If the root cannot be looked at: then there is nothing to show, and none of it would be true.
+    mutating func update() throws(IPCError) {
         let root = ChannelRoot.current
         let now = ContinuousClock.now
         let elapsed = lastLook.map { (now - $0) / .seconds(1) } ?? 0
         var fresh: [String: Row] = [:]
-        for name in (try? root.names()) ?? [] {
-            // Messages are counted for the one that is looked into only: that walks through its log.
-            guard let channel = try? ChannelDescription(name, in: root, countsMessages: opened == name.description)
-            else {
+        unreadable = 0
+        for name in try root.names() {
+            let channel: ChannelDescription
+            do throws(IPCError) {
+                // To count messages walks through the log: that is done for the one that is looked into, and for queues that are
+                // not too large.
+                let isOpened = opened == name.description
+                let description = try ChannelDescription(name, in: root, countsMessages: isOpened)
+                channel =
+                    !isOpened && description.carriesWork && description.attributes.capacity <= Self.countedCapacity
+                    ? try ChannelDescription(name, in: root) : description
+            } catch {
+                if Inventory.isToBeTold(error, name, in: root) { unreadable += 1 }
                 continue
             }
             let before = rows[name.description]?.channel.publishedCount
@@ -149,6 +181,7 @@ struct TopScreen {
         let rate = shown.reduce(0) { $0 + $1.rate }
         var lines = [
             "\(shown.count) channels, \(Self.number(rate)) messages/s"
+                + (unreadable > 0 ? ", \(unreadable) more cannot be looked at: ipc ls channel" : "")
                 + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")
         ]
         if let opened, let row = rows[opened] { return lines + detail(row) }
@@ -162,7 +195,7 @@ struct TopScreen {
             }
             table.append([
                 row.channel.name.description, "\(row.channel.pattern)", Self.number(row.rate),
-                "\(row.channel.publishedCount)", row.backlog > 0 ? Table.size(row.backlog) : "-", count(.reader),
+                "\(row.channel.publishedCount)", row.behind ?? "-", count(.reader),
                 count(.writer),
                 "\(participants.count { !$0.isAlive })", "\(row.channel.recoveryCount)",
             ])
@@ -176,9 +209,10 @@ struct TopScreen {
 
     private func detail(_ row: Row) -> [String] {
         let channel = row.channel
+        let work = channel.workText.map { ": \($0)" } ?? ""
         var lines = [
             "", "\(channel.name)  \(channel.pattern)  \(channel.messageType)",
-            "\(Self.number(row.rate)) messages/s, \(channel.messageCount) in the log of \(Table.size(channel.options.capacity))",
+            "\(Self.number(row.rate)) messages/s, \(channel.messageCount) in the log of \(Table.size(channel.attributes.capacity))\(work)",
             "",
         ]
         for participant in channel.participants {
@@ -214,7 +248,7 @@ extension TopScreen {
                     ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
                     ("type", .string(channel.messageType)), ("rate", .number(row.rate)),
                     ("published", .integer(Int(clamping: channel.publishedCount))),
-                    ("behind", row.backlog > 0 ? .string(Table.size(row.backlog)) : .null),
+                    ("behind", JSON(row.behind)),
                     ("participants", .array(participants)),
                 ])
             })

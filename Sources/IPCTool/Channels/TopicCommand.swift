@@ -17,45 +17,66 @@ struct TopicCommand: ParsableCommand {
 
     struct Publish: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Publish messages: the arguments, or standard input.")
+            abstract: "Publish messages: the arguments, or standard input.",
+            discussion: """
+                Who subscribes later gets none of them, but with --from oldest while the topic exists. If nobody subscribes when the \
+                first is published, a line on standard error says so; the exit code is 0. \
+                While a subscriber is a whole log behind, it waits; after a second, a line on standard error says for whom.
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
-        @OptionGroup var creation: CreationOptions
-        @OptionGroup var subscribers: SubscriberPermissionsOption
+        @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var timeout: TimeoutOption
+        @Flag(name: .shortAndLong, help: "Do not say that nobody subscribes.") var quiet = false
+
+        func validate() throws { try framing.checkArguments(messages) }
 
         func perform() async throws {
-            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation, subscribers)
+            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
             var publisher = try topic.makePublisher()
-            let type = publisher.carriedType
+            let type = try publisher.carriedType
             var source = MessageSource(messages, framing.framing)
+            var progress = SendingProgress(of: "message", to: channel.name) { [name = channel.name] in
+                Hindrance.ofTopic(name)
+            }
             while let message = try await source.next() {
                 try type.check(message)
-                try await unsafe publisher.publish(message.span.bytes, until: timeout.deadline)
+                // Before the first is published: who comes after that does not get it.
+                let isToNobody = progress.count == 0 && !quiet && !Hindrance.hasReader(channel.name)
+                try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
+                    try await unsafe publisher.publish(message.span.bytes, until: deadline)
+                }
+                if isToNobody { printError("ipc: \(channel.name): nobody subscribes to it now") }
             }
         }
     }
 
     struct Subscribe: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Print messages as they come.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print messages as they come.",
+            discussion: "If nobody publishes to the topic within a second, a line on standard error says so.")
 
         @OptionGroup var channel: ChannelArgument
         @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
         @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
-        @OptionGroup var creation: CreationOptions
-        @OptionGroup var subscribers: SubscriberPermissionsOption
+        @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.check(format) }
+
         func perform() async throws {
-            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation, subscribers)
-            var subscription = try topic.subscribe(from: from.start)
+            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
+            var subscription = try topic.makeSubscription(from: from.start)
             let output = TopicOutput(framing, format)
+            let note = TopicCommand.noteWithoutPublisher(channel.name)
+            defer { note.end() }
             for _ in 0..<(count ?? .max) {
                 let bytes = try await subscription.receive(until: timeout.deadline) { $0.array }
+                note.end()
                 try output.write(bytes, missed: subscription.takeMissed())
             }
         }
@@ -65,7 +86,7 @@ struct TopicCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print messages as they come, without taking part.",
             discussion: """
-                For whoever may only read the channel: it writes nothing, holds nobody back, and is told what it missed. The topic has
+                For whoever may only read the channel: it writes nothing, holds nobody back, and is told what it missed. The topic has \
                 to be there; it ends with an error when that was taken away.
                 """)
 
@@ -76,31 +97,40 @@ struct TopicCommand: ParsableCommand {
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.check(format) }
+
         func perform() async throws {
-            var observer = try Topic<RawBytes>.openAnyType(channel.name).observe(from: from.start)
+            var observer = try Topic<RawBytes>.openAnyType(channel.name).makeObserver(from: from.start)
             let output = TopicOutput(framing, format)
+            let note = TopicCommand.noteWithoutPublisher(channel.name)
+            defer { note.end() }
             for _ in 0..<(count ?? .max) {
                 let bytes = try await observer.receive(until: timeout.deadline) { $0.array }
+                note.end()
                 try output.write(bytes, missed: observer.takeMissed())
             }
+        }
+    }
+
+    /// Nothing comes: the name may be wrong.
+    fileprivate static func noteWithoutPublisher(_ name: String) -> WaitNote {
+        WaitNote {
+            Hindrance.hasWriter(name)
+                ? nil : "\(name): nobody publishes to it now; waiting (ipc ls channel lists the names in use)"
         }
     }
 }
 
 /// Where received messages go.
 private struct TopicOutput {
-    private let output: MessageOutput
-    private let isJSON: Bool
+    private let output: ValueOutput
 
-    init(_ framing: FramingOption, _ format: FormatOption) {
-        output = MessageOutput(framing: framing.framing)
-        isJSON = format.format == .json
-    }
+    init(_ framing: FramingOption, _ format: FormatOption) { output = ValueOutput(framing, format) }
 
     /// - Parameter missed: How many messages were lost before this one.
     func write(_ bytes: [UInt8], missed: UInt64) throws {
         if missed > 0 { printError("ipc: \(missed) messages were overwritten before they were received") }
-        if isJSON { try MessageOutput.put(line: JSON.object([bytes.json]).text) } else { try output.write(bytes) }
+        try output.write(bytes)
     }
 }
 
@@ -119,7 +149,7 @@ struct StartArgument: ExpressibleByArgument, Sendable, CustomStringConvertible {
         case "next": start = .next
         case "oldest": start = .oldest
         case _ where argument.hasPrefix("last:"):
-            guard let count = Int(argument.dropFirst(5)), count >= 0 else { return nil }
+            guard let count = Numbers.digits(argument.dropFirst(5), as: Int.self) else { return nil }
             start = .last(count)
         default:
             guard let position = ChannelPosition(argument) else { return nil }

@@ -6,7 +6,7 @@ actor ConnectionCommands {
     private let script: String
     private let guardian: ProcessGuardian
     /// Those that have ended and left others of their group. They are not waited for, so that their groups' numbers stay theirs.
-    private var lingering: [Shared<ChildProcess>] = []
+    private var lingering: [SharedReference<ChildProcess>] = []
 
     private static let gracePeriod = Duration.seconds(2)
 
@@ -18,13 +18,14 @@ actor ConnectionCommands {
     /// Gives a connection to the command, as its standard input and output, and waits for its end.
     ///
     /// - Throws: `childFailed` if it cannot be started; `cancelled` if the task was, and then it has been ended.
-    func run(_ connection: Shared<StreamSocket>) async throws(IPCError) {
+    func run(_ connection: SharedReference<StreamSocket>) async throws(IPCError) {
         reapLingering()
         let descriptor = connection.value.descriptor
-        let child = Shared(
+        let child = SharedReference(
             try ChildProcess(
-                "/bin/sh", ["-c", script], environment: nil, descriptors: [0: descriptor, 1: descriptor],
-                workingDirectory: nil, processGroup: .new, changes: [], guardian: guardian))
+                "/bin/sh", ["-c", script], environment: .inherited, workingDirectory: nil,
+                standardError: .inherited, descriptors: [0: descriptor, 1: descriptor], processGroup: .new,
+                guardian: guardian))
         lingering.append(child)
         try await child.value.handle.waitForExit()
         if let status = try child.value.tryPeek(), !status.isSuccess { printError("ipc: \(script): \(status)") }

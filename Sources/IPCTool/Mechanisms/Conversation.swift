@@ -3,11 +3,11 @@ import IPC
 
 /// A connection, joined with standard input and output.
 struct Conversation {
-    private let connection: Shared<StreamSocket>
+    private let connection: SharedReference<StreamSocket>
     /// Whether descriptors can come.
     private let isLocal: Bool
 
-    init(_ connection: Shared<StreamSocket>) {
+    init(_ connection: SharedReference<StreamSocket>) {
         self.connection = connection
         isLocal = (try? connection.value.peerCredentials) != nil
     }

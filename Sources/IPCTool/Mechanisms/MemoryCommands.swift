@@ -19,7 +19,7 @@ struct SharedMemoryCommand: ParsableCommand {
     struct Create: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Make an object of zeros.")
         @OptionGroup var object: POSIXNameArgument
-        @Option(help: "Bytes.") var size: Int
+        @Option(help: "Bytes.", transform: Numbers.positive) var size: Int
 
         func perform() async throws { _ = try SharedMemory.create(object.name, byteCount: size) }
     }
@@ -27,7 +27,7 @@ struct SharedMemoryCommand: ParsableCommand {
     struct Write: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Write standard input into it.")
         @OptionGroup var object: POSIXNameArgument
-        @Option(help: "Where it begins.") var offset = 0
+        @Option(help: "Where it begins. (default: 0)", transform: Numbers.count) var offset = 0
 
         func perform() async throws {
             let memory = try SharedMemory.open(object.name)
@@ -54,7 +54,7 @@ struct SharedMemoryCommand: ParsableCommand {
             discussion:
                 "It is never made smaller: who has it mapped would be killed by SIGBUS. Make another one for that.")
         @OptionGroup var object: POSIXNameArgument
-        @Option(help: "Bytes.") var size: Int
+        @Option(help: "Bytes.", transform: Numbers.positive) var size: Int
 
         func perform() async throws { try SharedMemory.open(object.name).grow(to: size) }
     }
@@ -91,7 +91,7 @@ struct MappedFileCommand: ParsableCommand {
         @OptionGroup var range: MemoryBytes.RangeOptions
 
         func perform() async throws {
-            let mapped = try MappedFile.open(FilePath(file.path))
+            let mapped = try MappedFile.open(FilePath(file.path), access: .readOnly)
             try range.print(mapped.byteCount, file.path, mapped.descriptor)
         }
     }
@@ -100,11 +100,11 @@ struct MappedFileCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Write standard input into it, and wait for the disk.")
         @OptionGroup var file: FileArgument
-        @Option(help: "Where it begins.") var offset = 0
+        @Option(help: "Where it begins. (default: 0)", transform: Numbers.count) var offset = 0
 
         func perform() async throws {
             let bytes = try await StandardInput.readToEnd()
-            let mapped = try MappedFile.open(FilePath(file.path), access: .readWrite)
+            let mapped = try MappedFile.open(FilePath(file.path))
             try MemoryBytes.write(bytes, at: offset, of: mapped.byteCount, file.path, mapped.descriptor)
             let raw = mapped.descriptor.rawValue
             _ = try retryingInterrupts { fsync(raw) }.orThrow("fsync", file.path)
@@ -118,8 +118,8 @@ struct MappedFileCommand: ParsableCommand {
 /// meanwhile does not end this program by SIGBUS.
 enum MemoryBytes {
     struct RangeOptions: ParsableArguments {
-        @Option(help: "Where it begins.") var offset = 0
-        @Option(help: "How many bytes; all that follow by default.") var count: Int?
+        @Option(help: "Where it begins. (default: 0)", transform: Numbers.count) var offset = 0
+        @Option(help: "How many bytes; all that follow by default.", transform: Numbers.count) var count: Int?
         @Flag(help: "Print hexadecimal digits.") var hex = false
 
         func print(_ size: Int, _ name: String, _ descriptor: FileDescriptor) throws {

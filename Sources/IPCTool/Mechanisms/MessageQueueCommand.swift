@@ -17,8 +17,10 @@ struct MessageQueueCommand: ParsableCommand {
     struct Create: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Make a queue.")
         @OptionGroup var queue: POSIXNameArgument
-        @Option(name: .long, help: "How many messages it holds.") var maxMessages = 10
-        @Option(name: .long, help: "Bytes of the longest message.") var messageSize = 8192
+        @Option(name: .long, help: "How many messages it holds. (default: 10)", transform: Numbers.positive)
+        var maxMessages = 10
+        @Option(name: .long, help: "Bytes of the longest message. (default: 8192)", transform: Numbers.positive)
+        var messageSize = 8192
 
         func perform() async throws {
             _ = try MessageQueue.create(queue.name, maximumMessages: maxMessages, messageSize: messageSize)
@@ -29,15 +31,21 @@ struct MessageQueueCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Send messages: the arguments, or standard input.")
         @OptionGroup var queue: POSIXNameArgument
         @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
-        @Option(help: "The highest is received first.") var priority: UInt32 = 0
+        @Option(help: "The highest is received first. (default: 0)", transform: Numbers.whole(MessageQueue.priorities))
+        var priority: UInt32 = 0
         @OptionGroup var framing: FramingOption
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws { try framing.checkArguments(messages) }
+
         func perform() async throws {
-            let open = Shared(try MessageQueue.open(queue.name, .writeOnly))
+            let open = SharedReference(try MessageQueue.open(queue.name, access: .writeOnly))
             var source = MessageSource(messages, framing.framing)
+            var progress = SendingProgress(of: "message", to: queue.name) { nil }
             while let message = try await source.next() {
-                try await unsafe open.value.send(message.span.bytes, priority: priority, until: timeout.deadline)
+                try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
+                    try await unsafe open.value.send(message.span.bytes, priority: priority, until: deadline)
+                }
             }
         }
     }
@@ -45,16 +53,23 @@ struct MessageQueueCommand: ParsableCommand {
     struct Receive: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Take messages, those of the highest priority first.")
         @OptionGroup var queue: POSIXNameArgument
-        @Option(help: "End after so many messages.", transform: Numbers.count) var count = 1
+        @Option(help: "End after so many messages. (default: 1)", transform: Numbers.count) var count: Int?
         @Flag(help: "Go on until interrupted.") var follow = false
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
+        func validate() throws {
+            if follow, count != nil {
+                throw ValidationError("--follow goes on until interrupted, and --count ends; leave one of them out.")
+            }
+            try framing.check(format)
+        }
+
         func perform() async throws {
-            let open = Shared(try MessageQueue.open(queue.name, .readOnly))
+            let open = SharedReference(try MessageQueue.open(queue.name, access: .readOnly))
             let output = MessageOutput(framing: framing.framing)
-            for _ in 0..<(follow ? .max : count) {
+            for _ in 0..<(follow ? .max : count ?? 1) {
                 let message = try await open.value.receive(until: timeout.deadline)
                 if format.format == .json {
                     let line = JSON.object([("priority", .integer(Int(message.priority))), message.bytes.json])
@@ -72,7 +87,7 @@ struct MessageQueueCommand: ParsableCommand {
         @OptionGroup var format: FormatOption
 
         func perform() async throws {
-            let open = try MessageQueue.open(queue.name, .readOnly)
+            let open = try MessageQueue.open(queue.name, access: .readOnly)
             let attributes = try open.attributes
             let facts: [(String, Int)] = [
                 ("messages", attributes.currentMessages), ("maximum-messages", attributes.maximumMessages),
@@ -109,7 +124,10 @@ struct SemaphoreCommand: ParsableCommand {
     struct Create: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Make a semaphore.")
         @OptionGroup var semaphore: POSIXNameArgument
-        @Option(help: "How many may go on before one has to wait.") var value: UInt32 = 0
+        @Option(
+            help: "How many may go on before one has to wait. (default: 0)",
+            transform: Numbers.whole(0...UInt32(CInt.max)))
+        var value: UInt32 = 0
 
         func perform() async throws { _ = try NamedSemaphore.create(semaphore.name, value: value) }
     }
@@ -127,7 +145,7 @@ struct SemaphoreCommand: ParsableCommand {
     struct Post: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Give one back.")
         @OptionGroup var semaphore: POSIXNameArgument
-        @Option(help: "Give so many back.", transform: Numbers.count) var count = 1
+        @Option(help: "Give so many back. (default: 1)", transform: Numbers.count) var count = 1
 
         func perform() async throws {
             let open = try NamedSemaphore.open(semaphore.name)

@@ -8,7 +8,7 @@ struct PipeCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "pipe", abstract: "Run commands joined by pipes, and say what became of each.",
         discussion: """
-            The exit code is that of the last command, or of the first that failed before it. With --status, each one's is
+            The exit code is that of the last command, or of the first that failed before it. With --status, each one's is \
             told on standard error. Commands, and the processes that they started, end with this program, whatever ends it.
 
             Example:
@@ -79,10 +79,10 @@ struct FIFOCommand: ParsableCommand {
         @Option(help: "Who may open it, in octal.") var mode = "600"
 
         func perform() async throws {
-            guard let bits = UInt32(mode, radix: 8), bits <= 0o777 else {
+            guard let bits = Numbers.permissions(mode) else {
                 throw ValidationError("--mode \(mode): three octal digits, such as 600.")
             }
-            _ = try NamedPipe.create(at: FilePath(fifo.path), permissions: FilePermissions(rawValue: bits))
+            _ = try NamedPipe.create(FilePath(fifo.path), permissions: FilePermissions(rawValue: bits))
         }
     }
 
@@ -93,7 +93,8 @@ struct FIFOCommand: ParsableCommand {
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let reader = Shared(try await NamedPipe(FilePath(fifo.path)).openForReading(until: timeout.deadline))
+            let reader = SharedReference(
+                try await NamedPipe.open(FilePath(fifo.path)).openForReading(until: timeout.deadline))
             while true {
                 let bytes = try await Self.read(reader.value, until: timeout.deadline)
                 if bytes.isEmpty { return }
@@ -119,7 +120,8 @@ struct FIFOCommand: ParsableCommand {
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {
-            let writer = Shared(try await NamedPipe(FilePath(fifo.path)).openForWriting(until: timeout.deadline))
+            let writer = SharedReference(
+                try await NamedPipe.open(FilePath(fifo.path)).openForWriting(until: timeout.deadline))
             if let text {
                 return try await unsafe writer.value.write(
                     Array((text + "\n").utf8).span.bytes, until: timeout.deadline)

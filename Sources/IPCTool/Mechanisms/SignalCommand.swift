@@ -48,8 +48,10 @@ struct SignalCommand: ParsableCommand {
             abstract: "Send a signal to processes.",
             discussion: "Each is held by a pidfd, so that its number cannot come to mean another one in between.")
         @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signal: Signal
-        @Argument(help: "Processes.") var processes: [Int32]
-        @Option(help: "A number to send along, as sigqueue does.") var value: Int?
+        @Argument(help: "Processes.", transform: Numbers.whole(1...Int32.max)) var processes: [Int32]
+        @Option(
+            help: "A number to send along, as sigqueue does: --value=-5 for one below 0.", transform: Numbers.signed)
+        var value: Int?
 
         func perform() async throws {
             for process in processes {
@@ -67,7 +69,7 @@ struct SignalCommand: ParsableCommand {
         var takenSignals: [Signal] { signals }
 
         func perform() async throws {
-            let source = Shared(try SignalSource(signals))
+            let source = SharedReference(try SignalSource(signals))
             try SignalCommand.show(try await source.value.next(until: timeout.deadline))
         }
     }
@@ -80,7 +82,7 @@ struct SignalCommand: ParsableCommand {
         var takenSignals: [Signal] { signals }
 
         func perform() async throws {
-            let source = Shared(try SignalSource(signals))
+            let source = SharedReference(try SignalSource(signals))
             printError("ipc: send to process \(getpid())")
             while true { try SignalCommand.show(try await source.value.next()) }
         }

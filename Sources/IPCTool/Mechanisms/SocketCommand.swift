@@ -44,11 +44,11 @@ struct SocketCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Accept a connection, and join it with standard input and output.",
             discussion: """
-                A descriptor that the other side passes is told on standard error, and what can be read from it within a second
+                A descriptor that the other side passes is told on standard error, and what can be read from it within a second \
                 is printed, up to 1 MiB. Of UDP, one datagram is printed, a line each with --keep.
 
-                With --exec, each command is a process group of its own. When this program ends, whatever ends it, the commands
-                end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or at once if
+                With --exec, each command is a process group of its own. When this program ends, whatever ends it, the commands \
+                end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or at once if \
                 this program was killed.
                 """)
 
@@ -82,10 +82,10 @@ struct SocketCommand: ParsableCommand {
         }
 
         private func acceptConnections(_ commands: ConnectionCommands?) async throws {
-            let listener = Shared(try StreamListener(endpoint))
+            let listener = SharedReference(try StreamListener(endpoint))
             printError("ipc: listening on \(try listener.value.localEndpoint ?? endpoint)")
             repeat {
-                let connection = Shared(try await listener.value.accept(until: timeout.deadline))
+                let connection = SharedReference(try await listener.value.accept(until: timeout.deadline))
                 do throws(IPCError) {
                     if credentials {
                         let peer = try connection.value.peerCredentials
@@ -105,7 +105,7 @@ struct SocketCommand: ParsableCommand {
         }
 
         private func receiveDatagrams() async throws {
-            let socket = Shared(try DatagramSocket(endpoint))
+            let socket = SharedReference(try DatagramSocket(endpoint))
             printError("ipc: listening on \(try socket.value.localEndpoint ?? endpoint)")
             repeat {
                 let bytes = try await Self.receive(socket.value, until: timeout.deadline)
@@ -144,7 +144,7 @@ struct SocketCommand: ParsableCommand {
 
         func perform() async throws {
             if case .udp = endpoint { return try await sendDatagrams() }
-            let connection = Shared(try await StreamSocket.connect(to: endpoint, until: timeout.deadline))
+            let connection = SharedReference(try await StreamSocket.connect(to: endpoint, until: timeout.deadline))
             if credentials {
                 let peer = try connection.value.peerCredentials
                 printError("ipc: \(peer.text)")
@@ -160,7 +160,7 @@ struct SocketCommand: ParsableCommand {
         }
 
         private func sendDatagrams() async throws {
-            let socket = Shared(try DatagramSocket.connect(to: endpoint, until: timeout.deadline))
+            let socket = SharedReference(try DatagramSocket.connect(to: endpoint, until: timeout.deadline))
             var input = MessageInput(.lines)
             while let message = try await input.next() {
                 try await unsafe socket.value.send(message.span.bytes, until: timeout.deadline)

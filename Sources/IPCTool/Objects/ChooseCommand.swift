@@ -25,6 +25,13 @@ struct ChooseCommand: Interruptible {
     @Flag(inversion: .prefixedNo, help: "Must messages survive the death of a process?") var survivesCrash: Bool?
     @OptionGroup var format: FormatOption
 
+    func validate() throws {
+        if remote == true, related == true {
+            throw ValidationError(
+                "--remote and --related: a parent and its child are on one machine; leave one of them out.")
+        }
+    }
+
     func perform() async throws {
         var needs = Advice.Needs()
         let isAsking =
@@ -66,17 +73,25 @@ struct ChooseCommand: Interruptible {
     }
 
     private func askNumber(_ question: String, _ byDefault: Int) throws -> Int {
-        printError("\(question) [\(byDefault)] ", terminator: "")
-        guard let answer = readLine() else { throw ExitCode(1) }
-        return Int(answer).flatMap { $0 >= 0 ? $0 : nil } ?? byDefault
+        while true {
+            printError("\(question) [\(byDefault)] ", terminator: "")
+            guard let answer = readLine() else { throw ExitCode(1) }
+            if answer.isEmpty { return byDefault }
+            if let number = Numbers.digits(answer, as: Int.self) { return number }
+            printError("a number from 0 to \(Int.max) is needed.")
+        }
     }
 
     private func askReceivers() throws -> Advice.Receivers {
-        printError(
-            "Who gets a message: one, all, one of several (any), or does a reply come back (reply)? [one] ",
-            terminator: "")
-        guard let answer = readLine() else { throw ExitCode(1) }
-        return Advice.Receivers(rawValue: answer) ?? .one
+        while true {
+            printError(
+                "Who gets a message: one, all, one of several (any), or does a reply come back (reply)? [one] ",
+                terminator: "")
+            guard let answer = readLine() else { throw ExitCode(1) }
+            if answer.isEmpty { return .one }
+            if let receivers = Advice.Receivers(rawValue: answer) { return receivers }
+            printError("one of these words is needed.")
+        }
     }
 }
 
@@ -120,7 +135,7 @@ struct Advice {
         switch needs.receivers {
         case .reply:
             self.init(
-                .service, "Service",
+                .service, "ServiceChannel",
                 [
                     "A reply has to come back, with a deadline, and an error if the server dies in it.",
                     "Several servers share the calls.",
@@ -188,21 +203,21 @@ struct Advice {
         """
     private static let service = """
         enum Refusal: Error, BitwiseCopyable { case negative }
-        let roots = try Service<Double, Double, Refusal>.create("math/roots")
+        let roots = try ServiceChannel<Double, Double, Refusal>.openOrCreate("math/roots")
         var client = try roots.makeClient()
         let reply = try await client.call(2, until: .after(.seconds(1)))    // others: try await roots.serve { $0.squareRoot() }
         print(reply)
         """
     private static let workQueue = """
-        let orders = try WorkQueue<UInt64>.create("orders")
+        let orders = try WorkQueue<UInt64>.openOrCreate("orders")
         var producer = try orders.makeProducer()
         try await producer.send(4711)                                      // others: try await orders.work { print($0.message) }
         """
     private static let topic = """
         struct Quote: BitwiseCopyable { var symbol: UInt32; var price: Double }
-        let quotes = try Topic<Quote>.create("market/quotes")
+        let quotes = try Topic<Quote>.openOrCreate("market/quotes")
         var publisher = try quotes.makePublisher()
-        try await publisher.publish(Quote(symbol: 7, price: 12.5))         // others: for try await quote in try quotes.subscribe().messages()
+        try await publisher.publish(Quote(symbol: 7, price: 12.5))         // others: for try await quote in try quotes.makeSubscription().messages()
         """
     private static let pipe = """
         let pipe = try AnonymousPipe()
@@ -214,8 +229,8 @@ struct Advice {
         """
     private static let unix = """
         let listener = try StreamListener(Endpoint("unix:///tmp/app.sock"))
-        for try await connection in try listener.connections() {
-            try await connection.value.write("hello\\n".utf8.span.bytes)   // others: StreamSocket.connect(to:)
+        try await listener.serve(concurrency: 100) { connection in
+            try await connection.write("hello\\n".utf8.span.bytes)   // others: StreamSocket.connect(to:)
         }
         """
 }

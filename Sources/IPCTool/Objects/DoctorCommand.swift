@@ -8,8 +8,13 @@ import IPCChannels
 struct DoctorCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Tell the limits that IPC runs into here, what each means, and what to change.",
-        discussion: "The exit code is 1 if something is so low that programs are likely to fail.")
+        abstract: "Tell the limits that IPC runs into here, which channels are stuck, and what to change.",
+        discussion: """
+            Of channels it tells: participants that are stopped; subscribers that are nearly a whole log behind; queues with jobs that \
+            are due, and no worker; services with callers, and no server; and channels that cannot be used.
+
+            The exit code is 1 if something is so low that programs are likely to fail, or a channel is stuck.
+            """)
 
     @OptionGroup var format: FormatOption
 
@@ -20,6 +25,8 @@ struct DoctorCommand: Interruptible {
         let meaning: String
         /// What to change; nil if it is well.
         let advice: String?
+        /// What stands before it if it is not well.
+        var label = "low"
     }
 
     func perform() async throws {
@@ -37,7 +44,7 @@ struct DoctorCommand: Interruptible {
             try MessageOutput.put(
                 line: TableFormat.aligned(
                     findings.map { finding in
-                        [finding.advice == nil ? "ok " : "low", finding.name, finding.value, finding.meaning]
+                        [finding.advice == nil ? "ok " : finding.label, finding.name, finding.value, finding.meaning]
                     }))
             for finding in findings {
                 if let advice = finding.advice {
@@ -135,12 +142,12 @@ struct DoctorCommand: Interruptible {
         ]
         // Those that nobody can use.
         for name in names {
-            do throws(IPCError) { _ = try ChannelDescription(name, countsMessages: false) } catch {
+            do throws(IPCError) { findings += ChannelFindings.all(try ChannelDescription(name)) } catch {
                 guard Inventory.isToBeTold(error, name, in: .current) else { continue }
                 findings.append(
                     Finding(
                         name: "\(name)", value: "\(error.code)", meaning: "a channel that cannot be used",
-                        advice: error.advice))
+                        advice: error.advice, label: "bad"))
             }
         }
         return findings + [RemoveIPC().finding]

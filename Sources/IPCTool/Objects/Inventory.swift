@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import IPC
 import IPCChannels
@@ -8,11 +9,18 @@ struct Inventory {
     let objects: [SystemObject]
     /// What could not be looked at, and why.
     private(set) var notes: [String] = []
+    /// The first that should have been possible: then this is not all that there is.
+    private(set) var failure: IPCError?
 
     init(_ kinds: Set<SystemObject.Kind>) {
         let files = OpenFiles()
         var (objects, notes): ([SystemObject], [String]) = ([], [])
-        if kinds.contains(.channel) { objects += Self.channels(&notes) }
+        if kinds.contains(.channel) {
+            let (channels, failures) = Self.channels()
+            objects += channels
+            notes += failures.map { "\($0)" }
+            failure = failures.first
+        }
         if !kinds.isDisjoint(with: [.shm, .sem]) {
             objects += Self.sharedMemory(files).filter { kinds.contains($0.kind) }
         }
@@ -30,20 +38,24 @@ struct Inventory {
 
     // MARK: Channels
 
-    private static func channels(_ notes: inout [String]) -> [SystemObject] {
+    private static func channels() -> (objects: [SystemObject], failures: [IPCError]) {
         let root = ChannelRoot.current
         let names: [ChannelName]
-        do throws(IPCError) { names = try root.names() } catch {
-            notes.append("channels: \(error)")
-            return []
-        }
-        return names.compactMap { name in
-            do throws(IPCError) { return object(try ChannelDescription(name, in: root)) } catch {
+        do throws(IPCError) { names = try root.names() } catch { return ([], [error]) }
+        var (objects, failures): ([SystemObject], [IPCError]) = ([], [])
+        for name in names {
+            do throws(IPCError) { objects.append(object(try ChannelDescription(name, in: root))) } catch {
                 // One that goes meanwhile is not there.
-                if isToBeTold(error, name, in: root) { notes.append("\(error)") }
-                return nil
+                if isToBeTold(error, name, in: root) { failures.append(error) }
             }
         }
+        return (objects, failures)
+    }
+
+    /// Says what could not be looked at, and ends with its exit code if that should have been possible.
+    func tellFailure() throws {
+        for note in notes { printError("ipc: \(note)") }
+        if let failure { throw ExitCode(failure.exitCode) }
     }
 
     /// Whether it is news that a channel cannot be looked at: not if it has gone, nor if it is another user's own.
@@ -55,15 +67,16 @@ struct Inventory {
     static func object(_ channel: ChannelDescription) -> SystemObject {
         let living = channel.participants.filter(\.isAlive)
         var object = SystemObject(kind: .channel, name: channel.name.description)
-        object.size = channel.options.capacity
+        object.size = channel.attributes.capacity
         object.depth = channel.pattern == .event ? "\(channel.pendingNotices)" : "\(channel.messageCount)"
         object.holders = Set(living.map(\.process)).sorted()
         object.detail = "\(channel.pattern), \(channel.messageType)"
+        if let work = channel.workText { object.detail? += ", \(work)" }
         if let status = ProcFiles.status(ChannelRoot.current.folder(channel.name) + "/control") {
             object.mode = status.mode.octal
             object.owner = UserName.of(status.owner)
         }
-        if living.isEmpty, channel.options.lifetime == .whileUsed, channel.options.durability == .none {
+        if living.isEmpty, channel.attributes.lifetime == .whileUsed, channel.attributes.durability == .none {
             object.staleness = "all its participants are dead"
         }
         return object
@@ -96,19 +109,26 @@ struct Inventory {
             return []
         }
         return ProcFiles.names(in: "/dev/mqueue").map { name in
-            var object = SystemObject(kind: .mq, name: "/" + name)
+            var object = messageQueue("/" + name) ?? SystemObject(kind: .mq, name: "/" + name)
             if let status = ProcFiles.status("/dev/mqueue/" + name) {
                 object.mode = status.mode.octal
                 object.owner = UserName.of(status.owner)
-            }
-            if let queue = try? MessageQueue.open(object.name, .readOnly), let attributes = try? queue.attributes {
-                object.depth = "\(attributes.currentMessages)/\(attributes.maximumMessages)"
-                object.size = attributes.maximumMessages * attributes.messageSize
             }
             object.holders = Array(Set(files.holders(of: object.name) + files.holders(of: "/dev/mqueue/" + name)))
                 .sorted()
             return object
         }
+    }
+
+    /// What can be known of one without the file system of message queues; nil if it cannot be opened.
+    static func messageQueue(_ name: String) -> SystemObject? {
+        guard name.hasPrefix("/"), let queue = try? MessageQueue.open(name, access: .readOnly) else { return nil }
+        var object = SystemObject(kind: .mq, name: name)
+        if let attributes = try? queue.attributes {
+            object.depth = "\(attributes.currentMessages)/\(attributes.maximumMessages)"
+            object.size = attributes.maximumMessages * attributes.messageSize
+        }
+        return object
     }
 
     private static func systemV() -> [SystemObject] {

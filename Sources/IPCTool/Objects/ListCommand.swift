@@ -11,8 +11,10 @@ struct ListCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "ls", abstract: "List all that exists here, and who uses it.",
         discussion: """
-            Kinds: channel; shm, sem and mq (POSIX); sysv; fifo and pipe (those that are open); unix, tcp and udp (sockets).
-            Processes of others are seen by the superuser only. A star marks what only the dead have left: ipc clean.
+            Kinds: channel; shm, sem and mq (POSIX); sysv; fifo and pipe (those that are open); unix, tcp and udp (sockets). \
+            Pipes without a name are many, and are listed only if they are asked for: ipc ls pipe. \
+            Processes of others are seen by the superuser only. A star marks what only the dead have left: ipc clean. \
+            What cannot be looked at is told on standard error, and the exit code is that of the first such error.
 
             Examples:
               ipc ls
@@ -24,22 +26,24 @@ struct ListCommand: Interruptible {
     @OptionGroup var format: FormatOption
 
     func perform() async throws {
-        let inventory = Inventory(kinds.isEmpty ? Set(SystemObject.Kind.allCases) : Set(kinds))
+        let inventory = Inventory(kinds.isEmpty ? Set(SystemObject.Kind.allCases).subtracting([.pipe]) : Set(kinds))
         if format.format == .json {
             try MessageOutput.put(line: JSON.array(inventory.objects.map(\.json)).text)
         } else {
             var rows = [["kind", "name", "size", "depth", "mode", "owner", "processes", "what"]]
             for object in inventory.objects {
-                let holders = object.holders.prefix(4).map { "\($0)" } + (object.holders.count > 4 ? ["…"] : [])
+                let holders =
+                    object.holders.prefix(3).map { "\($0) \(ProcFiles.command($0))" }
+                    + (object.holders.count > 3 ? ["\(object.holders.count - 3) more"] : [])
                 rows.append([
                     object.kind.rawValue + (object.staleness == nil ? "" : " *"), object.name, Table.size(object.size),
                     object.depth ?? "-", object.mode ?? "-", object.owner ?? "-",
-                    holders.isEmpty ? "-" : holders.joined(separator: " "), object.staleness ?? object.detail ?? "",
+                    holders.isEmpty ? "-" : holders.joined(separator: ", "), object.staleness ?? object.detail ?? "",
                 ])
             }
             try MessageOutput.put(line: TableFormat.aligned(rows, numeric: [2, 3]))
         }
-        for note in inventory.notes { printError("ipc: \(note)") }
+        try inventory.tellFailure()
     }
 }
 
@@ -48,7 +52,7 @@ struct InfoCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "info", abstract: "Tell all about one thing: a channel, or what ipc ls lists under this name.")
 
-    @Argument(help: "Its name, as ipc ls prints it.") var name: String
+    @Argument(help: "Its name, as ipc ls prints it.", completion: ChannelCompletion.ofCommand) var name: String
     @OptionGroup var format: FormatOption
 
     func perform() async throws {
@@ -61,7 +65,9 @@ struct InfoCommand: Interruptible {
             }
             if let channel { return try show(channel) }
         }
-        let found = Inventory(Set(SystemObject.Kind.allCases)).objects.filter { $0.name == name }
+        var found = Inventory(Set(SystemObject.Kind.allCases)).objects.filter { $0.name == name }
+        // Where their file system is not mounted they are not listed, and can be opened.
+        if !found.contains(where: { $0.kind == .mq }), let queue = Inventory.messageQueue(name) { found.append(queue) }
         guard !found.isEmpty else {
             // There is such a channel, and it cannot be looked at.
             if let failure { throw failure }
@@ -92,9 +98,8 @@ struct InfoCommand: Interruptible {
     }
 
     private func show(_ channel: ChannelDescription) throws {
-        let options = channel.options
-        let carriesWork = channel.pattern == .workQueue || channel.pattern == .service
-        func ofWork(_ number: Int) -> JSON { carriesWork ? .integer(number) : .null }
+        let options = channel.attributes
+        func ofWork(_ number: Int) -> JSON { channel.carriesWork ? .integer(number) : .null }
         let facts: [(String, JSON)] = [
             ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
             ("type", .string(channel.messageType)), ("message-size", JSON(channel.messageSize)),

@@ -42,6 +42,21 @@ enum ProcFiles {
     static func command(_ process: Int32) -> String {
         text("/proc/\(process)/comm").map { String($0.prefix { $0 != "\n" }) } ?? "?"
     }
+
+    /// Whether a signal, or a debugger, has stopped it.
+    static func isStopped(_ process: Int32) -> Bool {
+        // `pid (name) state …`, and the name may have parentheses.
+        guard let text = text("/proc/\(process)/stat"), let end = text.lastIndex(of: ")") else { return false }
+        let state = text[end...].dropFirst(2).first
+        return state == "T" || state == "t"
+    }
+
+    /// A process as messages name it: `process 123 (cat, stopped)`. Its command is what it says of itself: control characters are escaped.
+    static func description(_ process: Int32) -> String {
+        guard status("/proc/\(process)") != nil else { return "process \(process) (gone)" }
+        return
+            "process \(process) (\(command(process).escapingControls), \(isStopped(process) ? "stopped" : "running"))"
+    }
 }
 
 /// Who has what open: all processes that may be looked into, once.

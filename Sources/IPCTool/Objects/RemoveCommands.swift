@@ -10,28 +10,42 @@ struct RemoveCommand: Interruptible {
         commandName: "rm",
         abstract: "Remove channels, shared memory, semaphores, message queues, FIFOs and socket files by name.",
         discussion: """
-            Who uses one goes on with it; new ones get a new one. A name that several kinds have needs --kind.
+            Who uses one goes on with it; new ones get a new one. A name that several kinds have needs --kind. The dead letters of a \
+            queue stay, if there are any: that is told, and ipc rm QUEUE/dead-letters removes them.
 
             Examples:
               ipc rm market/quotes
               ipc rm --kind mq /jobs
             """)
 
-    @Argument(help: "Names, as ipc ls prints them.") var names: [String]
+    @Argument(help: "Names, as ipc ls prints them.", completion: ChannelCompletion.anyPattern) var names: [String]
     @Option(help: "Which kind is meant.") var kind: SystemObject.Kind?
 
     func perform() async throws {
         // All are looked at before the first is removed.
         let kinds = try names.map { (name) throws(IPCError) in try resolve(name) }
-        for (name, kind) in zip(names, kinds) { try Removal.remove(name, kind) }
+        for (name, kind) in zip(names, kinds) {
+            guard kind == .channel else {
+                try Removal.remove(name, kind)
+                continue
+            }
+            let letters = LettersLeft(of: name)
+            try Removal.remove(name, kind)
+            if !names.contains(letters.name) { letters.settle() }
+        }
     }
 
     private func resolve(_ name: String) throws(IPCError) -> SystemObject.Kind {
+        var (isChannel, refusal): (Bool, IPCError?) = (false, nil)
+        do throws(IPCError) { isChannel = try ChannelRoot.current.names().contains { $0.description == name } } catch {
+            // Something else of this name may be meant.
+            if kind == nil || kind == .channel, (try? ChannelName(name)) != nil { refusal = error }
+        }
         let all: [(SystemObject.Kind, Bool)] = [
-            (.channel, ((try? ChannelRoot.current.names()) ?? []).contains { $0.description == name }),
+            (.channel, isChannel),
             (.shm, name.hasPrefix("/") && ProcFiles.status("/dev/shm" + name)?.isRegularFile == true),
             (.sem, name.hasPrefix("/") && ProcFiles.status("/dev/shm/sem." + name.dropFirst()) != nil),
-            (.mq, name.hasPrefix("/") && (try? MessageQueue.open(name, .readOnly)) != nil),
+            (.mq, name.hasPrefix("/") && Self.isMessageQueue(name)),
             (.fifo, ProcFiles.status(name)?.isFIFO == true),
             (.unix, ProcFiles.status(Removal.path(name))?.isSocket == true),
         ]
@@ -42,6 +56,7 @@ struct RemoveCommand: Interruptible {
                 advice: "it is \(found.map(\.rawValue).joined(separator: " and ")); say which with --kind")
         }
         guard let only = found.first else {
+            if let refusal { throw refusal }
             throw IPCError(
                 .notFound, "remove", name,
                 advice:
@@ -50,6 +65,14 @@ struct RemoveCommand: Interruptible {
         }
         return only
     }
+
+    /// One that may not be read may be removed.
+    private static func isMessageQueue(_ name: String) -> Bool {
+        do throws(IPCError) { _ = try MessageQueue.open(name, access: .readOnly) } catch {
+            return error.code == .permissionDenied
+        }
+        return true
+    }
 }
 
 /// `ipc clean`: what only the dead have left.
@@ -57,8 +80,8 @@ struct CleanCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "clean", abstract: "Remove what is provably dead, after showing it.",
         discussion: """
-            That is: channels that were to go with their last participant, whose participants are all dead; and socket files
-            among the arguments on which nobody listens. Shared memory, semaphores and queues without a process may be meant to
+            That is: channels that were to go with their last participant, whose participants are all dead; and socket files \
+            among the arguments on which nobody listens. Shared memory, semaphores and queues without a process may be meant to \
             stay: remove those by name. Nothing here has to be cleaned for a program to start again.
             """)
 
@@ -66,14 +89,18 @@ struct CleanCommand: Interruptible {
     @Flag(help: "Remove without asking.") var yes = false
 
     func perform() async throws {
-        var dead = Inventory([.channel]).objects.filter { $0.staleness != nil }
+        let inventory = Inventory([.channel])
+        var dead = inventory.objects.filter { $0.staleness != nil }
         for file in files {
             guard try !UnixSocketFile.isServed(FilePath(file)) else { continue }
             var object = SystemObject(kind: .unix, name: file)
             object.staleness = "nobody listens on it"
             dead.append(object)
         }
-        guard !dead.isEmpty else { return printError("ipc: nothing here is provably dead") }
+        guard !dead.isEmpty else {
+            try inventory.tellFailure()
+            return printError("ipc: nothing here is provably dead")
+        }
         for object in dead { printError("\(object.kind.rawValue)  \(object.name)  (\(object.staleness ?? ""))") }
         if !yes {
             guard isatty(STDIN_FILENO) == 1 else {
@@ -93,6 +120,7 @@ struct CleanCommand: Interruptible {
                 printError("ipc: \(object.name) is used again, and stays")
             }
         }
+        try inventory.tellFailure()
     }
 }
 
@@ -105,7 +133,7 @@ enum Removal {
         case .shm: try SharedMemory.unlink(name)
         case .sem: try NamedSemaphore.unlink(name)
         case .mq: try MessageQueue.unlink(name)
-        case .fifo: try NamedPipe(FilePath(name)).unlink()
+        case .fifo: try NamedPipe.open(FilePath(name)).unlink()
         case .unix:
             guard unsafe Glibc.unlink(path(name)) == 0 else { throw IPCError("unlink", name, Errno(rawValue: errno)) }
         case .sysv, .pipe, .tcp, .udp:

@@ -12,7 +12,7 @@ struct SystemObject {
     var depth: String?
     var mode: String?
     var owner: String?
-    /// The processes that have it open, by number.
+    /// The processes that have it open, by number. As JSON, `commands` has their names in the same order.
     var holders: [Int32] = []
     /// Of what only the dead have left: why that is known.
     var staleness: String?
@@ -23,6 +23,7 @@ struct SystemObject {
         .object([
             ("kind", .string(kind.rawValue)), ("name", .string(name)), ("size", JSON(size)), ("depth", JSON(depth)),
             ("mode", JSON(mode)), ("owner", JSON(owner)), ("holders", .array(holders.map { .integer(Int($0)) })),
+            ("commands", .array(holders.map { .string(ProcFiles.command($0)) })),
             ("stale", .bool(staleness != nil)), ("detail", JSON(detail ?? staleness)),
         ])
     }

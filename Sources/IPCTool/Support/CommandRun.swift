@@ -18,15 +18,15 @@ struct CommandRun: Sendable {
     /// Runs it, and waits for its end. A command that reads only a part of its input is none the worse.
     ///
     /// - Parameters:
-    ///   - environment: `NAME=value`, instead of this process's of these names.
+    ///   - environment: Variables with other values than this process's.
     ///   - outputLimit: How many bytes of its standard output are wanted; nil to leave that to it.
     /// - Throws: `childFailed` if it cannot be started; any error in writing its input but that it reads no more; `cancelled`
     ///   if the task was, and then the command has been ended.
     func callAsFunction(
-        _ input: [UInt8], environment: [String] = [], outputLimit: Int? = nil
+        _ input: [UInt8], environment: [String: String] = [:], outputLimit: Int? = nil
     ) async throws(IPCError) -> (status: ExitStatus, output: [UInt8]) {
         var pipeline = Pipeline([Pipeline.Command(words[0], Array(words.dropFirst()))])
-        pipeline.environmentChanges = environment
+        pipeline.environment = .changing(environment)
         let result = try await pipeline.run(
             input: input, output: outputLimit.map { .collected(limit: $0) } ?? .inherited, until: .never,
             guardian: guardian, endsGroupsOnFailure: true)

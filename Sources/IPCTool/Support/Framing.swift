@@ -20,6 +20,45 @@ enum Framing: String, EnumerableFlag, Sendable {
 
 struct FramingOption: ParsableArguments {
     @Flag var framing = Framing.lines
+
+    /// The flag that asks for it.
+    private var flag: String {
+        switch framing {
+        case .lines: "--lines"
+        case .lengthPrefixed: "--length-prefixed"
+        case .hex: "--hex"
+        case .whole: "--whole"
+        }
+    }
+
+    /// Of a command that sends: arguments are messages as they are, or as hexadecimal digits.
+    func checkArguments(_ arguments: [String]) throws {
+        guard let first = arguments.first, framing == .whole || framing == .lengthPrefixed else { return }
+        throw ValidationError(
+            "\(flag) says how standard input is read, but messages are given as arguments (\"\(first)\"); leave one of them out."
+        )
+    }
+
+    /// Of a command that prints: JSON has a line for each message, whatever is in it.
+    func check(_ format: FormatOption) throws {
+        guard format.format == .json, framing != .lines else { return }
+        throw ValidationError(
+            "--format json prints each message as a line of JSON, so \(flag) has no effect; leave one of them out.")
+    }
+}
+
+extension Framing {
+    /// A message as it is printed, and given to a command.
+    func framed(_ message: [UInt8]) -> [UInt8] {
+        switch self {
+        case .lines: return message + [UInt8(ascii: "\n")]
+        case .hex: return Array((Hex.text(message) + "\n").utf8)
+        case .lengthPrefixed:
+            let length = UInt32(message.count)
+            return (0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * $0)) } + message
+        case .whole: return message
+        }
+    }
 }
 
 /// The messages that a command is given: its arguments, or, without any, standard input.
@@ -149,16 +188,7 @@ enum StandardInput {
 struct MessageOutput {
     let framing: Framing
 
-    func write(_ message: [UInt8]) throws {
-        switch framing {
-        case .lines: try Self.put(message + [UInt8(ascii: "\n")])
-        case .hex: try Self.put(Array((Hex.text(message) + "\n").utf8))
-        case .lengthPrefixed:
-            let length = UInt32(message.count)
-            try Self.put((0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * $0)) } + message)
-        case .whole: try Self.put(message)
-        }
-    }
+    func write(_ message: [UInt8]) throws { try Self.put(framing.framed(message)) }
 
     /// Who reads no more ends this program by SIGPIPE, as it ends `cat`. Who reads nothing does not keep it from ending in order:
     /// the wait for room in a pipe ends when the task is cancelled.

@@ -10,15 +10,18 @@ protocol Interruptible: AsyncParsableCommand, Sendable {
     /// How long it has to end after a signal, unless a second one comes.
     var patience: Duration { get }
 
+    /// What has to be done while there is no other thread.
+    func prepare()
     func perform() async throws
 }
 
 extension Interruptible {
     var takenSignals: [Signal] { [] }
     var patience: Duration { .seconds(1) }
+    func prepare() {}
 
     func run() async throws {
-        let signals = Shared(try SignalSource(EndingSignals.all.filter { !takenSignals.contains($0) }))
+        let signals = SharedReference(try SignalSource(EndingSignals.all.filter { !takenSignals.contains($0) }))
         let work = Task { try await perform() }
         let watch = Task {
             let received = try await signals.value.next()
@@ -48,17 +51,16 @@ enum EndingSignals {
 
 /// How long a command waits.
 struct TimeoutOption: ParsableArguments {
-    @Option(name: .long, help: "Give up after so many seconds.")
-    var timeout: Double?
-
-    func validate() throws {
-        if let timeout, !(timeout >= 0) {
-            throw ValidationError("--timeout \(timeout): a number of seconds, 0 or more.")
-        }
-    }
+    @Option(
+        name: .long,
+        help: "Give up after so many seconds; of several messages, after so many seconds at one of them.",
+        transform: {
+            try Numbers.duration(Numbers.decimal("a number of seconds from 0 to 1000000000, such as 1.5,", 0...1e9)($0))
+        })
+    var timeout: Duration?
 
     /// From now.
-    var deadline: Deadline { timeout.map { .after(.nanoseconds(Int64(min($0, 1e9) * 1e9))) } ?? .never }
+    var deadline: Deadline { timeout.map { .after($0) } ?? .never }
 }
 
 /// The name of a POSIX object.

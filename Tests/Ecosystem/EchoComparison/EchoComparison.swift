@@ -80,16 +80,12 @@ import SystemPackage
 
     private static func serveWithIPC(_ path: String) async throws {
         let listener = try StreamListener(.unix(FilePath(path)), backlog: 4096)
-        try await withThrowingDiscardingTaskGroup { group in
-            for try await connection in try listener.connections() {
-                group.addTask {
-                    var bytes = [UInt8](repeating: 0, count: 4096)
-                    while true {
-                        let count = try await receive(connection.value, &bytes)
-                        if count == 0 { return }
-                        try await connection.value.write(bytes.span.extracting(first: count).bytes)
-                    }
-                }
+        try await listener.serve(concurrency: 4096) { connection in
+            var bytes = [UInt8](repeating: 0, count: 4096)
+            while true {
+                let count = try await receive(connection, &bytes)
+                if count == 0 { return }
+                try await connection.write(bytes.span.extracting(first: count).bytes)
             }
         }
     }

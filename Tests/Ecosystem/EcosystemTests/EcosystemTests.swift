@@ -21,7 +21,7 @@ import Tracing
         let path = "/dev/shm/ipc-test-\(getpid())"
         setenv("IPC_ROOT", path, 1)
         atexit {
-            // With the bells of those who waited to the end.
+            // With the wake-up pipes of those who waited to the end.
             try? FileManager.default.removeItem(atPath: EcosystemTests.root)
         }
         MetricsSystem.bootstrap(metrics)
@@ -35,12 +35,56 @@ import Tracing
         return "test/\(UInt32.random(in: 0 ... .max))"
     }
 
+    // MARK: A newcomer's program
+
+    /// It compiles as it is written, which is the point of it; and it leaves nothing but its queues, since the next run takes away
+    /// the other channels: what is at the top level of a program is never destroyed.
+    @Test func whatIsWrittenFromTheReadmeAloneRuns() throws {
+        let root = FileManager.default.temporaryDirectory.appending(path: "ipc-test-newcomer-\(getpid())").path
+        try FileManager.default.createDirectory(
+            atPath: root, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        for _ in 0..<3 {
+            let program = Process()
+            program.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+                .deletingLastPathComponent().appending(path: "Newcomer")
+            program.environment = ["IPC_ROOT": root]
+            let output = Pipe()
+            program.standardOutput = output
+            try program.run()
+            let text = try output.fileHandleForReading.readToEnd() ?? Data()
+            program.waitUntilExit()
+            #expect(program.terminationStatus == 0)
+            #expect(
+                String(decoding: text, as: UTF8.self) == """
+                    symbol 7 costs 12.5
+                    a frame of 3 bytes
+                    order 4711 is out of stock
+                    order 4711
+                    order 4712, attempt 1
+                    the sum of the roots is 10.0
+                    refused: negative
+                    21.5 degrees
+                    changed
+                    for Ada: gear, cam
+
+                    """)
+        }
+        // The last one's, of which whoever comes next takes away all but the queues.
+        let left = try ChannelRoot(.init(root)).names().map(\.description)
+        #expect(
+            Set(left).isSubset(of: [
+                "market/quotes", "camera/frames", "orders", "math/roots", "room/temperature", "configuration/changed",
+                "parcels",
+            ]))
+    }
+
     // MARK: Lifecycle
 
     private struct Refusal: Error, BitwiseCopyable, Equatable {}
 
     @Test func aServiceFinishesWhatItHasWhenItIsToStop() async throws {
-        let service = try IPCChannels.Service<UInt64, UInt64, Refusal>.create(name())
+        let service = try IPCChannels.ServiceChannel<UInt64, UInt64, Refusal>.openOrCreate(name())
         let started = Mark()
         let served = service.service { (number, _) async throws(Refusal) in
             started.set()
@@ -61,7 +105,7 @@ import Tracing
     }
 
     @Test func aWorkerFinishesWhatItHasWhenItIsToStop() async throws {
-        let queue = try WorkQueue<UInt64>.create(name(), ChannelOptions(writers: .shared))
+        let queue = try WorkQueue<UInt64>.openOrCreate(name(), ChannelOptions(lifetime: .whileUsed))
         var producer = try queue.makeProducer()
         for number in 0..<10 as Range<UInt64> { try await producer.send(number) }
         let done = Counter()
@@ -89,7 +133,7 @@ import Tracing
     // MARK: Metrics, logging, tracing
 
     @Test func figuresAreToldAndDeathsAreLogged() async throws {
-        let queue = try WorkQueue<UInt64>.create(name(), ChannelOptions(writers: .shared), maximumAttempts: 1)
+        let queue = try WorkQueue<UInt64>.openOrCreate(name(), ChannelOptions(lifetime: .whileUsed), maximumAttempts: 1)
         var producer = try queue.makeProducer()
         for number in 0..<3 as Range<UInt64> { try await producer.send(number) }
         var worker = try queue.makeWorker()
@@ -108,8 +152,8 @@ import Tracing
     @Test func aTracesContextTravelsInAMessage() throws {
         struct Order: BitwiseCopyable { var number: UInt32 }
         _ = Self.root
-        let topic = try Topic<Traced<Order>>.create(name())
-        var subscription = try topic.subscribe()
+        let topic = try Topic<Traced<Order>>.openOrCreate(name())
+        var subscription = try topic.makeSubscription()
         var publisher = try topic.makePublisher()
         let sent = try withSpan("send") { span in
             try publisher.publish(Traced(Order(number: 7)))
@@ -125,10 +169,10 @@ import Tracing
         #expect(second.context.inMemorySpanContext == nil)
 
         // The same over a queue, and to a service.
-        let queue = try WorkQueue<Traced<Order>>.create(name(), ChannelOptions(writers: .shared))
+        let queue = try WorkQueue<Traced<Order>>.openOrCreate(name(), ChannelOptions(writers: .shared))
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
-        let service = try IPCChannels.Service<Traced<Order>, UInt32, Refusal>.create(name())
+        let service = try IPCChannels.ServiceChannel<Traced<Order>, UInt32, Refusal>.openOrCreate(name())
         var server = try service.makeServer()
         var client = try service.makeClient()
         let (trace, call) = try withSpan("order") { span in
@@ -166,15 +210,15 @@ import Tracing
 
     // MARK: SwiftNIO
 
-    /// A channel's messages, taken on NIO's own event loop when the bell's descriptor is readable.
+    /// A channel's messages, taken on NIO's own event loop when the wake-up pipe's descriptor is readable.
     private final class BellHandler: ChannelInboundHandler, @unchecked Sendable {
         typealias InboundIn = ByteBuffer
-        private let bell: ChannelBell
+        private let bell: ReadinessDescriptor
         private let held: Subscriber
         private let done: EventLoopPromise<[UInt64]>
         private var got: [UInt64] = []
 
-        init(_ bell: ChannelBell, _ held: Subscriber, _ done: EventLoopPromise<[UInt64]>) {
+        init(_ bell: ReadinessDescriptor, _ held: Subscriber, _ done: EventLoopPromise<[UInt64]>) {
             self.bell = bell
             self.held = held
             self.done = done
@@ -194,17 +238,17 @@ import Tracing
     }
 
     private final class Subscriber: @unchecked Sendable {
-        var subscription: Subscription<UInt64>
-        init(_ subscription: consuming Subscription<UInt64>) { self.subscription = subscription }
+        var subscription: Topic<UInt64>.Subscription
+        init(_ subscription: consuming Topic<UInt64>.Subscription) { self.subscription = subscription }
     }
 
     @Test func aChannelIsReadOnNIOsEventLoop() async throws {
-        let topic = try Topic<UInt64>.create(name())
-        let bell = try ChannelBell()
-        let held = Subscriber(try topic.subscribe())
+        let topic = try Topic<UInt64>.openOrCreate(name())
+        let bell = try ReadinessDescriptor()
+        let held = Subscriber(try topic.makeSubscription())
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let done = loop.makePromise(of: [UInt64].self)
-        // NIO reads the bell itself, and closes what it was given.
+        // NIO reads the wake-up pipe itself, and closes what it was given.
         let descriptor = dup(bell.descriptor.rawValue)
         let channel = try await NIOPipeBootstrap(group: loop).channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture {

@@ -16,6 +16,8 @@ int support_call_number(const char *name);
 
 // The action for a signal, in bytes to be compared; 0 bytes if there is none.
 size_t support_action(int signal, void *bytes, size_t capacity);
+// The same in a number that is the same for the same; 0 for the default action.
+unsigned long long support_action_number(int signal);
 
 // What was done to the calls of the observed thread.
 struct support_fault {

@@ -1,0 +1,140 @@
+public import IPC
+
+/// A channel of whatever pattern and type, used as bytes: for programs that know a channel only by its name, such as tools,
+/// bindings for other languages, and bridges to other machines.
+///
+/// ```swift
+/// let channel = try AnyChannel.open("market/quotes")
+/// print(channel.pattern, channel.messageType)
+/// var reader = try channel.makeReader()
+/// let message = try reader.receive(until: .after(.seconds(1)))
+/// ```
+///
+/// Its participants are participants like any other, with the same guarantees. What they write has to be a value of the
+/// channel's type: its size is checked here, its content by whoever reads it.
+public struct AnyChannel: Sendable {
+    let channel: Channel
+    /// The channel's pattern, which decides what its reader and its writer can do.
+    public let pattern: ChannelPattern
+    /// Such as `market/quotes`.
+    public var name: ChannelName { channel.name }
+    /// The full name of the message type, or `bytes`. For a service, all three of its types.
+    public var messageType: String { channel.type.name }
+    /// The size of each message in bytes, or of a service's requests; nil if it varies.
+    public var messageSize: Int? { channel.type.stride > 0 ? channel.type.size : nil }
+
+    private init(_ channel: Channel, _ pattern: ChannelPattern) {
+        self.channel = channel
+        self.pattern = pattern
+    }
+
+    /// Opens a channel, with the pattern and the type that it has.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/notFound``; ``/IPC/IPCError/Code/permissionDenied``; ``/IPC/IPCError/Code/corrupted``.
+    public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> AnyChannel {
+        let pattern = try ChannelMemory(observing: ChannelName(name), in: .root(root)).pattern
+        return AnyChannel(
+            try Channel.ofAnyType(name, in: root, pattern, .open, hooks: pattern.hooks), pattern)
+    }
+
+    /// Opens a channel. Blocks the thread until it exists or the deadline passes.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/timedOut`` if it was not created before the deadline; ``/IPC/IPCError/Code/permissionDenied``;
+    ///   ``/IPC/IPCError/Code/corrupted``.
+    public static func open(
+        _ name: String, in root: ChannelRoot = .current, until deadline: Deadline
+    ) throws(IPCError) -> AnyChannel {
+        try Channel.opening(name, in: root, until: deadline) { () throws(IPCError) in try open(name, in: root) }
+    }
+
+    /// Opens a channel, suspended until it exists.
+    ///
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``.
+    public nonisolated(nonsending) static func open(
+        _ name: String, in root: ChannelRoot = .current, until deadline: Deadline
+    ) async throws(IPCError) -> AnyChannel {
+        try await Channel.opening(name, in: root, until: deadline) { () throws(IPCError) in try open(name, in: root) }
+    }
+
+    /// Opens a channel of whatever type, and creates one of bytes if there is none.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if it exists with another pattern; ``/IPC/IPCError/Code/incompatibleOptions``;
+    ///   ``/IPC/IPCError/Code/invalidArgument``; ``/IPC/IPCError/Code/permissionDenied``.
+    public static func openOrCreate(
+        _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
+        _ options: ChannelOptions = ChannelOptions()
+    ) throws(IPCError) -> AnyChannel {
+        AnyChannel(
+            try Channel.ofAnyType(name, in: root, pattern, .openOrCreate(options), hooks: pattern.hooks), pattern)
+    }
+
+    /// Joins as a reader: a subscriber, a worker, a server, a getter, or a participant that waits.
+    ///
+    /// - Parameters:
+    ///   - start: The first message to receive, of a topic.
+    ///   - waiting: How it waits.
+    /// - Throws: ``/IPC/IPCError/Code/limitReached`` if all slots are taken; ``/IPC/IPCError/Code/permissionDenied``.
+    public func makeReader(
+        from start: SubscriptionStart = .next, waiting: WaitStrategy = .sleeping()
+    ) throws(IPCError) -> ChannelReader {
+        switch pattern {
+        case .topic:
+            ChannelReader(
+                self, subscription: try Topic<RawBytes>(channel).makeSubscription(from: start, waiting: waiting))
+        case .latest: ChannelReader(self, getter: try Latest<RawBytes>(channel).makeGetter(waiting: waiting))
+        case .workQueue: ChannelReader(self, worker: try WorkQueue<RawBytes>(channel).makeWorker(waiting: waiting))
+        case .service: ChannelReader(self, server: try AnyService(channel).makeServer(waiting: waiting))
+        case .event: ChannelReader(self, participant: try Event(channel).makeParticipant(waiting: waiting))
+        }
+    }
+
+    /// Joins as a writer: a publisher, a producer, a client, a setter, or a participant that notifies.
+    ///
+    /// - Parameter waiting: How it waits for replies.
+    /// - Throws: ``/IPC/IPCError/Code/limitReached`` if all slots are taken; ``/IPC/IPCError/Code/addressInUse`` if there may be
+    ///   one writer only, and it is alive; ``/IPC/IPCError/Code/permissionDenied``.
+    public func makeWriter(waiting: WaitStrategy = .sleeping()) throws(IPCError) -> ChannelWriter {
+        switch pattern {
+        case .topic: ChannelWriter(self, publisher: try Topic<RawBytes>(channel).makePublisher())
+        case .latest: ChannelWriter(self, publisher: try Topic<RawBytes>.Publisher(LogWriter(channel.join(.writer))))
+        case .workQueue: ChannelWriter(self, producer: try WorkQueue<RawBytes>(channel).makeProducer())
+        case .service: ChannelWriter(self, client: try AnyService(channel).makeClient(waiting: waiting))
+        case .event: ChannelWriter(self, participant: try Event(channel).makeParticipant())
+        }
+    }
+
+    /// The error of a call that is not one of this pattern.
+    func misused(_ operation: String) -> IPCError {
+        let uses =
+            switch pattern {
+            case .topic, .latest: "receive from it, and write to it"
+            case .workQueue: "take from it, and write to it"
+            case .service: "take calls from it, and call it"
+            case .event: "wait for it, and notify"
+            }
+        return IPCError(.wrongType, operation, name.description, advice: "it is \(pattern.withArticle): \(uses)")
+    }
+}
+
+/// A service whose types are not known here.
+typealias AnyService = ServiceChannel<RawBytes, RawBytes, AnyFailure>
+
+/// The bytes of whatever failure.
+enum AnyFailure: Error, BitwiseCopyable {}
+
+extension AnyService {
+    init(_ channel: Channel) {
+        self.init(channel, CallChecks(request: nil, reply: nil, failure: nil))
+    }
+}
+
+extension ChannelPattern {
+    /// What work needs: for channels of any pattern.
+    fileprivate var hooks: (any LogHooks)? {
+        switch self {
+        case .topic, .latest, .event: nil
+        case .workQueue: QueueHooks()
+        case .service: ServiceHooks()
+        }
+    }
+}

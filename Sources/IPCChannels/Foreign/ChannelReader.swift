@@ -1,0 +1,279 @@
+public import IPC
+
+/// A reader of an ``AnyChannel``. One thread at a time may use it; what it takes may be finished on any thread.
+///
+/// | pattern | |
+/// |---|---|
+/// | topic, latest value | `receive(until:)`: the next message, or the newest value that was not received yet |
+/// | work queue, service | `take(until:)`: a job or a call, which has to be finished |
+/// | event | `wait(until:)` |
+///
+/// A call of another pattern throws ``/IPC/IPCError/Code/wrongType``.
+public struct ChannelReader: ~Copyable, @unchecked Sendable {
+    // `@unchecked`: ownership limits it to one thread at a time.
+    private let channel: AnyChannel
+    // One of them, by pattern.
+    private var subscription: Topic<RawBytes>.Subscription?
+    private var getter: Latest<RawBytes>.Getter?
+    private var worker: WorkQueue<RawBytes>.Worker?
+    private var server: AnyService.Server?
+    private var participant: Event.Participant?
+
+    init(
+        _ channel: AnyChannel, subscription: consuming Topic<RawBytes>.Subscription? = nil,
+        getter: consuming Latest<RawBytes>.Getter? = nil, worker: consuming WorkQueue<RawBytes>.Worker? = nil,
+        server: consuming AnyService.Server? = nil, participant: consuming Event.Participant? = nil
+    ) {
+        self.channel = channel
+        self.subscription = subscription
+        self.getter = getter
+        self.worker = worker
+        self.server = server
+        self.participant = participant
+    }
+
+    /// Receives a copy of the next message, or of the newest value that was not received yet. Blocks the thread until there is
+    /// one.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/wrongType``; ``/IPC/IPCError/Code/removed``;
+    ///   ``/IPC/IPCError/Code/corrupted`` if the log is damaged.
+    public mutating func receive(until deadline: Deadline = .never) throws(IPCError) -> [UInt8] {
+        switch channel.pattern {
+        case .topic: try subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .latest: try getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        default: throw channel.misused("receive")
+        }
+    }
+
+    /// Receives a copy of the next message or value, suspended until there is one.
+    ///
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and nothing was received.
+    public nonisolated(nonsending) mutating func receive(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> [UInt8] {
+        switch channel.pattern {
+        case .topic: try await subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .latest: try await getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        default: throw channel.misused("receive")
+        }
+    }
+
+    /// Receives a copy of the next message of a topic, or of the newest value; nil if there is none.
+    public mutating func tryReceive() throws(IPCError) -> [UInt8]? {
+        switch channel.pattern {
+        case .topic: try subscription!.tryReceive { (bytes) throws(IPCError) in bytes.array }
+        case .latest: try getter!.get { (bytes) throws(IPCError) in bytes.array }
+        default: throw channel.misused("receive")
+        }
+    }
+
+    /// The number of a topic's messages that were overwritten before they were received, since the previous call.
+    public mutating func takeMissed() -> UInt64 { subscription?.takeMissed() ?? 0 }
+
+    /// Takes the next job or call. Blocks the thread until there is one.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/wrongType``; ``/IPC/IPCError/Code/removed``;
+    ///   ``/IPC/IPCError/Code/corrupted`` if the log is damaged.
+    public mutating func take(until deadline: Deadline = .never) throws(IPCError) -> TakenMessage {
+        switch channel.pattern {
+        case .workQueue: TakenMessage(channel, job: try worker!.next(until: deadline))
+        case .service: TakenMessage(channel, call: try server!.next(until: deadline))
+        default: throw channel.misused("take")
+        }
+    }
+
+    /// Takes the next job or call, suspended until there is one.
+    ///
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and nothing was taken.
+    public nonisolated(nonsending) mutating func take(
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> TakenMessage {
+        switch channel.pattern {
+        case .workQueue: return TakenMessage(channel, job: try await worker!.next(until: deadline))
+        case .service: return TakenMessage(channel, call: try await server!.next(until: deadline))
+        default: throw channel.misused("take")
+        }
+    }
+
+    /// Takes the next job or call; nil if there is none.
+    public mutating func tryTake() throws(IPCError) -> TakenMessage? {
+        switch channel.pattern {
+        case .workQueue:
+            guard let job = try worker!.tryNext() else { return nil }
+            return TakenMessage(channel, job: job)
+        case .service:
+            guard let call = try server!.tryNext() else { return nil }
+            return TakenMessage(channel, call: call)
+        default: throw channel.misused("take")
+        }
+    }
+
+    /// Waits for a notice of an event and takes it, or for the next one to all. Blocks the thread.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/wrongType``; ``/IPC/IPCError/Code/removed``.
+    public mutating func wait(until deadline: Deadline = .never) throws(IPCError) {
+        guard channel.pattern == .event else { throw channel.misused("wait") }
+        try participant!.wait(until: deadline)
+    }
+
+    /// Waits for a notice of an event and takes it, or for the next one to all, suspended meanwhile.
+    ///
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and no notice was taken.
+    public nonisolated(nonsending) mutating func wait(until deadline: Deadline = .never) async throws(IPCError) {
+        guard channel.pattern == .event else { throw channel.misused("wait") }
+        try await participant!.wait(until: deadline)
+    }
+
+    /// Leaves the channel, once what was taken is finished.
+    public consuming func close() {}
+}
+
+extension ChannelReader: ChannelSource {
+    /// For a ``WaitSet``, or, by ``ChannelReadiness/arm(_:)``, for the descriptor of a foreign event loop.
+    public mutating func readiness() -> ChannelReadiness {
+        switch channel.pattern {
+        case .topic: subscription!.readiness()
+        case .latest: getter!.readiness()
+        case .workQueue: worker!.readiness()
+        case .service: server!.readiness()
+        case .event: participant!.readiness()
+        }
+    }
+}
+
+/// A job or a call that a ``ChannelReader`` has taken. Dropping it rejects the job, or loses the call.
+public struct TakenMessage: ~Copyable, @unchecked Sendable {
+    // `@unchecked`: the frame belongs to this process alone until it is finished.
+    private enum Kind: ~Copyable {
+        case job(WorkQueue<RawBytes>.Job)
+        case call(AnyService.Call)
+    }
+
+    private let channel: AnyChannel
+    private let kind: Kind
+
+    fileprivate init(_ channel: AnyChannel, job: consuming WorkQueue<RawBytes>.Job) {
+        self.channel = channel
+        kind = .job(job)
+    }
+
+    fileprivate init(_ channel: AnyChannel, call: consuming AnyService.Call) {
+        self.channel = channel
+        kind = .call(call)
+    }
+
+    /// A copy of the message, or of the call's request.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/inherited`` in a child process of fork.
+    public var bytes: [UInt8] {
+        get throws(IPCError) {
+            switch kind {
+            case .job(let job): try job.withBytes { (bytes) throws(IPCError) in bytes.array }
+            case .call(let call): try call.withRequest { (bytes) throws(IPCError) in bytes.array }
+            }
+        }
+    }
+
+    /// The number of this delivery, starting at 1.
+    public var attempt: Int {
+        switch kind {
+        case .job(let job): job.attempt
+        case .call(let call): call.attempt
+        }
+    }
+
+    /// Of a job: why it is a dead letter; nil if it is not one.
+    public var deadLetter: DeadLetter? {
+        switch kind {
+        case .job(let job): job.deadLetter
+        case .call: nil
+        }
+    }
+
+    /// Of a call: the texts that travel with the request.
+    public var metadata: [String: String] {
+        switch kind {
+        case .job: [:]
+        case .call(let call): call.metadata
+        }
+    }
+
+    /// Of a call: when its caller gives up.
+    public var deadline: Deadline {
+        switch kind {
+        case .job: .never
+        case .call(let call): call.deadline
+        }
+    }
+
+    /// Of a call: whether its caller no longer wants a reply.
+    public var isCancelled: Bool {
+        switch kind {
+        case .job: false
+        case .call(let call): call.isCancelled
+        }
+    }
+
+    /// Acknowledges a job: it is done and is never delivered again.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/leaseLost``; ``/IPC/IPCError/Code/wrongType`` for a call, which is then dropped.
+    public consuming func acknowledge() throws(IPCError) {
+        let channel = channel
+        switch consume kind {
+        case .job(let job): try job.acknowledge()
+        case .call: throw channel.misused("acknowledge")
+        }
+    }
+
+    /// Rejects a job: it is delivered again, and the attempt counts. A call is dropped, and counts as lost.
+    ///
+    /// - Parameter delay: The minimum time until a job's redelivery; nil for the queue's backoff.
+    public consuming func reject(after delay: Duration? = nil) {
+        switch consume kind {
+        case .job(let job): job.reject(after: delay)
+        case .call: break
+        }
+    }
+
+    /// Releases it as if it had never been delivered: another worker or server takes it.
+    ///
+    /// - Throws: An error if somebody else has ended the call meanwhile.
+    public consuming func release() throws(IPCError) {
+        switch consume kind {
+        case .job(let job): job.release()
+        case .call(let call): try call.release()
+        }
+    }
+
+    /// Ends a call with a copy of the bytes. Never blocks.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/messageTooLarge`` if the reply is larger than its caller allows; the caller gets the same
+    ///   error. ``/IPC/IPCError/Code/wrongType`` for a job, which is then rejected.
+    public consuming func reply(_ bytes: RawSpan) throws(IPCError) {
+        let channel = channel
+        switch consume kind {
+        case .job: throw channel.misused("reply")
+        case .call(let call): try call.reply(bytes)
+        }
+    }
+
+    /// Ends a call with the bytes of an error of the service. Never blocks.
+    ///
+    /// - Throws: As ``reply(_:)``.
+    public consuming func fail(_ bytes: RawSpan) throws(IPCError) {
+        let channel = channel
+        switch consume kind {
+        case .job: throw channel.misused("fail")
+        case .call(let call): try call.fail(bytes: bytes)
+        }
+    }
+}
+
+extension AnyService.Call {
+    fileprivate consuming func fail(bytes: RawSpan) throws(IPCError) {
+        isAnswered = true
+        try unsafe membership.answer(call, Work.Stage.failed, bytes.byteCount) { target in
+            unsafe target.copyBytes(of: bytes)
+        }
+    }
+}

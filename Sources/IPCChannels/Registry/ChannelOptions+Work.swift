@@ -1,0 +1,42 @@
+import IPC
+
+// The options of queues and services only.
+extension ChannelOptions {
+    /// - Throws: ``/IPC/IPCError/Code/invalidArgument``.
+    func checkRetries(_ name: String) throws(IPCError) {
+        if let maximumAttempts, !(1..<Work.countedAttempts).contains(maximumAttempts) {
+            throw IPCError(
+                .invalidArgument, "open queue", name,
+                advice: "\(maximumAttempts) attempts are asked for; there are 1 to \(Work.countedAttempts - 1)")
+        }
+        let delays: [Duration] =
+            switch backoff {
+            case .fixed(let delay): [delay]
+            case .exponential(let first, let limit): [first, limit]
+            case .some(.none), nil: []
+            }
+        guard delays.allSatisfy({ $0 > .zero && $0 <= Self.longest }) else {
+            throw IPCError(
+                .invalidArgument, "open queue", name,
+                advice: "a backoff of \(delays) is asked for; each has to be more than 0, and at most a year")
+        }
+        guard delays.count < 2 || delays[0] <= delays[1] else {
+            throw IPCError(
+                .invalidArgument, "open queue", name,
+                advice: "a backoff from \(delays[0]) to \(delays[1]) is asked for; the first is the shorter one")
+        }
+    }
+
+    /// The same for a service.
+    func checkWaiting(_ name: String) throws(IPCError) {
+        let limits = Work.waitingLimits
+        guard let maximumWaiting, !limits.contains(maximumWaiting) else { return }
+        throw IPCError(
+            .invalidArgument, "open service", name,
+            advice:
+                "at most \(maximumWaiting) waiting calls are asked for; there are \(limits.lowerBound) to \(limits.upperBound), or no limit (nil)"
+        )
+    }
+
+    private static var longest: Duration { .seconds(366 * 86_400) }
+}

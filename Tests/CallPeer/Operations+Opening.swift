@@ -1,0 +1,313 @@
+import Glibc
+import IPC
+import IPCChannels
+import SystemPackage
+import TestSupport
+
+// Channels created and opened in each way, and writers that tasks share.
+
+let openingOperations: [Operation] = [
+    Operation("Topic.create(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Topic<UInt64>.remove(name) }) { _ = try Topic<UInt64>.create(name) }
+    },
+    Operation("Topic.openOrCreate(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Topic<UInt64>.remove(name) }) { _ = try Topic<UInt64>.openOrCreate(name) }
+    },
+    Operation("Topic.open(_:in:until:)") {
+        let channel = try Topic<UInt64>.create(channelName())
+        let holder = Giveable(try channel.makePublisher())
+        return Attempt(end: { holder.give() }) {
+            _ = try Topic<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
+        }
+    },
+    Operation("Topic.open(_:in:until:) async") {
+        let channel = try Topic<UInt64>.create(channelName())
+        let holder = Giveable(try channel.makePublisher())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                _ = try await Topic<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
+            })
+    },
+    Operation("Latest.create(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Latest<UInt64>.remove(name) }) { _ = try Latest<UInt64>.create(name) }
+    },
+    Operation("Latest.openOrCreate(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Latest<UInt64>.remove(name) }) { _ = try Latest<UInt64>.openOrCreate(name) }
+    },
+    Operation("Latest.open(_:in:until:)") {
+        let channel = try Latest<UInt64>.create(channelName())
+        let holder = Giveable(try channel.makeSetter())
+        return Attempt(end: { holder.give() }) {
+            _ = try Latest<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
+        }
+    },
+    Operation("Latest.open(_:in:until:) async") {
+        let channel = try Latest<UInt64>.create(channelName())
+        let holder = Giveable(try channel.makeSetter())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                _ = try await Latest<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
+            })
+    },
+    Operation("ServiceChannel.create(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try ServiceChannel<UInt64, UInt64, Fault>.remove(name) }) {
+            _ = try ServiceChannel<UInt64, UInt64, Fault>.create(name)
+        }
+    },
+    Operation("ServiceChannel.openOrCreate(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try ServiceChannel<UInt64, UInt64, Fault>.remove(name) }) {
+            _ = try ServiceChannel<UInt64, UInt64, Fault>.openOrCreate(name)
+        }
+    },
+    Operation("ServiceChannel.open(_:in:until:)") {
+        let channel = try ServiceChannel<UInt64, UInt64, Fault>.create(channelName())
+        let holder = Giveable(try channel.makeClient())
+        return Attempt(end: { holder.give() }) {
+            _ = try ServiceChannel<UInt64, UInt64, Fault>.open(channel.name.description, until: .after(.seconds(10)))
+        }
+    },
+    Operation("ServiceChannel.open(_:in:until:) async") {
+        let channel = try ServiceChannel<UInt64, UInt64, Fault>.create(channelName())
+        let holder = Giveable(try channel.makeClient())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                _ = try await ServiceChannel<UInt64, UInt64, Fault>.open(
+                    channel.name.description, until: .after(.seconds(10)))
+            })
+    },
+    Operation("WorkQueue.create(_:in:_:maximumAttempts:backoff:)") {
+        let name = channelName()
+        return Attempt(undo: { try WorkQueue<UInt64>.remove(name) }) {
+            _ = try WorkQueue<UInt64>.create(name, smallQueue)
+        }
+    },
+    Operation("WorkQueue.openOrCreate(_:in:_:maximumAttempts:backoff:)") {
+        let name = channelName()
+        return Attempt(undo: { try WorkQueue<UInt64>.remove(name) }) {
+            _ = try WorkQueue<UInt64>.openOrCreate(name, smallQueue)
+        }
+    },
+    Operation("WorkQueue.open(_:in:until:)") {
+        let channel = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let holder = Giveable(try channel.makeProducer())
+        return Attempt(end: { holder.give() }) {
+            _ = try WorkQueue<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
+        }
+    },
+    Operation("WorkQueue.open(_:in:until:) async") {
+        let channel = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let holder = Giveable(try channel.makeProducer())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                _ = try await WorkQueue<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
+            })
+    },
+    Operation("Event.create(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Event.remove(name) }) { _ = try Event.create(name) }
+    },
+    Operation("Event.openOrCreate(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Event.remove(name) }) { _ = try Event.openOrCreate(name) }
+    },
+    Operation("Event.open(_:in:until:)") {
+        let channel = try Event.create(channelName())
+        let holder = Giveable(try channel.makeParticipant())
+        return Attempt(end: { holder.give() }) {
+            _ = try Event.open(channel.name.description, until: .after(.seconds(10)))
+        }
+    },
+    Operation("Event.open(_:in:until:) async") {
+        let channel = try Event.create(channelName())
+        let holder = Giveable(try channel.makeParticipant())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                _ = try await Event.open(channel.name.description, until: .after(.seconds(10)))
+            })
+    },
+    Operation(
+        "Topic.makeSharedPublisher()", "Topic.SharedPublisher.publish(_:until:)",
+        "Topic.SharedPublisher.publish(_:until:) async", "Topic.SharedPublisher.tryPublish(_:)"
+    ) {
+        let topic = try Topic<UInt64>.create(channelName(), smallLog)
+        let holder = Giveable(try topic.makeSubscription())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let publisher = try topic.makeSharedPublisher()
+                try await publisher.publish(1, until: .after(.seconds(10)))
+                try require(try publisher.tryPublish(1), "room")
+                try blocking { try publisher.publish(1, until: .after(.seconds(10))) }
+            })
+    },
+    Operation(
+        "WorkQueue.makeSharedProducer()", "WorkQueue.SharedProducer.send(_:_:until:)",
+        "WorkQueue.SharedProducer.send(_:_:until:) async", "WorkQueue.SharedProducer.trySend(_:)"
+    ) {
+        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let holder = Giveable(try queue.makeWorker())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let producer = try queue.makeSharedProducer()
+                try await producer.send(1, until: .after(.seconds(10)))
+                try require(try producer.trySend(1), "room")
+                try blocking { try producer.send(1, until: .after(.seconds(10))) }
+                try queue.purge()
+            })
+    },
+    Operation(
+        "ServiceChannel.makeSharedClient(waiting:)", "ServiceChannel.SharedClient.begin(_:_:until:)",
+        "ServiceChannel.SharedClient.begin(_:_:until:) async", "ServiceChannel.SharedClient.call(_:_:until:)",
+        "ServiceChannel.SharedClient.call(_:_:until:) async"
+    ) {
+        let service = try ServiceChannel<UInt64, UInt64, Fault>.create(channelName())
+        let holder = Giveable(try service.makeClient())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let client = try service.makeSharedClient()
+                var server = try service.makeServer()
+                let deadline = Deadline.after(.seconds(10))
+                let first = try await client.begin(7, until: deadline)
+                try await server.next(until: deadline).reply(8)
+                try require(try await first.wait().get() == 8, "the reply")
+                try blocking {
+                    let second = try client.begin(7, until: deadline)
+                    try server.next(until: deadline).reply(8)
+                    try require(try second.wait().get() == 8, "the reply")
+                }
+            })
+    },
+    Operation(
+        "ServiceChannel.SharedClient.begin(_:replyLimit:_:until:)",
+        "ServiceChannel.SharedClient.begin(_:replyLimit:_:until:) async",
+        "ServiceChannel.SharedClient.call(_:replyLimit:_:until:) async"
+    ) {
+        let service = try ServiceChannel<RawBytes, RawBytes, Fault>.create(channelName())
+        let holder = Giveable(try service.makeClient())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let client = try service.makeSharedClient()
+                var server = try service.makeServer()
+                let deadline = Deadline.after(.seconds(10))
+                let first = try await client.begin(three().span.bytes, replyLimit: 10, until: deadline)
+                try await server.next(until: deadline).reply(three().span.bytes)
+                try require(try await first.wait { $0.byteCount }.get() == 3, "the reply")
+            })
+    },
+    Operation("Topic.SharedPublisher.sync(until:)", "WorkQueue.SharedProducer.sync(until:)") {
+        let root = ChannelRoot(FilePath(scratchFolder + "/root"))
+        let durable = ChannelOptions(durability: .syncedWhenAsked, capacity: 65_536)
+        let publisher = Giveable(try Topic<UInt64>.create(channelName(), in: root, durable).makeSharedPublisher())
+        let producer = Giveable(try WorkQueue<UInt64>.create(channelName(), in: root, durable).makeSharedProducer())
+        return Attempt(
+            end: {
+                publisher.give()
+                producer.give()
+            }
+        ) {
+            try publisher.value!.sync(until: .after(.seconds(10)))
+            try producer.value!.sync(until: .after(.seconds(10)))
+        }
+    },
+    Operation("AnyChannel.open(_:in:)", "AnyChannel.open(_:in:until:)", "AnyChannel.open(_:in:until:) async") {
+        let event = try Event.create(channelName())
+        let holder = Giveable(try event.makeParticipant())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let name = event.name.description
+                _ = try AnyChannel.open(name)
+                _ = try await AnyChannel.open(name, until: .after(.seconds(10)))
+                try blocking { _ = try AnyChannel.open(name, until: .after(.seconds(10))) }
+            })
+    },
+    Operation("AnyChannel.openOrCreate(_:_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Topic<RawBytes>.remove(name) }) { _ = try AnyChannel.openOrCreate(.topic, name) }
+    },
+    Operation(
+        "AnyChannel.makeReader(from:waiting:)", "AnyChannel.makeWriter(waiting:)", "ChannelReader.receive(until:)",
+        "ChannelReader.tryReceive()", "ChannelReader.receive(until:) async", "ChannelWriter.write(_:_:until:)",
+        "ChannelWriter.write(_:_:until:) async", "ChannelWriter.tryWrite(_:)"
+    ) {
+        let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared, capacity: 65_536))
+        let holder = Giveable(try topic.makePublisher())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let channel = try any(topic.name)
+                var message = [UInt8](repeating: 1, count: 8)
+                var reader = try channel.makeReader()
+                var writer = try channel.makeWriter()
+                try await writer.write(message.span.bytes, until: .after(.seconds(10)))
+                message = try await reader.receive(until: .after(.seconds(10)))
+                try require(try writer.tryWrite(message.span.bytes), "room")
+                try require(try reader.tryReceive() == message, "the message")
+            })
+    },
+    Operation(
+        "ChannelReader.take(until:)", "ChannelReader.take(until:) async", "ChannelReader.tryTake()",
+        "TakenMessage.acknowledge()", "TakenMessage.release()"
+    ) {
+        let queue = try WorkQueue<UInt64>.create(channelName(), smallQueue)
+        let holder = Giveable(try queue.makeProducer())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let channel = try any(queue.name)
+                var reader = try channel.makeReader()
+                var writer = try channel.makeWriter()
+                try await writer.write([UInt8](repeating: 1, count: 8).span.bytes, until: .after(.seconds(10)))
+                try await reader.take(until: .after(.seconds(10))).release()
+                guard let job = try reader.tryTake() else { throw Mistake.unexpected("no job") }
+                try job.acknowledge()
+            })
+    },
+    Operation(
+        "ChannelWriter.call(_:replyLimit:_:until:)", "ChannelWriter.call(_:replyLimit:_:until:) async",
+        "TakenMessage.reply(_:)", "TakenMessage.fail(_:)"
+    ) {
+        let service = try ServiceChannel<RawBytes, RawBytes, Fault>.create(channelName())
+        let holder = Giveable(try service.makeClient())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let channel = try any(service.name)
+                var reader = try channel.makeReader()
+                var client = try service.makeClient()
+                let call = try await client.begin(three().span.bytes, replyLimit: 10, until: .after(.seconds(10)))
+                try await reader.take(until: .after(.seconds(10))).reply(three().span.bytes)
+                try require(try await call.wait { $0.byteCount }.get() == 3, "the reply")
+            })
+    },
+    Operation(
+        "ChannelReader.wait(until:)", "ChannelReader.wait(until:) async", "ChannelWriter.notify(count:)",
+        "ChannelWriter.notifyAll()"
+    ) {
+        let event = try Event.create(channelName())
+        let holder = Giveable(try event.makeParticipant())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let channel = try any(event.name)
+                var reader = try channel.makeReader()
+                var writer = try channel.makeWriter()
+                try writer.notify(count: 1)
+                try await reader.wait(until: .after(.seconds(10)))
+            })
+    },
+]

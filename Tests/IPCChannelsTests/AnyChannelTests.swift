@@ -1,0 +1,180 @@
+import Glibc
+import IPC
+import IPCChannels
+import SystemPackage
+import TestSupport
+import Testing
+
+/// Channels of types that a program does not know, beside participants that do.
+@Suite(.timeLimit(.minutes(5))) struct AnyChannelTests {
+    private struct Quote: BitwiseCopyable, Equatable {
+        var symbol: UInt64
+        var price: Double
+    }
+
+    private enum Refusal: Error, BitwiseCopyable { case negative, odd }
+
+    private final class Box<Value: ~Copyable>: @unchecked Sendable {
+        var value: Value
+        init(_ value: consuming Value) { self.value = value }
+    }
+
+    private func bytes<Value: BitwiseCopyable>(_ value: Value) -> [UInt8] {
+        withUnsafeBytes(of: value) { Array($0) }
+    }
+
+    @Test func aTopicOfAnyType() throws {
+        let topic = try Topic<Quote>.create(channelName(), ChannelOptions(writers: .shared))
+        var subscription = try topic.makeSubscription()
+        var publisher = try topic.makePublisher()
+        let any = try AnyChannel.open(topic.name.description)
+        #expect(any.pattern == .topic && any.messageSize == 16 && any.messageType.hasSuffix("Quote"))
+        var reader = try any.makeReader()
+        var writer = try any.makeWriter()
+        let quote = Quote(symbol: 7, price: 12.5)
+        try writer.write(bytes(quote).span.bytes)
+        #expect(try writer.tryWrite(bytes(quote).span.bytes))
+        #expect(try subscription.receive(until: .immediate) == quote)
+        try publisher.publish(quote)
+        for _ in 0..<3 { #expect(try reader.receive(until: .immediate) == bytes(quote)) }
+        #expect(try reader.tryReceive() == nil)
+        // What is not of the type's size is not written, and what is not of the pattern is told.
+        let short = failure { () throws(IPCError) in try writer.write(([1] as [UInt8]).span.bytes) }
+        #expect(short?.code == .invalidArgument && short?.advice.contains("16 bytes") == true)
+        let wrong = [
+            failure { () throws(IPCError) in try reader.take(until: .immediate).reject() },
+            failure { () throws(IPCError) in try reader.wait(until: .immediate) },
+            failure { () throws(IPCError) in _ = try writer.call([UInt8]().span.bytes, until: .immediate) },
+            failure { () throws(IPCError) in try writer.notify() },
+        ]
+        #expect(wrong.allSatisfy { $0?.code == .wrongType && $0?.advice.contains("it is a topic") == true })
+        let delayed = failure { () throws(IPCError) in
+            try writer.write(bytes(quote).span.bytes, JobOptions(delay: .seconds(1)))
+        }
+        #expect(delayed?.code == .invalidArgument)
+    }
+
+    @Test func aQueueOfAnyType() throws {
+        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(lifetime: .whileUsed))
+        var producer = try queue.makeProducer()
+        let any = try AnyChannel.open(queue.name.description)
+        var reader = try any.makeReader()
+        var writer = try any.makeWriter()
+        try producer.send(1)
+        try writer.write(bytes(UInt64(2)).span.bytes)
+        let first = try reader.take(until: .immediate)
+        #expect(try first.bytes == bytes(UInt64(1)))
+        #expect(first.attempt == 1 && first.deadLetter == nil && !first.isCancelled)
+        first.reject()
+        let second = try reader.take(until: .immediate)
+        #expect(second.attempt == 2)
+        try second.acknowledge()
+        guard let third = try reader.tryTake() else { throw IPCError(.notFound, "take", "", advice: "no job") }
+        try third.release()
+        let again = try reader.take(until: .immediate)
+        #expect(again.attempt == 1)
+        // Nothing that can be done with a call; the job comes again.
+        do throws(IPCError) {
+            try again.reply([UInt8]().span.bytes)
+            Issue.record("replied to a job")
+        } catch { #expect(error.code == .wrongType) }
+        let last = try reader.take(until: .immediate)
+        #expect(last.attempt == 2)
+        try last.acknowledge()
+        let none = try reader.tryTake() == nil
+        #expect(none)
+    }
+
+    @Test func aServiceOfAnyTypeIsCalledAndServed() throws {
+        let service = try ServiceChannel<UInt64, Double, Refusal>.create(channelName())
+        let any = try AnyChannel.open(service.name.description)
+        // Called by one that does not know its types.
+        var writer = try any.makeWriter()
+        let server = Box(try service.makeServer())
+        let serving = try PlainThread { () throws(IPCError) in
+            for _ in 0..<2 {
+                try server.value.serveNext(until: .after(.seconds(20))) { (number) throws(Refusal) in
+                    guard number % 2 == 0 else { throw .odd }
+                    return Double(number) / 2
+                }
+            }
+        }
+        let deadline = Deadline.after(.seconds(20))
+        #expect(try writer.call(bytes(UInt64(4)).span.bytes, until: deadline) == .reply(bytes(2.0)))
+        #expect(try writer.call(bytes(UInt64(5)).span.bytes, until: deadline) == .failure([1]))
+        #expect(serving.join() == nil)
+        let wrong = failure { () throws(IPCError) in _ = try writer.call(([1] as [UInt8]).span.bytes, until: .immediate)
+        }
+        #expect(wrong?.code == .invalidArgument)
+        // Served by one that does not.
+        var reader = try any.makeReader()
+        var client = try service.makeClient()
+        let first = try client.begin(8, CallOptions(metadata: ["a": "b"]), until: deadline)
+        let second = try client.begin(9, until: deadline)
+        let taken = try reader.take(until: deadline)
+        #expect(try taken.bytes == bytes(UInt64(8)))
+        #expect(taken.metadata == ["a": "b"])
+        try taken.reply(bytes(4.0).span.bytes)
+        guard let refused = try reader.tryTake() else { throw IPCError(.notFound, "take", "", advice: "no call") }
+        try refused.fail(([1] as [UInt8]).span.bytes)
+        #expect(try first.wait() == .success(4))
+        #expect(try second.wait() == .failure(.odd))
+    }
+
+    @Test func aLatestValueAndAnEvent() throws {
+        let latest = try Latest<UInt64>.create(channelName())
+        let value = try AnyChannel.open(latest.name.description)
+        var reader = try value.makeReader()
+        var writer = try value.makeWriter()
+        var getter = try latest.makeGetter()
+        #expect(try reader.tryReceive() == nil)
+        try writer.write(bytes(UInt64(3)).span.bytes)
+        #expect(try getter.get() == 3)
+        #expect(try reader.receive(until: .immediate) == bytes(UInt64(3)))
+        let event = try Event.create(channelName())
+        let any = try AnyChannel.open(event.name.description, until: .after(.seconds(5)))
+        let participant = try event.makeParticipant()
+        var waiter = try any.makeReader()
+        var notifier = try any.makeWriter()
+        try notifier.notify(count: 2)
+        try participant.wait(until: .immediate)
+        try waiter.wait(until: .immediate)
+        #expect(failure { () throws(IPCError) in try waiter.wait(until: .immediate) }?.code == .timedOut)
+        #expect(failure { () throws(IPCError) in _ = try AnyChannel.open(channelName()) }?.code == .notFound)
+    }
+
+    @Test(arguments: ChannelPattern.allCases) func oneIsCreatedIfThereIsNone(pattern: ChannelPattern) throws {
+        let name = channelName()
+        let channel = try AnyChannel.openOrCreate(pattern, name, ChannelOptions(lifetime: .whileUsed))
+        #expect(channel.messageSize == nil && channel.pattern == pattern)
+        let writer = try channel.makeWriter()
+        let again = try AnyChannel.openOrCreate(pattern, name)
+        #expect(again.messageType == channel.messageType)
+        let other: ChannelPattern = pattern == .topic ? .latest : .topic
+        #expect(failure { () throws(IPCError) in _ = try AnyChannel.openOrCreate(other, name) }?.code == .wrongType)
+        writer.close()
+    }
+
+    @Test func itWaitsInTasksAndWaitSets() async throws {
+        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(lifetime: .whileUsed))
+        let any = try await AnyChannel.open(queue.name.description, until: .after(.seconds(5)))
+        var reader = try any.makeReader()
+        var writer = try any.makeWriter()
+        let set = try WaitSet()
+        let sent = Task {
+            try await Task.sleep(for: .milliseconds(20))
+            var producer = try queue.makeProducer()
+            try await producer.send(1)
+        }
+        let ready = try await set.wait(until: .after(.seconds(20))) { (sources) throws(IPCError) in
+            sources.add(&reader)
+        }
+        #expect(ready == [0])
+        try await sent.value
+        let job = try await reader.take(until: .after(.seconds(20)))
+        try job.acknowledge()
+        try await writer.write(bytes(UInt64(2)).span.bytes, JobOptions(timeToLive: .seconds(60)))
+        let next = try await reader.take(until: .after(.seconds(20)))
+        try next.acknowledge()
+    }
+}
