@@ -25,8 +25,9 @@ struct GuestTests {
 
         deinit { removeAll(path) }
 
-        func start(_ arguments: String...) throws -> Peer {
-            try guest.start(product("ChannelPeer"), ["guest"] + arguments + ["guest/topic"], root: path)
+        func start(_ arguments: String..., environment: [String] = []) throws -> Peer {
+            try guest.start(
+                product("ChannelPeer"), ["guest"] + arguments + ["guest/topic"], root: path, environment: environment)
         }
 
         var description: ChannelDescription {
@@ -111,6 +112,24 @@ struct GuestTests {
             #expect(more.text.contains("all 8 slots of its guests are taken"), "\(more.text)")
             for peer in peers { try peer.peer.kill() }
         }
+        publisher.close()
+    }
+
+    /// Whoever frees a slot releases its lock a moment later; a guest that finds no other slot waits for that.
+    @Test func aGuestWaitsForASlotThatIsBeingFreed() throws {
+        let place = try Place()
+        let publisher = try place.topic.makePublisher()
+        let peers = try (0..<8).map { _ in Held(try place.start("stay")) }
+        for peer in peers { #expect(try peer.peer.said() == "in place\n") }
+        try peers[3].peer.kill()
+        let freeing = try place.start("stay", environment: ["IPC_STOP_POINT=recover.freed"])
+        #expect(try freeing.said() == "struck recover.freed\n")
+        let next = try place.start("stay")
+        usleep(150_000)
+        try freeing.kill()
+        #expect(try next.said() == "in place\n")
+        try next.kill()
+        for (index, peer) in peers.enumerated() where index != 3 { try peer.peer.kill() }
         publisher.close()
     }
 

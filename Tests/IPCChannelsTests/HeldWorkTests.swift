@@ -269,4 +269,25 @@ import Testing
         #expect(numbers.sorted() == [0, 1991])
         #expect(try ChannelDescription(queue.name).asideCount == 0)
     }
+
+    /// Whoever frees a dead worker's slot releases its lock a moment later; one that finds no other slot waits for that.
+    @Test func aWorkerWaitsForASlotThatIsBeingFreed() throws {
+        let name = channelName()
+        let queue = try WorkQueue<UInt64>.openOrCreate(name, ChannelOptions(lifetime: .kept, maximumReaders: 1))
+        defer { try? WorkQueue<UInt64>.remove(name) }
+        var producer = try queue.makeProducer()
+        try producer.send(7)
+        let dead = try Peer(product("ChannelPeer"), ["hold-job", name])
+        #expect(try dead.said() == "took 7\n")
+        try dead.kill()
+        let freeing = try Peer(
+            product("ChannelPeer"), ["hold-job", name],
+            environment: ["IPC_ROOT=\(channelRoot)", "IPC_STOP_POINT=recover.freed"])
+        try freeing.waitUntilStopped()
+        let next = try Peer(product("ChannelPeer"), ["hold-job", name])
+        usleep(150_000)
+        try freeing.kill()
+        #expect(try next.said() == "took 7\n")
+        try next.kill()
+    }
 }

@@ -26,11 +26,12 @@ public struct OtherUser: Sendable {
     ///
     /// - Parameter root: `IPC_ROOT`; nil for none.
     public func start(
-        _ program: String, _ arguments: [String], root: String?, umask: String = "022"
+        _ program: String, _ arguments: [String], root: String?, umask: String = "022", environment more: [String] = []
     ) throws(IPCError) -> Peer {
         let script = "umask \(umask); exec setpriv --reuid=\(user) --regid=\(groups[0]) "
         let others = groups.dropFirst().map { "\($0)" }.joined(separator: ",")
-        var environment = ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "SWIFT_BACKTRACE=enable=no", "HOME=/nonexistent"]
+        var environment =
+            ["PATH=/usr/bin:/bin:/usr/sbin:/sbin", "SWIFT_BACKTRACE=enable=no", "HOME=/nonexistent"] + more
         // Without it each program waits for a second at its end, in case another thread has a race to report.
         if let options = getenv("TSAN_OPTIONS") { environment.append("TSAN_OPTIONS=" + String(cString: options)) }
         return try Peer(

@@ -148,7 +148,7 @@ import Testing
     }
 
     /// A dead writer's claim is found, and whoever recovers it is killed as well.
-    @Test(arguments: ["recover.header", "recover.skip", "recover.slot"])
+    @Test(arguments: ["recover.header", "recover.skip", "recover.slot", "recover.freed"])
     func theRecoveryDiesToo(point: String) throws {
         for _ in 0..<Self.repetitions * 3 {
             let name = channelName()

@@ -28,6 +28,8 @@ enum KillPoint: String, CaseIterable {
     case recoverHeader = "recover.header"
     case recoverSkip = "recover.skip"
     case recoverSlot = "recover.slot"
+    /// A dead participant's slot is free, but its byte is still locked.
+    case recoverFreed = "recover.freed"
     case recoverSettling = "recover.settling"
     case recoverWork = "recover.work"
     case workTaken = "work.taken"

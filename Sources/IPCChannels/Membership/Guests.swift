@@ -24,11 +24,15 @@ extension ChannelMemory {
     func joinAsGuest() throws(IPCError) -> Membership {
         let patience = Deadline.after(.seconds(1))
         while true {
+            var isOneReleased = false
             for slot in 0..<guestSlots {
                 let byte = LogLayout.LockByte.guest(slot)
-                guard state(.guest, slot).acquired == LogLayout.SlotState.free,
-                    try ByteLock.tryTake(descriptor, byte, name.description)
-                else { continue }
+                guard state(.guest, slot).acquired == LogLayout.SlotState.free else { continue }
+                guard try ByteLock.tryTake(descriptor, byte, name.description) else {
+                    // Another guest enters it now, or whoever freed it has not released its lock yet.
+                    isOneReleased = true
+                    continue
+                }
                 KillPoint.reach(.joinSlot)
                 enter(.guest, slot)
                 guestMemory.usedSlots.raise(to: UInt32(slot + 1))
@@ -39,7 +43,8 @@ extension ChannelMemory {
             }
             // A dead guest's slot is free once it is settled. The wait is limited, because a hostile guest can mark all slots as
             // taken for ever.
-            guard try hasDeadGuests, !patience.hasPassed else { break }
+            let mayBeFree = isOneReleased ? true : try hasDeadGuests
+            guard mayBeFree, !patience.hasPassed else { break }
             if try !Recovery.tryRun(self) { usleep(200) }  // another process or thread settles it
         }
         throw IPCError(

@@ -131,9 +131,11 @@ extension ChannelMemory {
                 }
                 try joinGuests()
                 if isDurable { try DurableRecovery.runIfAlone(self) }
-                if let slot = try takeSlot(role) { return .settled(self, role, slot) }
+                var isOneReleased = false
+                if let slot = try takeSlot(role, &isOneReleased) { return .settled(self, role, slot) }
                 // A dead participant's slot is free once it is settled.
-                guard try hasDeadParticipants, !patience.hasPassed else { throw isFull(role) }
+                let mayBeFree = isOneReleased ? true : try hasDeadParticipants
+                guard mayBeFree, !patience.hasPassed else { throw isFull(role) }
             } catch {
                 unlockMembership()
                 throw error
@@ -151,13 +153,16 @@ extension ChannelMemory {
 
     /// Takes a free slot. Requires the membership lock.
     ///
-    /// - Returns: Nil if none is free.
-    private func takeSlot(_ role: Membership.Role) throws(IPCError) -> Int? {
+    /// - Parameter isOneReleased: Set if one is free, but whoever freed it has not released its lock yet.
+    /// - Returns: Nil if none can be taken now.
+    private func takeSlot(_ role: Membership.Role, _ isOneReleased: inout Bool) throws(IPCError) -> Int? {
         for slot in 0..<slotCount(role) {
             let byte = LogLayout.LockByte.participant(role, slot)
-            guard state(role, slot).acquired == LogLayout.SlotState.free,
-                try ByteLock.tryTake(descriptor, byte, name.description)
-            else { continue }
+            guard state(role, slot).acquired == LogLayout.SlotState.free else { continue }
+            guard try ByteLock.tryTake(descriptor, byte, name.description) else {
+                isOneReleased = true
+                continue
+            }
             KillPoint.reach(.joinSlot)
             enter(role, slot)
             let used = role == .reader ? usedReaderCount : usedWriterCount

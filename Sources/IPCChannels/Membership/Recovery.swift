@@ -105,6 +105,7 @@ enum Recovery {
         guard memory.hooks?.mayHaveLeft(role, in: memory) ?? false else {
             KillPoint.reach(.recoverSlot)
             clear(memory, role, slot)
+            KillPoint.reach(.recoverFreed)
             return .isCleared
         }
         memory.state(role, slot).ordered = LogLayout.SlotState.settling
@@ -128,6 +129,7 @@ enum Recovery {
         try memory.lockMembership()
         for (role, slot) in settled { clear(memory, role, slot) }
         memory.unlockMembership()
+        KillPoint.reach(.recoverFreed)
         return settled.count
     }
 
