@@ -26,7 +26,8 @@ enum Points {
         case "fill", "commit", "block": round.pattern != .event
         case "read": round.pattern == .topic || round.pattern == .latest
         case "recover" where point == "recover.work": round.pattern == .queue || round.pattern == .service
-        case "recover" where point != "recover.slot" && point != "recover.freed": round.isShared && round.pattern != .event
+        case "recover" where point != "recover.slot" && point != "recover.freed":
+            round.isShared && round.pattern != .event
         default: true
         }
     }

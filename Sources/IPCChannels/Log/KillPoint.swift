@@ -68,7 +68,8 @@ enum KillPoint: String, CaseIterable {
             guard isDue else { return }
             var text = "struck \(point.rawValue)\n"
             _ = text.withUTF8 { unsafe write(2, $0.baseAddress, $0.count) }
-            kill(getpid(), wanted.signal)
+            // To this thread: a stop of the process may reach it some instructions later.
+            raise(wanted.signal)
         }
     #else
         @inlinable @inline(__always)
