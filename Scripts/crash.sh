@@ -106,9 +106,9 @@ if [ "${1:-}" = --tests ]; then
     # Not those that count on the speed of a real processor: a deadline of 20 ms, 800 channels made in a minute.
     skip='--skip aSlowServerHoldsOnlyItsCallersUpUntilTheLogIsFull --skip aChannelThatComesAndGoesAllTheTimeIsNeverBroken'
     filter=${2:-'^IPCChannelsTests\.(Topic|WorkQueue|Latest|Event|WaitSet|Registry|Service)Tests|^TortureTests\.(Kill|WorkerKill|Durable|Namespace)Tests'}
-    echo "The tests $filter on $(basename "$vmlinuz"), ${accelerator[*]}, for at most $limit s:"
+    echo "Running the tests $filter on $(basename "$vmlinuz"), ${accelerator[*]}, for at most $limit s:"
     start_machine mode=tests "limit=$limit" "\"arguments=--no-parallel $skip --filter $filter\""
-    wait_until_said 'status [0-9]' $((limit + 60)) || echo "they did not end" >&2
+    wait_until_said 'status [0-9]' $((limit + 60)) || echo "The tests did not end in time." >&2
     end_machine
     grep -aE '^(✘|status|Linux)|passed|failed' "$work/report" || tail -20 "$work/report" "$work/console"
     said 'status 0'
@@ -146,7 +146,7 @@ boot_to_check() {
     for attempt in 1 2 3 4 5; do
         boot "$@"
         if wait_until_said "fault|checking" 180; then return; fi
-        echo "the machine did not get through its boot ($attempt of 5 attempts): $(tail -n 1 "$work/console")"
+        echo "the machine hangs in its boot (attempt $attempt of 5): $(tail -n 1 "$work/console")"
         hung=$((hung + 1))
         end_machine
         cp --sparse=always "$work/before" "$work/image"
@@ -195,7 +195,7 @@ fail() { # ROUND
     cp --sparse=always "$work/before" "$folder/image"
     cp "$work/told" "$folder/history"
     cp "$work/boot" "$work/report" "$work/console" "$folder"
-    echo "    look once more: Scripts/crash.sh --again $folder; from the beginning: Scripts/crash.sh $rounds $seed"
+    echo "    check again: Scripts/crash.sh --again $folder; repeat all rounds: Scripts/crash.sh $rounds $seed"
     left=0
 }
 
@@ -239,7 +239,7 @@ for ((round = 1; round <= rounds + 1; round++)); do
     [ "$(below 6)" != 0 ] || begin=writing
     [ "$in_check" = no ] || begin=checking
     if ! wait_until_said "fault|$begin" 180; then
-        echo "round $round, epoch $epoch, $run, data=$data: a program hangs, in the check or after it"
+        echo "round $round, epoch $epoch, $run, data=$data: a program hangs during the check or after it"
         end_machine
         fail $round
         continue
@@ -257,7 +257,7 @@ for ((round = 1; round <= rounds + 1; round++)); do
         continue
     fi
     remember
-    echo "round $round, epoch $epoch, $run, data=$data: killed $moment ms after $begin, $(grep -ac '^synced\|^acked' "$work/report" || true) times told of a sync; $(tail -1 "$work/disk")"
+    echo "round $round, epoch $epoch, $run, data=$data: killed $moment ms after $begin, $(grep -ac '^synced\|^acked' "$work/report" || true) syncs reported; $(tail -1 "$work/disk")"
 done
-echo "$rounds crashes, seed $seed: $unflushed of them lost or might have lost what the disk had not flushed; $hung boots hung; $failed rounds failed"
+echo "$rounds crashes, seed $seed: $unflushed with unflushed writes on the disk; $hung boots hung; $failed rounds failed"
 [ $failed = 0 ]

@@ -24,7 +24,7 @@ output=.build/documentation
 tools=$(swiftc -print-target-info | sed -n 's/.*"runtimeResourcePath" *: *"\(.*\)".*/\1/p')/../../bin
 target=$(swiftc -print-target-info | sed -n '0,/"triple"/s/.*"triple" *: *"\(.*\)".*/\1/p')
 if [ ! -x "$tools/docc" ]; then
-    echo "There is no docc in $tools: it comes with the toolchains of swift.org." >&2
+    echo "$tools/docc does not exist; install a toolchain of swift.org, which contains docc." >&2
     exit 1
 fi
 rm -rf "$output"
@@ -61,20 +61,20 @@ for module in ("IPC", "IPCChannels"):
     # DocC puts what nobody has put into a group into one of its own.
     for section in sections:
         if section.get("generated"):
-            faults += [f"{page.split('/')[-1]} is in no group of {module}.md" for page in section["identifiers"]]
+            faults += [f"{page.split('/')[-1]} is not in a topic group of {module}.md" for page in section["identifiers"]]
     catalogue = f"Sources/{module}/{module}.docc"
     for name in sorted(os.listdir(catalogue)):
         with open(f"{catalogue}/{name}") as file:
             text = file.read()
         for path, anchor in re.findall(r"`((?:Documentation|Examples|Sources|Tests|Scripts)/[\w./+-]+?)(#[\w-]+)?`", text):
             if not os.path.exists(path):
-                faults.append(f"{catalogue}/{name}: there is no {path}")
+                faults.append(f"{catalogue}/{name}: {path} does not exist")
             elif anchor:
                 with open(path) as file:
                     headings = re.findall(r"^#+ (.*)$", file.read(), re.M)
                 anchors = ["#" + re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]
                 if anchor not in anchors:
-                    faults.append(f"{catalogue}/{name}: {path} has no {anchor}")
+                    faults.append(f"{catalogue}/{name}: {path} has no heading {anchor}")
 if faults:
     sys.exit("\n".join(faults))
 END

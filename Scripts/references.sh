@@ -17,6 +17,6 @@ done
 sed 's/\(.*\) \(.*\) \(.*\)/\1: \2 references, \3 allocations per message/' <<<"$counts"
 if [ -n "$wrong" ]; then
     echo "$wrong" >&2
-    echo "The lines above should have no figure but 0; a job that is handed out 2 references, a call 4, one of bytes that waits 2 (its server's)." >&2
+    echo "Expected 0 0 in each line above; 2 references of a delivered job, 4 of a call, 2 of a waiting call of bytes." >&2
     exit 1
 fi

@@ -22,7 +22,7 @@ status=0
 for job in $(jobs -p); do wait "$job" || status=$?; done
 grep -vh '^end$' "$folder"/* || true
 if [ "$status" != 0 ] || [ "$(cat "$folder"/* | grep -c '^end$')" != "$parts" ] || [ "$(cat "$folder"/* | wc -l)" != "$parts" ]; then
-    echo "Something has grown, or ended too early." >&2
+    echo "Descriptors, mappings or memory have grown, or a call ended too early." >&2
     exit 1
 fi
-echo "Each call $count times, in $((SECONDS - start)) s: no descriptor, no mapping and no memory more than before."
+echo "Each call ran $count times, in $((SECONDS - start)) s; descriptors, mappings and memory have not grown."

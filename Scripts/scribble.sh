@@ -16,5 +16,5 @@ swift build --quiet --build-tests --sanitize=address --scratch-path .build-addre
 for round in $(seq "$rounds"); do
     IPC_SCRIBBLES=$each timeout --kill-after=10 1200 swift test --disable-xctest --sanitize=address \
         --scratch-path .build-address --skip-build --filter '^IPCChannelsTests\.Hostile' --quiet 2>&1 | tail -1
-    echo "$((round * 28 * each)) times written over"
+    echo "$((round * 28 * each)) overwrites"
 done

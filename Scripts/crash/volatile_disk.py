@@ -151,7 +151,7 @@ def main():
         negotiate(connection, len(disk.contents))
         serve(connection, disk, generator)
         disk.flush()
-        print("shut down in order", flush=True)
+        print("clean shutdown", flush=True)
     except (Disconnected, BrokenPipeError, ConnectionResetError):
         print(disk.crash(generator), flush=True)
 

@@ -4,7 +4,7 @@ import IPC
 /// The loops in Swift: the twins of those in `CBaselines/loops.c`, specialised for each link.
 enum Loops {
     static let corrupted = IPCError(
-        .corrupted, "bench", "payload", advice: "a message is not what was sent; please report this")
+        .corrupted, "bench", "payload", advice: "a received message differs from the one sent; please report this")
 
     @inline(__always)
     static func checked(_ index: UInt64?) throws(IPCError) -> UInt64 {

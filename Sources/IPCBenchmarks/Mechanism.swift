@@ -44,7 +44,7 @@ extension Mechanism {
         case .pipe:
             MechanismFacts(
                 direction: "one way", relation: "parent and child", systemCalls: "2", copies: 2, complexity: "low",
-                suits: "simple hand-over of data")
+                suits: "simple data transfer")
         case .fifo:
             MechanismFacts(
                 direction: "one way", relation: "any two", systemCalls: "2", copies: 2, complexity: "low",
@@ -60,7 +60,7 @@ extension Mechanism {
         case .unixSeqpacket:
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "2", copies: 2, complexity: "medium",
-                suits: "whole messages, and an end that is noticed")
+                suits: "whole messages, and a notice when the peer ends")
         case .tcp:
             MechanismFacts(
                 direction: "both ways", relation: "any, also remote", systemCalls: "2", copies: 2, complexity: "medium",
@@ -76,11 +76,11 @@ extension Mechanism {
         case .signal:
             MechanismFacts(
                 direction: "one way", relation: "any, same user", systemCalls: "2", copies: 0, complexity: "low",
-                suits: "notice of events")
+                suits: "notification of events")
         case .eventfd:
             MechanismFacts(
                 direction: "both ways", relation: "inherited or passed", systemCalls: "2", copies: 0, complexity: "low",
-                suits: "notice that can be polled")
+                suits: "notification that can be polled")
         case .shmSemaphore:
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "0 to 4", copies: 0,
@@ -92,7 +92,7 @@ extension Mechanism {
         case .shmSpin:
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "high",
-                suits: "least latency, at a core for each waiter")
+                suits: "lowest latency, with one core per waiter")
         case .mappedFile:
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "high",
@@ -116,7 +116,7 @@ extension Mechanism {
         case .workQueue:
             MechanismFacts(
                 direction: "one way", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
-                suits: "work that is shared out, and lost with no worker")
+                suits: "jobs shared among workers; they survive a worker's death")
         case .service:
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
@@ -128,7 +128,7 @@ extension Mechanism {
         case .event:
             MechanismFacts(
                 direction: "both ways", relation: "any, one machine", systemCalls: "0", copies: 0, complexity: "low",
-                suits: "notice without a payload")
+                suits: "notification without a payload")
         }
     }
 

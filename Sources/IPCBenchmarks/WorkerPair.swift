@@ -109,7 +109,7 @@ struct WorkerPair: ~Copyable {
         while try !Readiness.readable.wait(for: control.descriptor.rawValue, until: .after(.milliseconds(50))) {
             try interruption.check()
             guard !deadline.hasPassed else {
-                throw IPCError(.timedOut, "bench", "worker", advice: "a worker did not finish in a minute")
+                throw IPCError(.timedOut, "bench", "worker", advice: "a worker did not finish within a minute")
             }
         }
         var elements = bytes.mutableSpan

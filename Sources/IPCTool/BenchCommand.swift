@@ -12,20 +12,20 @@ extension Mechanism: ExpressibleByArgument {}
 struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "bench",
-        abstract: "Measure every mechanism between two real processes on this machine.",
+        abstract: "Measure every mechanism between two processes on this machine.",
         discussion: """
             Examples:
-              ipc bench                       the whole comparison, in about a minute
+              ipc bench                       all mechanisms, in about a minute
               ipc bench --mechanism pipe --mechanism unix-stream --size 64 --size 1048576
-              ipc bench --baseline            each beside the same loop in C
-              ipc bench --api async           the asynchronous calls beside the blocking
+              ipc bench --baseline            compare with the same loops in C
+              ipc bench --api async           compare asynchronous and blocking calls
               ipc bench --rate 10000 --mechanism shm-futex --duration 2
               ipc bench --scaling             a topic with 1 to 32 writers and readers
-              ipc bench --report report.html  the same as a page with charts
+              ipc bench --report report.html  also write a page with charts
               ipc bench --format json > figures.json
 
-            Exit codes: 0 all that was asked for and exists here was measured; 1 nothing could be measured; \
-            64 bad arguments; 130 stopped by Ctrl-C (the figures from before are printed).
+            Exit codes: 0 done (mechanisms that this machine does not support are listed as not measured); \
+            1 nothing was measured; 64 invalid arguments; 130 stopped by Ctrl-C (the figures so far are printed).
             """
     )
 
@@ -49,12 +49,12 @@ struct BenchCommand: ParsableCommand {
     var placement: Placement?
 
     @Option(
-        name: .long, help: "Messages for each figure, instead of a duration.", transform: Numbers.whole(1...1 << 24))
+        name: .long, help: "Messages per figure, instead of a duration.", transform: Numbers.whole(1...1 << 24))
     var count: Int?
 
     @Option(
-        name: .long, help: "Seconds for each figure of each implementation. (default: 0.25)",
-        transform: Numbers.decimal("a number of seconds, more than 0 and at most 60,", 0...60))
+        name: .long, help: "Seconds per figure and implementation. (default: 0.25)",
+        transform: Numbers.decimal("a number of seconds, more than 0 and at most 60", 0...60))
     var duration: Double?
 
     @Option(
@@ -63,58 +63,60 @@ struct BenchCommand: ParsableCommand {
     var rate: Int?
 
     @Option(
-        name: .long, help: "Bytes of each channel's log at least. (default: by size, see Documentation/benchmark.md)",
+        name: .long, help: "Minimum log size of each channel, in bytes. (default: see Documentation/benchmark.md)",
         transform: Numbers.whole(1...1 << 34))
     var log: Int?
 
-    @Flag(name: .long, help: "Run the same loop in C beside each, in turn, and print the ratio.")
+    @Flag(name: .long, help: "Alternate each loop with the same loop in C, and print the ratio.")
     var baseline = false
 
     @Option(
         name: .long,
-        help: "Which calls to measure; with async, each beside the blocking one, in turn. (default: blocking)")
+        help: "Which calls to measure; async alternates with the blocking calls. (default: blocking)")
     var api: API?
 
     @Flag(
         name: .long,
-        help:
-            "Measure topics with more and more readers, writers, bytes of log, and channels instead; of the other options it takes --count and --report."
+        help: """
+            Measure how topics scale with the number of readers, writers, log bytes and channels instead. \
+            Of the other options, only --count and --report apply.
+            """
     )
     var scaling = false
 
     @Option(
-        name: .long, help: "Shuffle the order of mechanisms and implementations by this number.",
+        name: .long, help: "Seed for the shuffled order of mechanisms and implementations.",
         transform: Numbers.whole(0...UInt64.max))
     var seed: UInt64?
 
-    @Option(name: .long, help: "How to print the figures.")
+    @Option(name: .long, help: "Output format.")
     var format: Format = .table
 
-    @Option(name: .long, help: "Also write the figures as one self-contained HTML page to this file.")
+    @Option(name: .long, help: "Also write the figures to this file, as a self-contained HTML page.")
     var report: String?
 
     func validate() throws {
         if scaling, let option = optionWithoutScaling {
             throw ValidationError(
-                "\(option) has no effect with --scaling, which takes --count and --report only; leave one of them out.")
+                "\(option) has no effect with --scaling, which takes only --count and --report; leave one of them out.")
         }
         if count != nil, duration != nil {
-            throw ValidationError("--count is instead of --duration; leave one of them out.")
+            throw ValidationError("--count replaces --duration; leave one of them out.")
         }
         for size in size where size < 8 || size % 8 != 0 || size > 1 << 24 {
-            throw ValidationError("--size \(size): a size is a multiple of 8 from 8 to 16777216 bytes.")
+            throw ValidationError("--size \(size): expected a multiple of 8, from 8 to 16777216 bytes.")
         }
         if let duration, duration <= 0 {
-            throw ValidationError("--duration \(duration): more than 0 and at most 60 seconds.")
+            throw ValidationError("--duration \(duration): expected more than 0 and at most 60 seconds.")
         }
         if placement == .crossCore, Placement.processors.count < 2 {
             throw ValidationError(
-                "--placement cross-core: this process may use one processor only; choose same-core or free.")
+                "--placement cross-core: this process may use only one processor; choose same-core or free.")
         }
         if api == .async, baseline {
-            throw ValidationError("--baseline compares blocking calls; leave out --api async.")
+            throw ValidationError("--baseline measures blocking calls; leave out --api async.")
         }
-        if let report, report.isEmpty { throw ValidationError("--report needs the name of a file.") }
+        if let report, report.isEmpty { throw ValidationError("--report: the file name is empty; give one.") }
     }
 
     /// What was given and --scaling does not look at.
@@ -208,7 +210,7 @@ struct BenchParticipantCommand: ParsableCommand {
 
     func run() throws {
         guard let role = ScalingParticipant.Role(rawValue: role) else {
-            throw ValidationError("role \(role), count \(count): this is started by ipc bench --scaling")
+            throw ValidationError("role \(role), count \(count): this subcommand is internal; run ipc bench --scaling")
         }
         try ScalingParticipant(role: role, count: count).run()
     }

@@ -5,21 +5,20 @@ import IPC
 struct IPCCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ipc",
-        abstract: "See, try, measure and debug the ways in which processes exchange data.",
+        abstract: "Inspect, try, measure and debug inter-process communication.",
         discussion: """
             Examples:
-              ipc ls                                 all that exists, and who uses it
-              ipc topic subscribe market/quotes      what is published from now on
-              seq 3 | ipc queue push orders          three jobs
-              ipc queue work orders -- ./ship        each to a command's input
-              ipc mq send /jobs hello --priority 3
-              ipc bench                              every mechanism, measured here
+              ipc ls                                 list objects and their users
+              ipc topic subscribe market/quotes      print new messages
+              seq 3 | ipc queue push orders          send three jobs
+              ipc queue work orders -- ./ship        run a command for each job
+              ipc mq send /jobs hello --priority 3   send to a POSIX message queue
+              ipc bench                              measure every mechanism here
 
-            Exit codes: 0 done; 1 failed; 3 the time-out passed; 4 there is no such thing; 5 not permitted; 6 it exists \
-            already; 64 bad arguments, or options that an existing channel does not have; 75 a service has no room for one \
-            more waiting call: try again later; 130, 143 \
-            and 129 ended by Ctrl-C, SIGTERM and SIGHUP. What went wrong is one line on standard \
-            error, with what to do about it.
+            Exit codes: 0 done; 1 failed; 3 timed out; 4 not found; 5 permission denied; 6 already exists; 64 invalid \
+            arguments, or options that differ from those of an existing channel; 75 not now, try again later: a service has no \
+            room for another waiting call, or a server or worker is required and none has joined; 130, 143 and 129 ended by \
+            Ctrl-C, SIGTERM and SIGHUP. An error is one line on standard error, which also says what to do.
             """,
         version: "0.2.0",
         subcommands: [
@@ -98,7 +97,7 @@ extension IPCError {
         case .alreadyExists, .addressInUse: 6
         case .invalidArgument, .invalidName, .incompatibleOptions: 64
         // EX_TEMPFAIL of sysexits.h: nothing was done, and the same is worth another try.
-        case .overloaded: 75
+        case .overloaded, .notReady: 75
         default: 1
         }
     }

@@ -66,7 +66,7 @@ struct PageResponse: Sendable {
 
     static let notFound = PageResponse(Array("not found\n".utf8), "text/plain", status: "404 Not Found")
     static let tooMany = PageResponse(
-        Array("more than \(PageServer.most) connections are open\n".utf8), "text/plain",
+        Array("more than \(PageServer.most) connections are open; try again later\n".utf8), "text/plain",
         status: "503 Service Unavailable")
 
     var head: [UInt8] {

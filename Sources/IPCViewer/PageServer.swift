@@ -60,7 +60,7 @@ final class PageServer: Sendable {
             if isFull, !isTold {
                 isTold = true
                 let line =
-                    "ipc: \(Self.most) connections are open; each new one ends the one that has been silent longest\n"
+                    "ipc: \(Self.most) connections are open; each new one closes the one that has been idle longest\n"
                 _ = line.withCString { Glibc.write(STDERR_FILENO, $0, strlen($0)) }
             }
         }

@@ -9,7 +9,7 @@ import SystemPackage
 enum Main {
     static func main() async throws {
         guard CommandLine.arguments.count == 2, let port = UInt16(CommandLine.arguments[1]) else {
-            try end("this is started by: ipc serve-ui", code: 64)
+            try end("ipc-ui is internal; run ipc serve-ui", code: 64)
         }
         let token = (0..<4).map { _ in String(UInt32.random(in: 0 ... .max), radix: 36) }.joined()
         let content = ViewerContent(token: token)
@@ -18,11 +18,11 @@ enum Main {
             listener = try StreamListener(.tcp(host: "127.0.0.1", port: port))
         } catch {
             try end(
-                error.code == .addressInUse ? "port \(port) is taken; choose another --port" : "\(error)",
+                error.code == .addressInUse ? "port \(port) is in use; choose another --port" : "\(error)",
                 code: error.code == .addressInUse ? 6 : 1)
         }
         guard case .tcp(_, let chosen) = try listener.localEndpoint else {
-            try end("the server has no address", code: 1)
+            try end("the server has no TCP address", code: 1)
         }
         let server = PageServer(listener) { await content.answer($0) }
         let running = Task {

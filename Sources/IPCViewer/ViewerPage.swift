@@ -18,7 +18,8 @@ enum ViewerPage {
         <p><label>Filter <input id="filter" autocomplete="off"></label></p>
         <div class="wide"><table><thead><tr><th>name<th>pattern<th>type<th class="number">messages/s<th>last minute
         <th class="number">published<th class="number">behind<th>processes</tr></thead><tbody id="rows"></tbody></table></div>
-        <section id="peek" hidden><h2 id="peeked"></h2><p>The newest messages, without disturbing anyone.</p><pre id="messages"></pre></section>
+        <section id="peek" hidden><h2 id="peeked"></h2><p>The newest messages. Participants are not affected.</p>
+        <pre id="messages"></pre></section>
         <script>
         const history = new Map(); let opened = null;
         const text = (tag, value, kind) => { const cell = document.createElement(tag); cell.textContent = value; if (kind) cell.className = kind; return cell; };
@@ -51,7 +52,7 @@ enum ViewerPage {
               row.append(who); row.onclick = () => { opened = channel.name; peek(); }; rows.push(row);
             }
             document.getElementById('rows').replaceChildren(...rows);
-            document.getElementById('summary').textContent = channels.length + ' channels, ' + short(rate) + ' messages a second';
+            document.getElementById('summary').textContent = channels.length + ' channels, ' + short(rate) + ' messages/s';
             await peek();
           } catch (error) { document.getElementById('summary').textContent = 'ipc serve-ui has ended.'; }
         }

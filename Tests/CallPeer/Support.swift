@@ -1,6 +1,7 @@
 import Glibc
 import IPC
 import IPCChannels
+import Synchronization
 import SystemPackage
 import TestSupport
 
@@ -52,8 +53,12 @@ let scratchFolder: String = {
     return path
 }()
 
+private let names = Atomic(0)
+/// Counted, not random: among a hundred thousand random numbers of 32 bits there are two that are the same.
+private func nextName() -> Int { names.add(1, ordering: .relaxed).newValue }
+
 func scratchPath() -> FilePath {
-    let path = scratchFolder + "/\(UInt32.random(in: 0 ... .max))"
+    let path = scratchFolder + "/\(nextName())"
     GivenNames.paths?.append(path)
     return FilePath(path)
 }
@@ -61,7 +66,7 @@ func scratchPath() -> FilePath {
 /// The only names of shared memory, semaphores and queues that this process uses.
 let namePrefix = uniqueName()
 func systemName() -> String {
-    let name = "/\(namePrefix)-\(UInt32.random(in: 0 ... .max))"
+    let name = "/\(namePrefix)-\(nextName())"
     GivenNames.objects?.append(name)
     return name
 }

@@ -88,7 +88,7 @@ import Testing
         var kept: [Box<PendingCall<UInt64, Refusal>>] = []
         for number in 0..<UInt64(Self.quota) { kept.append(Box(try greedy.begin(number, until: .never))) }
         let refused = failure { () throws(IPCError) in _ = try greedy.begin(7, until: .after(.milliseconds(20))) }
-        #expect(refused?.code == .timedOut && refused?.advice.contains("this client has") == true)
+        #expect(refused?.code == .timedOut && refused?.advice.contains("this client's outstanding calls") == true)
         for _ in kept { try server.serveNext(until: .immediate) { $0 } }
         // Finished, and not collected.
         for _ in 0..<20 {
@@ -276,7 +276,7 @@ import Testing
                     Box(try round % 3 == 0 && number % 2 == 0 ? other.begin(number) : client.begin(number)))
             }
             let error = refusal(&client)
-            #expect(error?.code == .overloaded && error?.advice.contains("10 calls wait") == true)
+            #expect(error?.code == .overloaded && error?.advice.contains("10 calls are waiting") == true)
             if round % 7 == 0 { #expect(refusal(&other)?.code == .overloaded) }
             // One that is taken, or given up, does not wait.
             let taken = Box(try server.next(until: .immediate))
@@ -355,7 +355,7 @@ import Testing
         let other = failure { () throws(IPCError) in _ = try Numbers.openOrCreate(name, Self.limited(4)) }
         #expect(
             other?.code == .incompatibleOptions
-                && other?.advice.contains("maximumWaiting 3, and maximumWaiting 4") == true)
+                && other?.advice.contains("maximumWaiting 3, but maximumWaiting 4") == true)
         _ = try Numbers.openOrCreate(name, Self.limited(3))
         _ = try Numbers.openOrCreate(name)
         _ = try Numbers.open(name)

@@ -55,7 +55,7 @@ import Testing
         // What the coder refuses is told, and the next message is not lost.
         var lies = try Topic<Coded<Order, Liar>>.open(name).makeSubscription(from: .oldest)
         let wrong = failure { () throws(IPCError) in _ = try lies.receive() }
-        #expect(wrong?.code == .corrupted && wrong?.advice.contains("JSON refused") == true)
+        #expect(wrong?.code == .corrupted && wrong?.advice.contains("JSON could not decode") == true)
         let other = failure { () throws(IPCError) in _ = try Topic<Coded<Order, Other>>.open(name) }
         #expect(other?.code == .wrongType && other?.advice.contains("Other") == true)
     }
@@ -160,7 +160,7 @@ import Testing
         var liar = try ServiceChannel<Coded<Order, Liar>, Coded<[String], Liar>, CodedFailure<Problem>>
             .open(service.name.description).makeServer()
         let wrong = try error { (_) throws(IPCError) in try liar.serveNext(Self.answer) }
-        #expect(wrong.server?.code == .corrupted && wrong.server?.advice.contains("refused") == true)
+        #expect(wrong.server?.code == .corrupted && wrong.server?.advice.contains("could not decode") == true)
         #expect(wrong.client?.code == .brokenPipe)
         let answered = try error { (_) throws(IPCError) in try liar.next().reply(["x"]) }
         #expect(answered.server == nil && answered.client?.code == .corrupted)

@@ -109,7 +109,7 @@ struct GuestTests {
             let peers = try (0..<8).map { _ in Held(try place.start("stay")) }
             for peer in peers { #expect(try peer.peer.said() == "in place\n") }
             let more = try place.start("stay").finish()
-            #expect(more.text.contains("all 8 slots of its guests are taken"), "\(more.text)")
+            #expect(more.text.contains("all its 8 guest slots are taken"), "\(more.text)")
             for peer in peers { try peer.peer.kill() }
         }
         publisher.close()
@@ -137,7 +137,7 @@ struct GuestTests {
     @Test func aGuestNeedsAHost() throws {
         let place = try Place()
         let alone = try place.start("stay").finish()
-        #expect(alone.text.contains("wait until one has joined, or observe it"), "\(alone.text)")
+        #expect(alone.text.contains("wait until one has joined, or observe the channel"), "\(alone.text)")
         // It keeps no channel: what was published before it goes comes first.
         var options = ChannelOptions()
         options.subscriberPermissions = .otherRead

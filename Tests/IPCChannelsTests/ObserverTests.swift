@@ -237,7 +237,7 @@ private func next<Value: BitwiseCopyable>(
     @Test func valuesAndTypesAreChecked() throws {
         let topic: Topic<Side> = try Self.topic()
         // As a program that is not of this library would write them.
-        var publisher = try Topic<RawBytes>.openAnyType(topic.name.description).makePublisher()
+        var publisher = try AnyChannel.open(topic.name.description).topic.makePublisher()
         var observer = try topic.makeObserver()
         for message in [[1], [2], [0, 0], [0]] as [[UInt8]] { try publisher.publish(message.span.bytes) }
         #expect(try observer.receive(until: .immediate) == .sell)

@@ -95,7 +95,7 @@ private typealias Doubling = ServiceChannel<UInt64, UInt64, Errno>
             case .event: "maximumParticipants"
             default: "maximumReaders"
             }
-        #expect(error?.advice.contains("\(option) 64, and \(option) 3") == true, "\(String(describing: error))")
+        #expect(error?.advice.contains("\(option) 64, but \(option) 3") == true, "\(String(describing: error))")
     }
 
     @Test func everyOptionIsCompared() throws {

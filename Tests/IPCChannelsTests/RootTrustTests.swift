@@ -29,8 +29,8 @@ import Testing
         }
         let preparations: [(String, String)] = [
             ("mkdir -m 0777 \(path)", "nobody"), ("mkdir -m 0700 \(path)", "nobody"),
-            ("mkdir -m 0777 \(elsewhere); ln -s \(elsewhere) \(path)", "nobody"), ("touch \(path)", "no folder"),
-            ("mkfifo \(path)", "no folder"),
+            ("mkdir -m 0777 \(elsewhere); ln -s \(elsewhere) \(path)", "nobody"), ("touch \(path)", "not a folder"),
+            ("mkfifo \(path)", "not a folder"),
         ]
         for (preparation, reason) in preparations {
             #expect(try stranger.run("sh", "-c", preparation, root: nil).status == .exited(0))
@@ -51,7 +51,7 @@ import Testing
         let victim = OtherUser.any()
         let path = "/dev/shm/swift-ipc.\(victim.user)"
         defer { removeAll(path) }
-        for (mode, who) in [("0777", "everybody"), ("1777", "everybody"), ("0770", "group")] {
+        for (mode, who) in [("0777", "every user"), ("1777", "every user"), ("0770", "group")] {
             #expect(try victim.run("mkdir", "-m", mode, path, root: nil).status == .exited(0))
             let (status, text) = try victim.run(product("ChannelPeer"), "create-at-once", Self.name, root: nil)
             #expect(status == .exited(1) && text.contains(who) && text.contains(mode), "\(text)")
@@ -90,7 +90,7 @@ import Testing
         #expect(led.status == .exited(1) && led.text.contains("symbolic link"), "\(led.text)")
         chmod(path, 0o1777)
         let everybodys = try owner.run(product("ChannelPeer"), "create-at-once", Self.name, root: path)
-        #expect(everybodys.status == .exited(1) && everybodys.text.contains("everybody"), "\(everybodys.text)")
+        #expect(everybodys.status == .exited(1) && everybodys.text.contains("every user"), "\(everybodys.text)")
     }
 
     /// A link in the place of the default folder, and one that is named: ours and the superuser's lead somewhere, a stranger's does
@@ -121,7 +121,7 @@ import Testing
         }
         // Where it leads has to be what the folder itself would have to be.
         for (mode, owner, reason) in [
-            (0o770, user.user, "group"), (0o777, user.user, "everybody"), (0o700, stranger.user, "belongs to"),
+            (0o770, user.user, "group"), (0o777, user.user, "every user"), (0o700, stranger.user, "belongs to"),
         ] as [(mode_t, uid_t, String)] {
             chown(target, owner, owner)
             chmod(target, mode)

@@ -16,12 +16,12 @@ import Testing
     }
 
     private static let refused = [
-        Case(subscribers: 0o600, told: ["0600", "the owner takes part", "0060"]),
-        Case(subscribers: 0o660, told: ["0660", "0600 is of no meaning"]),
-        Case(subscribers: 0o070, told: ["0070", "0010 is of no meaning"]),
-        Case(subscribers: 0o2060, told: ["2060", "2000 is of no meaning"]),
-        Case(subscribers: 0o020, told: ["0020", "a subscriber reads", "ask for 0060"]),
-        Case(subscribers: 0o062, told: ["0062", "0002 lets write and not read", "ask for 0066"]),
+        Case(subscribers: 0o600, told: ["0600", "the owner is a participant", "0060"]),
+        Case(subscribers: 0o660, told: ["0660", "0600 has no meaning"]),
+        Case(subscribers: 0o070, told: ["0070", "0010 has no meaning"]),
+        Case(subscribers: 0o2060, told: ["2060", "2000 has no meaning"]),
+        Case(subscribers: 0o020, told: ["0020", "a subscriber reads", "request 0060"]),
+        Case(subscribers: 0o062, told: ["0062", "0002 allows writing without reading", "request 0066"]),
         Case(permissions: 0o620, subscribers: 0o060, told: ["0620", "0060", "by 0020", "0600"]),
         Case(permissions: 0o660, subscribers: 0o040, told: ["0660", "0040", "0640", "leave 0060 out"]),
         Case(permissions: 0o666, subscribers: 0o066, told: ["0666", "0066", "by 0022", "0644"]),

@@ -325,7 +325,7 @@ private nonisolated(nonsending) func asynchronousError<Reply, Failure>(
             try? WorkQueue<UInt64>.remove(name)
             try? WorkQueue<UInt64>.remove(name + "/dead-letters")
         }
-        var stranger = try WorkQueue<RawBytes>.openAnyType(name).makeProducer()
+        var stranger = try AnyChannel.open(name).workQueue.makeProducer()
         var producer = try queue.makeProducer()
         var worker = try queue.makeWorker()
         for count in [0, 7, 9, 1000] {

@@ -197,7 +197,7 @@ import Testing
             failure { () throws(IPCError) in try producer.send(sent, until: .after(.milliseconds(20))) }
         }
         let full = failureToSend()
-        #expect(full?.code == .timedOut && full?.advice.contains("none of its work is taken") == true)
+        #expect(full?.code == .timedOut && full?.advice.contains("none of them is taken") == true)
         let held = try worker.next(until: .immediate)
         #expect(failureToSend()?.advice.contains("process \(getpid()) has the oldest") == true)
         try held.acknowledge()

@@ -69,7 +69,7 @@ import Testing
     @Test func theUsersLimitIsNotTakenForTheNumberOfDescriptors() throws {
         let peer = try Peer.role("queue-limit", uniqueName())
         let (_, text) = try peer.finish()
-        #expect(text.hasPrefix("limitReached") && text.contains("ulimit -q") && text.contains("may have 1000 in all"))
+        #expect(text.hasPrefix("limitReached") && text.contains("ulimit -q") && text.contains("may have 1000 in total"))
     }
 
     @Test func accessIsKept() throws {

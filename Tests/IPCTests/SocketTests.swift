@@ -65,7 +65,7 @@ import Testing
         let peer = try Peer.role("listen", "unix://\(path)")
         _ = try peer.said()
         let live = failure { () throws(IPCError) in _ = try StreamListener(.unix(FilePath(path))) }
-        #expect(live?.code == .addressInUse && live?.advice.contains("live server") == true)
+        #expect(live?.code == .addressInUse && live?.advice.contains("running server") == true)
         try peer.kill()
         #expect(access(path, F_OK) == 0)  // the file of the dead is there
         let listener = try StreamListener(.unix(FilePath(path)))

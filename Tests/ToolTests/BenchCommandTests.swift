@@ -68,7 +68,7 @@ import Testing
         #expect(run.status == .exited(0))
         for text in [
             "Is shared memory the fastest", "Is a pipe faster than a Unix socket", "Is a signal fast", "p50 Swift/C",
-            "parent and child", "simple hand-over of data", "machine's limit",
+            "parent and child", "simple data transfer", "machine limits",
         ] { #expect(run.output.contains(text), "\(text)") }
         #expect(run.errors.contains("measuring pipe 64 B"))
     }

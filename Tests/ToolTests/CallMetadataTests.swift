@@ -95,4 +95,14 @@ import Testing
         let large = try ipc("service", "call", channelName(), "x", "--metadata", long, "--timeout", "0")
         #expect(large.status == .exited(1) && large.errors.contains("8192"), "\(large.errors)")
     }
+
+    @Test func aServerOrAWorkerMayBeRequired() throws {
+        let (service, queue) = (channelName(), channelName())
+        let call = try ipc("service", "call", service, "x", "--require-server", "--timeout", "20")
+        #expect(call.status == .exited(75) && call.errors.contains("no server has joined"), "\(call.errors)")
+        let push = try ipc("queue", "push", queue, "x", "--require-worker", "--timeout", "20")
+        #expect(push.status == .exited(75) && push.errors.contains("no worker has joined"), "\(push.errors)")
+        #expect(try ipc("queue", "peek", queue).output.isEmpty)
+        try WorkQueue<RawBytes>.remove(queue)
+    }
 }

@@ -90,7 +90,7 @@ import Testing
             "queue", "work", name, "--timeout", "0.5", "--", "sh", "-c",
             "read job; echo \"$job $IPC_ATTEMPT\"; test $job = good")
         // That one failed counts for more than that no more came.
-        #expect(worked.status == .exited(1) && worked.errors.contains("no work came"), "\(worked.errors)")
+        #expect(worked.status == .exited(1) && worked.errors.contains("no job arrived"), "\(worked.errors)")
         #expect(worked.output.split(separator: "\n").sorted() == ["bad 1", "bad 2", "good 1"])
         #expect(try ipc("queue", "dead", name).output.hasPrefix("bad  (rejected after 2 attempts, last in process "))
         let letter = try ipc("queue", "dead", name, "--format", "json").output

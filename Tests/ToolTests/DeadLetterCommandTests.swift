@@ -20,7 +20,7 @@ import Testing
     private func isThere(_ name: String) throws -> Bool { try ChannelRoot.current.names().contains(ChannelName(name)) }
 
     @Test func lettersThatStayAreTold() throws {
-        for (count, text) in [(1, "dead letter stays"), (3, "3 dead letters stay")] {
+        for (count, text) in [(1, "dead letter is kept"), (3, "3 dead letters are kept")] {
             let name = try queue(count)
             let letters = name + "/dead-letters"
             let removed = try ipc("rm", name)

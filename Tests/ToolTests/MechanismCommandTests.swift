@@ -103,7 +103,7 @@ import Testing
         #expect(try ipc("socket", "connect", "unix://\(path)", "--pass-fd", "/etc/hostname").status == .exited(0))
         let passed = try receiver.finish()
         #expect(try passed.output == String(contentsOfFile: "/etc/hostname", encoding: .utf8))
-        #expect(passed.errors.contains("got a descriptor: /etc/hostname"))
+        #expect(passed.errors.contains("received a descriptor: /etc/hostname"))
         let refused = try ipc("socket", "connect", "unix://\(path)", "--timeout", "1")
         #expect(refused.status == .exited(4))
         #expect(try ipc("socket", "connect", "http://x").status == .exited(64))

@@ -75,7 +75,7 @@ import Testing
         _ = try ipc("queue", "push", name, "--keep", "--whole", "--capacity", "4194304", input: large)
         let failed = try ipc("queue", "work", name, "--count", "1", "--timeout", "10", "--", "sh", "-c", "exec false")
         #expect(
-            failed.status == .exited(1) && failed.errors.contains("exit code 1 at attempt 1; the job is given back"))
+            failed.status == .exited(1) && failed.errors.contains("exit code 1 at attempt 1; the job returns"))
         let worked = try ipc("queue", "work", name, "--count", "1", "--timeout", "10", "--", "head", "-c", "3")
         #expect(worked.status == .exited(0) && worked.output == "xxx")
         #expect(try ipc("queue", "peek", name).output == "")

@@ -12,7 +12,7 @@ import Testing
         let name = channelName()
         defer { try? Topic<RawBytes>.remove(name) }
         let alone = try ipc("topic", "publish", name, "--keep", input: "1\n2\n3\n")
-        #expect(alone.status == .exited(0) && alone.errors == "ipc: \(name): nobody subscribes to it now\n")
+        #expect(alone.status == .exited(0) && alone.errors == "ipc: \(name): the topic has no subscriber now\n")
         #expect(try ipc("topic", "publish", name, "x", "--quiet").errors == "")
         let subscription = try Topic<RawBytes>.open(name).makeSubscription()
         #expect(try ipc("topic", "publish", name, "x").errors == "")
@@ -26,18 +26,18 @@ import Testing
             let outcome = try subscriber.finish()
             let lines = outcome.errors.split(separator: "\n")
             #expect(outcome.status == .exited(3) && lines.count == 2, "\(outcome.errors)")
-            #expect(lines.first?.contains("\(name): nobody publishes to it now") == true, "\(outcome.errors)")
+            #expect(lines.first?.contains("\(name): the topic has no publisher now") == true, "\(outcome.errors)")
         }
         defer { try? Topic<RawBytes>.remove(name) }
         let publisher = try Topic<RawBytes>.open(name).makePublisher()
         let quiet = try ipc("topic", "subscribe", name, "--timeout", "1.5")
-        #expect(quiet.status == .exited(3) && !quiet.errors.contains("nobody publishes"), "\(quiet.errors)")
+        #expect(quiet.status == .exited(3) && !quiet.errors.contains("no publisher"), "\(quiet.errors)")
         publisher.close()
     }
 
     @Test func aCallWithoutAServerSaysSo() throws {
         let call = try ipc("service", "call", channelName(), "x", "--timeout", "1.5")
-        #expect(call.status == .exited(3) && call.errors.contains("no server takes its calls now"), "\(call.errors)")
+        #expect(call.status == .exited(3) && call.errors.contains("the service has no server now"), "\(call.errors)")
     }
 
     @Test func aPublisherNamesTheSubscriberThatItWaitsFor() throws {
@@ -52,7 +52,7 @@ import Testing
         let lines = outcome.errors.split(separator: "\n")
         #expect(outcome.status == .exited(3) && lines.count == 2, "\(outcome.errors)")
         #expect(lines.first?.contains("waiting for room in \(name): process \(process) (ipc, stopped) is ") == true)
-        #expect(lines.last?.contains(" messages went in before; process \(process) (ipc, stopped) is ") == true)
+        #expect(lines.last?.contains(" messages were sent before; process \(process) (ipc, stopped) is ") == true)
         let doctor = try ipc("doctor")
         #expect(doctor.status == .exited(1) && doctor.output.contains("kill -CONT \(process)"), "\(doctor.output)")
         #expect(doctor.output.contains("of 64 KiB not read"), "\(doctor.output)")
@@ -69,7 +69,7 @@ import Testing
         let alone = try Tool(words, input: input).finish()
         #expect(alone.status == .exited(3), "\(alone.errors)")
         #expect(alone.errors.contains("ipc: waiting for room in \(name): it has no worker"), "\(alone.errors)")
-        let text = alone.errors.split(separator: ";").first { $0.contains("went in before") } ?? ""
+        let text = alone.errors.split(separator: ";").first { $0.contains("sent before") } ?? ""
         let count = try #require(text.split(separator: " ").first.flatMap { Int($0) }, "\(alone.errors)")
         #expect(try WorkQueue<RawBytes>.open(name).browse().count == count)
         // With one that has a job.
@@ -77,7 +77,7 @@ import Testing
         let job = try worker.next(until: .after(.seconds(5)))
         let held = try Tool(words, input: input).finish()
         #expect(held.errors.contains("process \(getpid()) ("), "\(held.errors)")
-        #expect(held.errors.contains("running) has the oldest job"), "\(held.errors)")
+        #expect(held.errors.contains("running) holds the oldest job"), "\(held.errors)")
         #expect(try ipc("queue", "peek", name).output.contains("(taken by process \(getpid()) ("))
         try job.acknowledge()
     }
@@ -87,7 +87,7 @@ import Testing
         defer { try? MessageQueue.unlink(name) }
         _ = try MessageQueue.create(name, maximumMessages: 3, messageSize: 16)
         let outcome = try ipc("mq", "send", name, "1", "2", "3", "4", "--timeout", "1.2")
-        #expect(outcome.status == .exited(3) && outcome.errors.contains("3 messages went in before"))
+        #expect(outcome.status == .exited(3) && outcome.errors.contains("3 messages were sent before"))
         #expect(outcome.errors.contains("waiting for room in \(name)"), "\(outcome.errors)")
     }
 

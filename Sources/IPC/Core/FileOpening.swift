@@ -32,5 +32,5 @@ private func isLinkTrusted(_ path: FilePath) -> Bool {
 /// For the error of a link that ``openFile(_:_:mode:)`` does not follow.
 package func refusedLinkAdvice(_ errno: Errno) -> String? {
     errno == .tooManySymbolicLinkLevels
-        ? "it is a symbolic link in a folder that others can write to; give the path that it leads to" : nil
+        ? "it is a symbolic link in a folder that other users can write to; give the path of its target" : nil
 }

@@ -46,7 +46,7 @@ public struct IPCError: Error, Hashable, Sendable {
         case wrongType
         /// The object exists, with other options than were asked for. The error names both sides.
         case incompatibleOptions
-        /// The object exists, but its creator has not finished it.
+        /// The object exists, but its creator has not finished it, or nobody serves it yet.
         case notReady
         /// The object's content cannot be what a well-behaved peer writes.
         case corrupted
@@ -116,9 +116,10 @@ public struct IPCError: Error, Hashable, Sendable {
     /// What to say of a call that a sandbox refuses, or the kernel does not have; nil if it is neither.
     private static func refusal(of operation: String, _ errno: Errno) -> String? {
         switch errno {
-        case .noFunction: "the kernel lacks this system call, or a sandbox (seccomp) refuses it; allow it there"
+        case .noFunction:
+            "the kernel lacks this system call, or a sandbox (seccomp) refuses it; allow it in the sandbox"
         case .notPermitted where callsForEveryone.contains(operation):
-            "a sandbox (seccomp) refuses this system call; allow it there"
+            "a sandbox (seccomp) refuses this system call; allow it in the sandbox"
         default: nil
         }
     }
@@ -133,7 +134,7 @@ public struct IPCError: Error, Hashable, Sendable {
     package static func overLimit(_ limit: Int, _ resource: String, _ collected: Int) -> IPCError {
         IPCError(
             .messageTooLarge, "read", resource,
-            advice: "more than the limit of \(limit) bytes came; raise the limit", transferred: collected)
+            advice: "the data exceeds the limit of \(limit) bytes; raise the limit", transferred: collected)
     }
 
     /// The object has another value of an option than the caller asked for.
@@ -142,12 +143,12 @@ public struct IPCError: Error, Hashable, Sendable {
     ) -> IPCError {
         IPCError(
             .incompatibleOptions, operation, resource,
-            advice: "it exists with \(option) \(existing), and \(asked) is asked for; "
-                + "open it as it is, ask for the same, or unlink it first")
+            advice: "it exists with \(option) \(existing), but \(asked) was requested; "
+                + "open it without this option, request the same value, or unlink it first")
     }
 
     package static func cancelled(_ operation: String, _ resource: String) -> IPCError {
-        IPCError(.cancelled, operation, resource, advice: "its task was cancelled, and nothing was done")
+        IPCError(.cancelled, operation, resource, advice: "the task was cancelled; nothing was done")
     }
 }
 
@@ -192,24 +193,24 @@ extension IPCError.Code {
 extension IPCError {
     private static func commonAdvice(_ errno: Errno) -> String {
         switch errno {
-        case .fileExists: "it exists already; open it, or unlink it first"
-        case .noSuchFileOrDirectory: "there is none of this name; create it first"
+        case .fileExists: "it already exists; open it, or unlink it first"
+        case .noSuchFileOrDirectory: "it does not exist; create it first"
         case .noSuchProcess: "there is no such process; it may have ended"
         case .notPermitted:
-            "not permitted: it is another user's, or needs a privilege, or a sandbox (seccomp) refuses this system call"
+            "not permitted: it belongs to another user, or needs a privilege, or a sandbox (seccomp) refuses this system call"
         case .permissionDenied:
-            "permission denied; its mode was 0600 unless its creator asked for more: run as its owner, or create it wider"
+            "permission denied; the default mode is 0600: run as the owner, or create it with wider permissions"
         case .tooManyOpenFiles:
-            "this process has its limit of \(SystemLimits.openFiles) descriptors open; close some or raise it (ulimit -n)"
+            "this process has reached its limit of \(SystemLimits.openFiles) open descriptors; close some, or raise the limit (ulimit -n)"
         case .tooManyOpenFilesInSystem: "the system is out of file descriptors; raise fs.file-max"
-        case .noSpace: "no space left; free some or ask for less"
-        case .brokenPipe, .connectionReset, .socketNotConnected: "the other side has gone; connect again"
-        case .connectionRefused: "nobody is listening there; start the server first"
-        case .addressInUse: "another process is using this address; stop it or choose another"
+        case .noSpace: "no space left; free some, or request less"
+        case .brokenPipe, .connectionReset, .socketNotConnected: "the other side has closed; connect again"
+        case .connectionRefused: "no process is listening there; start the server first"
+        case .addressInUse: "another process is using this address; stop that process, or choose another address"
         case .addressNotAvailable: "this machine has no such address"
-        case .noMemory: "the system is out of memory, or a limit on it is reached"
-        case .fileNameTooLong: "the name is too long"
-        default: "the system refused it"
+        case .noMemory: "the system is out of memory, or a memory limit is reached"
+        case .fileNameTooLong: "the name is too long; choose a shorter one"
+        default: "the call failed"
         }
     }
 }

@@ -9,13 +9,13 @@ extension FilePath {
     /// - Throws: ``IPCError/Code/invalidName``.
     package func check(_ operation: String) throws(IPCError) {
         guard !isEmpty else {
-            throw IPCError(.invalidName, operation, "", advice: "the path is empty; give one")
+            throw IPCError(.invalidName, operation, "", advice: "the path is empty; give a path")
         }
         let count = unsafe withPlatformString { unsafe strlen($0) }
         guard count == length else {
             throw IPCError(
                 .invalidName, operation, string,
-                advice: "byte \(count + 1) of the path's \(length) is zero, which would cut it short; leave it out")
+                advice: "byte \(count + 1) of the path's \(length) is zero and would end the path; remove it")
         }
     }
 
@@ -40,7 +40,7 @@ extension FilePath {
         guard let start = unsafe getcwd(nil, 0) else {
             throw IPCError(
                 "getcwd", string, Errno(rawValue: errno),
-                advice: "the working directory of this process has no path; give an absolute one")
+                advice: "the working directory of this process has no path; give an absolute path")
         }
         defer { unsafe free(start) }
         return unsafe FilePath(platformString: start).pushing(self)

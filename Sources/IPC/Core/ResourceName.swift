@@ -19,12 +19,12 @@ public struct ResourceName: Hashable, Sendable, CustomStringConvertible {
         let base = name.hasPrefix("/") ? name.dropFirst() : name[...]
         func invalid(_ reason: String) -> IPCError { IPCError(.invalidName, "name", name, advice: reason) }
         guard !base.isEmpty, base != ".", base != ".." else {
-            throw invalid("a name needs a word after its slash: /jobs")
+            throw invalid("a name needs a word after its slash, such as /jobs")
         }
         guard !base.utf8.contains(UInt8(ascii: "/")) else {
-            throw invalid("a name holds no slash but the first; use another separator, such as a dot")
+            throw invalid("a name contains only one slash, at its beginning; use another separator, such as a dot")
         }
-        guard !base.utf8.contains(0) else { throw invalid("a name cannot hold a zero byte") }
+        guard !base.utf8.contains(0) else { throw invalid("a name cannot contain a zero byte; remove it") }
         guard base.utf8.count <= maximumBytes else {
             throw invalid("a name has at most \(maximumBytes) bytes after its slash; this one has \(base.utf8.count)")
         }

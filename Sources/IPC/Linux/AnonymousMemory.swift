@@ -98,7 +98,7 @@ public struct AnonymousMemory: ~Copyable, Sendable {
         _ = try systemCall { ipc_fcntl_int(raw, IPC_F_ADD_SEALS, seals.rawValue) }
             .orThrow("add seals to", object.name) { errno in
                 switch errno {
-                case .notPermitted: "it is sealed against further seals"
+                case .notPermitted: "it is sealed against further seals; add all other seals before .seal"
                 case .resourceBusy: "a writable mapping exists; unmap it, or use the seal futureWrite"
                 default: nil
                 }
@@ -129,7 +129,8 @@ public struct AnonymousMemory: ~Copyable, Sendable {
     private static func seals(of descriptor: CInt, _ name: String) throws(IPCError) -> Seals {
         let raw = try systemCall { ipc_fcntl_int(descriptor, IPC_F_GET_SEALS, 0) }
             .orThrow("get seals of", name) { errno in
-                errno == .invalidArgument ? "this descriptor is not memory that can be sealed" : nil
+                errno == .invalidArgument
+                    ? "this descriptor does not support seals; pass one of anonymous memory (memfd)" : nil
             }
         return Seals(rawValue: raw)
     }

@@ -125,7 +125,8 @@ private final class SpareQueues: @unchecked Sendable {
         if case .failure(let errno) = result, errno.isSystemsRefusal { return nil }
         return try result.orThrow("inotify_init1", path) { errno in
             errno == .tooManyOpenFiles
-                ? "no more file watches for this user; raise fs.inotify.max_user_instances or ulimit -n" : nil
+                ? "the limit on this user's file watches is reached; raise fs.inotify.max_user_instances, or ulimit -n"
+                : nil
         }
     }
 

@@ -16,14 +16,14 @@ package enum LockHolders {
                 let names = processes.map { "process \($0)\($0 == getpid() ? " (this one)" : "")" }
                 let them = processes.count == 1 ? "it" : "them"
                 return
-                    "\(names.joined(separator: " and ")) \(processes.count == 1 ? "holds" : "hold") a lock on \(path): if \(them == "it" ? "it was" : "they were") stopped, let \(them) go on (kill -CONT), or end \(them)"
+                    "\(names.joined(separator: " and ")) \(processes.count == 1 ? "holds" : "hold") a lock on \(path): if \(them == "it" ? "it is" : "they are") stopped, resume \(them) (kill -CONT), or end \(them)"
             }
-            others = "a process of another user, or of another container,"
+            others = "a process of another user or another container"
         } catch {
             others = "another process"
         }
         return
-            "\(others) holds a lock on \(path): find it as the superuser (lslocks, or fuser \(path)), and let it go on, or end it"
+            "\(others) holds a lock on \(path): find it as the superuser (lslocks, or fuser \(path)), then resume it, or end it"
     }
 
     /// The processes that hold a lock of any kind on a file. The kernel tells of the locks of an open file description only there

@@ -15,11 +15,13 @@ enum MessageQueueLimits {
                     return IPCError(
                         .limitReached, "mq_open", name, errno: errno,
                         advice:
-                            "\(what) \(wanted) is over this system's limit \(limit); raise fs.mqueue.\(setting), or ask for less"
+                            "\(what) \(wanted) exceeds this system's limit \(limit); raise fs.mqueue.\(setting), or request less"
                     )
                 }
             }
-            return IPCError("mq_open", name, errno, advice: "the system takes neither so many nor so long messages")
+            return IPCError(
+                "mq_open", name, errno,
+                advice: "the number or the size of messages exceeds this system's limits; request less")
         case .tooManyOpenFiles:
             let needed = queueBytes(maximumMessages, messageSize)
             let limit = SystemLimits.resource(IPC_RLIMIT_MSGQUEUE)
@@ -27,7 +29,7 @@ enum MessageQueueLimits {
                 return IPCError(
                     .limitReached, "mq_open", name, errno: errno,
                     advice:
-                        "the queue needs \(needed) bytes, and this user's queues may have \(limit) in all; unlink some, or raise ulimit -q"
+                        "the queue needs \(needed) bytes, but this user's queues may have \(limit) in total; unlink some, or raise ulimit -q"
                 )
             }
             return IPCError("mq_open", name, errno)
@@ -35,7 +37,8 @@ enum MessageQueueLimits {
             let limit = SystemLimits.setting(folder + "queues_max") ?? 0
             return IPCError(
                 .limitReached, "mq_open", name, errno: errno,
-                advice: "this system has its limit of \(limit) queues; unlink some, or raise fs.mqueue.queues_max")
+                advice:
+                    "this system has reached its limit of \(limit) queues; unlink some, or raise fs.mqueue.queues_max")
         case .noFunction:
             return IPCError("mq_open", name, errno, advice: "this kernel was built without POSIX message queues")
         default: return IPCError("mq_open", name, errno)

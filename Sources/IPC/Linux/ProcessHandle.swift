@@ -24,7 +24,7 @@ public struct ProcessHandle: ~Copyable, Sendable {
             throw IPCError(
                 .unsupported, "pidfd_open", name, errno: errno,
                 advice: "the kernel is older than 5.3, or a sandbox (seccomp) refuses this system call; allow it, "
-                    + "or send by number with Signal.send(toProcess:)")
+                    + "or send to the process identifier with Signal.send(toProcess:)")
         case .failure(let errno): throw IPCError("pidfd_open", name, errno)
         }
     }

@@ -80,7 +80,7 @@ final class SignalSink: @unchecked Sendable {
                 throw IPCError(
                     .limitReached, "wait for", names,
                     advice:
-                        "\(value) real-time signals were lost: they came faster than they were taken; take them sooner"
+                        "\(value) real-time signals were lost: they arrived faster than they were received; receive them sooner"
                 )
             }
             return unsafe SignalSource.Received(
@@ -93,14 +93,15 @@ final class SignalSink: @unchecked Sendable {
         guard errno.rawValue == EOWNERDEAD else { return IPCError("read", names, errno) }
         return IPCError(
             .invalidArgument, "wait for", names, errno: errno,
-            advice: "this source belongs to the process that made it, not to its child of fork; make one in the child")
+            advice:
+                "this source belongs to the process that created it, not to its forked child; create one in the child")
     }
 
     private static func refusal(_ signal: Signal, _ names: String) -> IPCError {
         let reason =
             switch signal {
-            case .kill, .stop: "\(signal) cannot be caught; ask for SIGTERM instead"
-            default: "\(signal.rawValue) is not a signal that a program may take; they are 1 to \(ipc_sigrtmax())"
+            case .kill, .stop: "\(signal) cannot be caught; use SIGTERM instead"
+            default: "\(signal.rawValue) is not a signal that a program can receive; use 1 to \(ipc_sigrtmax())"
             }
         return IPCError(.invalidArgument, "receive", names, advice: reason)
     }

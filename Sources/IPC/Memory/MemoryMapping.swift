@@ -37,13 +37,13 @@ public final class MemoryMapping: @unchecked Sendable {
     ) throws(IPCError) {
         guard byteCount > 0, offset >= 0 else {
             throw IPCError(
-                .invalidArgument, "mmap", name, advice: "a mapping needs at least one byte, from offset 0 on")
+                .invalidArgument, "mmap", name, advice: "a mapping needs at least 1 byte, and an offset of at least 0")
         }
         // An object may be as long as a number can say; rounded up to pages, it would be longer.
         guard byteCount <= Self.longest else {
             throw IPCError(
                 .invalidArgument, "mmap", name,
-                advice: "\(byteCount) bytes are asked for; a mapping has at most \(Self.longest): map a part of it")
+                advice: "\(byteCount) bytes were requested, but a mapping has at most \(Self.longest); map a part")
         }
         let start = Page.roundedDown(offset)
         let length = Page.roundedUp(offset - start + byteCount)
@@ -146,7 +146,8 @@ extension MemoryMapping {
     }
 
     @usableFromInline func check(_ offset: Int, _ size: Int) {
-        precondition(offset >= 0 && size <= byteCount && offset <= byteCount - size, "outside of the mapping")
+        precondition(
+            offset >= 0 && size <= byteCount && offset <= byteCount - size, "the range is outside of the mapping")
     }
 }
 
@@ -196,7 +197,7 @@ extension MemoryMapping {
         _ = try retryingInterrupts { unsafe madvise(address, length, advice.rawValue) }.orThrow("madvise", name) {
             errno in
             advice == .hugePages && errno == .invalidArgument
-                ? "this kernel or file system has no transparent huge pages; go on without" : nil
+                ? "this kernel or file system has no transparent huge pages; continue without them" : nil
         }
     }
 
@@ -205,7 +206,7 @@ extension MemoryMapping {
         guard range.lowerBound >= 0, range.upperBound <= byteCount else {
             throw IPCError(
                 .invalidArgument, operation, name,
-                advice: "bytes \(range) are asked for, but the mapping has \(byteCount); choose some of those")
+                advice: "bytes \(range) were requested, but the mapping has \(byteCount); choose a range inside of it")
         }
         let lead = unsafe base - pageBase
         let start = Page.roundedDown(lead + range.lowerBound)

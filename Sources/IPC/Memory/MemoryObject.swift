@@ -14,7 +14,7 @@ struct MemoryObject: ~Copyable, Sendable {
     borrowing func reserve(_ bytes: Int, fileSystem: String) throws(IPCError) {
         guard bytes > 0 else {
             throw IPCError(
-                .invalidArgument, "size", name, advice: "\(bytes) bytes are asked for; choose a size of at least 1")
+                .invalidArgument, "size", name, advice: "the size is \(bytes); it must be at least 1")
         }
         // Memory without a file system's limit is taken until the kernel kills processes for it: they may be anybody's.
         if ipc_is_in_memory(owned.rawValue) != 0, let available = SystemLimits.availableMemory, bytes > available,
@@ -23,7 +23,7 @@ struct MemoryObject: ~Copyable, Sendable {
             throw IPCError(
                 .noSpace, "reserve", name,
                 advice:
-                    "\(bytes) bytes are asked for, \(available) are free in memory, which \(fileSystem) is part of; ask for less"
+                    "\(bytes) bytes were requested, but \(available) are free in memory, which \(fileSystem) uses; request less"
             )
         }
         var result: CInt
@@ -33,7 +33,8 @@ struct MemoryObject: ~Copyable, Sendable {
             var advice: String?
             if errno == .noSpace || errno == .fileTooLarge {
                 let free = SystemLimits.freeBytes(at: fileSystem)
-                advice = "\(bytes) bytes are asked for, \(free) are free in \(fileSystem); free some, or enlarge it"
+                advice =
+                    "\(bytes) bytes were requested, but \(free) are free in \(fileSystem); free some, or enlarge it"
             }
             throw IPCError("posix_fallocate", name, errno, advice: advice)
         }
@@ -78,7 +79,7 @@ struct MemoryObject: ~Copyable, Sendable {
     private borrowing func hasNoSize(_ operation: String) -> IPCError {
         IPCError(
             .notReady, operation, name,
-            advice: "it was created but never given a size; its creator may have died: unlink it and start again")
+            advice: "it was created but never given a size; its creator may have died: unlink it, and create it again")
     }
 
     /// Checks that one that exists is what the caller asked for. If its creator died before it gave it a size, this does.
@@ -101,7 +102,7 @@ struct MemoryObject: ~Copyable, Sendable {
     borrowing func truncate(to bytes: Int) throws(IPCError) {
         guard bytes >= 0 else {
             throw IPCError(
-                .invalidArgument, "ftruncate", name, advice: "\(bytes) bytes are asked for; choose a size of at least 0"
+                .invalidArgument, "ftruncate", name, advice: "the size is \(bytes); it must be at least 0"
             )
         }
         let raw = owned.rawValue
@@ -117,7 +118,7 @@ struct MemoryObject: ~Copyable, Sendable {
         guard range.lowerBound >= 0, range.upperBound <= size else {
             throw IPCError(
                 .invalidArgument, "mmap", name,
-                advice: "bytes \(range) are asked for, but it has \(size); grow it first, or map less")
+                advice: "bytes \(range) were requested, but it has \(size); grow it first, or map less")
         }
         return try MemoryMapping(
             owned.rawValue, name, offset: range.lowerBound, byteCount: range.count, access: access, isShared: isShared,

@@ -18,7 +18,8 @@ package final class MirroredMapping: @unchecked Sendable {
     ) throws(IPCError) {
         guard byteCount > 0, byteCount % Page.size == 0, byteCount <= Int.max / 2 else {
             throw IPCError(
-                .invalidArgument, "mmap", name, advice: "a ring is a whole number of pages of \(Page.size) bytes")
+                .invalidArgument, "mmap", name,
+                advice: "the size of a ring must be a multiple of the page size, \(Page.size) bytes")
         }
         let protection = access == .readOnly ? PROT_READ : PROT_READ | PROT_WRITE
         let address = unsafe ipc_map_twice(descriptor, byteCount, protection, prefaulting ? 1 : 0)

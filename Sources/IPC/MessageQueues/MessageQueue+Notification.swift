@@ -26,7 +26,7 @@ extension MessageQueue {
         guard errno != .resourceBusy else {
             throw IPCError(
                 .addressInUse, "mq_notify", name, errno: errno,
-                advice: "another process waits for its notification, and only one may; use waitForMessage(until:)")
+                advice: "another process has requested its notification, and only one can; use waitForMessage(until:)")
         }
         throw IPCError("mq_notify", name, errno)
     }

@@ -201,7 +201,7 @@ public struct MessageQueue: ~Copyable, Sendable {
         if case .failure(let errno) = systemCall({ unsafe ipc_mq_getattr(raw, &attributes) }) {
             throw IPCError(
                 errno == .badFileDescriptor ? .wrongType : .system, "mq_getattr", name, errno: errno,
-                advice: "this descriptor is not a message queue; open the right one")
+                advice: "this descriptor is not a message queue; pass the descriptor of one")
         }
         self.owned = descriptor
         self.name = name
@@ -346,12 +346,14 @@ public struct MessageQueue: ~Copyable, Sendable {
             IPCError(
                 "mq_send", name, errno,
                 advice:
-                    "the message has \(byteCount) bytes, this queue takes \(messageSize); send less, or create it with a larger messageSize"
+                    "the message has \(byteCount) bytes, but this queue takes \(messageSize); send less, or create it with a larger messageSize"
             )
         case .invalidArgument where !Self.priorities.contains(priority):
             IPCError("mq_send", name, errno, advice: "priority \(priority) is outside of \(Self.priorities)")
         case .badFileDescriptor:
-            IPCError(.permissionDenied, "mq_send", name, errno: errno, advice: "it was opened for receiving only")
+            IPCError(
+                .permissionDenied, "mq_send", name, errno: errno,
+                advice: "it was opened for receiving only; open it for sending too")
         default: IPCError("mq_send", name, errno)
         }
     }
@@ -362,10 +364,12 @@ public struct MessageQueue: ~Copyable, Sendable {
             IPCError(
                 "mq_receive", name, errno,
                 advice:
-                    "the buffer has \(capacity) bytes, but this queue's messages need \(messageSize); the message stays"
+                    "the buffer has \(capacity) bytes, but this queue's messages need \(messageSize); the message stays: use a larger buffer"
             )
         case .badFileDescriptor:
-            IPCError(.permissionDenied, "mq_receive", name, errno: errno, advice: "it was opened for sending only")
+            IPCError(
+                .permissionDenied, "mq_receive", name, errno: errno,
+                advice: "it was opened for sending only; open it for receiving too")
         default: IPCError("mq_receive", name, errno)
         }
     }

@@ -219,11 +219,12 @@ extension NamedPipe {
 
     private func noPeer(_ side: String) -> IPCError {
         IPCError(
-            .timedOut, "open", path.string, advice: "no \(side) came before the deadline; start it, or allow more time")
+            .timedOut, "open", path.string,
+            advice: "no \(side) opened it before the deadline; start one, or allow more time")
     }
 
     private static func notAFIFO(_ path: FilePath) -> IPCError {
         IPCError(
-            .wrongType, "open", path.string, advice: "this is not a FIFO; choose another path, or make one with create")
+            .wrongType, "open", path.string, advice: "this is not a FIFO; choose another path, or create a FIFO")
     }
 }

@@ -17,7 +17,8 @@ package struct PipeEnd: ~Copyable, Sendable {
     package init(adopting descriptor: consuming OwnedDescriptor, name: String) throws(IPCError) {
         let status = try FileStatus(of: descriptor.rawValue, name)
         guard status.isFIFO else {
-            throw IPCError(.wrongType, "adopt", name, advice: "this descriptor is not a pipe; open the right one")
+            throw IPCError(
+                .wrongType, "adopt", name, advice: "this descriptor is not a pipe; pass the descriptor of one")
         }
         let raw = descriptor.rawValue
         let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", name)
@@ -51,7 +52,7 @@ package struct PipeEnd: ~Copyable, Sendable {
         let raw = rawValue
         guard bytes > 0, let size = CInt(exactly: bytes) else {
             throw IPCError(
-                .invalidArgument, "set capacity of", name, advice: "a pipe's capacity lies between one page and 2 GiB")
+                .invalidArgument, "set capacity of", name, advice: "a pipe's capacity must be one page to 2 GiB")
         }
         let result = systemCall { ipc_fcntl_int(raw, IPC_F_SETPIPE_SZ, size) }
         return Int(
@@ -59,7 +60,7 @@ package struct PipeEnd: ~Copyable, Sendable {
                 switch errno {
                 case .notPermitted:
                     let most = SystemLimits.pipeCapacity
-                    return "\(bytes) bytes is over this user's limit of \(most); ask for less or raise fs.pipe-max-size"
+                    return "\(bytes) bytes exceed this user's limit of \(most); request less, or raise fs.pipe-max-size"
                 case .resourceBusy: return "the pipe holds more than \(bytes) bytes now; read some first"
                 default: return nil
                 }

@@ -71,7 +71,7 @@ public struct PipeWriter: ~Copyable, Sendable {
             case .failure(.resourceTemporarilyUnavailable): return nil
             case .failure(let errno) where flags != 0 && errno.isRefusedFlag: try end.switchToNonBlocking()
             case .failure(.brokenPipe):
-                throw IPCError("write", end.name, .brokenPipe, advice: "no process has the reading end open any more")
+                throw IPCError("write", end.name, .brokenPipe, advice: "no process has the read end open any more")
             case .failure(let errno): throw IPCError("write", end.name, errno)
             }
         }

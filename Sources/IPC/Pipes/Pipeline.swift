@@ -76,7 +76,7 @@ public struct Pipeline: Sendable {
             guard let failure else { return }
             let what =
                 switch failure.outcome {
-                case .ended(let status): "it ended with \(status)"
+                case .ended(let status): "it failed: \(status)"
                 case .notStarted(let reason), .statusLost(let reason): reason
                 }
             throw IPCError(.childFailed, "pipeline stage", failure.command.program, advice: what)

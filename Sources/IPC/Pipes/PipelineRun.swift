@@ -64,11 +64,11 @@ extension Pipeline {
             switch error.code {
             case .cancelled:
                 failure = IPCError(
-                    .cancelled, "run", name, advice: "its task was cancelled, and its processes were ended")
+                    .cancelled, "run", name, advice: "the task was cancelled, and the processes were ended")
             case .timedOut:
                 failure = IPCError(
                     .timedOut, "run", name,
-                    advice: "the deadline passed, and its processes were ended; allow more time")
+                    advice: "the deadline passed, and the processes were ended; allow more time")
             default: failure = error
             }
         case .thrown(let error): failure = error

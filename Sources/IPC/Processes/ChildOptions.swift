@@ -72,7 +72,8 @@ extension ChildProcess.Environment {
         throw IPCError(
             .invalidArgument, "start", program,
             advice:
-                "\(wrong.debugDescription) cannot be the name of a variable: it is empty, or has a =; choose another")
+                "\(wrong.debugDescription) cannot name an environment variable: it is empty, or contains =; choose another name"
+        )
     }
 
     /// `NAME=value` strings to be set.

@@ -120,7 +120,7 @@ public struct ChildProcess: ~Copyable, Sendable {
     private func noStream(_ stream: String, _ option: String) -> IPCError {
         IPCError(
             .invalidArgument, "take", "\(stream) of process \(handle.identifier)",
-            advice: "it was taken already, or is no pipe; start the child with \(option), and take it once")
+            advice: "it was already taken, or is not a pipe; start the child with \(option), and take it once")
     }
 
     /// Lets the child live on by itself. When it ends it stays a zombie until this process ends.
@@ -194,10 +194,11 @@ public struct ChildProcess: ~Copyable, Sendable {
         let name = "group \(handle.identifier)"
         guard leadsGroup else {
             throw IPCError(
-                .invalidArgument, "kill", name, advice: "this child leads no group; start it with processGroup: .new")
+                .invalidArgument, "kill", name,
+                advice: "this child does not lead a group; start it with processGroup: .new")
         }
         if try hasBeenWaitedFor() {
-            throw IPCError(.notFound, "kill", name, advice: "the child that leads it has been waited for already")
+            throw IPCError(.notFound, "kill", name, advice: "the child that led it has already been waited for")
         }
         try signal.send(toGroup: handle.identifier)
     }
@@ -228,8 +229,8 @@ extension ChildProcess {
     /// Why there is no exit status to take.
     static var lostStatus: String {
         ipc_signal_loses_statuses() != 0
-            ? "its exit status is lost: this process ignores SIGCHLD, as whatever started it may have; "
+            ? "its exit status is lost: this process ignores SIGCHLD, perhaps because its parent did; "
                 + "set SIGCHLD to its default action before starting children"
-            : "its exit status was taken already; something may wait for any child"
+            : "its exit status was already taken; other code in this process may wait for any child"
     }
 }

@@ -28,7 +28,7 @@ struct ChildStreams: ~Copyable, Sendable {
         where isAsked[number] && descriptors[CInt(number)] != nil {
             throw IPCError(
                 .invalidArgument, "start", program,
-                advice: "descriptor \(number) is asked for by descriptors: and by \(option):; choose one of them")
+                advice: "descriptor \(number) is set by both descriptors: and \(option):; use one of them")
         }
         if standardInput == .empty || standardOutput == .discarded || standardError == .discarded { try openNull() }
         switch standardInput {

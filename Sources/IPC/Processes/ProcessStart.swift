@@ -29,7 +29,7 @@ struct ProcessStart {
                 try systemCall { ipc_fcntl_int(source, F_DUPFD_CLOEXEC, highest + 1) }
                     .orThrow("fcntl", "descriptor \(source)") { errno in
                         errno == .invalidArgument
-                            ? "a child's descriptor \(highest) is beyond the limit of \(SystemLimits.openFiles); "
+                            ? "a child's descriptor \(highest) exceeds the limit of \(SystemLimits.openFiles); "
                                 + "choose a lower number" : nil
                     })
         }
@@ -107,7 +107,7 @@ struct ProcessStart {
         if let wrong = strings.first(where: { $0.utf8.contains(0) }) {
             throw IPCError(
                 .invalidArgument, "start", executable,
-                advice: "\(wrong.debugDescription) has a zero byte, which would cut it short; leave it out")
+                advice: "\(wrong.debugDescription) has a zero byte, which would end it; remove that byte")
         }
         if let wrong = descriptors.keys.first(where: { $0 < 0 || $0 == .max }) {
             throw IPCError(
@@ -117,17 +117,19 @@ struct ProcessStart {
         }
         if case .joining(let group) = group, group <= 0 {
             throw IPCError(
-                .invalidArgument, "start", executable, advice: "\(group) is no process group; they are greater than 0")
+                .invalidArgument, "start", executable,
+                advice: "\(group) is not a process group; it must be greater than 0")
         }
     }
 
     private func advice(_ errno: Errno, _ isFolder: Bool) -> String {
         switch errno {
-        case _ where isFolder: "it cannot start in this folder; choose another"
+        case _ where isFolder: "it cannot start in this folder; choose another folder"
         case .noSuchFileOrDirectory: "there is no such program; give its path, or a name found in PATH"
-        case .resourceTemporarilyUnavailable: "no process is left for this user; end some, or raise ulimit -u"
+        case .resourceTemporarilyUnavailable:
+            "this user's limit on processes is reached; end some, or raise the limit (ulimit -u)"
         case .noSuchProcess, .notPermitted:
-            "it cannot be run; if it is to join a process group, that has to be one of this session"
+            "it cannot be run; a process group that it joins must be in this session"
         default: "it cannot be run"
         }
     }

@@ -139,7 +139,7 @@ extension Signal {
     package static func queueAdvice(_ errno: Errno) -> String? {
         guard errno == .resourceTemporarilyUnavailable else { return nil }
         let limit = SystemLimits.resource(IPC_RLIMIT_SIGPENDING)
-        return "this user has \(limit) signals queued already; let the receiver take them, or raise ulimit -i"
+        return "this user has \(limit) queued signals, the limit; wait until some are received, or raise ulimit -i"
     }
 }
 

@@ -58,7 +58,7 @@ private struct ConnectionService<Connection: ~Copyable & Sendable, Failure: Erro
         guard concurrency > 0 else {
             throw IPCError(
                 .invalidArgument, "serve", name,
-                advice: "\(concurrency) connections are to be handled at a time; allow at least 1")
+                advice: "the number of concurrent connections is \(concurrency); it must be at least 1")
         }
         let result = await withTaskGroup(of: Void.self) { group -> Result<Void, IPCError> in
             // Those whose end was not looked at yet count as well: that takes no time once they have ended.

@@ -31,13 +31,15 @@ extension SocketHandle {
     /// At least one byte of data has to go with descriptors, or some kernels drop them.
     borrowing func send(_ bytes: RawSpan, descriptors: [FileDescriptor], flags: CInt) throws(IPCError) -> Int? {
         guard bytes.byteCount > 0 else {
-            throw IPCError(.invalidArgument, "sendmsg", name, advice: "at least one byte has to go with descriptors")
+            throw IPCError(
+                .invalidArgument, "sendmsg", name,
+                advice: "descriptors can be sent only with data; send at least one byte")
         }
         guard descriptors.count <= Self.maximumDescriptors else {
             throw IPCError(
                 .invalidArgument, "sendmsg", name,
                 advice:
-                    "\(descriptors.count) descriptors are more than the \(Self.maximumDescriptors) that one message takes"
+                    "\(descriptors.count) descriptors exceed the limit of \(Self.maximumDescriptors) per message; send several messages"
             )
         }
         let raw = rawValue
@@ -74,7 +76,7 @@ extension SocketHandle {
         case .success(let count): return count
         case .failure(.resourceTemporarilyUnavailable): return nil
         case .failure(.badFileDescriptor):
-            throw IPCError("sendmsg", name, .badFileDescriptor, advice: "one of the descriptors to be sent is not open")
+            throw IPCError("sendmsg", name, .badFileDescriptor, advice: "one of the descriptors to send is not open")
         case .failure(let errno): throw sendError(errno, bytes.byteCount)
         }
     }
@@ -121,7 +123,8 @@ extension SocketHandle {
             for number in numbers { Glibc.close(number) }
             throw IPCError(
                 .descriptorsTruncated, "recvmsg", name,
-                advice: "descriptors were lost: more came than the \(limit) allowed, or no number was free (ulimit -n)",
+                advice:
+                    "descriptors were lost: more than the \(limit) allowed arrived, or the limit on open ones is reached (ulimit -n)",
                 transferred: count)
         }
         return (count, try aboveStandard(numbers, after: count), messageFlags & IPC_MSG_TRUNC != 0)
@@ -138,7 +141,8 @@ extension SocketHandle {
                 for lost in moved + numbers[(index + 1)...] { Glibc.close(lost) }
                 throw IPCError(
                     .descriptorsTruncated, "recvmsg", name, errno: errno,
-                    advice: "no number above 2 was free for the descriptors that came (ulimit -n); they are closed",
+                    advice:
+                        "the received descriptors were closed: no number above 2 was free for them; raise ulimit -n",
                     transferred: count)
             }
         }

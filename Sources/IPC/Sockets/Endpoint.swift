@@ -51,7 +51,7 @@ public enum Endpoint: Hashable, Sendable {
             self = .unixAbstract(AbstractName(name))
             try checkUnixName()
         } else if let path = rest(after: "unix://") ?? rest(after: "unix:") {
-            guard !path.utf8.contains(0) else { throw invalid("a path cannot hold a zero byte") }
+            guard !path.utf8.contains(0) else { throw invalid("a path cannot contain a zero byte; remove it") }
             self = .unix(FilePath(path))
             try checkUnixName()
         } else {
@@ -75,9 +75,9 @@ public enum Endpoint: Hashable, Sendable {
             throw invalid("write an IPv6 address in brackets: [::1]:9000")
         }
         guard !host.isEmpty else {
-            throw invalid("a host is missing: 127.0.0.1 for this machine, 0.0.0.0 for all interfaces")
+            throw invalid("a host is missing: write 127.0.0.1 for this machine, 0.0.0.0 for all interfaces")
         }
-        guard !host.utf8.contains(0) else { throw invalid("a host cannot hold a zero byte") }
+        guard !host.utf8.contains(0) else { throw invalid("a host cannot contain a zero byte; remove it") }
         return (String(host), port)
     }
 
@@ -98,8 +98,8 @@ public enum Endpoint: Hashable, Sendable {
         }
         guard count <= Self.maximumPathBytes else {
             throw invalid(
-                "the name of a Unix socket has at most \(Self.maximumPathBytes) bytes, this one has \(count); "
-                    + "choose a shorter one, or a shorter folder")
+                "the name of a Unix socket has at most \(Self.maximumPathBytes) bytes, but this one has \(count); "
+                    + "choose a shorter name, or a folder with a shorter path")
         }
     }
 }

@@ -49,7 +49,7 @@ enum HostLookup {
             throw IPCError(
                 .invalidArgument, "look up", request.name,
                 advice:
-                    "\"\(request.host)\" is a host name, which has to be asked for, and this call never waits; give a literal address, or a deadline"
+                    "\"\(request.host)\" is a host name, which must be looked up, but this call never waits; give a literal address, or a deadline"
             )
         }
     }
@@ -65,7 +65,7 @@ enum HostLookup {
         case .tcp(let host, let port), .udp(let host, let port):
             guard !host.utf8.contains(0) else {
                 throw IPCError(
-                    .invalidName, "look up", "\(endpoint)", advice: "a host cannot hold a zero byte; leave it out")
+                    .invalidName, "look up", "\(endpoint)", advice: "a host cannot contain a zero byte; remove it")
             }
             let request = Request(host: host, port: port, name: "\(endpoint)")
             if case .success(let addresses) = request.find(AI_NUMERICHOST) { return .known(addresses) }
@@ -87,7 +87,7 @@ private struct Request: Sendable, Hashable {
         IPCError(
             .timedOut, "look up", name,
             advice: "the system's resolver did not answer for \"\(host)\" before the deadline; "
-                + "use a literal address, or allow more time; if it never does, look at resolv.conf")
+                + "use a literal address, or allow more time; if it never answers, check resolv.conf")
     }
 
     func find(_ flags: CInt) -> Result<[RawSocketAddress], Failure> {
@@ -112,7 +112,7 @@ private struct Request: Sendable, Hashable {
     func value(of result: Result<[RawSocketAddress], Failure>) throws(IPCError) -> [RawSocketAddress] {
         switch result {
         case .success(let addresses) where !addresses.isEmpty: return addresses
-        case .success: throw unknown("it has none")
+        case .success: throw unknown("the name has no address")
         case .failure(let failure): throw unknown(unsafe String(cString: gai_strerror(failure.code)))
         }
     }
@@ -170,7 +170,8 @@ private final class Resolver: @unchecked Sendable {
         // Else one of the others asks.
         guard isAlone else { return answer }
         throw IPCError(
-            "pthread_create", request.name, errno, advice: "no thread is left to look the name up; end some")
+            "pthread_create", request.name, errno,
+            advice: "no thread can be started to look up the name; end some threads, or raise ulimit -u")
     }
 
     private func run() {

@@ -41,7 +41,8 @@ struct ListeningSocket: ~Copyable, Sendable {
     init(adopting descriptor: consuming OwnedDescriptor, requiring type: SocketType) throws(IPCError) {
         let handle = try SocketHandle(adopting: descriptor, requiring: type)
         guard try handle.option(SOL_SOCKET, SO_ACCEPTCONN) != 0 else {
-            throw IPCError(.wrongType, "adopt", handle.name, advice: "this socket does not listen")
+            throw IPCError(
+                .wrongType, "adopt", handle.name, advice: "this socket does not listen; pass a listening socket")
         }
         try handle.setNonBlocking(true)
         self.handle = handle

@@ -31,7 +31,7 @@ public struct PacketSocket: ~Copyable, Sendable {
         case .tcp, .udp:
             throw IPCError(
                 .wrongType, "packet socket", "\(endpoint)",
-                advice: "sequenced packets are for Unix sockets: unix:///path")
+                advice: "sequenced packets need a Unix socket; use unix:///path")
         }
     }
 
@@ -76,7 +76,7 @@ public struct PacketSocket: ~Copyable, Sendable {
         guard bytes.byteCount > 0 else {
             throw IPCError(
                 .invalidArgument, "send", handle.name,
-                advice: "an empty packet looks like the end to the receiver; send a byte")
+                advice: "the receiver cannot tell an empty packet from the end; send at least one byte")
         }
     }
 
@@ -141,7 +141,7 @@ extension IPCError {
     static func truncated(_ name: String, _ what: String, capacity: Int) -> IPCError {
         IPCError(
             .messageTooLarge, "receive", name,
-            advice: "\(what) came into a buffer of \(capacity); its rest is lost: use a larger buffer",
+            advice: "\(what) exceeds the buffer of \(capacity); the rest is lost: use a larger buffer",
             transferred: capacity)
     }
 }

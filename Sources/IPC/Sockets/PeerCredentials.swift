@@ -20,7 +20,7 @@ extension SocketHandle {
         // A socket that knows no peer tells no user either. (65534 is one that this user namespace has no number for.)
         guard raw.process != 0 || raw.user != uid_t.max else {
             throw IPCError(
-                .unsupported, "peer credentials", name, advice: "only connected Unix sockets know their peer")
+                .unsupported, "peer credentials", name, advice: "only connected Unix sockets have peer credentials")
         }
         return PeerCredentials(process: raw.process > 0 ? raw.process : nil, user: raw.user, group: raw.group)
     }
@@ -35,7 +35,7 @@ extension SocketHandle {
             throw IPCError(
                 error.errno == .protocolNotAvailable ? .unsupported : error.code, "peer process",
                 "socket \(descriptor)",
-                errno: error.errno, advice: "this kernel or this peer has none; use peerCredentials")
+                errno: error.errno, advice: "the kernel has no process handle for this peer; use peerCredentials")
         }
         let handle = OwnedDescriptor(
             adopting: try Result<CInt, Errno>.success(raw).aboveStandard.orThrow("peer process", "socket \(descriptor)")

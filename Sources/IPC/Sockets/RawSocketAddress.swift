@@ -17,7 +17,7 @@ struct RawSocketAddress: Sendable {
         case .unix(let path): name = path.bytes + [0]
         case .unixAbstract(let abstract): name = [0] + abstract.bytes
         case .tcp, .udp:
-            throw IPCError(.wrongType, "address", "\(endpoint)", advice: "this is no Unix socket; use unix:///path")
+            throw IPCError(.wrongType, "address", "\(endpoint)", advice: "this is not a Unix socket; use unix:///path")
         }
         length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
         storage.ss_family = sa_family_t(AF_UNIX)

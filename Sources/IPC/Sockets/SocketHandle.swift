@@ -29,7 +29,8 @@ struct SocketHandle: ~Copyable, Sendable {
             throw IPCError(.wrongType, "adopt", name, errno: error.errno, advice: "this descriptor is not a socket")
         }
         guard found == type.rawValue else {
-            throw IPCError(.wrongType, "adopt", name, advice: "this is not a \(type) socket; adopt it as what it is")
+            throw IPCError(
+                .wrongType, "adopt", name, advice: "this is not a \(type) socket; adopt it with its own type")
         }
         self = handle
     }
@@ -98,7 +99,7 @@ extension SocketHandle {
     borrowing func sendError(_ errno: Errno, _ byteCount: Int) -> IPCError {
         errno == .messageTooLong
             ? IPCError(
-                "send", name, errno, advice: "\(byteCount) bytes are too many for one message on this socket; send less"
+                "send", name, errno, advice: "a message of \(byteCount) bytes is too large for this socket; send less"
             )
             : IPCError("send", name, errno)
     }
@@ -216,10 +217,10 @@ extension SocketHandle {
         case .protocolWrongTypeForSocket:
             IPCError(
                 .wrongType, "connect", name, errno: errno,
-                advice: "the server's socket is of another kind (stream, datagram or packet)")
+                advice: "the server's socket has another type (stream, datagram or packet); use the same type")
         case .connectionRefused:
             IPCError(
-                "connect", name, errno, advice: "nobody is listening there; start the server, or check the address")
+                "connect", name, errno, advice: "no process is listening there; start the server, or check the address")
         default: IPCError("connect", name, errno)
         }
     }

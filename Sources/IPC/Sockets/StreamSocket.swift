@@ -176,7 +176,7 @@ extension StreamSocket {
     private borrowing func requireLocal(_ operation: String) throws(IPCError) {
         guard try handle.localAddress().family == AF_UNIX else {
             throw IPCError(
-                .unsupported, operation, handle.name, advice: "only Unix sockets can; use a unix:// endpoint")
+                .unsupported, operation, handle.name, advice: "only Unix sockets support this; use a unix:// endpoint")
         }
     }
 }

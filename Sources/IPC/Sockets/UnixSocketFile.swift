@@ -27,12 +27,12 @@ package struct UnixSocketFile: Sendable {
             guard status.isSocket else {
                 throw IPCError(
                     .addressInUse, "bind", path.string,
-                    advice: "a file that is not a socket is there; choose another path")
+                    advice: "a file that is not a socket has this path; choose another path")
             }
             guard try !isServed(address, path) else {
                 throw IPCError(
                     .addressInUse, "bind", path.string,
-                    advice: "a live server has it; stop that one, or choose another path")
+                    advice: "a running server uses it; stop that server, or choose another path")
             }
             try unlink(path)
         }
@@ -78,7 +78,7 @@ package struct UnixSocketFile: Sendable {
         _ = try systemCall { unsafe chmod(SystemPaths.descriptor(raw).string, permissions.rawValue) }
             .orThrow("chmod", path.string) { errno in
                 errno == .noSuchFileOrDirectory
-                    ? "its permissions are set by way of /proc, which is not mounted here; mount it, or set the umask"
+                    ? "its permissions are set through /proc, which is not mounted; mount it, or set the umask"
                     : nil
             }
     }
@@ -86,7 +86,7 @@ package struct UnixSocketFile: Sendable {
     private var exchanged: IPCError {
         IPCError(
             .permissionDenied, "bind", path.string,
-            advice: "another user has put something else in the place of the socket; use a folder of your own")
+            advice: "another user has replaced the socket; use a folder of your own")
     }
 
     /// Removes the file, unless another server has replaced it.
@@ -125,7 +125,7 @@ extension UnixSocketFile {
         let status = try FileStatus(at: path, followingLinks: false)
         guard status.isSocket else {
             throw IPCError(
-                .wrongType, "look at", path.string, advice: "this is no socket file; give the path of one")
+                .wrongType, "look at", path.string, advice: "this is not a socket file; give the path of one")
         }
         switch probe(try RawSocketAddress(unix: .unix(path)), path) {
         case .success(let isServed): return isServed

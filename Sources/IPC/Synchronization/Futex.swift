@@ -31,7 +31,7 @@ public struct Futex: @unchecked Sendable {
             throw IPCError(
                 .invalidArgument, "futex", "\(mapping.name)+\(offset)",
                 advice:
-                    "a futex is 4 bytes at a multiple of 4 in memory, inside the mapping of \(mapping.byteCount) bytes; choose another offset"
+                    "a futex needs 4 bytes, aligned to 4, inside the mapping of \(mapping.byteCount) bytes; choose another offset"
             )
         }
         self.mapping = mapping

@@ -161,7 +161,7 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
         guard try FileStatus(of: raw, name).isRegularFile, try FileStatus(of: raw, name).size >= size,
             try retryingInterrupts({ unsafe pread(raw, &words, 16, 0) }).orThrow("read", name) == 16
         else {
-            throw IPCError(.corrupted, "sem_open", name, advice: "\(path) is no semaphore; remove it")
+            throw IPCError(.corrupted, "sem_open", name, advice: "\(path) is not a semaphore; remove it")
         }
         // The C library's `struct new_sem`: the value is the lower half of the first word of 64 bits.
         return Int(UInt32(littleEndian: words[0]) & UInt32(CInt.max))

@@ -33,7 +33,7 @@ package final class PlacedObject: @unchecked Sendable {
             throw IPCError(
                 .invalidArgument, "place", name,
                 advice:
-                    "it needs \(byteCount) bytes at a multiple of \(Self.alignment) in memory, inside the mapping of \(mapping.byteCount) bytes; choose another offset"
+                    "it needs \(byteCount) bytes, aligned to \(Self.alignment), inside the mapping of \(mapping.byteCount) bytes; choose another offset"
             )
         }
         guard mapping.access == .readWrite else {
@@ -64,7 +64,7 @@ package final class PlacedObject: @unchecked Sendable {
             }
             throw IPCError(
                 found & ~(1 << 31) == kind.rawValue ? .alreadyExists : .wrongType, "create", object.name,
-                advice: "this memory is in use already; open what lies there, or choose another offset")
+                advice: "this memory is already in use; open the object that is there, or choose another offset")
         }
         let result = unsafe initialize(object.body)
         // Releasing: whoever sees the kind sees the initialised object.
@@ -90,12 +90,13 @@ package final class PlacedObject: @unchecked Sendable {
                     throw IPCError(
                         .notReady, "open", object.name,
                         advice:
-                            "nobody initialised it before the deadline; its creator may have died: make the memory anew"
+                            "it was not initialised before the deadline; its creator may have died: create the memory again"
                     )
                 }
             default:
                 throw IPCError(
-                    .wrongType, "open", object.name, advice: "something else lies in this memory; check the offset")
+                    .wrongType, "open", object.name,
+                    advice: "this memory contains another kind of object; check the offset")
             }
         }
     }

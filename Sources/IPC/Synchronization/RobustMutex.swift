@@ -52,7 +52,8 @@ struct RobustMutex {
         let result = unsafe pthread_mutex_consistent(raw)
         guard result == 0 else {
             throw IPCError(
-                "mark consistent", name, Errno(rawValue: result), advice: "its last holder did not die with it")
+                "mark consistent", name, Errno(rawValue: result), advice: "its last holder did not die while it held it"
+            )
         }
     }
 
@@ -64,11 +65,11 @@ struct RobustMutex {
         case ENOTRECOVERABLE:
             throw IPCError(
                 .notRecoverable, "lock", name, errno: Errno(rawValue: result),
-                advice: "a holder died and the next one unlocked it unrepaired; make the memory anew")
+                advice: "a holder died, and the next one unlocked it without a repair; create the memory again")
         case EDEADLK:
             throw IPCError(
                 .invalidArgument, "lock", name, errno: Errno(rawValue: result),
-                advice: "the calling thread holds it already, and it is not recursive")
+                advice: "the calling thread already holds it, and it is not recursive")
         default: throw IPCError("lock", name, Errno(rawValue: result))
         }
     }

@@ -83,7 +83,8 @@ public struct SharedCondition: Sendable {
         guard try mutex.lock() == .acquired else {
             throw IPCError(
                 .ownerDied, "wait", object.name,
-                advice: "the holder of the mutex died; it is locked now: repair the state and mark it consistent")
+                advice:
+                    "the holder of the mutex died; this thread holds it now: repair the state, and mark it consistent")
         }
         return isSignaled
     }

@@ -121,7 +121,8 @@ public struct SharedMutex: Sendable {
                     throw lift(
                         IPCError(
                             .ownerDied, "lock", object.name,
-                            advice: "its holder died and no repair was given; make the memory anew, or pass repair:"))
+                            advice: "its holder died, and no repair was given; create the memory again, or pass repair:"
+                        ))
                 }
                 try repair()
                 try lifting(lift) { () throws(IPCError) in try markConsistent() }

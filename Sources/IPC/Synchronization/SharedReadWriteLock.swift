@@ -256,7 +256,7 @@ public struct SharedReadWriteLock: Sendable {
                     throw lift(
                         IPCError(
                             .ownerDied, "lock for writing", object.name,
-                            advice: "a writer died in the middle of a change and no repair was given; pass repair:"))
+                            advice: "a writer died in the middle of a change, and no repair was given; pass repair:"))
                 }
                 try repair()
                 markConsistent()

@@ -163,7 +163,7 @@ enum SemaphoreCalls {
         guard errno != .overflow else {
             return IPCError(
                 .limitReached, "sem_post", name, errno: errno,
-                advice: "its value is at the maximum, 2147483647; something posts without waiting")
+                advice: "its value is at the maximum, 2147483647; find the process that posts without waiting")
         }
         return IPCError("sem_post", name, errno)
     }

@@ -63,7 +63,7 @@ package nonisolated(nonsending) func waitingForCreation<Value: ~Copyable>(
 private func notCreated(_ operation: String, _ name: String) -> IPCError {
     IPCError(
         .timedOut, operation, name,
-        advice: "nobody created it before the deadline; start the process that creates it, or allow more time")
+        advice: "it was not created before the deadline; start the process that creates it, or allow more time")
 }
 
 /// Waits for names to appear in a folder: by a watch, or, where there is none, by pauses that become longer.
@@ -151,13 +151,13 @@ func setPermissions(
     guard isExpected(status), status.owner == geteuid(), status.linkCount == 1 else {
         throw IPCError(
             .permissionDenied, "chmod", name,
-            advice: "another user has put something else in its place; use a folder of your own")
+            advice: "another user has replaced it; use a folder of your own")
     }
     guard status.mode != permissions else { return }
     _ = try systemCall { unsafe chmod(SystemPaths.descriptor(raw).string, permissions.rawValue) }
         .orThrow("chmod", name) { errno in
             errno == .noSuchFileOrDirectory
-                ? "its permissions are set by way of /proc, which is not mounted here; mount it, or set the umask"
+                ? "its permissions are set through /proc, which is not mounted; mount it, or set the umask"
                 : nil
         }
 }

@@ -27,8 +27,8 @@ extension Reactor {
     private static func threadAdvice(_ errno: Errno) -> String {
         switch errno {
         case .notPermitted, .noFunction:
-            "a sandbox (seccomp) refuses to start a thread (clone3, or clone); allow it, or let it fail with ENOSYS"
-        default: "no thread can be started; end some, or raise the limit on processes (ulimit -u)"
+            "a sandbox (seccomp) refuses to start a thread (clone3 or clone); allow it, or make it fail with ENOSYS"
+        default: "no thread can be started; end some threads, or raise the limit (ulimit -u)"
         }
     }
 

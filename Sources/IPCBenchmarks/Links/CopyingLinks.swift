@@ -105,7 +105,7 @@ struct PacketLink: Link, ~Copyable {
     mutating func receive() throws(IPCError) -> UInt64? {
         let count = try buffer.receiving { (bytes) throws(IPCError) in try socket.receive(into: &bytes) }
         guard count > 0 else {
-            throw IPCError(.endOfFile, "receive", "packet socket", advice: "the other worker has gone")
+            throw IPCError(.endOfFile, "receive", "packet socket", advice: "the other worker has ended")
         }
         return buffer.index
     }

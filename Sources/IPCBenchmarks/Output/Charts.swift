@@ -94,7 +94,7 @@ enum Charts {
         let what = result.options.rate.map { "One-way latency at \($0) messages/s" } ?? "Round trip"
         return figure(
             "\(what) at \(Quantity.size(size))",
-            "Dot and figure: median. Thick bar: to p99. Thin bar: to p99.9. Logarithmic. Signals and eventfds carry 8 B.",
+            "Dot and number: median. Thick bar: up to p99. Thin bar: up to p99.9. Logarithmic. Signals and eventfds carry 8 B.",
             "latency", height: height, body)
     }
 

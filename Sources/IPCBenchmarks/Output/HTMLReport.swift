@@ -4,9 +4,10 @@ public enum HTMLReport {
         let machine = result.machine
         var limits = ""
         if let found = result.limits {
-            let line = found.lineRoundTrip.map { "bare cache line to and fro \(Quantity.time($0.p50)); " } ?? ""
+            let line = found.lineRoundTrip.map { "cache-line floor: round trip \(Quantity.time($0.p50)); " } ?? ""
             limits =
-                "<p>The machine's limit: \(line)memory copy \(Quantity.bandwidth(found.copyBytesPerSecond)) in the cache, \(Quantity.bandwidth(found.farCopyBytesPerSecond)) beyond it.</p>"
+                "<p>Machine limits: \(line)memory copy \(Quantity.bandwidth(found.copyBytesPerSecond)) in the cache, "
+                + "\(Quantity.bandwidth(found.farCopyBytesPerSecond)) beyond it.</p>"
         }
         let answers = Questions.answers(result).map {
             "<h3>\(escaped($0.question))</h3><p>\(escaped($0.answer))</p>"
@@ -17,10 +18,10 @@ public enum HTMLReport {
             <p>\(escaped(machine.description)). Placement <b>\(result.options.placement.rawValue)</b>; two processes for \
             each figure.</p>
             \(limits)
-            \(result.isInterrupted ? "<p><b>Stopped by the user: not all was measured.</b></p>" : "")
+            \(result.isInterrupted ? "<p><b>Stopped by the user: some figures are missing.</b></p>" : "")
             \(Charts.latencies(result))
             \(Charts.throughputs(result))
-            <h2>The guide's questions</h2>
+            <h2>Questions</h2>
             \(answers)
             <h2>Figures</h2>
             \(table(result))
@@ -91,7 +92,7 @@ public enum HTMLReport {
 
     private static func ratios(_ result: BenchmarkResult) -> String {
         guard !result.ratios.isEmpty else { return "" }
-        return "<h2>Beside the same loop in C</h2>"
+        return "<h2>Compared with the same loop in C</h2>"
             + rows(
                 ["mechanism", "size"] + result.options.ratioHeads,
                 result.ratios.map { [$0.mechanism.rawValue, Quantity.size($0.payloadBytes)] + $0.texts }, id: "ratios")

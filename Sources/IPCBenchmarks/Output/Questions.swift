@@ -34,20 +34,24 @@ public enum Questions {
         else { return nil }
         var answer = ours <= theirs ? "Yes" : "No"
         answer +=
-            ": \(best.rawValue) goes to and fro in \(Quantity.time(UInt64(ours))), \(other.rawValue), the fastest that copies, in \(Quantity.time(UInt64(theirs)))"
-        answer += " (\(times(ours <= theirs ? theirs / ours : ours / theirs)) \(ours <= theirs ? "faster" : "slower")"
+            ": \(best.rawValue) takes \(Quantity.time(UInt64(ours))) per round trip; \(other.rawValue), the fastest that copies, "
+            + "takes \(Quantity.time(UInt64(theirs)))"
+        answer +=
+            " (the former is \(times(ours <= theirs ? theirs / ours : ours / theirs)) \(ours <= theirs ? "faster" : "slower")"
         answer +=
             "; \(best.facts.systemCalls) system calls and \(best.facts.copies) copies per message against \(other.facts.systemCalls) and \(other.facts.copies))."
         if let futex = latency(.shmFutex) {
             answer +=
-                " The difference is the waiting more than the copying: shared memory whose waiter sleeps (shm-futex) needs \(Quantity.time(UInt64(futex)))."
+                " Waiting costs more than copying: shared memory with a sleeping waiter (shm-futex) takes "
+                + "\(Quantity.time(UInt64(futex)))."
         }
         if let most = shared.max(by: { bandwidth($0) ?? 0 < bandwidth($1) ?? 0 }), let ours = bandwidth(most),
             let next = copying.max(by: { bandwidth($0) ?? 0 < bandwidth($1) ?? 0 }), let theirs = bandwidth(next),
             theirs > 0
         {
             answer +=
-                " At \(Quantity.size(large)), \(most.rawValue) moves \(Quantity.bandwidth(ours)), \(next.rawValue) \(Quantity.bandwidth(theirs))."
+                " At \(Quantity.size(large)), \(most.rawValue) transfers \(Quantity.bandwidth(ours)), "
+                + "\(next.rawValue) \(Quantity.bandwidth(theirs))."
         }
         return Answer(question: "Is shared memory the fastest, and why?", answer: answer)
     }
@@ -67,7 +71,7 @@ public enum Questions {
         }
         guard !sentences.isEmpty else { return nil }
         return Answer(
-            question: "Is a pipe faster than a Unix socket? (pipe against unix-stream)",
+            question: "Is a pipe faster than a Unix socket? (pipe compared with unix-stream)",
             answer: sentences.joined(separator: "; "))
     }
 
@@ -77,7 +81,8 @@ public enum Questions {
         for (mechanism, size) in [(Mechanism.pipe, result.options.sizes.first ?? 64), (.eventfd, 8)] {
             guard let other = result.latency(mechanism, size)?.latency?.p50 else { continue }
             parts.append(
-                "\(Quantity.ratio(Double(signal) / Double(max(other, 1)))) of that of \(mechanism.rawValue) (\(Quantity.time(other)))"
+                "\(Quantity.ratio(Double(signal) / Double(max(other, 1)))) times that of \(mechanism.rawValue) "
+                    + "(\(Quantity.time(other)))"
             )
         }
         return Answer(

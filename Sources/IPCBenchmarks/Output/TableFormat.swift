@@ -19,7 +19,7 @@ public enum TableFormat {
                     }).joined(separator: "\n"))
         }
         if result.options.rate == nil { parts.append(Questions.text(result)) }
-        if result.isInterrupted { parts.append("Stopped by the user: the figures above are those from before.") }
+        if result.isInterrupted { parts.append("Stopped by the user: the figures above were measured before.") }
         return parts.filter { !$0.isEmpty }.joined(separator: "\n\n") + "\n"
     }
 
@@ -31,10 +31,11 @@ public enum TableFormat {
         if let limits = result.limits {
             let line =
                 limits.lineRoundTrip.map {
-                    "bare cache line to and fro \(Quantity.time($0.p50)) (p99 \(Quantity.time($0.p99))), "
+                    "cache-line floor: round trip \(Quantity.time($0.p50)) (p99 \(Quantity.time($0.p99))), "
                 } ?? ""
             lines.append(
-                "machine's limit: \(line)memory copy \(Quantity.bandwidth(limits.copyBytesPerSecond)) in the cache, \(Quantity.bandwidth(limits.farCopyBytesPerSecond)) beyond it"
+                "machine limits: \(line)memory copy \(Quantity.bandwidth(limits.copyBytesPerSecond)) in the cache, "
+                    + "\(Quantity.bandwidth(limits.farCopyBytesPerSecond)) beyond it"
             )
         }
         return lines.joined(separator: "\n")
@@ -59,7 +60,7 @@ public enum TableFormat {
         }
         return
             "Round trip and messages per second at \(Quantity.size(size)) (a signal and an eventfd carry at most 8 B); "
-            + "calls and copies are those of one message\n" + aligned(rows, numeric: [3, 4, 5])
+            + "calls and copies are per message\n" + aligned(rows, numeric: [3, 4, 5])
     }
 
     private static func bandwidths(_ result: BenchmarkResult) -> String {
@@ -76,7 +77,7 @@ public enum TableFormat {
                         ]
                     })
         }
-        return "Bytes per second, and round trip, by size of message\n"
+        return "Bytes per second, and round trip, by message size\n"
             + aligned(rows, numeric: Set(1...(2 * result.options.sizes.count)))
     }
 
@@ -94,8 +95,8 @@ public enum TableFormat {
             ])
         }
         return
-            "One-way latency at \(result.options.rate ?? 0) messages per second, from the time each was to be sent at\n"
-            + "(so a late sender is not forgiven); the sender polls the clock, which is in its processor time\n"
+            "One-way latency at \(result.options.rate ?? 0) messages per second, from each message's scheduled send time\n"
+            + "(so a late sender adds latency); the sender polls the clock, and its processor time includes that\n"
             + aligned(rows, numeric: Set(3...9))
     }
 
@@ -103,14 +104,14 @@ public enum TableFormat {
         let rows = result.ratios.map { [$0.mechanism.rawValue, Quantity.size($0.payloadBytes)] + $0.texts }
         let title =
             result.options.comparison == .async
-            ? "Asynchronous calls on an event loop beside the blocking ones"
-            : "Beside the same loop in C, and a bare cache line"
+            ? "Asynchronous calls on an event loop, compared with the blocking calls"
+            : "Compared with the same loop in C, and with the cache-line floor"
         let options = result.options
         let rounds =
             options.rounds == options.maximumRounds
             ? "\(options.rounds) rounds"
-            : "\(options.rounds) to \(options.maximumRounds) rounds, until the interval of 95 % is within ±0.02"
-        return title + ", in turn (\(rounds))\n"
+            : "\(options.rounds) to \(options.maximumRounds) rounds, until the 95 % confidence interval is within ±0.02"
+        return title + ", alternating (\(rounds))\n"
             + aligned([["mechanism", "size"] + result.options.ratioHeads] + rows, numeric: [2, 3, 4, 5])
     }
 

@@ -4,20 +4,20 @@ public enum ScalingOutput {
         switch series {
         case .readers:
             (
-                "1 writer and more and more readers",
-                "Messages per second that every reader got, against the number of readers."
+                "1 writer, and an increasing number of readers",
+                "Messages per second that each reader received, by number of readers."
             )
         case .writers:
             (
-                "More and more writers and 1 reader",
-                "Messages per second of all writers together, against the number of writers, who share the topic."
+                "An increasing number of writers, and 1 reader",
+                "Messages per second of all writers together, by number of writers, which share the topic."
             )
         case .log:
-            ("The size of the log", "Messages per second of 1 writer and 1 reader, against the bytes of the log.")
+            ("Log size", "Messages per second of 1 writer and 1 reader, by log size.")
         case .channels:
             (
-                "The number of channels",
-                "Messages per second that one process published to its channels in turn, against their number."
+                "Number of channels",
+                "Messages per second that one process published to its channels in turn, by number of channels."
             )
         }
     }
@@ -54,7 +54,7 @@ public enum ScalingOutput {
                 [Charts.Line(name: "topic", color: "#2563eb", points: points)], unit: Quantity.rate)
         }
         return HTMLReport.page(
-            title: "ipc bench --scaling", heading: "Topics of 64 B, from few to many",
+            title: "ipc bench --scaling", heading: "Scaling of topics with messages of 64 B",
             "<p>\(HTMLReport.escaped(Machine.current.description)).</p>" + charts.joined(separator: "\n"))
     }
 }

@@ -232,7 +232,9 @@ extension Event {
         private var timedOut: IPCError {
             IPCError(
                 .timedOut, "wait", membership.memory.name.description,
-                advice: "nobody notified before the deadline; check that the other side lives, or allow more time")
+                advice:
+                    "no notification arrived before the deadline; check that the other side is running, or allow more time"
+            )
         }
     }
 }

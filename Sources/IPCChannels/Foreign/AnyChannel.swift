@@ -33,8 +33,9 @@ public struct AnyChannel: Sendable {
     /// - Throws: ``/IPC/IPCError/Code/notFound``; ``/IPC/IPCError/Code/permissionDenied``; ``/IPC/IPCError/Code/corrupted``.
     public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> AnyChannel {
         let pattern = try ChannelMemory(observing: ChannelName(name), in: .root(root)).pattern
-        return AnyChannel(
-            try Channel.ofAnyType(name, in: root, pattern, .open, hooks: pattern.hooks), pattern)
+        let channel = try Channel.ofAnyType(name, in: root, pattern, .open, hooks: pattern.hooks)
+        if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
+        return AnyChannel(channel, pattern)
     }
 
     /// Opens a channel. Blocks the thread until it exists or the deadline passes.
@@ -56,16 +57,36 @@ public struct AnyChannel: Sendable {
         try await Channel.opening(name, in: root, until: deadline) { () throws(IPCError) in try open(name, in: root) }
     }
 
-    /// Opens a channel of whatever type, and creates one of bytes if there is none.
+    /// Opens a channel of whatever type, and creates one if there is none.
     ///
-    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if it exists with another pattern; ``/IPC/IPCError/Code/incompatibleOptions``;
-    ///   ``/IPC/IPCError/Code/invalidArgument``; ``/IPC/IPCError/Code/permissionDenied``.
+    /// - Parameters:
+    ///   - pattern: Its pattern.
+    ///   - name: Such as `market/quotes`.
+    ///   - root: The folder of channels.
+    ///   - options: What is asked of it, also if it exists. Neither a latest value nor a queue has all of them.
+    ///   - defaults: What a new one has where `options` asks for nothing; where these do not say, what is usual for the pattern.
+    ///   - original: A channel of the type to use; nil for one of bytes if it is new, and for whatever type if it exists.
+    ///   - maximumAttempts: Of a work queue: as for ``WorkQueue``.
+    ///   - backoff: Of a work queue: as for ``WorkQueue``.
+    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if it exists with another pattern, or another type than the original's;
+    ///   ``/IPC/IPCError/Code/incompatibleOptions``; ``/IPC/IPCError/Code/invalidArgument``;
+    ///   ``/IPC/IPCError/Code/permissionDenied``.
     public static func openOrCreate(
         _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
-        _ options: ChannelOptions = ChannelOptions()
+        _ options: ChannelOptions = ChannelOptions(), defaults: ChannelOptions = ChannelOptions(),
+        typeOf original: AnyChannel? = nil, maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil
     ) throws(IPCError) -> AnyChannel {
-        AnyChannel(
-            try Channel.ofAnyType(name, in: root, pattern, .openOrCreate(options), hooks: pattern.hooks), pattern)
+        let usual = ChannelAttributes(defaults, or: pattern.usual(for: name))
+        let opening = Channel.Opening.openOrCreate(options.retrying(maximumAttempts, backoff))
+        let channel: Channel
+        if let original {
+            channel = try Channel(
+                name, in: root, pattern, original.channel.type, opening, usual: usual, hooks: pattern.hooks)
+        } else {
+            channel = try Channel.ofAnyType(name, in: root, pattern, opening, usual: usual, hooks: pattern.hooks)
+        }
+        if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
+        return AnyChannel(channel, pattern)
     }
 
     /// Joins as a reader: a subscriber, a worker, a server, a getter, or a participant that waits.
@@ -108,7 +129,7 @@ public struct AnyChannel: Sendable {
         let uses =
             switch pattern {
             case .topic, .latest: "receive from it, and write to it"
-            case .workQueue: "take from it, and write to it"
+            case .workQueue: "take jobs from it, and write to it"
             case .service: "take calls from it, and call it"
             case .event: "wait for it, and notify"
             }
@@ -136,5 +157,9 @@ extension ChannelPattern {
         case .workQueue: QueueHooks()
         case .service: ServiceHooks()
         }
+    }
+
+    fileprivate func usual(for name: String) -> ChannelAttributes {
+        self == .workQueue ? WorkQueue<RawBytes>.usual(for: name) : .usual(for: self)
     }
 }

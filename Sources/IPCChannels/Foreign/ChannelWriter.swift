@@ -79,13 +79,13 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         if channel.pattern != .workQueue, options != JobOptions() {
             throw IPCError(
                 .invalidArgument, "write", channel.name.description,
-                advice: "a delay and a time to live are of work queues; this is \(channel.pattern.withArticle)")
+                advice: "only a work queue has a delay and a time to live; this is \(channel.pattern.withArticle)")
         }
         guard let size = channel.messageSize, size != byteCount else { return }
         throw IPCError(
             .invalidArgument, "write", channel.name.description,
             advice:
-                "its messages are of the type \(channel.messageType), of \(size) bytes, and this one has \(byteCount)")
+                "its messages have the type \(channel.messageType) and \(size) bytes, but this one has \(byteCount)")
     }
 
     /// Calls with a copy of the bytes, and waits for the outcome. Blocks the thread until the deadline at most.

@@ -20,7 +20,7 @@ extension ChannelMemory {
             throw IPCError(
                 .notReady, "subscribe", name.description,
                 advice:
-                    "one that may write nothing but its own cursor needs a participant that may write more, in the same IPC namespace; wait until one has joined, or observe it"
+                    "a subscriber that may write only its own cursor needs a participant with write permission in the same IPC namespace; wait until one has joined, or observe the channel"
             )
         }
         return memory
@@ -59,7 +59,7 @@ extension ChannelMemory {
         throw IPCError(
             .removed, "observe channel", name.description,
             advice:
-                "its last participant has left, or it was removed (by `ipc rm`, a program, or systemd's RemoveIPC); observe it again when it is made anew"
+                "its last participant has left, or it was removed (by `ipc rm`, a program, or systemd's RemoveIPC); observe it again once it is created again"
         )
     }
 }

@@ -23,7 +23,7 @@ extension ChannelMemory {
     ) throws(IPCError) {
         _ = try retryingInterrupts { unsafe msync(UnsafeMutableRawPointer(mutating: address), count, MS_SYNC) }
             .orThrow("msync", name.description) { _ in
-                "what was published is with the readers, but may not be on the disk; look at the disk"
+                "readers have the published messages, but the disk may not; check the disk"
             }
     }
 }

@@ -110,19 +110,19 @@ final class ChannelMemory: @unchecked Sendable {
         typealias Fixed = LogLayout.Fixed
         func number(_ offset: Int) -> Int { Int(control.load(UInt32.self, at: offset)) }
         guard control.load(UInt64.self, at: Fixed.magic) == LogLayout.magic else {
-            throw corrupted("its control file is not a channel's")
+            throw corrupted("its control file has the wrong magic number")
         }
         let version = number(Fixed.version)
         guard version == LogLayout.version else {
             throw IPCError(
                 .wrongType, "open channel", name.description,
                 advice:
-                    "its layout has version \(version), this library has \(LogLayout.version); use the same release on both sides"
+                    "its layout has version \(version), but this library uses \(LogLayout.version); use the same release on both sides"
             )
         }
         let capacity = control.load(UInt64.self, at: Fixed.capacity)
         guard capacity.nonzeroBitCount == 1, capacity >= 65_536, capacity <= 1 << 40 else {
-            throw corrupted("the size of its log is \(capacity)")
+            throw corrupted("the size of its log is invalid: \(capacity)")
         }
         let (readers, writers) = (number(Fixed.readerSlots), number(Fixed.writerSlots))
         let flags = UInt32(number(Fixed.flags))
@@ -132,9 +132,11 @@ final class ChannelMemory: @unchecked Sendable {
         guard (1...LogLayout.maximumSlots).contains(readers), (1...LogLayout.maximumSlots).contains(writers),
             LogLayout.controlByteCount(
                 carriesWork: carriesWork, capacity: Int(capacity), readerSlots: readers, writerSlots: writers) <= size
-        else { throw corrupted("its control file has no room for \(readers) readers and \(writers) writers") }
+        else { throw corrupted("its control file is too short for \(readers) readers and \(writers) writers") }
         let guests = number(Fixed.guestSlots)
-        guard guests <= LogLayout.maximumSlots else { throw corrupted("it is to have \(guests) guests") }
+        guard guests <= LogLayout.maximumSlots else {
+            throw corrupted("the number of its guests is invalid: \(guests)")
+        }
         key = control.load(UInt64.self, at: Fixed.key) | 1 << 63
         self.name = name
         self.place = place
@@ -260,7 +262,9 @@ private final class WithheldMapping: Sendable {
 extension ChannelMemory {
     /// The guests' memory. Requires a channel with guests, in which a participant has joined.
     var guestMemory: GuestMemory {
-        guard let guests else { preconditionFailure("only where guests are looked at is a slot of theirs used") }
+        guard let guests else {
+            preconditionFailure("a guest's slot is used only after the guests' memory is attached")
+        }
         return guests
     }
 
@@ -316,7 +320,7 @@ extension ChannelMemory {
         IPCError(
             .inherited, "use channel", name.description,
             advice:
-                "this process was forked from the one that joined, and has no part in the channel; join again here, or start children by exec"
+                "this process was forked from the one that joined, and is not a participant; join again in this process, or start children with exec"
         )
     }
 
@@ -324,7 +328,7 @@ extension ChannelMemory {
         IPCError(
             .removed, "use channel", name.description,
             advice:
-                "its files were removed while it was in use (by `ipc rm`, a program, or systemd's RemoveIPC); join again: it is made anew"
+                "its files were removed while it was in use (by `ipc rm`, a program, or systemd's RemoveIPC); join again, which creates it again"
         )
     }
 
@@ -357,7 +361,7 @@ extension ChannelMemory {
         IPCError(
             .corrupted, "channel", name.description,
             advice:
-                "\(what); a participant that is not of this library may have written there: remove the channel, and create it again"
+                "\(what); a participant that does not use this library may have written it: remove the channel, and create it again"
         )
     }
 }

@@ -40,8 +40,8 @@ final class GuestMemory: @unchecked Sendable {
             return IPCError(
                 call, name.description, errno,
                 advice: errno == .noSpace
-                    ? "there are as many System V segments as there may be (ipcs -m; kernel.shmmni)"
-                    : "subscribers that may write nothing but their cursors need System V shared memory, and a sandbox or a limit refuses it; create the channel without subscriberPermissions"
+                    ? "the limit on System V segments is reached; remove some (ipcs -m, ipcrm), or raise kernel.shmmni"
+                    : "subscribers that may write only their cursors need System V shared memory, but a sandbox or a limit refuses it; create the channel without subscriberPermissions"
             )
         }
         let segment = ipc_segment_make(size)

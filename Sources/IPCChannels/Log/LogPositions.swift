@@ -154,7 +154,7 @@ extension ChannelMemory {
         // Sequentially consistent: a reader that joins stores its cursor and then loads the tail.
         let tail = tail.ordered
         guard LogLayout.Frame.isAligned(tail), tail < LogLayout.farthest else {
-            throw corrupted("its tail is \(tail)")
+            throw corrupted("its tail is invalid: \(tail)")
         }
         return tail
     }

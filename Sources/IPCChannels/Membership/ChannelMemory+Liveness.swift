@@ -35,6 +35,17 @@ extension ChannelMemory {
         }
     }
 
+    /// Whether a reader lives: a subscriber, a worker or a server. Guests do not count.
+    var hasLivingReader: Bool {
+        get throws(IPCError) {
+            for slot in 0..<usedReaders where state(.reader, slot).acquired == LogLayout.SlotState.taken {
+                if OwnSlots.contains(self, .reader, slot) { return true }
+                if try isAlive(.reader, slot) { return true }
+            }
+            return false
+        }
+    }
+
     /// Whether a dead participant's slot is not settled yet. Guests do not count: what they say of themselves holds nobody up.
     var hasDeadParticipants: Bool {
         get throws(IPCError) {

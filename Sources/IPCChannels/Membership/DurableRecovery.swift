@@ -27,7 +27,7 @@ enum DurableRecovery {
     private static func run(_ memory: ChannelMemory, _ log: MirroredMapping) throws(IPCError) {
         let reservedEnd = memory.reservedEnd.relaxed
         guard LogLayout.Frame.isAligned(reservedEnd), reservedEnd < LogLayout.farthest else {
-            throw memory.corrupted("its reserved end is \(reservedEnd)")
+            throw memory.corrupted("its reserved end is invalid: \(reservedEnd)")
         }
         let oldest = memory.oldestSafe
         var position = oldest

@@ -13,7 +13,7 @@ extension ChannelMemory {
             throw IPCError(
                 .permissionDenied, "join channel", name.description,
                 advice:
-                    "its participants' System V segment cannot be attached: they are in another IPC namespace (a container), or a sandbox refuses it; join where they are, or create the channel without subscriberPermissions"
+                    "its participants' System V segment cannot be attached: they are in another IPC namespace (a container), or a sandbox refuses it; join in the same namespace, or create the channel without subscriberPermissions"
             )
         }
         try makeGuests()
@@ -49,7 +49,7 @@ extension ChannelMemory {
         }
         throw IPCError(
             .limitReached, "subscribe", name.description,
-            advice: "all \(guestSlots) slots of its guests are taken; create it with a higher maximumReaders")
+            advice: "all its \(guestSlots) guest slots are taken; create it with a higher maximumReaders")
     }
 
     /// Restores a guest's own slot, where another guest has overwritten it.

@@ -188,7 +188,8 @@ extension ChannelMemory {
         ByteLock.release(lockFile(role), LogLayout.LockByte.participant(role, slot))
         throw IPCError(
             "join channel", name.description, .tooManyOpenFiles,
-            advice: "no descriptor is free to tell those who wait in it; close some, or raise the limit (ulimit -n)")
+            advice: "no descriptor is free to wake the waiting participants; close some, or raise the limit (ulimit -n)"
+        )
     }
 
     func enter(_ role: Membership.Role, _ slot: Int) {
@@ -203,7 +204,7 @@ extension ChannelMemory {
             return IPCError(
                 .addressInUse, "write to channel", name.description,
                 advice:
-                    "process \(process(role, 0).relaxed) is writing to it already; end that one, or create the channel with shared writers"
+                    "process \(process(role, 0).relaxed) is already writing to it; end that process, or create the channel with shared writers"
             )
         }
         return IPCError(

@@ -144,7 +144,7 @@ enum Recovery {
         memory.clear(role, slot)
         if memory.controlAccess == .readWrite { memory.recoveries.add(1) }
         Notices.tell(
-            .notice, memory.name, "a participant died; what it left was recovered",
+            .notice, memory.name, "a participant died; its state was recovered",
             ["role": "\(role)", "process": "\(process)"])
     }
 
@@ -194,7 +194,7 @@ enum Recovery {
             length > 0 && LogLayout.Frame.isAligned(length) && length <= 2 &* memory.maximumFrame
                 && (boundaries.contains(intent &+ length) || memory.isCommitted(intent &+ length))
         }
-        guard let winner else { throw memory.corrupted("a dead writer's claim at \(intent) has no end") }
+        guard let winner else { throw memory.corrupted("a dead writer's claim at \(intent) has no valid end") }
         guard winner == memory.writer(slot, Intent.intentLength).relaxed else { return true }
         let log = try memory.writableLog()
         let frame = unsafe log.base + Int(truncatingIfNeeded: intent & memory.mask)

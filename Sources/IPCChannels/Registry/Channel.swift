@@ -66,7 +66,7 @@ struct Channel: Sendable {
         _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
         _ asked: ChannelOptions, _ attributes: ChannelAttributes?, _ hooks: (any LogHooks)?, takesAnyType: Bool = false
     ) {
-        precondition(pattern.carriesWork == (hooks != nil), "work has hooks, and nothing else has")
+        precondition(pattern.carriesWork == (hooks != nil), "a channel has hooks exactly if it carries work")
         self.hooks = hooks
         self.asked = asked
         self.attributes = attributes
@@ -88,7 +88,9 @@ struct Channel: Sendable {
         if attributes.writers == .exclusive, let writers = asked.maximumWriters, writers > 1 {
             throw IPCError(
                 .invalidArgument, "create channel", name.description,
-                advice: "\(writers) writers are asked for, and there is one at a time; ask for writers shared as well")
+                advice:
+                    "\(writers) writers were requested, but the channel has one at a time; request writers shared as well"
+            )
         }
         return attributes
     }
@@ -124,7 +126,7 @@ struct Channel: Sendable {
                     throw IPCError(
                         .notFound, "open channel", name.description,
                         advice:
-                            "there is no such channel, and this user may not make it: \(error.resource): \(error.advice)"
+                            "there is no such channel, and this user may not create it: \(error.resource): \(error.advice)"
                     )
                 }
             }
@@ -171,7 +173,7 @@ struct Channel: Sendable {
         if case .root(let root) = place, root.removeIfAbandoned(name), try createIfMissing() { return }
         throw IPCError(
             .alreadyExists, "create \(pattern)", name.description,
-            advice: "it exists already; open it, or remove it first")
+            advice: "it already exists; open it, or remove it first")
     }
 
     /// - Returns: Whether it was created by this call.

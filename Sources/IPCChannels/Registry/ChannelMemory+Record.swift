@@ -7,10 +7,12 @@ extension ChannelMemory {
     var pattern: ChannelPattern {
         get throws(IPCError) {
             let number = SharedUInt32(self, LogLayout.Fixed.pattern).relaxed
-            guard let pattern = ChannelPattern(rawValue: number) else { throw unusable("its pattern is \(number)") }
+            guard let pattern = ChannelPattern(rawValue: number) else {
+                throw unusable("its pattern is invalid: \(number)")
+            }
             guard pattern.carriesWork == carriesWork, pattern.keepsNewest == keepsNewest,
                 pattern.hasAnswers == hasAnswers
-            else { throw unusable("its log is not that of \(pattern.withArticle)") }
+            else { throw unusable("its log does not have the flags of \(pattern.withArticle)") }
             return pattern
         }
     }
@@ -21,7 +23,9 @@ extension ChannelMemory {
             typealias Fixed = LogLayout.Fixed
             func number(_ offset: Int) -> Int { Int(SharedUInt32(self, offset).relaxed) }
             let length = number(Fixed.typeNameLength)
-            guard length <= Fixed.typeNameCapacity else { throw unusable("the name of its type has \(length) bytes") }
+            guard length <= Fixed.typeNameCapacity else {
+                throw unusable("the length of its type's name is invalid: \(length)")
+            }
             let name = unsafe UnsafeRawBufferPointer(
                 start: UnsafeRawPointer(word(Fixed.typeName).pointer), count: length)
             return MessageType(

@@ -11,18 +11,18 @@ extension ChannelAttributes {
         }
         for (what, number) in [("readers", maximumReaders), ("writers", maximumWriters)] {
             guard (1...LogLayout.maximumSlots).contains(number) else {
-                try refuse("\(number) \(what) are asked for; a channel has 1 to \(LogLayout.maximumSlots)")
+                try refuse("\(number) \(what) were requested; a channel has 1 to \(LogLayout.maximumSlots)")
             }
         }
         if pattern == .workQueue, overflow == .overwrite {
-            try refuse("a work queue loses nothing: it cannot overwrite")
+            try refuse("a work queue cannot overwrite messages; request overflow block")
         }
         if durability != .none, lifetime == .whileUsed {
-            try refuse("a durable channel is always kept; ask for lifetime kept, or for no durability")
+            try refuse("a durable channel is always kept; request lifetime kept, or no durability")
         }
         guard !subscriberPermissions.isEmpty else { return }
         guard pattern == .topic || pattern == .latest else {
-            try refuse("subscriberPermissions are of topics and latest values; a \(pattern) has participants only")
+            try refuse("only topics and latest values have subscriberPermissions; a \(pattern) has participants only")
         }
         try checkSubscribers(refuse)
     }
@@ -34,14 +34,14 @@ extension ChannelAttributes {
         if guests & ~0o066 != 0 {
             let owner = FilePermissions(rawValue: guests & ~0o066)
             try refuse(
-                "\(asked) are asked for, of which \(owner.octal) is of no meaning: the owner takes part, and nothing is run; ask for 0060 (the group), 0006 (all others), or 0066"
+                "\(asked) were requested, but \(owner.octal) has no meaning: the owner is a participant, and nothing is executed; request 0060 (the group), 0006 (all others), or 0066"
             )
         }
         // Classes whose write bit is set without the read bit.
         let unread = guests & 0o022 & ~(guests >> 1)
         if unread != 0 {
             try refuse(
-                "\(asked) are asked for, with which \(FilePermissions(rawValue: unread).octal) lets write and not read: a subscriber reads; ask for \(FilePermissions(rawValue: guests | unread << 1).octal)"
+                "\(asked) were requested, but \(FilePermissions(rawValue: unread).octal) allows writing without reading, and a subscriber reads; request \(FilePermissions(rawValue: guests | unread << 1).octal)"
             )
         }
         // A user who may write to the channel is a participant, not a guest.
@@ -49,7 +49,7 @@ extension ChannelAttributes {
         if participants != 0 {
             let classes = participants | participants << 1
             try refuse(
-                "permissions \(permissions.octal) let those take part whom \(asked) are for, by \(FilePermissions(rawValue: participants).octal): they could write to the channel; ask for permissions \(FilePermissions(rawValue: permissions.rawValue & ~participants).octal), or leave \(FilePermissions(rawValue: classes).octal) out of subscriberPermissions"
+                "permissions \(permissions.octal) let the users of \(asked) write to the channel, by \(FilePermissions(rawValue: participants).octal), which makes them participants; request permissions \(FilePermissions(rawValue: permissions.rawValue & ~participants).octal), or leave \(FilePermissions(rawValue: classes).octal) out of subscriberPermissions"
             )
         }
     }
@@ -69,7 +69,7 @@ extension ChannelOptions {
         guard let capacity, !(1...Self.largestCapacity).contains(capacity) else { return }
         throw IPCError(
             .invalidArgument, "create channel", name,
-            advice: "a log of \(capacity) bytes is asked for; it has 64 KiB to 1 TiB")
+            advice: "a log of \(capacity) bytes was requested; a log has 64 KiB to 1 TiB")
     }
 
     /// Checks that an existing channel has what is asked for.
@@ -108,7 +108,7 @@ extension ChannelOptions {
         throw IPCError(
             .incompatibleOptions, "open \((try? memory.pattern)?.description ?? "channel")", memory.name.description,
             advice:
-                "it was created with \(theirs), and \(ours) is asked for; ask for the same, or for nothing, or remove it first"
+                "it was created with \(theirs), but \(ours) was requested; request the same, leave the options out, or remove it first"
         )
     }
 }

@@ -7,7 +7,7 @@ extension ChannelOptions {
         if let maximumAttempts, !(1..<Work.countedAttempts).contains(maximumAttempts) {
             throw IPCError(
                 .invalidArgument, "open queue", name,
-                advice: "\(maximumAttempts) attempts are asked for; there are 1 to \(Work.countedAttempts - 1)")
+                advice: "maximumAttempts is \(maximumAttempts); it must be 1 to \(Work.countedAttempts - 1)")
         }
         let delays: [Duration] =
             switch backoff {
@@ -18,12 +18,14 @@ extension ChannelOptions {
         guard delays.allSatisfy({ $0 > .zero && $0 <= Self.longest }) else {
             throw IPCError(
                 .invalidArgument, "open queue", name,
-                advice: "a backoff of \(delays) is asked for; each has to be more than 0, and at most a year")
+                advice: "a backoff of \(delays) was requested; each delay must be more than 0, and at most a year")
         }
         guard delays.count < 2 || delays[0] <= delays[1] else {
             throw IPCError(
                 .invalidArgument, "open queue", name,
-                advice: "a backoff from \(delays[0]) to \(delays[1]) is asked for; the first is the shorter one")
+                advice:
+                    "a backoff from \(delays[0]) to \(delays[1]) was requested; the first delay must be the shorter one"
+            )
         }
     }
 
@@ -34,7 +36,7 @@ extension ChannelOptions {
         throw IPCError(
             .invalidArgument, "open service", name,
             advice:
-                "at most \(maximumWaiting) waiting calls are asked for; there are \(limits.lowerBound) to \(limits.upperBound), or no limit (nil)"
+                "maximumWaiting is \(maximumWaiting); it must be \(limits.lowerBound) to \(limits.upperBound), or nil for no limit"
         )
     }
 

@@ -42,7 +42,7 @@ extension MessageCoder {
     static func bytes<Value: Encodable>(of value: Value, _ channel: ChannelName) throws(IPCError) -> [UInt8] {
         do { return try encode(value) } catch {
             throw IPCError(
-                .invalidArgument, "encode", channel.description, advice: "\(name) refused the value: \(error)")
+                .invalidArgument, "encode", channel.description, advice: "\(name) could not encode the value: \(error)")
         }
     }
 
@@ -51,7 +51,9 @@ extension MessageCoder {
         do { return try decode(Value.self, from: bytes) } catch {
             throw IPCError(
                 .corrupted, "decode", channel.description,
-                advice: "\(name) refused a message of \(bytes.count) bytes: \(error); see what its sender encodes")
+                advice:
+                    "\(name) could not decode a message of \(bytes.count) bytes: \(error); check what its sender encodes"
+            )
         }
     }
 }

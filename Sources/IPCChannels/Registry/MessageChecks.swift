@@ -142,13 +142,13 @@ struct MessageChecks: @unchecked Sendable {
             switch unsafe table.checks[invalid.check].kind {
             case .below(let limit, _): "whose values are 0 to \(limit - 1)"
             case .scalar: "whose values are 0 to 55295 and 57344 to 1114111"
-            case .optional: "which is marked by 0 for a value and 1 for nil"
+            case .optional: "whose flag is 0 for a value and 1 for nil"
             case .each: ""
             }
         return IPCError(
             .corrupted, operation, channel.description,
             advice:
-                "a message has \(invalid.value) in \(path(to: invalid)), of type \(type), \(possible); the participant that wrote it is not of this library, or was built from other source: find it, and correct it"
+                "a message has \(invalid.value) in \(path(to: invalid)), of type \(type), \(possible); the participant that wrote it does not use this library, or was built from other source: find it, and fix it"
         )
     }
 

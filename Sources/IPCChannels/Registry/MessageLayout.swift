@@ -39,7 +39,7 @@ struct MessageLayout {
         let name = MessageType.name(of: type)
         guard !isAddress(name) else { throw address(path, name) }
         guard name != "Swift._ValidUTF8Buffer" else {
-            throw refused(path, name, "is one that not every bit pattern is a value of; send a Unicode.Scalar")
+            throw refused(path, name, "has bit patterns that are not values; send a Unicode.Scalar")
         }
         let metadata = TypeMetadata(type)
         // The runtime has no name for a fixed array; the type that contains it names its count and element.
@@ -61,7 +61,7 @@ struct MessageLayout {
             guard isReflected, let known = EnumerationCases(type, count: plain) else {
                 throw refused(
                     path, name,
-                    "is an enumeration whose cases cannot be found out, so that two programs may differ in them; build without -disable-reflection-metadata and -disable-reflection-names, or, if it is an enumeration of C, send its raw value"
+                    "is an enumeration whose cases cannot be determined, so two programs may differ in them; build without -disable-reflection-metadata and -disable-reflection-names, or, if it is an enumeration of C, send its raw value"
                 )
             }
             return enumeration(known, name, at: offset)

@@ -39,7 +39,7 @@ struct MessageType: Sendable {
         guard MemoryLayout<Value>.alignment <= LogLayout.Frame.headerSize else {
             throw IPCError(
                 .wrongType, "channel", name,
-                advice: "a message is aligned to at most \(LogLayout.Frame.headerSize) bytes")
+                advice: "the alignment of a message is at most \(LogLayout.Frame.headerSize) bytes")
         }
         return known.withLock { types in
             if let known = types[key] { return known }
@@ -85,16 +85,16 @@ struct MessageType: Sendable {
             if name != wanted.name {
                 "use the same type"
             } else if fingerprint >> 32 != wanted.fingerprint >> 32 {
-                "they have one name, but differ in the names, types, order or offsets of their fields; use the same type"
+                "they have the same name, but differ in the names, types, order or offsets of their fields; use the same type"
             } else if casesFingerprint != wanted.casesFingerprint {
                 "they have the same fields, but differ in the number, names, order or raw values of an enumeration's cases (this program has \(wanted.enumerations.isEmpty ? "no enumeration" : wanted.enumerations.joined(separator: "; "))); use the same type"
             } else {
-                "they have one name and the same fields, but differ in size, stride or alignment; use the same type"
+                "they have the same name and fields, but differ in size, stride or alignment; use the same type"
             }
         return IPCError(
             .wrongType, "open channel", channel,
             advice:
-                "it carries \(name) (\(size) bytes), but is opened for \(wanted.name) (\(wanted.size) bytes): \(difference), built from the same source"
+                "it carries \(name) (\(size) bytes), but was opened for \(wanted.name) (\(wanted.size) bytes): \(difference), built from the same source"
         )
     }
 }

@@ -15,10 +15,26 @@ public struct CallOptions: Hashable, Sendable {
     /// Short texts for the server, such as a trace identifier or a tenant: see ``ServiceChannel/Call/metadata``. Like the request, they are
     /// unverified. At most ``maximumMetadataBytes``; a call without metadata takes no space for them.
     public var metadata: [String: String]
+    /// Whether the call throws ``/IPC/IPCError/Code/notReady`` at once if no server has joined. Otherwise it waits for one until its
+    /// deadline, so that the order in which programs start does not matter.
+    public var requiresServer: Bool
 
-    public init(retries: Int = 0, metadata: [String: String] = [:]) {
+    public init(retries: Int = 0, metadata: [String: String] = [:], requiresServer: Bool = false) {
         self.retries = retries
         self.metadata = metadata
+        self.requiresServer = requiresServer
+    }
+
+    /// The bytes of the metadata, if a call with these options may begin.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/notReady``; ``/IPC/IPCError/Code/messageTooLarge``.
+    func checkedMetadata(_ memory: ChannelMemory) throws(IPCError) -> [UInt8] {
+        if requiresServer, try !memory.hasLivingReader {
+            throw IPCError(
+                .notReady, "call", memory.name.description,
+                advice: "no server has joined; start one, or let the call wait for one (requiresServer: false)")
+        }
+        return try CallMetadata.bytes(of: metadata, memory.name)
     }
 
     /// The limit of all keys and values of a call in bytes of UTF-8, plus 4 for each pair.
@@ -37,7 +53,7 @@ struct CallMetadata {
             throw IPCError(
                 .messageTooLarge, "call", channel.description,
                 advice:
-                    "its metadata have \(count) bytes, of \(CallOptions.maximumMetadataBytes) that there may be; send long texts in the request"
+                    "its metadata has \(count) bytes, but the limit is \(CallOptions.maximumMetadataBytes); send long texts in the request"
             )
         }
         var bytes: [UInt8] = []

@@ -29,7 +29,7 @@ extension Membership {
     func identifyCaller(of work: TakenWork) throws(IPCError) -> CallerIdentity {
         guard !memory.isInherited else { throw memory.isInheritedError }
         guard work.header.writer < UInt32(memory.writerSlots) else {
-            throw memory.corrupted("a call is of slot \(work.header.writer)")
+            throw memory.corrupted("a call has the invalid slot \(work.header.writer)")
         }
         let slot = Int(work.header.writer)
         let number = memory.process(.writer, slot).relaxed
@@ -38,7 +38,7 @@ extension Membership {
             throw IPCError(
                 .unsupported, "identify caller", memory.name.description,
                 advice:
-                    "process \(process) is in another pid namespace, where its number is another's; share the namespace"
+                    "process \(process) is in another pid namespace, so its number is not valid here; share the namespace"
             )
         }
         let credentials = Self.credentials(of: process)
@@ -50,13 +50,14 @@ extension Membership {
         guard isThere, memory.process(.writer, slot).relaxed == number, state.aside == work.state.aside else {
             throw IPCError(
                 .notFound, "identify caller", memory.name.description,
-                advice: "the call is over: it was answered, its caller has given it up, or process \(process) has ended"
+                advice:
+                    "the call has ended: it was answered, its caller has abandoned it, or process \(process) has ended"
             )
         }
         guard let (user, group) = credentials else {
             throw IPCError(
                 .unsupported, "identify caller", memory.name.description,
-                advice: "/proc does not tell of process \(process); mount it for this pid namespace, without hidepid")
+                advice: "/proc does not show process \(process); mount it for this pid namespace, without hidepid")
         }
         return CallerIdentity(
             process: process, user: user, group: group, isCertain: try memory.isWritable(onlyBy: user))

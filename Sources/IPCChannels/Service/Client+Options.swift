@@ -7,7 +7,7 @@ extension ServiceChannel.Client where Request: BitwiseCopyable, Reply: BitwiseCo
     ///
     /// - Parameters:
     ///   - request: The request.
-    ///   - options: Retries and metadata.
+    ///   - options: Retries, metadata, and whether to wait for a server.
     ///   - deadline: When the caller gives up. The server sees it.
     /// - Returns: The reply, or the error that the server threw.
     /// - Throws: As `call(_:until:retries:)`; ``/IPC/IPCError/Code/messageTooLarge`` if the metadata exceed
@@ -31,7 +31,7 @@ extension ServiceChannel.Client where Request: BitwiseCopyable, Reply: BitwiseCo
     private mutating func send(
         _ request: Request, _ options: CallOptions, until deadline: Deadline
     ) throws(IPCError) -> SentCall {
-        let metadata = try CallMetadata.bytes(of: options.metadata, writer.memory.name)
+        let metadata = try options.checkedMetadata(writer.memory)
         return try send(
             MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, metadata: metadata.count,
             until: deadline, retries: options.retries
@@ -55,7 +55,7 @@ extension ServiceChannel.Client where Request: BitwiseCopyable, Reply: BitwiseCo
     public nonisolated(nonsending) mutating func begin(
         _ request: Request, _ options: CallOptions, until deadline: Deadline = .never
     ) async throws(IPCError) -> PendingCall<Reply, Failure> {
-        let metadata = try CallMetadata.bytes(of: options.metadata, writer.memory.name)
+        let metadata = try options.checkedMetadata(writer.memory)
         let call = try await send(
             MemoryLayout<Request>.size, replyLimit: MemoryLayout<Reply>.size, metadata: metadata.count,
             until: deadline, retries: options.retries
@@ -117,7 +117,7 @@ extension ServiceChannel.Client {
     mutating func sendBytes(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline
     ) throws(IPCError) -> SentCall {
-        let metadata = try CallMetadata.bytes(of: options.metadata, writer.memory.name)
+        let metadata = try options.checkedMetadata(writer.memory)
         return try send(
             request.byteCount, replyLimit: replyLimit, metadata: metadata.count, until: deadline,
             retries: options.retries
@@ -130,7 +130,7 @@ extension ServiceChannel.Client {
     nonisolated(nonsending) mutating func sendBytes(
         _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline
     ) async throws(IPCError) -> SentCall {
-        let metadata = try CallMetadata.bytes(of: options.metadata, writer.memory.name)
+        let metadata = try options.checkedMetadata(writer.memory)
         return try await send(
             request.byteCount, replyLimit: replyLimit, metadata: metadata.count, until: deadline,
             retries: options.retries

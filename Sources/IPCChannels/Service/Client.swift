@@ -103,7 +103,7 @@ extension ServiceChannel {
             IPCError(
                 .timedOut, "call", writer.memory.name.description,
                 advice:
-                    "this client has \(writer.membership.outstanding.load(ordering: .relaxed)) bytes of calls that it has not ended, of \(writer.memory.capacity / 4); collect or cancel them, or create the service with a larger capacity"
+                    "this client's outstanding calls take \(writer.membership.outstanding.load(ordering: .relaxed)) of its \(writer.memory.capacity / 4) bytes; collect or cancel them, or create the service with a larger capacity"
             )
         }
 
@@ -124,7 +124,7 @@ extension ServiceChannel {
                 throw IPCError(
                     .invalidArgument, "call", writer.memory.name.description,
                     advice:
-                        "\(retries) retries and \(replyLimit) bytes are asked for; a call has 0 to 127, and at most 2 GiB"
+                        "\(retries) retries and a reply of \(replyLimit) bytes were requested; the limits are 127 and 2 GiB"
                 )
             }
             // The room must also hold a failure.
@@ -134,7 +134,7 @@ extension ServiceChannel {
         private var full: IPCError {
             IPCError(
                 .timedOut, "call", writer.memory.name.description,
-                advice: "the log is full of calls that are not finished; add servers, allow more time, or enlarge it")
+                advice: "the log is full of unfinished calls; add servers, allow more time, or enlarge the log")
         }
 
         private mutating func send(

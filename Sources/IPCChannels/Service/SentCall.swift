@@ -86,7 +86,7 @@ extension Membership {
     var retired: IPCError {
         IPCError(
             .timedOut, "call", memory.name.description,
-            advice: "its deadline had passed, and others needed its room; collect the reply in time, or allow more")
+            advice: "its deadline passed, and other calls needed its space; collect the reply in time, or allow more")
     }
 
     func waitForOutcome(of call: SentCall) throws(IPCError) -> Work.State {
@@ -140,15 +140,15 @@ extension Membership {
         case Work.Stage.refused:
             throw IPCError(
                 .messageTooLarge, "call", memory.name.description,
-                advice: "the reply has \(count) bytes, and \(frame.replyLimit) were allowed; allow more")
+                advice: "the reply has \(count) bytes, but its limit is \(frame.replyLimit); allow more")
         case Work.Stage.lost:
             if call.deadline.hasPassed { throw callTimedOut(state) }
             throw IPCError(
                 .brokenPipe, "call", memory.name.description,
                 advice:
-                    "its server died in the call, or let go of it; call again, or allow retries if the call may be done twice"
+                    "its server died during the call, or dropped it; call again, or allow retries if the call may run twice"
             )
-        default: throw memory.corrupted("a call is at stage \(state.stage) with a reply of \(count) bytes")
+        default: throw memory.corrupted("a call has stage \(state.stage) and a reply of \(count) bytes")
         }
     }
 
@@ -184,7 +184,7 @@ extension Membership {
         let servers = (0..<memory.usedReaders).count { memory.state(.reader, $0).relaxed != 0 }
         let advice =
             if state.stage != Work.Stage.available, state.slot < memory.readerSlots {
-                "process \(memory.process(.reader, state.slot).relaxed) has taken the call and not answered; allow more time"
+                "process \(memory.process(.reader, state.slot).relaxed) has taken the call and not answered yet; allow more time"
             } else if servers == 0 {
                 "no server has joined; start one"
             } else {

@@ -55,7 +55,7 @@ extension ServiceChannel {
         private var timedOut: IPCError {
             IPCError(
                 .timedOut, "next call", taker.membership.memory.name.description,
-                advice: "nobody called before the deadline; allow more time")
+                advice: "no call arrived before the deadline; allow more time")
         }
 
         /// Takes the next call; nil if there is none.

@@ -47,7 +47,7 @@ public struct ServiceOptions: Hashable, Sendable {
         if let capacity, !Self.capacities.contains(capacity) {
             throw IPCError(
                 .invalidArgument, "open service", name,
-                advice: "\(capacity) bytes for the calls of a client are asked for; there are 64 KiB to 256 GiB")
+                advice: "a capacity of \(capacity) bytes per client was requested; it must be 64 KiB to 256 GiB")
         }
         var options = ChannelOptions(
             lifetime: lifetime, capacity: capacity.map { 4 * max($0, 65_536) }, maximumReaders: maximumServers,

@@ -15,7 +15,7 @@ extension ServiceChannel {
             _ request: Int, replyLimit: Int, _ options: CallOptions, until deadline: Deadline,
             _ fill: (CallFrame) -> Void
         ) throws(IPCError) -> SentCall {
-            let parts = try Parts(request, replyLimit, options, shared.memory.name)
+            let parts = try Parts(request, replyLimit, options, shared.memory)
             var call: SentCall?
             let isSent = try shared.write(parts.byteCount, until: deadline) { (client) throws(IPCError) in
                 call = try client.trySend(parts, until: deadline, fill)
@@ -30,7 +30,7 @@ extension ServiceChannel {
             _ request: Int, replyLimit: Int, _ options: CallOptions, until deadline: Deadline,
             _ fill: (CallFrame) -> Void
         ) async throws(IPCError) -> SentCall {
-            let parts = try Parts(request, replyLimit, options, shared.memory.name)
+            let parts = try Parts(request, replyLimit, options, shared.memory)
             var call: SentCall?
             let isSent = try await shared.write(parts.byteCount, until: deadline, "call") {
                 (client) throws(IPCError) in
@@ -71,12 +71,12 @@ extension ServiceChannel {
         }
 
         init(
-            _ request: Int, _ replyLimit: Int, _ options: CallOptions, _ name: ChannelName
+            _ request: Int, _ replyLimit: Int, _ options: CallOptions, _ memory: ChannelMemory
         ) throws(IPCError) {
             self.request = request
             self.replyLimit = replyLimit
             retries = options.retries
-            metadata = try CallMetadata.bytes(of: options.metadata, name)
+            metadata = try options.checkedMetadata(memory)
         }
     }
 }

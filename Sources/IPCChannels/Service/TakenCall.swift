@@ -56,7 +56,9 @@ extension Membership {
         if isTooLarge {
             throw IPCError(
                 .messageTooLarge, "reply", memory.name.description,
-                advice: "the reply has \(count) bytes, and its caller allows \(call.frame.replyLimit); it was told so")
+                advice:
+                    "the reply has \(count) bytes, but its caller allows \(call.frame.replyLimit); the caller gets this error too"
+            )
         }
     }
 
@@ -69,7 +71,7 @@ extension Membership {
         guard settle(work, { word.exchange($0.word, for: $0.at(Work.Stage.lost).word) }) != nil else { return }
         Notices.tell(
             .warning, memory.name,
-            "a call cannot be one, and was given up; whoever made it is not of this library: find it, and correct it",
+            "an invalid call was dropped; the process that made it does not use this library: find it, and fix it",
             ["caller": "\(caller(of: work))"])
         if let caller = try? memory.waitingCaller(work.header.writer), caller.mayHaveWaiters { caller.wake(memory) }
     }
@@ -103,7 +105,7 @@ extension Membership {
             state = Work.State(word: found)
             // Only its caller may change the state meanwhile, to cancel it.
             guard state.stage == Work.Stage.taken, state.slot == slot, attempt < Work.attempts else {
-                throw memory.corrupted("somebody else has changed the state of a call")
+                throw memory.corrupted("another process has changed the state of a call")
             }
             next = settled(state)
         }

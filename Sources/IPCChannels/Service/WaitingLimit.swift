@@ -45,7 +45,7 @@ struct WaitingLimit {
         throw IPCError(
             .overloaded, "call", memory.name.description,
             advice:
-                "\(limit) calls wait that none of its \(servers) servers has taken, as many as it was created for (maximumWaiting); call again later, or add servers"
+                "\(limit) calls are waiting for its \(servers) servers, which is its limit (maximumWaiting); call again later, or add servers"
         )
     }
 

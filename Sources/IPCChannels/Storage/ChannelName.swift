@@ -12,10 +12,12 @@ public struct ChannelName: Hashable, Sendable, CustomStringConvertible {
         func invalid(_ reason: String) -> IPCError { IPCError(.invalidName, "channel", name, advice: reason) }
         guard !name.isEmpty, name.utf8.count <= 200 else { throw invalid("a channel's name has 1 to 200 bytes") }
         for word in name.split(separator: "/", omittingEmptySubsequences: false) {
-            guard !word.isEmpty else { throw invalid("a word is missing beside a slash: market/quotes") }
-            guard word.first != "." else { throw invalid("a word of a name does not begin with a dot") }
+            guard !word.isEmpty else {
+                throw invalid("a word is missing beside a slash; write, for example, market/quotes")
+            }
+            guard word.first != "." else { throw invalid("a word of a name cannot begin with a dot") }
             guard word.utf8.allSatisfy(Self.isAllowed) else {
-                throw invalid("a name has letters, digits, '-', '_' and '.', and slashes between its words")
+                throw invalid("a name consists of letters, digits, '-', '_' and '.', with slashes between its words")
             }
         }
         description = name

@@ -129,7 +129,7 @@ struct ChannelOpening: ~Copyable {
         throw IPCError(
             .corrupted, "open channel", name.description,
             advice:
-                "\(path)/\(file) is \(status.kind), and not a channel's file; \(wayToStrays)remove the channel (ipc rm \(name)), and create it again"
+                "\(path)/\(file) is \(status.kind), not a channel's file; \(wayToStrays)remove the channel (ipc rm \(name)), and create it again"
         )
     }
 
@@ -159,7 +159,7 @@ struct ChannelOpening: ~Copyable {
         IPCError(
             .corrupted, "open channel", name.description,
             advice:
-                "\(path) is no channel's folder, or lacks its files; \(wayToStrays)remove it (ipc rm \(name)), or choose another name"
+                "\(path) is not a channel's folder, or lacks some of its files; \(wayToStrays)remove it (ipc rm \(name)), or choose another name"
         )
     }
 

@@ -65,7 +65,8 @@ public struct ChannelRoot: Hashable, Sendable {
                 return value
             }
             guard !patience.hasPassed else {
-                throw IPCError(.timedOut, "lock", path, advice: "somebody removes this folder all the time; stop that")
+                throw IPCError(
+                    .timedOut, "lock", path, advice: "another process keeps removing this folder; stop that process")
             }
         }
     }

@@ -44,7 +44,7 @@ extension RootFolder {
             if let found = try status(of: Self.lockName), !found.isRegularFile {
                 throw IPCError(
                     .wrongType, "open", lockPath,
-                    advice: "it is \(found.kind), and has to be a regular file; remove it: it is made anew")
+                    advice: "it is \(found.kind), but must be a regular file; remove it: it is created again")
             }
             do throws(IPCError) {
                 // Never with `O_CREAT`: in a folder with the sticky bit the kernel refuses that for another user's file.
@@ -52,7 +52,8 @@ extension RootFolder {
                     Self.lockName, in: descriptor, O_RDWR | O_NOFOLLOW | O_NONBLOCK, "open", lockPath)
                 guard try FileStatus(of: file.rawValue, lockPath).isRegularFile else {
                     throw IPCError(
-                        .wrongType, "open", lockPath, advice: "it is no regular file; remove it: it is made anew")
+                        .wrongType, "open", lockPath, advice: "it is not a regular file; remove it: it is created again"
+                    )
                 }
                 return file
             } catch {
@@ -112,7 +113,7 @@ extension RootFolder {
         guard file.group != group else { return }
         _ = try systemCall { fchown(raw, uid_t.max, group) }.orThrow("fchown", path) { errno in
             errno == .notPermitted
-                ? "the folder belongs to the group \(UserName.ofGroup(group)), of which this user is no member; become one, or use another folder"
+                ? "the folder belongs to the group \(UserName.ofGroup(group)), but this user is not a member; join the group, or use another folder"
                 : nil
         }
     }
@@ -249,7 +250,9 @@ extension RootFolder {
     private static func strays(_ names: [String], _ path: String) -> IPCError {
         IPCError(
             .invalidArgument, "remove", path,
-            advice: "\(names.joined(separator: ", ")) is there, which is not the channel's; move it away first")
+            advice:
+                "it contains \(names.joined(separator: ", ")), which does not belong to the channel; move it away first"
+        )
     }
 
     /// Whether it is a folder that is not empty. An empty one in the place of a channel's file is removed with the channel. For one

@@ -39,7 +39,7 @@ final class RootFolder: Sendable {
             try RootTrust.checkLink(status, root)
             guard let target = try openIfThere(root.path, flags & ~O_NOFOLLOW) else {
                 throw IPCError(
-                    .notFound, "open", root.path, advice: "it is a symbolic link to nothing; make what it points to")
+                    .notFound, "open", root.path, advice: "it is a dangling symbolic link; create its target")
             }
             directory = OwnedDescriptor(adopting: target)
             status = try FileStatus(of: target, root.path)
@@ -90,7 +90,7 @@ final class RootFolder: Sendable {
             let kind = try status(of: name)?.kind ?? "something else"
             throw IPCError(
                 .wrongType, "open", path + "/" + name,
-                advice: "it is \(kind), and not a channel's folder; remove it (ipc rm), or choose another name")
+                advice: "it is \(kind), not a channel's folder; remove it (ipc rm), or choose another name")
         case .failure(let errno):
             throw IPCError("open", path + "/" + name, errno, advice: try RootTrust.denial(errno, status(), path))
         }
@@ -126,23 +126,23 @@ final class RootFolder: Sendable {
 enum RootTrust {
     static func check(_ status: FileStatus, _ root: ChannelRoot) throws(IPCError) {
         guard status.isFolder else {
-            throw IPCError(.wrongType, "open", root.path, advice: "it is no folder; \(remedy(root))")
+            throw IPCError(.wrongType, "open", root.path, advice: "it is not a folder; \(remedy(root))")
         }
         let (owner, mode) = (status.owner, status.mode.rawValue)
         if root.isDefault, owner != geteuid() {
             throw refusal(
                 root,
-                "it belongs to \(user(owner)), who could read and change all messages, and not to \(user(geteuid()))")
+                "it belongs to \(user(owner)), not to \(user(geteuid())): its owner could read and change all messages")
         }
         guard mode & 0o022 != 0, mode & 0o002 != 0 || root.isDefault || !isAskedFor(status) else { return }
-        let who = mode & 0o002 != 0 ? "everybody" : "the group \(UserName.ofGroup(status.group))"
+        let who = mode & 0o002 != 0 ? "every user" : "the group \(UserName.ofGroup(status.group))"
         let reason =
-            "\(who) can write to it (mode \(status.mode.octal), owner \(user(owner))), and so put in other channels"
+            "\(who) can write to it (mode \(status.mode.octal), owner \(user(owner))), and so replace channels"
         guard mode & 0o002 == 0, owner == geteuid() else { throw refusal(root, reason) }
-        let narrower = "take that away (chmod g-w \(root.path))"
+        let narrower = "remove that permission (chmod g-w \(root.path))"
         throw refusal(
             root, reason,
-            root.isDefault ? narrower : "\(narrower), or say that it is the group's (chmod g+s \(root.path))")
+            root.isDefault ? narrower : "\(narrower), or mark the folder as the group's (chmod g+s \(root.path))")
     }
 
     /// Whether a folder that a group may write to is meant for that group. One that this user made, with this user's own group, is
@@ -154,7 +154,7 @@ enum RootTrust {
 
     static func checkLink(_ status: FileStatus, _ root: ChannelRoot) throws(IPCError) {
         guard status.owner == geteuid() || status.owner == 0 else {
-            throw refusal(root, "it is a symbolic link, which belongs to \(user(status.owner))")
+            throw refusal(root, "it is a symbolic link that belongs to \(user(status.owner))")
         }
     }
 
@@ -164,8 +164,8 @@ enum RootTrust {
 
     private static func remedy(_ root: ChannelRoot) -> String {
         root.isDefault
-            ? "have it removed, or name a folder of your own in IPC_ROOT"
-            : "name a folder that only its owner, or a group, can write to"
+            ? "have it removed, or set IPC_ROOT to a folder of your own"
+            : "choose a folder that only its owner, or a group, can write to"
     }
 
     /// Explains a refusal by the kernel: whose the folder is. Nil for another error.
@@ -174,10 +174,10 @@ enum RootTrust {
         let isFolder = status.isFolder
         if status.owner == geteuid(), status.mode.rawValue & 0o600 != 0o600 {
             return
-                "permission denied; \(path) is this user's own, with mode \(status.mode.octal): chmod u+rw\(isFolder ? "x" : "") \(path), or remove it"
+                "permission denied; \(path) belongs to this user, but has mode \(status.mode.octal): run chmod u+rw\(isFolder ? "x" : "") \(path), or remove it"
         }
         return
-            "permission denied; \(path) belongs to \(user(status.owner)) and the group \(UserName.ofGroup(status.group)), with mode \(status.mode.octal): be one of those that it lets in, or ask for wider permissions"
+            "permission denied; \(path) belongs to \(user(status.owner)) and the group \(UserName.ofGroup(status.group)), with mode \(status.mode.octal): run as a user that it admits, or have its permissions widened"
     }
 
     static func user(_ identifier: uid_t) -> String {

@@ -205,7 +205,9 @@ struct LogReader: ~Copyable {
                 guard !memory.isInherited else { throw memory.isInheritedError }
                 return nil
             }
-            guard LogLayout.Frame.isAligned(newest) else { throw memory.corrupted("its newest value is not aligned") }
+            guard LogLayout.Frame.isAligned(newest) else {
+                throw memory.corrupted("the position of its newest value is not aligned")
+            }
             guard memory.isCommitted(newest) else { continue }
             let frame = unsafe log + Int(truncatingIfNeeded: newest & mask)
             let header = unsafe FrameHeader(frame)

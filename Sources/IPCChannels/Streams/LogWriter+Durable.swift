@@ -19,7 +19,7 @@ extension LogWriter {
             guard memory.isDurable else {
                 throw IPCError(
                     .unsupported, "sync", memory.name.description,
-                    advice: "the channel lives in memory; create it with a durability")
+                    advice: "the channel is not durable; create it with a durability")
             }
             return isShared ? try memory.checkedTail() : position
         }
@@ -77,7 +77,7 @@ extension ChannelMemory {
         if let slot, try !waitForClaims(before: end, besides: slot, until: deadline) {
             throw IPCError(
                 .timedOut, "sync", name.description,
-                advice: "a writer has begun a message and not finished it; allow more time, or look at that process")
+                advice: "a writer has begun a message and not finished it; allow more time, or check that process")
         }
         try syncLog(upTo: end)
     }

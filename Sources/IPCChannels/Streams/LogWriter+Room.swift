@@ -116,7 +116,7 @@ extension LogWriter {
         var wanted = min(room, end &+ max(capacity / 16, min(8 &* size, capacity / 4)))
         // The newest value lies at most half a log back. It stays readable until the next one is there.
         if memory.keepsNewest { wanted = max(end, min(wanted, end &- size &+ capacity / 2)) }
-        guard wanted < LogLayout.farthest else { throw memory.corrupted("a cursor or the tail is \(room)") }
+        guard wanted < LogLayout.farthest else { throw memory.corrupted("a cursor or the tail is invalid: \(room)") }
         try raiseReservedEnd(wanted)
         limit = min(wanted, memory.roomEnd(from: end &- size, seeker))
         plainLimit = isPlain ? limit : 0

@@ -328,8 +328,8 @@ struct LogWriter: ~Copyable {
             advice: count < 0
                 ? "the size is \(count); it must be 0 to \(maximumPayload)"
                 : memory.maximumFrame < UInt64(memory.capacity / 2)
-                    ? "a message of \(count) bytes is over the limit of \(maximumPayload), 4 GiB with its header; send it in parts"
-                    : "a message of \(count) bytes is over this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"
+                    ? "a message of \(count) bytes exceeds the limit of \(maximumPayload), 4 GiB with its header; send it in parts"
+                    : "a message of \(count) bytes exceeds this channel's limit of \(maximumPayload), half of its log; create it with a larger capacity"
         )
     }
 }

@@ -37,7 +37,7 @@ final class SharedWriter<Writer: LogWriting & ~Copyable>: @unchecked Sendable {
             throw IPCError(
                 .unsupported, "share writer", membership.memory.name.description,
                 advice:
-                    "the channel is synced by itself, and each user would wait for the disk of the others; create it with durability syncedWhenAsked, or give each task a writer of its own"
+                    "the channel syncs automatically, so each task would wait for the syncs of the others; create it with durability syncedWhenAsked, or give each task a writer of its own"
             )
         }
         self.membership = membership

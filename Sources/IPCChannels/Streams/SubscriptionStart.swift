@@ -27,7 +27,8 @@ public enum SubscriptionStart: Hashable, Sendable {
                 throw IPCError(
                     .invalidArgument, "subscribe", memory.name.description,
                     advice:
-                        "position \(place) is of another channel: this one was made anew since; start at .oldest")
+                        "position \(place) belongs to another channel, or to an earlier one of this name; start at .oldest"
+                )
             }
             let wanted = place.offset
             let end = try Self.end(of: memory)
@@ -36,7 +37,7 @@ public enum SubscriptionStart: Hashable, Sendable {
             else {
                 throw IPCError(
                     .invalidArgument, "subscribe", memory.name.description,
-                    advice: "position \(wanted) is not kept any more, or no message begins there; start at .oldest")
+                    advice: "position \(wanted) is no longer kept, or no message begins there; start at .oldest")
             }
             return wanted
         }

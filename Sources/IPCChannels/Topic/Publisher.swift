@@ -33,7 +33,7 @@ extension Topic {
             IPCError(
                 .timedOut, "publish", writer.memory.name.description,
                 advice:
-                    "a subscriber is a whole log behind; allow more time, enlarge the log, or create the topic to overwrite"
+                    "a subscriber is a whole log behind; allow more time, enlarge the log, or create the topic with overflow overwrite"
             )
         }
     }

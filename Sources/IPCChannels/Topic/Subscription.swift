@@ -73,7 +73,7 @@ extension Topic {
         func failTimedOut() throws(IPCError) -> Never {
             throw IPCError(
                 .timedOut, "receive", reader.memory.name.description,
-                advice: "no message came before the deadline; check that a publisher lives, or allow more time")
+                advice: "no message arrived before the deadline; check that a publisher is running, or allow more time")
         }
     }
 }
@@ -151,13 +151,13 @@ extension Topic.Subscription where Message: BitwiseCopyable {
         throw IPCError(
             .corrupted, "receive", reader.memory.name.description,
             advice:
-                "a message has \(count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it is not of this library: find it, and correct it"
+                "a message has \(count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it does not use this library: find it, and fix it"
         )
     }
 
     @usableFromInline @inline(never)
     func fail(_ invalid: MessageChecks.Invalid) throws(IPCError) -> Never {
-        guard let checks else { preconditionFailure("only checks find a message invalid") }
+        guard let checks else { preconditionFailure("only a type with checks has invalid messages") }
         throw checks.error(invalid, "receive", reader.memory.name)
     }
 }

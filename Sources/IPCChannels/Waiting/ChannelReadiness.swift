@@ -131,13 +131,15 @@ public struct ChannelReadiness {
         guard let membership else {
             throw IPCError(
                 .unsupported, "arm", memory.name.description,
-                advice: "nobody knows of an observer, and so nobody signals for it; wait by a call of its own")
+                advice:
+                    "an observer is not registered, so no participant signals for it; use the observer's own calls to wait"
+            )
         }
         guard try descriptor.pipe.folder === memory.wakeUpFolder else {
             throw IPCError(
                 .invalidArgument, "arm", memory.name.description,
                 advice:
-                    "the descriptor is of \(descriptor.pipe.folder.path), and the channel is not; make one in the channel's root"
+                    "the descriptor belongs to the root \(descriptor.pipe.folder.path), but the channel does not; make one in the channel's root"
             )
         }
         guard try membership.arm(descriptor.pipe, in: place, unless: check) else { return false }

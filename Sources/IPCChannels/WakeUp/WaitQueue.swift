@@ -186,7 +186,7 @@ extension ChannelMemory {
 
     /// The wait queue of the caller in this slot.
     func waitingCaller(_ slot: UInt32) throws(IPCError) -> WaitQueue {
-        guard slot < UInt32(writerSlots) else { throw corrupted("a call is of slot \(slot)") }
+        guard slot < UInt32(writerSlots) else { throw corrupted("a call has the invalid slot \(slot)") }
         let offset = LogLayout.writerSlot(Int(slot), readerSlots: readerSlots)
         return WaitQueue(word(offset + LogLayout.WriterSlot.callerQueue), .writer(Int(slot)))
     }

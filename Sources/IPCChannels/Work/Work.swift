@@ -125,7 +125,7 @@ extension ChannelMemory {
             atomicMemoryFence(ordering: .acquiring)
             guard workHead.relaxed <= position else { continue }
             guard header.isValid(upTo: maximumFrame) else {
-                throw corrupted("the frame at \(position) cannot be work")
+                throw corrupted("the frame at \(position) is larger than the log allows")
             }
             // Without the word it can be neither taken nor finished: treated as skipped.
             guard header.hasWorkOrNone else { return header.skipped }

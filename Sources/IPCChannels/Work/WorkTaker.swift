@@ -159,7 +159,7 @@ struct WorkTaker: ~Copyable {
                     // The word contains the lap: if the frame was replaced meanwhile, the exchange fails.
                     guard state.isOf(lap: memory.workLap(at: here)) else {
                         if head.published > here { continue }
-                        throw memory.corrupted("the work at \(here) is of another lap")
+                        throw memory.corrupted("the work at \(here) has the wrong lap")
                     }
                     let taken = state.taken(by: membership.slot)
                     guard word.exchange(state.word, for: taken.word).exchanged else { continue }

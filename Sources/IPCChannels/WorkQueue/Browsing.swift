@@ -30,7 +30,7 @@ extension WorkQueue.BrowsedJob where Message: BitwiseCopyable {
                 throw IPCError(
                     .corrupted, "browse", queue.description,
                     advice:
-                        "a message has \(bytes.count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it is not of this library: find it, and correct it"
+                        "a message has \(bytes.count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it does not use this library: find it, and fix it"
                 )
             }
             return try value(bytes)

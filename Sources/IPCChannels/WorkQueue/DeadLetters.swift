@@ -52,7 +52,7 @@ struct DeadLetters: ~Copyable {
         nextAttempt = MonotonicClock.now &+ Self.pauseBetweenAttempts
         Notices.tell(
             .error, queue.name,
-            "a message that cannot be worked on could not go to the dead letters; it is kept aside, and tried again",
+            "a message could not be moved to the dead letters; it is set aside, and the move is tried again",
             ["attempts": "\(work.state.attempts)", "error": "\(error)"])
     }
 
@@ -64,7 +64,7 @@ struct DeadLetters: ~Copyable {
         let word = unsafe SharedUInt64(membership.header(of: work) + JobHeader.reason).relaxed
         let why = reason ?? DeadLetter.Reason(word: word)
         Notices.tell(
-            .warning, queue.name, "a message \(why.told), and went to the dead letters",
+            .warning, queue.name, "a message \(why.told), and was moved to the dead letters",
             ["reason": "\(why)", "attempts": "\(attempts(work))"])
         // Sent before it is acknowledged: if this process dies in between, the job becomes a dead letter twice, but is never
         // lost.
@@ -116,7 +116,9 @@ extension Channel {
         attributes.lifetime = .kept
         attributes.retries = .unlimited
         guard case .root(let root) = place else {
-            throw IPCError(.unsupported, "dead letters", name.description, advice: "the queue has no name")
+            throw IPCError(
+                .unsupported, "dead letters", name.description,
+                advice: "the queue has no name, so it has no dead letters")
         }
         return try Channel(
             name.description + Self.lettersSuffix, in: root, .workQueue, type, .openOrCreate(ChannelOptions()),
@@ -157,7 +159,7 @@ extension WorkQueue {
             throw IPCError(
                 .wrongType, "open queue", name,
                 advice:
-                    "the channel \(letters), where its dead letters go, is a \(pattern) of \(carried.name), and not a queue of \(type.name); redrive or remove that first (ipc rm \(letters))"
+                    "the channel \(letters), for its dead letters, is a \(pattern) of \(carried.name), not a queue of \(type.name); redrive or remove it first (ipc rm \(letters))"
             )
         }
     }

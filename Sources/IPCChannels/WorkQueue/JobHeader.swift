@@ -13,10 +13,22 @@ public struct JobOptions: Hashable, Sendable {
     /// The time to live, from now on; nil for no limit. When it ends, the message goes to the dead letters. A worker that has
     /// the job at that time keeps it.
     public var timeToLive: Duration?
+    /// Whether sending throws ``/IPC/IPCError/Code/notReady`` if no worker has joined, and sends nothing. Otherwise the message waits
+    /// in the queue for one.
+    public var requiresWorker: Bool
 
-    public init(delay: Duration = .zero, timeToLive: Duration? = nil) {
+    public init(delay: Duration = .zero, timeToLive: Duration? = nil, requiresWorker: Bool = false) {
         self.delay = delay
         self.timeToLive = timeToLive
+        self.requiresWorker = requiresWorker
+    }
+
+    /// - Throws: ``/IPC/IPCError/Code/notReady``.
+    func check(_ memory: ChannelMemory) throws(IPCError) {
+        guard requiresWorker, try !memory.hasLivingReader else { return }
+        throw IPCError(
+            .notReady, "send", memory.name.description,
+            advice: "no worker has joined; start one, or let the message wait for one (requiresWorker: false)")
     }
 }
 
@@ -50,9 +62,9 @@ extension DeadLetter.Reason {
     /// The reason as part of a sentence about the message.
     var told: String {
         switch self {
-        case .rejected, .workerDied: "was handed out too often"
-        case .invalid: "is not of the queue's type"
-        case .expired: "was not worked on in time"
+        case .rejected, .workerDied: "was delivered too often"
+        case .invalid: "does not have the queue's type"
+        case .expired: "expired before it was done"
         }
     }
 }

@@ -86,6 +86,6 @@ struct JobTaker: ~Copyable {
     var timedOut: IPCError {
         IPCError(
             .timedOut, "next job", membership.memory.name.description,
-            advice: "no work came before the deadline; check that a producer lives, or allow more time")
+            advice: "no job arrived before the deadline; check that a producer is running, or allow more time")
     }
 }

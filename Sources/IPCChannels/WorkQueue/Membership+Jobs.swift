@@ -43,7 +43,7 @@ extension Membership {
         IPCError(
             .leaseLost, "acknowledge job", memory.name.description,
             advice:
-                "this worker does not have the job any more: others took it for dead, and the job may have been done twice; make what it does repeatable"
+                "this worker no longer has the job: others took it for dead, and the job may have been done twice; make the job idempotent"
         )
     }
 }

@@ -29,6 +29,7 @@ extension WorkQueue {
         ) throws(IPCError) -> Bool {
             let total = Work.prefixSize + count
             let memory = writer.memory
+            try options.check(memory)
             guard let payload = try unsafe writer.claim(total, until: deadline) else { return false }
             let (position, size) = (writer.position, writer.claimed)
             var state = Work.State(lap: memory.workLap(at: position))
@@ -45,7 +46,7 @@ extension WorkQueue {
                     throw IPCError(
                         .limitReached, "send", memory.name.description,
                         advice:
-                            "\(memory.asideCount) messages, or three quarters of its log, are set aside already; send it later, or enlarge the log"
+                            "\(memory.asideCount) messages, or three quarters of the log, are already set aside; send it later, or enlarge the log"
                     )
                 }
                 state = state.aside
@@ -74,11 +75,11 @@ extension WorkQueue {
 
         var timedOut: IPCError {
             let memory = writer.memory
-            let holder = memory.holderOfOldest.map { "process \($0) has the oldest" } ?? "none of its work is taken"
+            let holder = memory.holderOfOldest.map { "process \($0) has the oldest" } ?? "none of them is taken"
             return IPCError(
                 .timedOut, "send", memory.name.description,
                 advice:
-                    "the queue is full of work that is not done, and \(holder); add workers, allow more time, or enlarge its log"
+                    "the queue is full of unfinished jobs, and \(holder); add workers, allow more time, or enlarge its log"
             )
         }
 

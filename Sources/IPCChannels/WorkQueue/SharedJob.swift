@@ -44,7 +44,7 @@ extension WorkQueue {
                 guard lenders == 0 else {
                     throw IPCError(
                         .invalidArgument, "acknowledge job", String(describing: Message.self),
-                        advice: "its bytes are lent at this moment; acknowledge it after that")
+                        advice: "its bytes are borrowed now; acknowledge it after that")
                 }
                 return job.take()
             }
@@ -85,7 +85,7 @@ extension WorkQueue {
         private var isFinishedError: IPCError {
             IPCError(
                 .invalidArgument, "job", String(describing: Message.self),
-                advice: "it was acknowledged, rejected or released before; use what it carries first")
+                advice: "it was already acknowledged, rejected or released; use its message before that")
         }
 
         func lend<Result>(
@@ -111,7 +111,7 @@ extension WorkQueue.SharedJob where Message: BitwiseCopyable {
     ///
     /// - Precondition: The job was not acknowledged, rejected or released yet.
     public var message: Message {
-        guard let message = try? lend({ $0.message }) else { preconditionFailure("the job was finished before") }
+        guard let message = try? lend({ $0.message }) else { preconditionFailure("the job is already finished") }
         return message
     }
 }

@@ -21,7 +21,7 @@ enum CallEnvironment {
     static let pair: @Sendable (String) throws -> Pair = { text in
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2, isKey(parts[0]) else {
-            throw ValidationError("key=value is needed, with a key of letters (A to Z, a to z), digits and _.")
+            throw ValidationError("expected key=value; a key has only letters (A to Z, a to z), digits and _.")
         }
         return Pair(key: parts[0], value: parts[1])
     }

@@ -26,11 +26,11 @@ extension ChannelCreation {
 
 private enum CreationHelp {
     static let keep: ArgumentHelp =
-        "Keep the channel when its last participant has gone. A queue is always kept."
+        "Keep the channel after its last participant has left. A queue is always kept."
     static let permissions: ArgumentHelp =
-        "Who may use the channel, as for chmod, whatever the umask is. (default: 0600 if it is made now)"
+        "Octal permissions of the channel; the umask does not apply. (default for a new channel: 0600)"
     static let capacity: ArgumentHelp =
-        "Bytes of the log, 1 to 1099511627776. (default: 1048576, of a latest value 65536, if it is made now)"
+        "Log size in bytes, 1 to 1099511627776. (default for a new channel: 1048576; for a latest value: 65536)"
 }
 
 private let capacities = Numbers.whole(1...1 << 40)
@@ -53,19 +53,15 @@ struct BroadcastCreationOptions: ParsableArguments, ChannelCreation {
     @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
     @Option(
         name: .long,
-        help:
-            "Who may subscribe, but not write to it, as for chmod: 0060 for the group, 0006 for all others. Those whom --permissions lets write take part already."
+        help: """
+            Octal permissions of users who may subscribe but not write: 0060 for the group, 0006 for all others. \
+            Users whom --permissions allows to write can subscribe already.
+            """
     )
     var subscriberPermissions: PermissionsArgument?
 
-    var topic: ChannelOptions {
+    var options: ChannelOptions {
         ChannelOptions(
-            lifetime: lifetime, capacity: capacity, permissions: permissions?.value,
-            subscriberPermissions: subscriberPermissions?.value)
-    }
-
-    var latest: LatestOptions {
-        LatestOptions(
             lifetime: lifetime, capacity: capacity, permissions: permissions?.value,
             subscriberPermissions: subscriberPermissions?.value)
     }
@@ -78,13 +74,15 @@ struct QueueCreationOptions: ParsableArguments, ChannelCreation {
     @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
     @Option(
         name: .long,
-        help: "After so many, a job goes to the dead letters: 5 if nothing is said. Fixed when the queue is created.",
+        help: "Attempts after which a job is a dead letter. Fixed when the queue is created. (default: 5)",
         transform: Numbers.positive)
     var attempts: Int?
     @Option(
         name: .long,
-        help:
-            "When a rejected job comes again, in seconds: 0.5; or twice as late each time, from the first to the longest: 0.1..60; or none. Fixed when the queue is created.",
+        help: """
+            Seconds before a rejected job is tried again: a fixed delay (0.5), one that doubles up to a limit (0.1..60), \
+            or none. Fixed when the queue is created.
+            """,
         transform: Self.backoff)
     var backoff: RetryBackoff?
 
@@ -97,13 +95,13 @@ struct QueueCreationOptions: ParsableArguments, ChannelCreation {
         let parts = text.split(separator: "..", omittingEmptySubsequences: false)
         // "0.1...60" is Swift's, and would be up to 0.6 s here.
         guard !parts.contains(where: { $0.hasPrefix(".") }) else {
-            throw ValidationError("two numbers of seconds with .. between them are needed, each with a digit first.")
+            throw ValidationError("expected two numbers of seconds with .. between them, each starting with a digit.")
         }
         let times = try parts.map { try Numbers.seconds(String($0)) }
         switch times.count {
         case 1: return .fixed(times[0])
         case 2: return .exponential(first: times[0], limit: times[1])
-        default: throw ValidationError("none, one number of seconds, or two with .. between them, are needed.")
+        default: throw ValidationError("expected none, a number of seconds, or two with .. between them.")
         }
     }
 }
@@ -112,16 +110,20 @@ struct QueueCreationOptions: ParsableArguments, ChannelCreation {
 struct ServiceCreationOptions: ParsableArguments, ChannelCreation {
     @Option(
         name: .long,
-        help:
-            "Bytes that the calls of one client may take, with their replies, 1 to \(ServiceOptions.capacities.upperBound). The log has four times as many. (default: 1048576, if it is made now)",
+        help: """
+            Maximum bytes of one client's calls and replies, 1 to \(ServiceOptions.capacities.upperBound). \
+            The log is four times as large. (default for a new service: 1048576)
+            """,
         transform: Numbers.whole(ServiceOptions.capacities))
     var capacity: Int?
     @Flag(name: .long, help: CreationHelp.keep) var keep = false
     @Option(name: .long, help: CreationHelp.permissions) var permissions: PermissionsArgument?
     @Option(
         name: .long,
-        help:
-            "If so many calls wait that no server has taken, 1 to \(ServiceOptions.waitingLimits.upperBound), new ones fail at once (exit code 75). Fixed when the service is created; no limit if nothing is said.",
+        help: """
+            Maximum number of calls that wait for a server, 1 to \(ServiceOptions.waitingLimits.upperBound); further calls \
+            fail at once (exit code 75). Fixed when the service is created. (default: no limit)
+            """,
         transform: Numbers.whole(ServiceOptions.waitingLimits))
     var maximumWaiting: Int?
 
@@ -145,37 +147,18 @@ struct PermissionsArgument: ExpressibleByArgument, Sendable, CustomStringConvert
     var description: String { value.octal }
 }
 
-extension Topic where Message == RawBytes {
-    /// A topic of whatever type, made now if there is none.
+extension AnyChannel {
+    /// A topic or a latest value of whatever type, made now if there is none.
     static func openOrCreate(
-        _ name: String, _ creation: BroadcastCreationOptions
-    ) throws(IPCError) -> Topic { try openAnyType(name, orCreate: creation.topic) }
-}
-
-extension WorkQueue where Message == RawBytes {
-    static func openOrCreate(
-        _ name: String, _ creation: QueueCreationOptions
-    ) throws(IPCError) -> WorkQueue {
-        try openAnyType(
-            name, orCreate: creation.options, maximumAttempts: creation.attempts, backoff: creation.backoff)
+        _ pattern: ChannelPattern, _ name: String, _ creation: BroadcastCreationOptions
+    ) throws(IPCError) -> AnyChannel {
+        try openOrCreate(pattern, name, creation.options, defaults: ChannelOptions(writers: .shared))
     }
-}
 
-extension Latest where Value == RawBytes {
-    static func openOrCreate(
-        _ name: String, _ creation: BroadcastCreationOptions
-    ) throws(IPCError) -> Latest { try openAnyType(name, orCreate: creation.latest) }
-}
-
-extension CarriedType {
-    /// Checks a message against the type that its channel carries.
-    func check(_ message: [UInt8]) throws(IPCError) {
-        guard let size, size != message.count else { return }
-        throw IPCError(
-            .invalidArgument, "send", channel,
-            advice:
-                "its messages are of the type \(name), of \(size) bytes, and this one has \(message.count); use --hex or --whole"
-        )
+    /// A work queue of whatever type, made now if there is none.
+    static func openOrCreate(_ name: String, _ creation: QueueCreationOptions) throws(IPCError) -> AnyChannel {
+        try openOrCreate(
+            .workQueue, name, creation.options, maximumAttempts: creation.attempts, backoff: creation.backoff)
     }
 }
 

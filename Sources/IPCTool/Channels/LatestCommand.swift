@@ -5,7 +5,7 @@ import IPCChannels
 /// `ipc latest`: a value of which only the newest counts.
 struct LatestCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "latest", abstract: "Set, get and watch a value of which only the newest counts.",
+        commandName: "latest", abstract: "Set, get and watch a value; only the newest one counts.",
         discussion: """
             Examples:
               ipc latest set room/temperature 21.5 --keep
@@ -17,23 +17,20 @@ struct LatestCommand: ParsableCommand {
 
     struct Set: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Set the value: the argument, or each message of standard input in turn.")
+            abstract: "Set the value from the argument, or from each message of standard input.")
 
         @OptionGroup var channel: ChannelArgument
-        @Argument(help: "The value. Without one, values are read from standard input.") var value: String?
+        @Argument(help: "The value; by default, values are read from standard input.") var value: String?
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var framing: FramingOption
 
         func validate() throws { try framing.checkArguments(value.map { [$0] } ?? []) }
 
         func perform() async throws {
-            let latest = try Latest<RawBytes>.openOrCreate(channel.name, creation)
-            var setter = try latest.makeSetter()
-            let type = try setter.carriedType
+            var writer = try AnyChannel.openOrCreate(.latest, channel.name, creation).makeWriter()
             var source = MessageSource(value.map { [$0] } ?? [], framing.framing)
             while let message = try await source.next() {
-                try type.check(message)
-                try unsafe setter.set(message.span.bytes)
+                try await unsafe writer.write(message.span.bytes)
             }
         }
     }
@@ -42,8 +39,8 @@ struct LatestCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Print the value.",
             discussion: """
-                Exit code 4 if none was set yet. With --timeout it waits for one, and for the channel itself: exit code 3 if there \
-                is none by then. It takes no part in the channel: it is enough to be allowed to read it.
+                The exit code is 4 if no value is set. With --timeout, it waits for the channel and a value; the exit code is 3 if \
+                there is none in time. It is not a participant: read access to the channel is enough.
                 """)
 
         @OptionGroup var channel: ChannelArgument
@@ -56,10 +53,10 @@ struct LatestCommand: ParsableCommand {
         func perform() async throws {
             let output = ValueOutput(framing, format)
             if timeout.timeout != nil { return try output.write(try await waitForValue(until: timeout.deadline)) }
-            var getter = try Latest<RawBytes>.openAnyType(channel.name).makeObserver()
+            var getter = try AnyChannel.open(channel.name).latest.makeObserver()
             guard let value = try getter.get({ $0.array }) else {
                 throw IPCError(
-                    .notFound, "get", channel.name, advice: "no value was set yet; set one, or wait with --timeout")
+                    .notFound, "get", channel.name, advice: "no value is set; set one, or wait with --timeout")
             }
             try output.write(value)
         }
@@ -68,7 +65,7 @@ struct LatestCommand: ParsableCommand {
         private func waitForValue(until deadline: Deadline) async throws -> [UInt8] {
             while true {
                 do throws(IPCError) {
-                    var getter = try Latest<RawBytes>.openAnyType(channel.name).makeObserver()
+                    var getter = try AnyChannel.open(channel.name).latest.makeObserver()
                     if let value = try getter.get({ $0.array }) { return value }
                     return try await getter.next(until: deadline) { $0.array }
                 } catch {
@@ -88,7 +85,7 @@ struct LatestCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Print the newest value whenever it changes.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
+        @Option(name: .long, help: "Stop after N values.", transform: Numbers.count) var count: Int?
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
@@ -97,21 +94,21 @@ struct LatestCommand: ParsableCommand {
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var getter = try Latest<RawBytes>.openOrCreate(channel.name, creation).makeGetter()
+            var reader = try AnyChannel.openOrCreate(.latest, channel.name, creation).makeReader()
             let output = ValueOutput(framing, format)
             for _ in 0..<(count ?? .max) {
-                try output.write(try await getter.next(until: timeout.deadline) { $0.array })
+                try output.write(try await reader.receive(until: timeout.deadline))
             }
         }
     }
 
     struct Observe: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print the newest value whenever it changes, without taking part.",
-            discussion: "For whoever may only read the channel. It has to be there.")
+            abstract: "Print the newest value whenever it changes, without being a participant.",
+            discussion: "Read access to the channel is enough. The channel must exist.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End after so many.", transform: Numbers.count) var count: Int?
+        @Option(name: .long, help: "Stop after N values.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
@@ -119,7 +116,7 @@ struct LatestCommand: ParsableCommand {
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var observer = try Latest<RawBytes>.openAnyType(channel.name).makeObserver()
+            var observer = try AnyChannel.open(channel.name).latest.makeObserver()
             let output = ValueOutput(framing, format)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await observer.next(until: timeout.deadline) { $0.array })
@@ -146,7 +143,7 @@ struct ValueOutput {
 /// `ipc event`: something has happened.
 struct EventCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "event", abstract: "Notify and wait: something has happened.",
+        commandName: "event", abstract: "Notify processes of an event, and wait for one.",
         discussion: """
             Examples:
               ipc event wait build/done && ./deploy
@@ -156,16 +153,16 @@ struct EventCommand: ParsableCommand {
 
     struct Notify: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "End a wait, now or later.",
-            discussion: "A notice that nobody has taken is kept with --keep only.")
+            abstract: "End one wait: a current one, or the next.",
+            discussion: "Without --keep, pending notices are lost when the last participant leaves.")
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "End so many waits. (default: 1)", transform: Numbers.count) var count: Int?
-        @Flag(name: .long, help: "End all waits that are under way, and none that comes later.") var all = false
+        @Option(name: .long, help: "End N waits. (default: 1)", transform: Numbers.count) var count: Int?
+        @Flag(name: .long, help: "End all current waits, and no later ones.") var all = false
         @OptionGroup var creation: CreationOptions
 
         func validate() throws {
-            if all, count != nil { throw ValidationError("--all or --count, not both.") }
+            if all, count != nil { throw ValidationError("--all and --count exclude each other; leave one out.") }
         }
 
         func perform() async throws {
@@ -175,7 +172,7 @@ struct EventCommand: ParsableCommand {
     }
 
     struct Wait: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Wait until somebody notifies.")
+        static let configuration = CommandConfiguration(abstract: "Wait for a notice.")
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var creation: CreationOptions

@@ -5,7 +5,7 @@ import IPCChannels
 /// `ipc queue`: each message to one worker.
 struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "queue", abstract: "Share work out: each message goes to one worker, which acknowledges it.",
+        commandName: "queue", abstract: "Share jobs among workers: each job goes to one worker, which acknowledges it.",
         discussion: """
             Examples:
               find . -name '*.png' | ipc queue push thumbnails
@@ -20,38 +20,37 @@ struct QueueCommand: ParsableCommand {
 
     struct Push: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Send messages: the arguments, or standard input.",
+            abstract: "Send messages from the arguments, or from standard input.",
             discussion: """
-                While the queue is full, it waits; after a second, a line on standard error says for whom. An error says how many messages \
-                went in before.
+                Sending waits while the queue is full; after a second, a note on standard error says what it waits for. An error \
+                says how many messages were sent before.
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
+        @Argument(help: "Messages; by default, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
         @OptionGroup var creation: QueueCreationOptions
-        @Option(name: .long, help: "Nobody gets them before so many seconds.", transform: Numbers.seconds)
+        @Option(name: .long, help: "Deliver the messages after N seconds.", transform: Numbers.seconds)
         var delay: Duration?
         @Option(
-            name: .long, help: "After so many seconds they go to the dead letters.", transform: Numbers.seconds)
+            name: .long, help: "Move messages to the dead letters after N seconds.", transform: Numbers.seconds)
         var timeToLive: Duration?
+        @Flag(name: .long, help: "Fail at once, with exit code 75, if no worker has joined.") var requireWorker = false
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws { try framing.checkArguments(messages) }
 
         func perform() async throws {
-            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
-            let options = JobOptions(delay: delay ?? .zero, timeToLive: timeToLive)
-            var producer = try queue.makeProducer()
-            let type = try producer.carriedType
+            var writer = try AnyChannel.openOrCreate(channel.name, creation).makeWriter()
+            let options = JobOptions(
+                delay: delay ?? .zero, timeToLive: timeToLive, requiresWorker: requireWorker)
             var source = MessageSource(messages, framing.framing)
             var progress = SendingProgress(of: "message", to: channel.name) { [name = channel.name] in
                 Hindrance.ofQueue(name)
             }
             while let message = try await source.next() {
-                try type.check(message)
                 try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
-                    try await unsafe producer.send(message.span.bytes, options, until: deadline)
+                    try await unsafe writer.write(message.span.bytes, options, until: deadline)
                 }
             }
         }
@@ -59,40 +58,40 @@ struct QueueCommand: ParsableCommand {
 
     struct Work: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Take jobs. Each is printed and acknowledged; or given to a command's standard input.",
+            abstract: "Take jobs: print and acknowledge each, or pass it to a command's standard input.",
             discussion: """
-                With a command, its exit code decides: 0 acknowledges the job, anything else gives it back, and it is tried \
-                again, as often as the queue allows (--attempts); after the last time it is a dead letter at once. So does an error in \
-                writing the job to it, except that a command may end with 0 before it has read everything. IPC_ATTEMPT tells the command \
-                which time it is.
+                The exit code of the command decides: 0 acknowledges the job; any other code rejects it. A rejected job is tried \
+                again, as often as the queue allows (--attempts); after its last attempt it is a dead letter at once. An error in \
+                writing the job to the command also rejects it, unless the command exits with 0 without reading everything. \
+                IPC_ATTEMPT is the number of the attempt.
 
-                The command gets a job as it would be printed: as a line, with a newline at its end, if nothing is said; with --whole as \
-                it was sent, byte for byte.
+                The command gets a job as it would be printed: by default as a line with a newline at its end; with --whole byte \
+                for byte, as it was sent.
 
-                --drain ends when nothing waits that is due now, and all commands of this worker have ended. It does not wait for \
-                delayed jobs, such as those that are given back in a queue with a --backoff, nor for those that other workers \
-                have. In QUEUE/dead-letters, it tries each letter once.
+                --drain stops when no due job is waiting and all commands of this worker have ended. It does not wait for delayed \
+                jobs, such as rejected jobs of a queue with --backoff, or for the jobs of other workers. On QUEUE/dead-letters, it \
+                tries each letter once.
 
-                The exit code is 1 if a command failed, even if its job was done at a later attempt; 3 if none failed, and no job came \
-                before --timeout.
+                The exit code is 1 if a command failed, even if its job succeeded at a later attempt; 3 if no command failed and \
+                no job arrived before --timeout.
 
-                Each command is a process group of its own. When this program ends, whatever ends it, commands whose jobs are not \
-                acknowledged end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or \
-                at once if this program was killed.
+                Each command is a process group of its own. When this program ends, for whatever reason, the commands of \
+                unacknowledged jobs end too, with the processes that they started: by SIGTERM, and after two seconds by SIGKILL; \
+                or at once if this program was killed.
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @Option(
-            name: .long, help: "End after so many jobs; one that comes again counts again.", transform: Numbers.count)
+            name: .long, help: "Stop after N jobs; another attempt at a job counts again.", transform: Numbers.count)
         var count: Int?
-        @Flag(name: .long, help: "End when nothing waits that is due now.") var drain = false
-        @Option(name: .long, help: "How many commands run at a time. (default: 1)", transform: Numbers.positive)
+        @Flag(name: .long, help: "Stop when no due job is waiting.") var drain = false
+        @Option(name: .long, help: "Maximum number of commands at a time. (default: 1)", transform: Numbers.positive)
         var concurrency: Int?
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var creation: QueueCreationOptions
         @OptionGroup var timeout: TimeoutOption
-        @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
+        @Argument(parsing: .postTerminator, help: "Command and arguments, after --.") var command: [String] = []
 
         /// More than commands have between SIGTERM and SIGKILL.
         var patience: Duration { command.isEmpty ? .seconds(1) : .seconds(10) }
@@ -100,17 +99,17 @@ struct QueueCommand: ParsableCommand {
         func validate() throws {
             if command.isEmpty, concurrency != nil {
                 throw ValidationError(
-                    "--concurrency says how many commands run at a time, and no command is given after --; leave it out, or give one."
+                    "--concurrency limits commands, and no command is given after --; leave it out, or give a command."
                 )
             }
             if !command.isEmpty, format.format == .json {
                 throw ValidationError(
-                    "--format json says how jobs are printed, but they are given to a command (\(command[0])); leave one of them out."
+                    "--format json is for printed jobs, and these go to a command (\(command[0])); leave one of them out."
                 )
             }
             if drain, timeout.timeout != nil {
                 throw ValidationError(
-                    "--drain ends when nothing waits, so --timeout has no effect; leave one of them out.")
+                    "--drain stops when no job is waiting, so --timeout has no effect; leave one of them out.")
             }
             try framing.check(format)
         }
@@ -118,7 +117,7 @@ struct QueueCommand: ParsableCommand {
         func perform() async throws {
             // Before the queue is opened, so that the process that watches over commands has nothing of it.
             let run = command.isEmpty ? nil : try CommandRun(command)
-            let queue = try WorkQueue<RawBytes>.openOrCreate(channel.name, creation)
+            let queue = try AnyChannel.openOrCreate(channel.name, creation).workQueue
             var worker = try queue.makeWorker()
             guard let run else { return try await printJobs(&worker) }
             let description = try ChannelDescription(queue.name, countsMessages: drain)
@@ -204,53 +203,54 @@ struct QueueCommand: ParsableCommand {
     }
 
     struct Peek: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Print what is in a queue, without taking it.")
+        static let configuration = CommandConfiguration(abstract: "Print the jobs in a queue, without taking them.")
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var format: FormatOption
 
         func perform() async throws {
-            try JobTable.print(WorkQueue<RawBytes>.openAnyType(channel.name), format.format)
+            try JobTable.print(AnyChannel.open(channel.name).workQueue, format.format)
         }
     }
 
     struct Dead: Interruptible {
         static let configuration = CommandConfiguration(
             abstract:
-                "Print the dead letters: what was handed out too often, or not in time, or is not of the queue's type.",
+                "Print the dead letters: jobs that were delivered too often, expired, or are not of the queue's type.",
             discussion: """
-                They stay, unless --redrive sends them back to their queue, or --purge does away with them.
+                They are kept until --redrive sends them back to their queue, or --purge removes them.
 
-                As JSON, a line each: text or hex, the job; reason; attempts, how often the job was handed out; process, the last that \
-                had it, or 0; time, when it became a letter, in seconds since 1970; stage, waiting or taken: whether a worker of \
-                QUEUE/dead-letters has it.
+                With --format json, each line has: text or hex, the job; reason; attempts, how often the job was delivered; \
+                process, the last one that had it, or 0; time, when it became a dead letter, in seconds since 1970; stage, waiting \
+                or taken (by a worker of QUEUE/dead-letters).
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Flag(name: .long, help: "Send them back to the queue; their attempts begin again.") var redrive = false
-        @Flag(name: .long, help: "Do away with them.") var purge = false
+        @Flag(name: .long, help: "Send them back to the queue, with no attempts counted.") var redrive = false
+        @Flag(name: .long, help: "Remove them.") var purge = false
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws {
-            if redrive, purge { throw ValidationError("--redrive or --purge, not both.") }
+            if redrive, purge { throw ValidationError("--redrive and --purge exclude each other; leave one out.") }
             if !redrive, timeout.timeout != nil {
-                throw ValidationError("--timeout has an effect with --redrive only; leave it out, or give both.")
+                throw ValidationError("--timeout has an effect only with --redrive; give both, or neither.")
             }
             if redrive || purge, format.format == .json {
                 throw ValidationError(
-                    "--format json says how letters are printed, and \(redrive ? "--redrive" : "--purge") prints none; leave one of them out."
+                    "--format json is for printed letters, and \(redrive ? "--redrive" : "--purge") prints none; "
+                        + "leave one of them out."
                 )
             }
         }
 
         func perform() async throws {
-            let queue = try WorkQueue<RawBytes>.openAnyType(channel.name)
+            let queue = try AnyChannel.open(channel.name).workQueue
             // What no worker has met yet is among them, too.
             try queue.collectDeadLetters()
             let letters: WorkQueue<RawBytes>
             do throws(IPCError) {
-                letters = try WorkQueue<RawBytes>.openAnyType(channel.name + "/dead-letters")
+                letters = try AnyChannel.open(channel.name + "/dead-letters").workQueue
             } catch {
                 guard error.code == .notFound else { throw error }
                 return  // there were none yet
@@ -307,11 +307,11 @@ private struct JobCommand: Sendable {
     private func giveBack(_ delivery: WorkQueue<RawBytes>.SharedJob, _ failure: String) {
         delivery.reject(after: delay)
         guard let maximumAttempts, delivery.attempt >= maximumAttempts else {
-            return printError("ipc: \(failure); the job is given back")
+            return printError("ipc: \(failure); the job returns to the queue")
         }
         do throws(IPCError) {
             try queue.collectDeadLetters()
-            printError("ipc: \(failure), the last; the job is a dead letter now: ipc queue dead \(queue.name)")
+            printError("ipc: \(failure), the last; the job is now a dead letter: ipc queue dead \(queue.name)")
         } catch {
             printError("ipc: \(failure), the last; the job becomes a dead letter later: \(error)")
         }
@@ -335,7 +335,7 @@ private enum JobTable {
         if let worker = job.worker { words.append("taken by \(ProcFiles.description(worker))") }
         if let due = job.dueIn { words.append("due in \((due / .seconds(1) * 10).rounded(.up) / 10) s") }
         if job.deadLetter == nil, job.worker == nil, job.attempts > 0 {
-            words.append("back, attempts: \(job.attempts)")
+            words.append("returned, attempts: \(job.attempts)")
         }
         let what = words.isEmpty ? "" : "  (" + words.joined(separator: ", ") + ")"
         return Table.printable(job.bytes) + what

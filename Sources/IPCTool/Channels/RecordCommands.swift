@@ -13,10 +13,11 @@ enum Recording {
 /// `ipc record`: what passes, into a folder.
 struct RecordCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "record", abstract: "Record what passes over channels, until interrupted.",
+        commandName: "record", abstract: "Record the messages of channels, until interrupted.",
         discussion: """
-            The recording is a folder of durable channels of the same names and types: any program can subscribe to them, with \
-            IPC_ROOT set to the folder. It keeps the newest that fit into --capacity. Recording disturbs nobody.
+            The recording is a folder of durable channels with the same names and types. Any program can subscribe to them, with \
+            IPC_ROOT set to the folder. Each keeps the newest messages that fit into --capacity. Recording does not affect the \
+            participants.
 
             Examples:
               ipc record market/quotes orders -o today.ipc
@@ -24,14 +25,14 @@ struct RecordCommand: Interruptible {
               IPC_ROOT=$PWD/today.ipc ipc topic subscribe market/quotes --from oldest
             """)
 
-    @Argument(help: "Channels.", completion: ChannelCompletion.anyPattern) var names: [String]
-    @Option(name: [.customShort("o"), .long], help: "The folder; it must not exist.") var output: String
+    @Argument(help: "Channels to record.", completion: ChannelCompletion.anyPattern) var names: [String]
+    @Option(name: [.customShort("o"), .long], help: "Folder of the recording; it must not exist.") var output: String
     @Option(
-        help: "Bytes of each channel's messages that are kept. (default: 67108864)",
+        help: "Bytes that are kept of each channel. (default: 67108864)",
         transform: Numbers.whole(1...1 << 40))
     var capacity = 1 << 26
     @Option(help: "The first message: next, oldest, or last:N.") var from = StartArgument(.next)
-    @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
+    @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
     @OptionGroup var permissions: PermissionsOption
 
     /// One channel that is recorded.
@@ -69,10 +70,14 @@ struct RecordCommand: Interruptible {
             try await record(root, &recorded)
         } catch {
             // What has messages is worth something; what has none is litter.
-            if recorded == 0 { Self.remove(root) } else { printError("ipc: \(recorded) messages in \(output)") }
+            if recorded == 0 {
+                Self.remove(root)
+            } else {
+                printError("ipc: recorded \(recorded) messages in \(output)")
+            }
             throw error
         }
-        printError("ipc: \(recorded) messages in \(output)")
+        printError("ipc: recorded \(recorded) messages in \(output)")
     }
 
     private static func remove(_ root: ChannelRoot) {
@@ -96,7 +101,8 @@ struct RecordCommand: Interruptible {
             tracks.append(
                 Track(
                     try ChannelTap(name, from: from.start),
-                    try Topic<RawBytes>.createLike(name, to: root, options).makePublisher(),
+                    try AnyChannel.openOrCreate(.topic, name, in: root, options, typeOf: .open(name)).topic
+                        .makePublisher(),
                     try Topic<RawBytes>.openOrCreate(Recording.timesName(name), in: root, small).makePublisher()))
         }
         var pause = Self.shortestPause
@@ -142,28 +148,28 @@ struct ReplayCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "replay", abstract: "Publish a recording again, with its timing, faster, slower, or step by step.",
         discussion: """
-            Each message goes to the channel of its name, which is made if there is none; --prefix puts a word before the names.
+            Each message goes to the channel of the same name, which is created if it does not exist. --prefix changes the names.
 
             Examples:
               ipc replay today.ipc
               ipc replay today.ipc market/quotes --speed 0 --prefix test
             """)
 
-    @Argument(help: "The folder that ipc record made.") var recording: String
-    @Argument(help: "Only these channels.") var names: [String] = []
+    @Argument(help: "Folder that ipc record created.") var recording: String
+    @Argument(help: "Replay only these channels.") var names: [String] = []
     @Option(
-        help: "How much faster than it was; 0 for as fast as it goes. (default: 1)",
-        transform: Numbers.decimal("a number from 0 on, such as 0.5 or 10,", 0...))
+        help: "Speed relative to the recording; 0 for as fast as possible. (default: 1)",
+        transform: Numbers.decimal("a number of at least 0, such as 0.5 or 10", 0...))
     var speed: Double?
-    @Flag(help: "One message for each line of standard input, as for each time that Enter is pressed.") var step = false
-    @Option(help: "A word before the channels' names.") var prefix: String?
+    @Flag(help: "Publish a message for each line of standard input (Enter).") var step = false
+    @Option(help: "Prefix of the channel names; a slash follows it.") var prefix: String?
     @OptionGroup var permissions: PermissionsOption
     @OptionGroup var timeout: TimeoutOption
 
     func validate() throws {
         if step, speed != nil {
             throw ValidationError(
-                "--step waits for a line of standard input each time, so --speed has no effect; leave one of them out.")
+                "--step waits for standard input before each message, so --speed has no effect; leave one of them out.")
         }
     }
 
@@ -204,7 +210,7 @@ struct ReplayCommand: Interruptible {
             guard time.bytes.count == 8 else {
                 throw IPCError(
                     .corrupted, "replay", name,
-                    advice: "a time has \(time.bytes.count) bytes instead of 8; this is no recording of ipc record")
+                    advice: "a time has \(time.bytes.count) bytes instead of 8; use a recording of ipc record")
             }
             next = (time.bytes.reversed().reduce(0) { $0 << 8 | UInt64($1) }, message.bytes)
         }
@@ -217,18 +223,19 @@ struct ReplayCommand: Interruptible {
         for name in names where !all.contains(name) {
             throw IPCError(
                 .notFound, "replay", name,
-                advice: "it is not in this recording; that has: \(all.joined(separator: ", "))")
+                advice: "it is not in this recording; choose from: \(all.joined(separator: ", "))")
         }
         guard !all.isEmpty else {
             throw IPCError(
-                .notFound, "replay", recording, advice: "this is no recording; ipc record NAME -o FOLDER makes one")
+                .notFound, "replay", recording, advice: "this is not a recording; ipc record NAME -o FOLDER makes one")
         }
         var tracks: [Track] = []
         for name in names.isEmpty ? all : names {
             let target = (prefix.map { $0 + "/" } ?? "") + name
-            let topic = try Topic<RawBytes>.createLike(
-                name, in: root, as: target, ChannelOptions(permissions: permissions.permissions?.value),
-                new: ChannelOptions(writers: .shared, lifetime: .kept))
+            let topic = try AnyChannel.openOrCreate(
+                .topic, target, ChannelOptions(permissions: permissions.permissions?.value),
+                defaults: ChannelOptions(writers: .shared, lifetime: .kept), typeOf: .open(name, in: root)
+            ).topic
             let track = Track(
                 name, try ChannelTap(name, in: root, from: .oldest),
                 try ChannelTap(Recording.timesName(name), in: root, from: .oldest), try topic.makePublisher())

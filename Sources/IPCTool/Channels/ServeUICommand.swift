@@ -5,18 +5,19 @@ import IPC
 /// `ipc serve-ui`: what `ipc top` shows, as a page.
 struct ServeUICommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "serve-ui", abstract: "Show channels live on a page, for this machine only.",
+        commandName: "serve-ui", abstract: "Serve a live web page of the channels, for this machine only.",
         discussion: """
-            The page is on loopback, and only under an address with a random word in it, which is printed. It reads, and changes \
-            nothing; like `ipc tap`, it takes part in no channel. The program `ipc-ui`, beside this one, serves it: up to 64 \
-            connections at a time, of which each has five seconds to ask, and as long to take the answer. One more ends the one that \
-            has been silent longest, so that nobody on this machine can keep others from it. Of each message, 1,024 bytes are shown.
+            It prints the address of the page, which is on loopback and contains a random token. The page only reads: like \
+            `ipc tap`, it is not a participant of a channel. It shows up to 1,024 bytes of each message. The program `ipc-ui`, \
+            in the folder of this one, serves it on up to 64 connections at a time. Each connection has five seconds for the \
+            request, and five for the response. A further connection closes the one that has been idle longest, so that no \
+            process can block the others.
 
             Example:
               ipc serve-ui --port 8080
             """)
 
-    @Option(help: "The port; 0 for a free one. (default: 0)", transform: Numbers.whole(0...UInt16.max))
+    @Option(help: "Port; 0 for a free one. (default: 0)", transform: Numbers.whole(0...UInt16.max))
     var port: UInt16 = 0
 
     func perform() async throws {
@@ -25,7 +26,7 @@ struct ServeUICommand: Interruptible {
         guard unsafe access(program, X_OK) == 0 else {
             throw IPCError(
                 .notFound, "start", program,
-                advice: "build it beside this program: swift build -c release --product ipc-ui")
+                advice: "it has to be in the folder of ipc; build it: swift build -c release --product ipc-ui")
         }
         var screen = TopScreen()
         try screen.update()

@@ -13,7 +13,7 @@ struct ServiceCommand: ParsableCommand {
               ipc service serve greet -- sh -c 'echo "hello $IPC_METADATA_NAME"'
               ipc service call greet '' --metadata name=Ada
 
-            In Swift it is a ServiceChannel<RawBytes, RawBytes, CommandFailure>.
+            In Swift, such a service is a ServiceChannel<RawBytes, RawBytes, CommandFailure>.
             """,
         subcommands: [Serve.self, Call.self, InfoCommand.self])
 
@@ -21,27 +21,27 @@ struct ServiceCommand: ParsableCommand {
 
     struct Serve: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Answer each request with a command: the request is its standard input, its output the reply.",
+            abstract: "Answer each request with a command: standard input is the request, standard output the reply.",
             discussion: """
-                An exit code that is not 0 travels to the caller as the failure.
+                An exit code other than 0 is passed to the caller, as its failure.
 
-                The command's environment has, of this call and no other:
-                  IPC_ATTEMPT         which time it is handed out: more than 1 if a server died in it
-                  IPC_METADATA_KEY    a value that the caller gave by --metadata key=value, for each key
-                  IPC_CALLER_PID      the process that calls
-                  IPC_CALLER_USER     the number of that process's user, as the kernel says
-                Metadata, and which process it is, are the caller's word. In a service of one user (--permissions 0600) the caller is \
-                that user, or the superuser; in one for a group each member can call in the name of another \
-                (Documentation/roles.md). The last two are missing where the system does not tell: of a caller in another pid \
-                namespace, or one that has ended. Metadata whose key has other characters than letters, digits and _ , or whose \
-                value has a NUL, and those whose keys differ in case only, are left out.
+                The command's environment describes its call:
+                  IPC_ATTEMPT         number of the delivery: more than 1 if a server died
+                  IPC_METADATA_KEY    value of the caller's --metadata key=value, for each key
+                  IPC_CALLER_PID      the calling process
+                  IPC_CALLER_USER     user number of that process, as reported by the kernel
+                The caller states its metadata and process; nothing verifies them. In a service of one user (--permissions 0600), \
+                the caller is that user or the superuser; in a service for a group, each member can call in the name of another \
+                (Documentation/roles.md). The last two are missing if the kernel cannot identify the caller: in another pid \
+                namespace, or after it has ended. Metadata is left out if its key has characters other than letters, digits and _, \
+                if its value has a NUL, or if keys differ only in case.
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Option(name: .long, help: "How many commands run at a time. (default: 4)", transform: Numbers.positive)
+        @Option(name: .long, help: "Maximum number of commands at a time. (default: 4)", transform: Numbers.positive)
         var concurrency = 4
         @OptionGroup var creation: ServiceCreationOptions
-        @Argument(parsing: .postTerminator, help: "A command, after --.") var command: [String] = []
+        @Argument(parsing: .postTerminator, help: "Command and arguments, after --.") var command: [String] = []
 
         /// More than commands have between SIGTERM and SIGKILL.
         var patience: Duration { .seconds(10) }
@@ -74,36 +74,37 @@ struct ServiceCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Call a service, and print its reply. The exit code is the server's.",
             discussion: """
-                If the service has no server after a second, a line on standard error says so.
+                If the service has no server after a second, a note on standard error says so.
 
-                Exit codes of this command itself: 3 if no reply came before --timeout, 75 if as many calls wait as the service was created for \
-                (ipc service serve --maximum-waiting).
+                Exit codes of this command itself: 3 if no reply arrived before --timeout; 75 if the maximum number of calls is \
+                waiting (ipc service serve --maximum-waiting).
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Argument(help: "The request. Without one, all of standard input.") var request: String?
+        @Argument(help: "The request; by default, all of standard input.") var request: String?
         @Option(
-            name: .long, help: "The most bytes that the reply may have. (default: 65536)",
+            name: .long, help: "Maximum reply size in bytes. (default: 65536)",
             transform: Numbers.whole(0...Int(Int32.max)))
         var replyLimit = 65_536
         @Option(
-            name: .long, help: "How often another server may do the call if one dies in it, at most 127. (default: 0)",
+            name: .long, help: "How often the call may be repeated if its server dies, at most 127. (default: 0)",
             transform: Numbers.whole(0...127))
         var retries = 0
         @Option(
             name: .long,
             help: ArgumentHelp(
-                "A text beside the request, which the command gets as IPC_METADATA_KEY; may be repeated. The key has letters, digits and _ only.",
+                "Text sent with the request, for IPC_METADATA_KEY; may be repeated. A key has only letters, digits and _.",
                 valueName: "key=value"),
             transform: CallEnvironment.pair)
         var metadata: [CallEnvironment.Pair] = []
+        @Flag(name: .long, help: "Fail at once, with exit code 75, if no server has joined.") var requireServer = false
         @OptionGroup var creation: ServiceCreationOptions
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws {
             var names: Set<String> = []
             for pair in metadata where !names.insert(pair.key.uppercased()).inserted {
-                throw ValidationError("--metadata \(pair.key): this key is given twice; case makes no difference.")
+                throw ValidationError("--metadata \(pair.key): the key is given twice; case makes no difference.")
             }
         }
 
@@ -112,10 +113,11 @@ struct ServiceCommand: ParsableCommand {
             if request == nil { bytes = try await StandardInput.readToEnd() }
             let options = CallOptions(
                 retries: retries,
-                metadata: Dictionary(uniqueKeysWithValues: metadata.map { ($0.key, $0.value) }))
+                metadata: Dictionary(uniqueKeysWithValues: metadata.map { ($0.key, $0.value) }),
+                requiresServer: requireServer)
             var client = try CommandService.openOrCreate(channel.name, creation.options).makeClient()
             let note = WaitNote { [name = channel.name] in
-                Hindrance.hasReader(name) ? nil : "\(name): no server takes its calls now; waiting"
+                Hindrance.hasReader(name) ? nil : "\(name): the service has no server now; waiting"
             }
             defer { note.end() }
             let result = try await unsafe client.call(

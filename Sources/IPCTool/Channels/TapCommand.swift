@@ -6,9 +6,10 @@ import IPCChannels
 /// `ipc tap`: what passes over a channel, without taking part.
 struct TapCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "tap", abstract: "Print a channel's messages as they pass, without disturbing anyone.",
+        commandName: "tap", abstract: "Print a channel's messages as they pass, without being a participant.",
         discussion: """
-            It takes no place in the channel, holds nobody back, and takes nothing. What passes too fast is missed, and counted.
+            It takes no slot in the channel, holds no writer back, and takes no message. It reports the log bytes that were \
+            overwritten before it read them.
 
             Examples:
               ipc tap market/quotes --format hex
@@ -21,7 +22,7 @@ struct TapCommand: Interruptible {
     @Option(name: [.customLong("format"), .customLong("as")], help: "How to print a message.") var decoding = Decoding
         .text
     @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
-    @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
+    @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
     @OptionGroup var timeout: TimeoutOption
 
     func perform() async throws {
@@ -36,7 +37,7 @@ struct TapCommand: Interruptible {
                 isOver = try tap.isRemoved
                 if isOver { continue }
                 guard !deadline.hasPassed else {
-                    throw IPCError(.timedOut, "tap", channel.name, advice: "nothing passed before the time-out")
+                    throw IPCError(.timedOut, "tap", channel.name, advice: "no message passed before the time-out")
                 }
                 // Nobody wakes it, since nobody knows of it.
                 try await Task.sleep(for: .milliseconds(10))

@@ -8,20 +8,20 @@ import IPCChannels
 struct TopCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "top",
-        abstract: "Show channels live: rates, depths, the slowest reader, who takes part, who is dead.",
+        abstract: "Show channels live: rates, depths, slowest reader, participants, and which are dead.",
         discussion: """
-            "behind" is how many bytes the slowest reader has not read; of a queue and a service, how many messages wait and how many \
-            are taken, in logs of up to 64 MiB.
+            "behind" is the number of bytes that the slowest reader has not read. For a queue or a service with a log of up to \
+            64 MiB, it is the number of waiting and taken messages.
 
-            Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter look into a channel, \
-            Escape comes back; q ends. Without a terminal, a table is printed every interval.
+            Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter open a channel, \
+            Escape returns; q quits. Without a terminal, it prints a table every interval.
             """)
 
     @Option(
         help: "Seconds between refreshes. (default: 1)",
         transform: Numbers.decimal("a number of seconds from 0.1 to 3600", 0.1...3600))
     var interval = 1.0
-    @Option(help: "Stop after so many refreshes.", transform: Numbers.count) var count: Int?
+    @Option(help: "Stop after N refreshes.", transform: Numbers.count) var count: Int?
 
     func perform() async throws {
         let isTerminal = isatty(STDOUT_FILENO) == 1 && isatty(STDIN_FILENO) == 1
@@ -181,7 +181,7 @@ struct TopScreen {
         let rate = shown.reduce(0) { $0 + $1.rate }
         var lines = [
             "\(shown.count) channels, \(Self.number(rate)) messages/s"
-                + (unreadable > 0 ? ", \(unreadable) more cannot be looked at: ipc ls channel" : "")
+                + (unreadable > 0 ? ", \(unreadable) more cannot be read: ipc ls channel" : "")
                 + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")
         ]
         if let opened, let row = rows[opened] { return lines + detail(row) }

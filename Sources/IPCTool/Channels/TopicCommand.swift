@@ -17,50 +17,47 @@ struct TopicCommand: ParsableCommand {
 
     struct Publish: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Publish messages: the arguments, or standard input.",
+            abstract: "Publish messages from the arguments, or from standard input.",
             discussion: """
-                Who subscribes later gets none of them, but with --from oldest while the topic exists. If nobody subscribes when the \
-                first is published, a line on standard error says so; the exit code is 0. \
-                While a subscriber is a whole log behind, it waits; after a second, a line on standard error says for whom.
+                Later subscribers do not get these messages, except with --from oldest while the topic exists. If the topic has \
+                no subscriber when the first message is published, a note on standard error says so; the exit code is 0. \
+                Publishing waits while a subscriber is a whole log behind; after a second, a note names that subscriber.
                 """)
 
         @OptionGroup var channel: ChannelArgument
-        @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
+        @Argument(help: "Messages; by default, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var timeout: TimeoutOption
-        @Flag(name: .shortAndLong, help: "Do not say that nobody subscribes.") var quiet = false
+        @Flag(name: .shortAndLong, help: "Print no note if the topic has no subscriber.") var quiet = false
 
         func validate() throws { try framing.checkArguments(messages) }
 
         func perform() async throws {
-            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
-            var publisher = try topic.makePublisher()
-            let type = try publisher.carriedType
+            var writer = try AnyChannel.openOrCreate(.topic, channel.name, creation).makeWriter()
             var source = MessageSource(messages, framing.framing)
             var progress = SendingProgress(of: "message", to: channel.name) { [name = channel.name] in
                 Hindrance.ofTopic(name)
             }
             while let message = try await source.next() {
-                try type.check(message)
                 // Before the first is published: who comes after that does not get it.
                 let isToNobody = progress.count == 0 && !quiet && !Hindrance.hasReader(channel.name)
                 try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
-                    try await unsafe publisher.publish(message.span.bytes, until: deadline)
+                    try await unsafe writer.write(message.span.bytes, until: deadline)
                 }
-                if isToNobody { printError("ipc: \(channel.name): nobody subscribes to it now") }
+                if isToNobody { printError("ipc: \(channel.name): the topic has no subscriber now") }
             }
         }
     }
 
     struct Subscribe: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print messages as they come.",
-            discussion: "If nobody publishes to the topic within a second, a line on standard error says so.")
+            abstract: "Print messages as they arrive.",
+            discussion: "If the topic has no publisher after a second, a note on standard error says so.")
 
         @OptionGroup var channel: ChannelArgument
         @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
-        @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
+        @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var creation: BroadcastCreationOptions
@@ -69,30 +66,29 @@ struct TopicCommand: ParsableCommand {
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            let topic = try Topic<RawBytes>.openOrCreate(channel.name, creation)
-            var subscription = try topic.makeSubscription(from: from.start)
+            var reader = try AnyChannel.openOrCreate(.topic, channel.name, creation).makeReader(from: from.start)
             let output = TopicOutput(framing, format)
             let note = TopicCommand.noteWithoutPublisher(channel.name)
             defer { note.end() }
             for _ in 0..<(count ?? .max) {
-                let bytes = try await subscription.receive(until: timeout.deadline) { $0.array }
+                let bytes = try await reader.receive(until: timeout.deadline)
                 note.end()
-                try output.write(bytes, missed: subscription.takeMissed())
+                try output.write(bytes, missed: reader.takeMissed())
             }
         }
     }
 
     struct Observe: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print messages as they come, without taking part.",
+            abstract: "Print messages as they arrive, without being a participant.",
             discussion: """
-                For whoever may only read the channel: it writes nothing, holds nobody back, and is told what it missed. The topic has \
-                to be there; it ends with an error when that was taken away.
+                Read access to the channel is enough: it writes nothing, holds no publisher back, and reports the messages that \
+                it missed. The topic must exist; when the topic is removed, the command ends with an error.
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
-        @Option(name: .long, help: "End after so many messages.", transform: Numbers.count) var count: Int?
+        @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
@@ -100,7 +96,7 @@ struct TopicCommand: ParsableCommand {
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var observer = try Topic<RawBytes>.openAnyType(channel.name).makeObserver(from: from.start)
+            var observer = try AnyChannel.open(channel.name).topic.makeObserver(from: from.start)
             let output = TopicOutput(framing, format)
             let note = TopicCommand.noteWithoutPublisher(channel.name)
             defer { note.end() }
@@ -116,7 +112,7 @@ struct TopicCommand: ParsableCommand {
     fileprivate static func noteWithoutPublisher(_ name: String) -> WaitNote {
         WaitNote {
             Hindrance.hasWriter(name)
-                ? nil : "\(name): nobody publishes to it now; waiting (ipc ls channel lists the names in use)"
+                ? nil : "\(name): the topic has no publisher now; waiting (ipc ls channel lists the names in use)"
         }
     }
 }

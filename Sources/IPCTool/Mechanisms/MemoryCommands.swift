@@ -17,17 +17,17 @@ struct SharedMemoryCommand: ParsableCommand {
         subcommands: [Create.self, Write.self, Read.self, Resize.self, Unlink.self])
 
     struct Create: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Make an object of zeros.")
+        static let configuration = CommandConfiguration(abstract: "Create zero-filled shared memory.")
         @OptionGroup var object: POSIXNameArgument
-        @Option(help: "Bytes.", transform: Numbers.positive) var size: Int
+        @Option(help: "Size in bytes.", transform: Numbers.positive) var size: Int
 
         func perform() async throws { _ = try SharedMemory.create(object.name, byteCount: size) }
     }
 
     struct Write: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Write standard input into it.")
+        static let configuration = CommandConfiguration(abstract: "Write standard input into shared memory.")
         @OptionGroup var object: POSIXNameArgument
-        @Option(help: "Where it begins. (default: 0)", transform: Numbers.count) var offset = 0
+        @Option(help: "Offset of the first byte. (default: 0)", transform: Numbers.count) var offset = 0
 
         func perform() async throws {
             let memory = try SharedMemory.open(object.name)
@@ -38,7 +38,7 @@ struct SharedMemoryCommand: ParsableCommand {
 
     struct Read: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print its bytes as they are, or in hexadecimal digits.")
+            abstract: "Print bytes of shared memory, raw or as hexadecimal digits.")
         @OptionGroup var object: POSIXNameArgument
         @OptionGroup var range: MemoryBytes.RangeOptions
 
@@ -50,17 +50,17 @@ struct SharedMemoryCommand: ParsableCommand {
 
     struct Resize: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Enlarge it.",
+            abstract: "Enlarge shared memory.",
             discussion:
-                "It is never made smaller: who has it mapped would be killed by SIGBUS. Make another one for that.")
+                "It cannot shrink: processes that map it would be killed by SIGBUS. Create another object instead.")
         @OptionGroup var object: POSIXNameArgument
-        @Option(help: "Bytes.", transform: Numbers.positive) var size: Int
+        @Option(help: "New size in bytes.", transform: Numbers.positive) var size: Int
 
         func perform() async throws { try SharedMemory.open(object.name).grow(to: size) }
     }
 
     struct Unlink: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it mapped goes on.")
+        static let configuration = CommandConfiguration(abstract: "Remove the name. Processes that map it keep it.")
         @OptionGroup var object: POSIXNameArgument
 
         func perform() async throws { try SharedMemory.unlink(object.name) }
@@ -70,9 +70,9 @@ struct SharedMemoryCommand: ParsableCommand {
 /// `ipc mmap`: files, by mappings.
 struct MappedFileCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "mmap", abstract: "Read and write a file's bytes, as those who map it see them.",
+        commandName: "mmap", abstract: "Read and write a file's bytes, as processes that map it see them.",
         discussion: """
-            The file is not mapped for that: whoever makes it shorter meanwhile would end this program by SIGBUS.
+            The command does not map the file: if a process truncated it, SIGBUS would end the command.
 
             Examples:
               ipc mmap read counters.bin --offset 8 --count 8 --hex
@@ -86,7 +86,7 @@ struct MappedFileCommand: ParsableCommand {
 
     struct Read: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print its bytes as they are, or in hexadecimal digits.")
+            abstract: "Print bytes of a file, raw or as hexadecimal digits.")
         @OptionGroup var file: FileArgument
         @OptionGroup var range: MemoryBytes.RangeOptions
 
@@ -98,9 +98,9 @@ struct MappedFileCommand: ParsableCommand {
 
     struct Write: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Write standard input into it, and wait for the disk.")
+            abstract: "Write standard input into a file, and sync it to disk.")
         @OptionGroup var file: FileArgument
-        @Option(help: "Where it begins. (default: 0)", transform: Numbers.count) var offset = 0
+        @Option(help: "Offset of the first byte. (default: 0)", transform: Numbers.count) var offset = 0
 
         func perform() async throws {
             let bytes = try await StandardInput.readToEnd()
@@ -118,8 +118,8 @@ struct MappedFileCommand: ParsableCommand {
 /// meanwhile does not end this program by SIGBUS.
 enum MemoryBytes {
     struct RangeOptions: ParsableArguments {
-        @Option(help: "Where it begins. (default: 0)", transform: Numbers.count) var offset = 0
-        @Option(help: "How many bytes; all that follow by default.", transform: Numbers.count) var count: Int?
+        @Option(help: "Offset of the first byte. (default: 0)", transform: Numbers.count) var offset = 0
+        @Option(help: "Number of bytes. (default: all that follow)", transform: Numbers.count) var count: Int?
         @Flag(help: "Print hexadecimal digits.") var hex = false
 
         func print(_ size: Int, _ name: String, _ descriptor: FileDescriptor) throws {
@@ -159,7 +159,7 @@ enum MemoryBytes {
             throw IPCError(
                 .endOfFile, "read", name,
                 advice:
-                    "it ends at byte \(position), though it had \(size) bytes: somebody made it shorter; read it again")
+                    "it ends at byte \(position), and had \(size) bytes: a process truncated it; read it again")
         }
         return Array(bytes[..<got])
     }
@@ -168,6 +168,6 @@ enum MemoryBytes {
         IPCError(
             .invalidArgument, "access", name,
             advice:
-                "\(count) bytes from \(offset) on are not all in its \(size) bytes; enlarge it, or choose others")
+                "\(count) bytes at offset \(offset) are beyond its \(size) bytes; enlarge it, or choose other bytes")
     }
 }

@@ -15,11 +15,11 @@ struct MessageQueueCommand: ParsableCommand {
         subcommands: [Create.self, Send.self, Receive.self, Info.self, Unlink.self])
 
     struct Create: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Make a queue.")
+        static let configuration = CommandConfiguration(abstract: "Create a message queue.")
         @OptionGroup var queue: POSIXNameArgument
-        @Option(name: .long, help: "How many messages it holds. (default: 10)", transform: Numbers.positive)
+        @Option(name: .long, help: "Maximum number of messages. (default: 10)", transform: Numbers.positive)
         var maxMessages = 10
-        @Option(name: .long, help: "Bytes of the longest message. (default: 8192)", transform: Numbers.positive)
+        @Option(name: .long, help: "Maximum message size in bytes. (default: 8192)", transform: Numbers.positive)
         var messageSize = 8192
 
         func perform() async throws {
@@ -28,10 +28,11 @@ struct MessageQueueCommand: ParsableCommand {
     }
 
     struct Send: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Send messages: the arguments, or standard input.")
+        static let configuration = CommandConfiguration(
+            abstract: "Send messages from the arguments, or from standard input.")
         @OptionGroup var queue: POSIXNameArgument
-        @Argument(help: "Messages. Without any, they are read from standard input.") var messages: [String] = []
-        @Option(help: "The highest is received first. (default: 0)", transform: Numbers.whole(MessageQueue.priorities))
+        @Argument(help: "Messages; by default, they are read from standard input.") var messages: [String] = []
+        @Option(help: "The highest comes first. (default: 0)", transform: Numbers.whole(MessageQueue.priorities))
         var priority: UInt32 = 0
         @OptionGroup var framing: FramingOption
         @OptionGroup var timeout: TimeoutOption
@@ -51,17 +52,17 @@ struct MessageQueueCommand: ParsableCommand {
     }
 
     struct Receive: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Take messages, those of the highest priority first.")
+        static let configuration = CommandConfiguration(abstract: "Receive messages, highest priority first.")
         @OptionGroup var queue: POSIXNameArgument
-        @Option(help: "End after so many messages. (default: 1)", transform: Numbers.count) var count: Int?
-        @Flag(help: "Go on until interrupted.") var follow = false
+        @Option(help: "Stop after N messages. (default: 1)", transform: Numbers.count) var count: Int?
+        @Flag(help: "Receive until interrupted.") var follow = false
         @OptionGroup var framing: FramingOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws {
             if follow, count != nil {
-                throw ValidationError("--follow goes on until interrupted, and --count ends; leave one of them out.")
+                throw ValidationError("--follow receives until interrupted, so --count has no effect; leave one out.")
             }
             try framing.check(format)
         }
@@ -82,7 +83,7 @@ struct MessageQueueCommand: ParsableCommand {
     }
 
     struct Info: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Tell what a queue is like, and how full.")
+        static let configuration = CommandConfiguration(abstract: "Print a queue's limits, and how full it is.")
         @OptionGroup var queue: POSIXNameArgument
         @OptionGroup var format: FormatOption
 
@@ -102,7 +103,7 @@ struct MessageQueueCommand: ParsableCommand {
     }
 
     struct Unlink: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it open goes on.")
+        static let configuration = CommandConfiguration(abstract: "Remove the name. Processes that use it keep it.")
         @OptionGroup var queue: POSIXNameArgument
 
         func perform() async throws { try MessageQueue.unlink(queue.name) }
@@ -122,10 +123,10 @@ struct SemaphoreCommand: ParsableCommand {
         subcommands: [Create.self, Wait.self, Post.self, Value.self, Unlink.self])
 
     struct Create: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Make a semaphore.")
+        static let configuration = CommandConfiguration(abstract: "Create a semaphore.")
         @OptionGroup var semaphore: POSIXNameArgument
         @Option(
-            help: "How many may go on before one has to wait. (default: 0)",
+            help: "Initial value. (default: 0)",
             transform: Numbers.whole(0...UInt32(CInt.max)))
         var value: UInt32 = 0
 
@@ -133,7 +134,7 @@ struct SemaphoreCommand: ParsableCommand {
     }
 
     struct Wait: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Take one, waiting while there is none.")
+        static let configuration = CommandConfiguration(abstract: "Decrement the value; wait while it is 0.")
         @OptionGroup var semaphore: POSIXNameArgument
         @OptionGroup var timeout: TimeoutOption
 
@@ -143,9 +144,9 @@ struct SemaphoreCommand: ParsableCommand {
     }
 
     struct Post: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Give one back.")
+        static let configuration = CommandConfiguration(abstract: "Increment the value.")
         @OptionGroup var semaphore: POSIXNameArgument
-        @Option(help: "Give so many back. (default: 1)", transform: Numbers.count) var count = 1
+        @Option(help: "Increment it by N. (default: 1)", transform: Numbers.count) var count = 1
 
         func perform() async throws {
             let open = try NamedSemaphore.open(semaphore.name)
@@ -153,7 +154,7 @@ struct SemaphoreCommand: ParsableCommand {
             guard count <= room else {
                 throw IPCError(
                     .limitReached, "post", semaphore.name,
-                    advice: "its value is \(open.value), and may be \(CInt.max): give at most \(room) back")
+                    advice: "its value is \(open.value), and the maximum is \(CInt.max); post at most \(room) times")
             }
             for number in 0..<count {
                 // A thousand posts take no time; a billion do.
@@ -164,14 +165,14 @@ struct SemaphoreCommand: ParsableCommand {
     }
 
     struct Value: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Print how many there are now.")
+        static let configuration = CommandConfiguration(abstract: "Print the current value.")
         @OptionGroup var semaphore: POSIXNameArgument
 
         func perform() async throws { try MessageOutput.put(line: "\(NamedSemaphore.readValue(semaphore.name))") }
     }
 
     struct Unlink: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Remove the name. Who has it open goes on.")
+        static let configuration = CommandConfiguration(abstract: "Remove the name. Processes that use it keep it.")
         @OptionGroup var semaphore: POSIXNameArgument
 
         func perform() async throws { try NamedSemaphore.unlink(semaphore.name) }

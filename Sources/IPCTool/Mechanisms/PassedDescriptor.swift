@@ -16,7 +16,7 @@ struct PassedDescriptor: ~Copyable {
     func show() async throws(IPCError) {
         let raw = descriptor.rawValue
         let link = ProcFiles.linkBytes("/proc/self/fd/\(raw)") ?? []
-        printError("ipc: got a descriptor: \(Table.printable(link))")
+        printError("ipc: received a descriptor: \(Table.printable(link))")
         guard let readable = try reader() else { return }
         let deadline = Deadline.after(Self.patience)
         var count = 0
@@ -26,19 +26,19 @@ struct PassedDescriptor: ~Copyable {
                 if bytes.isEmpty { return }
                 try MessageOutput.put(bytes)
                 count += bytes.count
-                if deadline.hasPassed { return printError("ipc: more than a second of it is not shown") }
+                if deadline.hasPassed { return printError("ipc: reading stopped after a second, before its end") }
             case .failure(.resourceTemporarilyUnavailable):
                 do throws(IPCError) {
                     try await Reactor.wait(
                         for: .readable, of: readable.descriptor.rawValue, until: deadline, "read", "descriptor")
                 } catch {
                     guard error.code == .timedOut else { throw error }
-                    return printError("ipc: nothing more came from it within a second")
+                    return printError("ipc: no more came from it within a second")
                 }
-            case .failure(let errno): return printError("ipc: it cannot be read (\(errno))")
+            case .failure(let errno): return printError("ipc: the descriptor cannot be read (\(errno))")
             }
         }
-        printError("ipc: more than its first \(Self.limit) bytes are not shown")
+        printError("ipc: only its first \(Self.limit) bytes are shown")
     }
 
     /// How it can be read without waiting; nil if it cannot, which was told.
@@ -48,7 +48,7 @@ struct PassedDescriptor: ~Copyable {
         let raw = descriptor.rawValue
         let flags = try systemCall { ipc_fcntl_int(raw, F_GETFL, 0) }.orThrow("fcntl", "descriptor")
         guard flags & IPC_O_PATH == 0, flags & O_ACCMODE != O_WRONLY else {
-            printError("ipc: it is not open for reading")
+            printError("ipc: the descriptor is not open for reading")
             return nil
         }
         let status = try FileStatus(of: raw, "descriptor")

@@ -6,19 +6,20 @@ import SystemPackage
 /// `ipc pipe`: commands joined by pipes, as a shell joins them.
 struct PipeCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "pipe", abstract: "Run commands joined by pipes, and say what became of each.",
+        commandName: "pipe", abstract: "Run a pipeline of commands, and report how it ended.",
         discussion: """
-            The exit code is that of the last command, or of the first that failed before it. With --status, each one's is \
-            told on standard error. Commands, and the processes that they started, end with this program, whatever ends it.
+            The exit code is that of the first command that failed, or 0. With --status, the exit status of each command is \
+            printed on standard error. When this program ends, for whatever reason, the commands and the processes that they \
+            started end too.
 
             Example:
               ipc pipe -- 'ls -l' '|' 'grep .txt' '|' 'wc -l'
             """)
 
-    @Flag(name: .long, help: "Tell each command's exit status on standard error.") var status = false
-    @Flag(name: .long, help: "Give the first command what standard input has.") var input = false
+    @Flag(name: .long, help: "Print each command's exit status on standard error.") var status = false
+    @Flag(name: .long, help: "Pass standard input to the first command.") var input = false
     @OptionGroup var timeout: TimeoutOption
-    @Argument(parsing: .postTerminator, help: "Commands, with '|' between them.") var words: [String] = []
+    @Argument(parsing: .postTerminator, help: "Commands after --, with '|' between them.") var words: [String] = []
 
     /// More than commands have between SIGTERM and SIGKILL.
     var patience: Duration { .seconds(10) }
@@ -60,7 +61,7 @@ struct PipeCommand: Interruptible {
 /// `ipc fifo`: named pipes.
 struct FIFOCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "fifo", abstract: "Create, read and write named pipes, without waiting for ever.",
+        commandName: "fifo", abstract: "Create, read and write named pipes, with a time-out.",
         discussion: """
             Examples:
               ipc fifo create /tmp/requests
@@ -70,17 +71,17 @@ struct FIFOCommand: ParsableCommand {
         subcommands: [Create.self, Read.self, Write.self])
 
     struct PathArgument: ParsableArguments {
-        @Argument(help: "The named pipe.") var path: String
+        @Argument(help: "Path of the named pipe.") var path: String
     }
 
     struct Create: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Make a named pipe.")
+        static let configuration = CommandConfiguration(abstract: "Create a named pipe.")
         @OptionGroup var fifo: PathArgument
-        @Option(help: "Who may open it, in octal.") var mode = "600"
+        @Option(help: "Permissions, in octal.") var mode = "600"
 
         func perform() async throws {
             guard let bits = Numbers.permissions(mode) else {
-                throw ValidationError("--mode \(mode): three octal digits, such as 600.")
+                throw ValidationError("--mode \(mode): expected three octal digits, such as 600.")
             }
             _ = try NamedPipe.create(FilePath(fifo.path), permissions: FilePermissions(rawValue: bits))
         }
@@ -88,7 +89,7 @@ struct FIFOCommand: ParsableCommand {
 
     struct Read: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print what is written, until the last writer has closed it.")
+            abstract: "Print what is written to a named pipe, until the last writer closes it.")
         @OptionGroup var fifo: PathArgument
         @OptionGroup var timeout: TimeoutOption
 
@@ -114,9 +115,9 @@ struct FIFOCommand: ParsableCommand {
     }
 
     struct Write: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Write the text, or standard input.")
+        static let configuration = CommandConfiguration(abstract: "Write a text, or standard input.")
         @OptionGroup var fifo: PathArgument
-        @Argument(help: "What to write. Without it, standard input.") var text: String?
+        @Argument(help: "Text to write; by default, standard input.") var text: String?
         @OptionGroup var timeout: TimeoutOption
 
         func perform() async throws {

@@ -22,15 +22,15 @@ struct SignalCommand: ParsableCommand {
 
     struct List: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "All signals, and what a process does that says nothing.")
+            abstract: "List all signals, and their default actions.")
 
         func perform() async throws {
             let defaults: [Signal: String] = [
-                .child: "ignored", .windowChange: "ignored", .continue: "goes on", .stop: "stops, always",
-                .terminalStop: "stops", .kill: "ends, always", .quit: "ends with a core",
-                .illegalInstruction: "ends with a core",
-                .trap: "ends with a core", .abort: "ends with a core", .busError: "ends with a core",
-                .floatingPointException: "ends with a core", .segmentationFault: "ends with a core",
+                .child: "ignored", .windowChange: "ignored", .continue: "continues", .stop: "stops, always",
+                .terminalStop: "stops", .kill: "ends, always", .quit: "ends with a core dump",
+                .illegalInstruction: "ends with a core dump",
+                .trap: "ends with a core dump", .abort: "ends with a core dump", .busError: "ends with a core dump",
+                .floatingPointException: "ends with a core dump", .segmentationFault: "ends with a core dump",
             ]
             var rows = [["number", "name", "by default"]]
             let last = Signal.realTime(Signal.realTimeNumbers.upperBound).rawValue
@@ -46,11 +46,11 @@ struct SignalCommand: ParsableCommand {
     struct Send: Interruptible {
         static let configuration = CommandConfiguration(
             abstract: "Send a signal to processes.",
-            discussion: "Each is held by a pidfd, so that its number cannot come to mean another one in between.")
-        @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signal: Signal
-        @Argument(help: "Processes.", transform: Numbers.whole(1...Int32.max)) var processes: [Int32]
+            discussion: "Each process is opened as a pidfd, so that a reused number cannot reach another process.")
+        @Argument(help: "Signal: TERM, SIGTERM, 15, RTMIN+1.") var signal: Signal
+        @Argument(help: "Process identifiers.", transform: Numbers.whole(1...Int32.max)) var processes: [Int32]
         @Option(
-            help: "A number to send along, as sigqueue does: --value=-5 for one below 0.", transform: Numbers.signed)
+            help: "Integer to send with it, by sigqueue; a negative one as --value=-5.", transform: Numbers.signed)
         var value: Int?
 
         func perform() async throws {
@@ -63,7 +63,7 @@ struct SignalCommand: ParsableCommand {
 
     struct Wait: Interruptible {
         static let configuration = CommandConfiguration(abstract: "Wait for one of these signals, and print it.")
-        @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
+        @Argument(help: "Signal: TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
         @OptionGroup var timeout: TimeoutOption
 
         var takenSignals: [Signal] { signals }
@@ -76,14 +76,14 @@ struct SignalCommand: ParsableCommand {
 
     struct Trace: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Print each of these signals that this process gets, and who sent it.")
-        @Argument(help: "TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
+            abstract: "Print each of these signals that this process receives, and its sender.")
+        @Argument(help: "Signal: TERM, SIGTERM, 15, RTMIN+1.") var signals: [Signal]
 
         var takenSignals: [Signal] { signals }
 
         func perform() async throws {
             let source = SharedReference(try SignalSource(signals))
-            printError("ipc: send to process \(getpid())")
+            printError("ipc: send signals to process \(getpid())")
             while true { try SignalCommand.show(try await source.value.next()) }
         }
     }

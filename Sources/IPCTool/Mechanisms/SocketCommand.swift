@@ -36,26 +36,26 @@ struct SocketCommand: ParsableCommand {
     static func check(_ credentials: Bool, _ endpoint: Endpoint) throws {
         if credentials, !endpoint.isUnixSocket {
             throw ValidationError(
-                "--credentials needs a Unix socket: the kernel knows no more of the other side of TCP.")
+                "--credentials needs a Unix socket; the kernel does not know the peer of other sockets.")
         }
     }
 
     struct Listen: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Accept a connection, and join it with standard input and output.",
+            abstract: "Accept a connection; send standard input, and print what arrives.",
             discussion: """
-                A descriptor that the other side passes is told on standard error, and what can be read from it within a second \
-                is printed, up to 1 MiB. Of UDP, one datagram is printed, a line each with --keep.
+                A descriptor that the peer passes is reported on standard error; what can be read from it within a second is \
+                printed, up to 1 MiB. With UDP, one datagram is printed; with --keep, all of them, a line each.
 
-                With --exec, each command is a process group of its own. When this program ends, whatever ends it, the commands \
-                end too, with the processes that they started: by SIGTERM, and by SIGKILL after two seconds, or at once if \
-                this program was killed.
+                With --exec, each command is a process group of its own. When this program ends, for whatever reason, the \
+                commands end too, with the processes that they started: by SIGTERM, and after two seconds by SIGKILL; or at once \
+                if this program was killed.
                 """)
 
         @Argument(help: "tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
-        @Flag(help: "Go on with the next connection after the first.") var keep = false
-        @Flag(help: "Tell who connected: process, user and group, on the kernel's word.") var credentials = false
-        @Option(help: "Give each connection to this command, as its standard input and output.") var exec: String?
+        @Flag(help: "Accept further connections after the first.") var keep = false
+        @Flag(help: "Print the peer's process, user and group, as reported by the kernel.") var credentials = false
+        @Option(help: "Run this command for each connection, as its standard input and output.") var exec: String?
         @OptionGroup var timeout: TimeoutOption
 
         /// More than commands have between SIGTERM and SIGKILL.
@@ -63,7 +63,7 @@ struct SocketCommand: ParsableCommand {
 
         func validate() throws {
             if case .udp = endpoint, exec != nil || credentials {
-                throw ValidationError("--exec and --credentials are of connections, and UDP has none.")
+                throw ValidationError("--exec and --credentials need connections, and UDP has none.")
             }
             try SocketCommand.check(credentials, endpoint)
         }
@@ -126,13 +126,13 @@ struct SocketCommand: ParsableCommand {
 
     struct Connect: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Connect, and join the connection with standard input and output.",
-            discussion: "To UDP, each line of standard input is sent as a datagram.")
+            abstract: "Connect; send standard input, and print what arrives.",
+            discussion: "With UDP, each line of standard input is sent as a datagram.")
 
         @Argument(help: "tcp://HOST:PORT, udp://HOST:PORT, unix:///PATH, or unix-abstract:NAME.") var endpoint: Endpoint
-        @Option(name: .customLong("pass-fd"), help: "Pass this file, open for reading, to the other side first.")
+        @Option(name: .customLong("pass-fd"), help: "First pass this file, open for reading, to the peer.")
         var passed: String?
-        @Flag(help: "Tell who listens: process, user and group, on the kernel's word.") var credentials = false
+        @Flag(help: "Print the peer's process, user and group, as reported by the kernel.") var credentials = false
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws {

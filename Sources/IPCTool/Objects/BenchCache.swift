@@ -43,8 +43,8 @@ enum BenchCache {
         }
 
         var text: String {
-            "\(medianNanoseconds) ns to and fro at \(size) B (median)"
-                + (rate.map { ", \($0) messages a second" } ?? "")
+            "round trip of \(medianNanoseconds) ns at \(size) B (median)"
+                + (rate.map { ", \($0) messages per second" } ?? "")
         }
     }
 
@@ -69,7 +69,7 @@ enum BenchCache {
             let lines = (figures + measured).sorted { $0.mechanism.rawValue < $1.mechanism.rawValue }.map(\.line)
             try folder.replace("bench", with: Array(lines.joined().utf8))
         } catch {
-            printError("ipc: the figures are not kept for ipc choose: \(error)")
+            printError("ipc: the figures for ipc choose are not saved: \(error)")
         }
     }
 

@@ -23,8 +23,8 @@ enum ChannelFindings {
     private static func stopped(_ channel: ChannelDescription, _ process: Int32) -> DoctorCommand.Finding? {
         guard ProcFiles.isStopped(process) else { return nil }
         return finding(
-            channel, ProcFiles.description(process), "a participant that is stopped keeps what it has",
-            "kill -CONT \(process) lets it go on; kill -KILL \(process) ends it, and the others go on without it")
+            channel, ProcFiles.description(process), "a stopped participant keeps what it holds",
+            "kill -CONT \(process) resumes it; kill -KILL \(process) ends it, and the others continue without it")
     }
 
     /// A writer may need much room at once: not only a log that is full to the last byte is meant.
@@ -48,19 +48,19 @@ enum ChannelFindings {
         case .workQueue where !name.hasSuffix("/dead-letters"):
             guard channel.messageCount > channel.takenCount, hasDueJobs(name) else { return nil }
             return finding(
-                channel, "\(channel.messageCount - channel.takenCount) waiting", "a queue with jobs, and no worker",
+                channel, "\(channel.messageCount - channel.takenCount) waiting", "a queue with due jobs and no worker",
                 "start a worker: ipc queue work \(name)")
         case .service where hasCallers || channel.messageCount > 0:
             return finding(
-                channel, "no server", "callers wait for a server of this service",
-                "start its server; one of commands is started by ipc service serve \(name) -- COMMAND")
+                channel, "no server", "callers wait, and the service has no server",
+                "start a server; to serve with a command: ipc service serve \(name) -- COMMAND")
         default: return nil
         }
     }
 
     /// Jobs for later need no worker yet.
     private static func hasDueJobs(_ name: String) -> Bool {
-        let jobs = (try? WorkQueue<RawBytes>.openAnyType(name).browse(limit: 1024)) ?? []
+        let jobs = (try? AnyChannel.open(name).workQueue.browse(limit: 1024)) ?? []
         return jobs.contains { $0.worker == nil && $0.dueIn == nil }
     }
 }

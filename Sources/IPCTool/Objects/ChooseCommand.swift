@@ -7,22 +7,22 @@ import IPCBenchmarks
 struct ChooseCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "choose",
-        abstract: "Advise which mechanism suits, with reasons, figures of this machine, and code.",
+        abstract: "Recommend a mechanism, with reasons, figures from this machine, and code.",
         discussion: """
-            On a terminal it asks; otherwise it takes what the flags say. Figures are those of the last `ipc bench` here.
+            On a terminal and without options, it asks for the requirements. The figures are those of the last `ipc bench`.
 
             Examples:
               ipc choose
               ipc choose --size 1000000 --rate 100 --survives-crash
             """)
 
-    @Flag(inversion: .prefixedNo, help: "Is one process the parent of the other?") var related: Bool?
-    @Flag(inversion: .prefixedNo, help: "Are they on different machines?") var remote: Bool?
-    @Option(help: "Bytes of a message.", transform: Numbers.count) var size: Int?
+    @Flag(inversion: .prefixedNo, help: "One process is the parent of the other.") var related: Bool?
+    @Flag(inversion: .prefixedNo, help: "The processes are on different machines.") var remote: Bool?
+    @Option(help: "Message size in bytes.", transform: Numbers.count) var size: Int?
     @Option(help: "Messages per second.", transform: Numbers.count) var rate: Int?
-    @Option(help: "Who gets a message: all, one of several, or a reply comes back.") var receivers: Advice.Receivers?
-    @Flag(inversion: .prefixedNo, help: "Must the order be kept?") var ordering: Bool?
-    @Flag(inversion: .prefixedNo, help: "Must messages survive the death of a process?") var survivesCrash: Bool?
+    @Option(help: "Receivers: one, all, any one of several, or one that replies.") var receivers: Advice.Receivers?
+    @Flag(inversion: .prefixedNo, help: "Messages must stay in order.") var ordering: Bool?
+    @Flag(inversion: .prefixedNo, help: "Messages must survive the death of a process.") var survivesCrash: Bool?
     @OptionGroup var format: FormatOption
 
     func validate() throws {
@@ -39,11 +39,11 @@ struct ChooseCommand: Interruptible {
             && [related, remote, ordering, survivesCrash] == [nil, nil, nil, nil]
             && size == nil && rate == nil && receivers == nil
         needs.remote = try remote ?? (isAsking && ask("Are the processes on different machines?"))
-        if !needs.remote { needs.related = try related ?? (isAsking && ask("Is one the parent of the other?")) }
-        needs.size = try size ?? (isAsking ? askNumber("How many bytes has a message?", 64) : 64)
-        needs.rate = try rate ?? (isAsking ? askNumber("How many messages a second?", 1000) : 1000)
+        if !needs.remote { needs.related = try related ?? (isAsking && ask("Is one process the parent of the other?")) }
+        needs.size = try size ?? (isAsking ? askNumber("How many bytes does a message have?", 64) : 64)
+        needs.rate = try rate ?? (isAsking ? askNumber("How many messages per second?", 1000) : 1000)
         needs.receivers = try receivers ?? (isAsking ? askReceivers() : .one)
-        needs.ordering = try ordering ?? (isAsking && ask("Must the order be kept?"))
+        needs.ordering = try ordering ?? (isAsking && ask("Must messages stay in order?"))
         needs.survivesCrash = try survivesCrash ?? (isAsking && ask("Must messages survive the death of a process?"))
 
         let advice = Advice(needs)
@@ -78,19 +78,19 @@ struct ChooseCommand: Interruptible {
             guard let answer = readLine() else { throw ExitCode(1) }
             if answer.isEmpty { return byDefault }
             if let number = Numbers.digits(answer, as: Int.self) { return number }
-            printError("a number from 0 to \(Int.max) is needed.")
+            printError("Enter a number from 0 to \(Int.max).")
         }
     }
 
     private func askReceivers() throws -> Advice.Receivers {
         while true {
             printError(
-                "Who gets a message: one, all, one of several (any), or does a reply come back (reply)? [one] ",
+                "Who receives a message: one process (one), all, any one of several (any), or one that replies (reply)? [one] ",
                 terminator: "")
             guard let answer = readLine() else { throw ExitCode(1) }
             if answer.isEmpty { return .one }
             if let receivers = Advice.Receivers(rawValue: answer) { return receivers }
-            printError("one of these words is needed.")
+            printError("Enter one, all, any or reply.")
         }
     }
 }
@@ -124,10 +124,11 @@ struct Advice {
             {
                 self.init(
                     .udp, "DatagramSocket",
-                    reasons + ["Small messages at a high rate whose loss and order do not matter."], Self.udp)
+                    reasons + ["Messages are small and frequent, and may be lost or arrive out of order."], Self.udp)
             } else {
                 self.init(
-                    .tcp, "StreamSocket", reasons + ["TCP keeps the order and tells of a loss; frames carry messages."],
+                    .tcp, "StreamSocket",
+                    reasons + ["TCP keeps the order and reports a lost connection; frames carry the messages."],
                     Self.tcp)
             }
             return
@@ -137,30 +138,30 @@ struct Advice {
             self.init(
                 .service, "ServiceChannel",
                 [
-                    "A reply has to come back, with a deadline, and an error if the server dies in it.",
+                    "A call returns a reply, has a deadline, and fails with an error if the server dies.",
                     "Several servers share the calls.",
                 ],
                 Self.service)
         case .any:
-            reasons.append("Each message goes to one of several workers; what a dead one had goes to another.")
-            if needs.survivesCrash { reasons.append("Made durable, it survives the machine's restart as well.") }
+            reasons.append("Each message goes to one of several workers; the jobs of a dead worker go to another.")
+            if needs.survivesCrash { reasons.append("A durable queue also survives a restart of the machine.") }
             self.init(.workQueue, "WorkQueue", reasons, Self.workQueue)
         case .all:
-            reasons.append("Every subscriber gets every message, without a copy or a system call for each.")
+            reasons.append("Every subscriber gets every message, without a copy or a system call per subscriber.")
             self.init(needs.survivesCrash ? .topicShared : .topic, "Topic", reasons, Self.topic)
         case .one where needs.survivesCrash:
             self.init(
                 .topic, "Topic",
                 [
-                    "What was published stays in shared memory, whoever dies; a durable topic stays on the disk.",
-                    "The order is that of publishing.",
+                    "Published messages stay in shared memory when a process dies; a durable topic keeps them on disk.",
+                    "Messages stay in the order in which they were published.",
                 ],
                 Self.topic)
         case .one where needs.related && needs.rate <= 100_000 && needs.size <= 65_536:
             self.init(
                 .pipe, "AnonymousPipe",
                 [
-                    "A parent and its child need no name, and nothing is left when they end.",
+                    "A parent and its child need no name, and nothing remains when they end.",
                     "At this rate, waking the other side costs more than copying.",
                 ],
                 Self.pipe)
@@ -168,7 +169,7 @@ struct Advice {
             self.init(
                 .unixStream, "StreamSocket",
                 [
-                    "Unrelated processes meet at a name; both ways; the other's identity is known, and its end is noticed.",
+                    "Unrelated processes connect by a path, both ways; each can identify the other, and notices its end.",
                     "At this rate, waking the other side costs more than copying.",
                 ],
                 Self.unix)
@@ -176,7 +177,8 @@ struct Advice {
             self.init(
                 .topic, "Topic",
                 [
-                    "At \(needs.rate) messages a second of \(needs.size) B, copies and system calls are what costs: shared memory has neither."
+                    "At \(needs.rate) messages per second of \(needs.size) B, copies and system calls dominate; "
+                        + "shared memory needs neither."
                 ],
                 Self.topic)
         }

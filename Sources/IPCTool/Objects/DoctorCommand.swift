@@ -8,12 +8,12 @@ import IPCChannels
 struct DoctorCommand: Interruptible {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Tell the limits that IPC runs into here, which channels are stuck, and what to change.",
+        abstract: "Check the limits that affect IPC, find stuck channels, and say what to change.",
         discussion: """
-            Of channels it tells: participants that are stopped; subscribers that are nearly a whole log behind; queues with jobs that \
-            are due, and no worker; services with callers, and no server; and channels that cannot be used.
+            It reports channels with stopped participants, subscribers that are nearly a whole log behind, queues with due jobs \
+            and no worker, services with callers and no server, and channels that cannot be used.
 
-            The exit code is 1 if something is so low that programs are likely to fail, or a channel is stuck.
+            The exit code is 1 if a limit is so low that programs are likely to fail, or if a channel is stuck.
             """)
 
     @OptionGroup var format: FormatOption
@@ -64,7 +64,7 @@ struct DoctorCommand: Interruptible {
             guard let value = number("/proc/sys/" + key.replacing(".", with: "/")) else { return nil }
             return Finding(
                 name: key, value: "\(value)", meaning: meaning,
-                advice: value < atLeast ? "sysctl -w \(key)=\(atLeast) (in /etc/sysctl.d to keep it)" : nil)
+                advice: value < atLeast ? "sysctl -w \(key)=\(atLeast) (to keep it, set it in /etc/sysctl.d)" : nil)
         }
         func limit(_ name: String, _ resource: CInt, atLeast: UInt, _ meaning: String, _ flag: String) -> Finding {
             var value = rlimit()
@@ -77,24 +77,24 @@ struct DoctorCommand: Interruptible {
                     : nil)
         }
         return [
-            setting("fs.mqueue.msg_max", atLeast: 10, "messages that a message queue may hold"),
-            setting("fs.mqueue.msgsize_max", atLeast: 8192, "bytes of a queue's longest message"),
-            setting("fs.mqueue.queues_max", atLeast: 64, "message queues in all"),
-            limit("RLIMIT_MSGQUEUE", 12, atLeast: 819_200, "bytes of all message queues of this user", "-q"),
+            setting("fs.mqueue.msg_max", atLeast: 10, "maximum messages in a message queue"),
+            setting("fs.mqueue.msgsize_max", atLeast: 8192, "maximum bytes of a message in a message queue"),
+            setting("fs.mqueue.queues_max", atLeast: 64, "maximum message queues on this machine"),
+            limit("RLIMIT_MSGQUEUE", 12, atLeast: 819_200, "maximum bytes in all message queues of this user", "-q"),
             limit(
                 "RLIMIT_NOFILE", CInt(RLIMIT_NOFILE.rawValue), atLeast: 1024,
-                "descriptors of a process; a subscription takes one", "-n"),
+                "descriptors per process; a subscription takes one", "-n"),
             limit("RLIMIT_SIGPENDING", 11, atLeast: 1024, "signals that may be queued for this user", "-i"),
-            setting("fs.pipe-max-size", atLeast: 1_048_576, "bytes that a pipe may be set to hold"),
+            setting("fs.pipe-max-size", atLeast: 1_048_576, "maximum capacity of a pipe, in bytes"),
             setting(
-                "fs.pipe-user-pages-soft", atLeast: 16_384, "pages in pipes of a user, beyond which new pipes are small"
+                "fs.pipe-user-pages-soft", atLeast: 16_384, "pages in a user's pipes; new pipes beyond it are small"
             ),
-            setting("fs.inotify.max_user_instances", atLeast: 128, "openings of named pipes that wait at a time"),
-            setting("net.core.somaxconn", atLeast: 128, "connections that may wait to be accepted"),
-            setting("net.unix.max_dgram_qlen", atLeast: 10, "datagrams that may wait at a Unix socket"),
-            setting("net.core.wmem_max", atLeast: 212_992, "bytes that a socket's buffers may be set to"),
-            setting("vm.max_map_count", atLeast: 65_530, "mappings of a process; a subscription takes three"),
-            setting("kernel.pid_max", atLeast: 32_768, "processes"),
+            setting("fs.inotify.max_user_instances", atLeast: 128, "named pipes whose opening a user can await"),
+            setting("net.core.somaxconn", atLeast: 128, "connections that can wait to be accepted"),
+            setting("net.unix.max_dgram_qlen", atLeast: 10, "datagrams that can wait at a Unix socket"),
+            setting("net.core.wmem_max", atLeast: 212_992, "maximum send buffer of a socket, in bytes"),
+            setting("vm.max_map_count", atLeast: 65_530, "memory mappings per process; a subscription takes three"),
+            setting("kernel.pid_max", atLeast: 32_768, "process identifiers"),
         ].compactMap { $0 }
     }
 
@@ -121,13 +121,13 @@ struct DoctorCommand: Interruptible {
         let pages = ProcFiles.lines("/proc/meminfo").first { $0.hasPrefix("HugePages_Total") }?.split(separator: " ")
             .last
         findings.append(
-            Finding(name: "huge pages", value: String(pages ?? "0"), meaning: "for large logs; not needed", advice: nil)
+            Finding(name: "huge pages", value: String(pages ?? "0"), meaning: "for large logs; optional", advice: nil)
         )
         let isMounted = ProcFiles.text("/proc/mounts")?.contains(" mqueue ") == true
         findings.append(
             Finding(
                 name: "/dev/mqueue", value: isMounted ? "mounted" : "not mounted",
-                meaning: "only for listing message queues; they work without", advice: nil))
+                meaning: "needed only to list message queues", advice: nil))
         return findings
     }
 
@@ -137,7 +137,7 @@ struct DoctorCommand: Interruptible {
         do throws(IPCError) { names = try ChannelRoot.current.names() } catch { refusal = error.advice }
         var findings = [
             Finding(
-                name: "channels", value: ChannelRoot.current.path, meaning: "the folder of channels (IPC_ROOT)",
+                name: "channels", value: ChannelRoot.current.path, meaning: "the root folder of channels (IPC_ROOT)",
                 advice: refusal)
         ]
         // Those that nobody can use.
@@ -161,7 +161,7 @@ struct DoctorCommand: Interruptible {
             Finding(
                 name: "kernel", value: String(version),
                 meaning: isNew
-                    ? "has all that is used" : "before 5.16: asynchronous waits for semaphores look again and again",
+                    ? "has all calls that are used" : "older than 5.16: asynchronous semaphore waits poll",
                 advice: nil)
         ]
     }

@@ -104,7 +104,8 @@ struct Inventory {
     private static func messageQueues(_ files: OpenFiles, _ notes: inout [String]) -> [SystemObject] {
         guard ProcFiles.text("/proc/mounts")?.contains(" /dev/mqueue mqueue ") == true else {
             notes.append(
-                "message queues are listed only where they are mounted: mount -t mqueue none /dev/mqueue (ipc mq info NAME works without)"
+                "message queues are not listed: /dev/mqueue is not mounted; run mount -t mqueue none /dev/mqueue "
+                    + "(ipc mq info NAME works without it)"
             )
             return []
         }
@@ -202,7 +203,7 @@ struct Inventory {
         ProcFiles.lines("/proc/net/" + table).dropFirst().compactMap { line in
             let fields = line.split(separator: " ")
             guard fields.count > 9 else { return nil }
-            let states = ["01": "connected", "0A": "listening", "06": "waiting out", "08": "other side has closed"]
+            let states = ["01": "connected", "0A": "listening", "06": "time-wait", "08": "close-wait"]
             let peer = address(fields[2])
             var object = SystemObject(kind: kind, name: "\(kind.rawValue)://\(address(fields[1]))")
             object.owner = uid_t(fields[7]).map { UserName.of($0) }

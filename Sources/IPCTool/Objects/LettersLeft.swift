@@ -21,14 +21,15 @@ struct LettersLeft {
         do throws(IPCError) {
             guard try ChannelRoot.current.names().contains(channel) else { return }
             guard try ChannelDescription(channel, countsMessages: false).pattern == .workQueue else { return }
-            let count = try WorkQueue<RawBytes>.openAnyType(name).browse().count
+            let count = try AnyChannel.open(name).workQueue.browse().count
             if count == 0 { return try WorkQueue<RawBytes>.remove(name) }
             printError(
-                "ipc: its \(count == 1 ? "dead letter stays" : "\(count) dead letters stay"); to remove \(count == 1 ? "it" : "them"): ipc rm \(name)"
+                "ipc: its \(count == 1 ? "dead letter is kept" : "\(count) dead letters are kept"); "
+                    + "to remove \(count == 1 ? "it" : "them"): ipc rm \(name)"
             )
         } catch {
             guard error.code != .notFound else { return }
-            printError("ipc: \(name), for its dead letters, stays: \(error)")
+            printError("ipc: \(name), the queue of its dead letters, is not removed: \(error)")
         }
     }
 }

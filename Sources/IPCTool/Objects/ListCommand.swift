@@ -9,12 +9,13 @@ extension SystemObject.Kind: ExpressibleByArgument {}
 /// `ipc ls`: all that exists here.
 struct ListCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "ls", abstract: "List all that exists here, and who uses it.",
+        commandName: "ls", abstract: "List IPC objects, and the processes that use them.",
         discussion: """
             Kinds: channel; shm, sem and mq (POSIX); sysv; fifo and pipe (those that are open); unix, tcp and udp (sockets). \
-            Pipes without a name are many, and are listed only if they are asked for: ipc ls pipe. \
-            Processes of others are seen by the superuser only. A star marks what only the dead have left: ipc clean. \
-            What cannot be looked at is told on standard error, and the exit code is that of the first such error.
+            Anonymous pipes are listed only on request: ipc ls pipe. \
+            Only the superuser sees the processes of other users. A star marks objects whose users are all dead; ipc clean \
+            removes them. Objects that cannot be read are reported on standard error; the exit code is that of the first such \
+            error.
 
             Examples:
               ipc ls
@@ -22,7 +23,7 @@ struct ListCommand: Interruptible {
               ipc ls --format json | jq '.[] | select(.stale)'
             """)
 
-    @Argument(help: "Only these kinds.") var kinds: [SystemObject.Kind] = []
+    @Argument(help: "List only these kinds.") var kinds: [SystemObject.Kind] = []
     @OptionGroup var format: FormatOption
 
     func perform() async throws {
@@ -50,7 +51,7 @@ struct ListCommand: Interruptible {
 /// `ipc info`: one thing.
 struct InfoCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "info", abstract: "Tell all about one thing: a channel, or what ipc ls lists under this name.")
+        commandName: "info", abstract: "Print all facts about one object: a channel, or any other that ipc ls lists.")
 
     @Argument(help: "Its name, as ipc ls prints it.", completion: ChannelCompletion.ofCommand) var name: String
     @OptionGroup var format: FormatOption
@@ -71,7 +72,7 @@ struct InfoCommand: Interruptible {
         guard !found.isEmpty else {
             // There is such a channel, and it cannot be looked at.
             if let failure { throw failure }
-            throw IPCError(.notFound, "info", name, advice: "nothing of this name exists here; ipc ls lists what does")
+            throw IPCError(.notFound, "info", name, advice: "there is no object of this name; ipc ls lists all objects")
         }
         for object in found {
             if format.format == .json {
@@ -138,7 +139,7 @@ struct InfoCommand: Interruptible {
         for participant in channel.participants {
             let role = "\(participant.role)"
             let backlog = participant.backlog.map { ", \(Table.size($0)) behind" } ?? ""
-            let state = participant.isAlive ? "" : ", dead: whoever meets what it left recovers it"
+            let state = participant.isAlive ? "" : ", dead: other participants recover what it left"
             rows.append([role, "\(participant.process)  \(ProcFiles.command(participant.process))\(backlog)\(state)"])
         }
         try MessageOutput.put(line: TableFormat.aligned(rows))

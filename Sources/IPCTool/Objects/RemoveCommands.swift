@@ -10,8 +10,9 @@ struct RemoveCommand: Interruptible {
         commandName: "rm",
         abstract: "Remove channels, shared memory, semaphores, message queues, FIFOs and socket files by name.",
         discussion: """
-            Who uses one goes on with it; new ones get a new one. A name that several kinds have needs --kind. The dead letters of a \
-            queue stay, if there are any: that is told, and ipc rm QUEUE/dead-letters removes them.
+            Processes that use an object keep it; processes that open the name later get a new object. If objects of several \
+            kinds have the name, --kind is required. The dead letters of a queue are kept, and a note says so; \
+            ipc rm QUEUE/dead-letters removes them.
 
             Examples:
               ipc rm market/quotes
@@ -19,7 +20,7 @@ struct RemoveCommand: Interruptible {
             """)
 
     @Argument(help: "Names, as ipc ls prints them.", completion: ChannelCompletion.anyPattern) var names: [String]
-    @Option(help: "Which kind is meant.") var kind: SystemObject.Kind?
+    @Option(help: "Kind of the objects, if several have the name.") var kind: SystemObject.Kind?
 
     func perform() async throws {
         // All are looked at before the first is removed.
@@ -53,14 +54,14 @@ struct RemoveCommand: Interruptible {
         guard found.count <= 1 else {
             throw IPCError(
                 .invalidArgument, "remove", name,
-                advice: "it is \(found.map(\.rawValue).joined(separator: " and ")); say which with --kind")
+                advice: "the name is that of \(found.map(\.rawValue).joined(separator: " and ")); choose with --kind")
         }
         guard let only = found.first else {
             if let refusal { throw refusal }
             throw IPCError(
                 .notFound, "remove", name,
                 advice:
-                    "there is no \(kind?.rawValue ?? "channel, object, FIFO or socket file") of this name; ipc ls lists what there is"
+                    "there is no \(kind?.rawValue ?? "channel, object, FIFO or socket file") of this name; ipc ls lists all objects"
             )
         }
         return only
@@ -78,14 +79,14 @@ struct RemoveCommand: Interruptible {
 /// `ipc clean`: what only the dead have left.
 struct CleanCommand: Interruptible {
     static let configuration = CommandConfiguration(
-        commandName: "clean", abstract: "Remove what is provably dead, after showing it.",
+        commandName: "clean", abstract: "Remove what only dead processes have left, after asking.",
         discussion: """
-            That is: channels that were to go with their last participant, whose participants are all dead; and socket files \
-            among the arguments on which nobody listens. Shared memory, semaphores and queues without a process may be meant to \
-            stay: remove those by name. Nothing here has to be cleaned for a program to start again.
+            It removes channels that end with their last participant and whose participants are all dead, and those of the \
+            given socket files on which no process listens. Shared memory, semaphores and queues that no process uses may be \
+            kept on purpose: remove them by name, with ipc rm. Programs can start again without this command.
             """)
 
-    @Argument(help: "Socket files to look at.") var files: [String] = []
+    @Argument(help: "Socket files to check.") var files: [String] = []
     @Flag(help: "Remove without asking.") var yes = false
 
     func perform() async throws {
@@ -94,17 +95,17 @@ struct CleanCommand: Interruptible {
         for file in files {
             guard try !UnixSocketFile.isServed(FilePath(file)) else { continue }
             var object = SystemObject(kind: .unix, name: file)
-            object.staleness = "nobody listens on it"
+            object.staleness = "no process listens on it"
             dead.append(object)
         }
         guard !dead.isEmpty else {
             try inventory.tellFailure()
-            return printError("ipc: nothing here is provably dead")
+            return printError("ipc: found nothing that only dead processes have left")
         }
         for object in dead { printError("\(object.kind.rawValue)  \(object.name)  (\(object.staleness ?? ""))") }
         if !yes {
             guard isatty(STDIN_FILENO) == 1 else {
-                throw ValidationError("this is no terminal to ask on: pass --yes to remove them.")
+                throw ValidationError("cannot ask: standard input is not a terminal; pass --yes to remove them.")
             }
             printError("Remove \(dead.count == 1 ? "it" : "these \(dead.count)")? [y/N] ", terminator: "")
             guard readLine()?.lowercased().hasPrefix("y") == true else { throw ExitCode(1) }
@@ -113,11 +114,11 @@ struct CleanCommand: Interruptible {
             if object.kind == .channel {
                 // Looked at once more, under its lock: somebody may have joined while we asked.
                 if try !ChannelRoot.current.removeIfDead(ChannelName(object.name)) {
-                    printError("ipc: \(object.name) is used again, and stays")
+                    printError("ipc: \(object.name) is used again, and is not removed")
                 }
             } else if try !UnixSocketFile.removeIfDead(FilePath(object.name), until: .after(.seconds(5))) {
                 // A server may have started while we asked.
-                printError("ipc: \(object.name) is used again, and stays")
+                printError("ipc: \(object.name) is used again, and is not removed")
             }
         }
         try inventory.tellFailure()
@@ -137,7 +138,7 @@ enum Removal {
         case .unix:
             guard unsafe Glibc.unlink(path(name)) == 0 else { throw IPCError("unlink", name, Errno(rawValue: errno)) }
         case .sysv, .pipe, .tcp, .udp:
-            throw IPCError(.unsupported, "remove", name, advice: "a \(kind.rawValue) has no name to be removed")
+            throw IPCError(.unsupported, "remove", name, advice: "a \(kind.rawValue) has no name to remove")
         }
     }
 }

@@ -46,9 +46,10 @@ struct RemoveIPC {
     var finding: DoctorCommand.Finding {
         DoctorCommand.Finding(
             name: "RemoveIPC", value: concernsUser ? (isOn ? "yes" : "no") : "not for this user",
-            meaning: "systemd deletes a user's channels, shared memory, semaphores and queues at its last logout",
+            meaning: "systemd deletes a user's channels, shared memory, semaphores and queues at the last logout",
             advice: concernsUser && isOn
-                ? "RemoveIPC=no in /etc/systemd/logind.conf and systemctl restart systemd-logind; or loginctl enable-linger; or run as a system user"
+                ? "set RemoveIPC=no in /etc/systemd/logind.conf and run systemctl restart systemd-logind; "
+                    + "or run loginctl enable-linger; or use a system user"
                 : nil)
     }
 }

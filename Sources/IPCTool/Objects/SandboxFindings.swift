@@ -13,13 +13,13 @@ enum SandboxFindings {
         let calls: [(ipc_newer_call, String, String)] = [
             (
                 IPC_CALL_FUTEX_WAITV, "futex_waitv",
-                "asynchronous waits for words in shared memory without polling (5.16)"
+                "asynchronous waits in shared memory without polling (Linux 5.16)"
             ),
-            (IPC_CALL_PIDFD_OPEN, "pidfd_open", "processes that are held by a descriptor, not by a number (5.3)"),
-            (IPC_CALL_MEMBARRIER, "membarrier", "channels whose writers need no fence (4.16)"),
-            (IPC_CALL_PWRITEV2, "pwritev2", "writes to pipes that neither wait nor raise SIGPIPE (4.6)"),
-            (IPC_CALL_MEMFD_CREATE, "memfd_create", "shared memory without a name, with seals (3.17)"),
-            (IPC_CALL_CLOSE_RANGE, "close_range", "children that start fast, however many descriptors are open (5.9)"),
+            (IPC_CALL_PIDFD_OPEN, "pidfd_open", "process handles whose numbers cannot be reused (Linux 5.3)"),
+            (IPC_CALL_MEMBARRIER, "membarrier", "channel writes without a memory fence (Linux 4.16)"),
+            (IPC_CALL_PWRITEV2, "pwritev2", "pipe writes that neither block nor raise SIGPIPE (Linux 4.6)"),
+            (IPC_CALL_MEMFD_CREATE, "memfd_create", "anonymous shared memory with seals (Linux 3.17)"),
+            (IPC_CALL_CLOSE_RANGE, "close_range", "fast child start with many open descriptors (Linux 5.9)"),
         ]
         return calls.map { call, name, meaning in
             let error = ipc_try_call(call)
@@ -33,9 +33,11 @@ enum SandboxFindings {
                 switch error {
                 case 0: nil as String?
                 case ENOSYS:
-                    "the kernel is older, or a sandbox (seccomp) says so: allow the system call; without it, this library goes on another way, or says what it cannot do"
+                    "the kernel is older, or a sandbox (seccomp) hides the system call: allow it there; "
+                        + "without it, this library uses a fallback or reports an error"
                 default:
-                    "a sandbox (seccomp, or a security module) refuses it: allow the system call in its profile; without it, this library goes on another way, or says what it cannot do"
+                    "a sandbox (seccomp, or a security module) refuses it: allow the system call in its profile; "
+                        + "without it, this library uses a fallback or reports an error"
                 }
             return Finding(name: name, value: value, meaning: meaning, advice: advice)
         }
@@ -52,7 +54,7 @@ enum SandboxFindings {
             }
         return Finding(
             name: "seccomp", value: value,
-            meaning: "a sandbox for system calls; what it refuses of the above is told there",
+            meaning: "the system call filter of a sandbox; refused calls are listed above",
             advice: nil)
     }
 
@@ -65,7 +67,7 @@ enum SandboxFindings {
         return Finding(
             name: "pid namespace", value: isNested ? "its own" : "the machine's",
             meaning: isNested
-                ? "processes outside have no number here: peers' credentials name their user and group only"
+                ? "processes outside have no number here: peer credentials contain only their user and group"
                 : "every process has a number here",
             advice: nil)
     }
@@ -75,10 +77,10 @@ enum SandboxFindings {
         let isWhole = map == [["0", "0", "4294967295"]]
         let most = ProcFiles.text("/proc/sys/user/max_user_namespaces")?.prefix { $0 != "\n" } ?? "?"
         return Finding(
-            name: "user namespace", value: isWhole ? "the machine's (\(most) more may be made)" : "its own",
+            name: "user namespace", value: isWhole ? "the machine's (\(most) more can be created)" : "its own",
             meaning: isWhole
                 ? "every user has a number here"
-                : "users that have no number here are all shown as 65534, and own nothing here",
+                : "users without a number here are shown as 65534 and own nothing here",
             advice: nil)
     }
 
@@ -89,8 +91,8 @@ enum SandboxFindings {
         return Finding(
             name: "fs.protected_fifos", value: String(value),
             meaning: value == "0"
-                ? "whoever makes a FIFO first in a folder such as /tmp gets what others write to it (sysctl: 1 forbids that)"
-                : "a FIFO of another user in a folder such as /tmp is not opened by who would have created it, root neither",
+                ? "a user who creates a FIFO in a shared folder such as /tmp can read what others write to it (1 prevents that)"
+                : "O_CREAT does not open another user's FIFO in a shared folder such as /tmp, not even for root",
             advice: nil)
     }
 }

@@ -10,7 +10,7 @@ struct CommandRun: Sendable {
     private let guardian: ProcessGuardian
 
     init(_ words: [String]) throws {
-        guard !words.isEmpty else { throw ValidationError("a command is missing after --.") }
+        guard !words.isEmpty else { throw ValidationError("no command is given after --; add one.") }
         self.words = words
         guardian = try ProcessGuardian()
     }
@@ -32,6 +32,6 @@ struct CommandRun: Sendable {
             guardian: guardian, endsGroupsOnFailure: true)
         if case .ended(let status) = result.stages[0].outcome { return (status, result.output) }
         try result.check()
-        throw IPCError(.childFailed, "run", words[0], advice: "it has no exit status")
+        throw IPCError(.childFailed, "run", words[0], advice: "its exit status is not known")
     }
 }

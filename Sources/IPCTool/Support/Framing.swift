@@ -11,9 +11,9 @@ enum Framing: String, EnumerableFlag, Sendable {
     static func help(for value: Framing) -> ArgumentHelp? {
         switch value {
         case .lines: "Each message is a line."
-        case .lengthPrefixed: "Each message has its length before it: four bytes, the most significant one first."
+        case .lengthPrefixed: "Each message follows its length: four bytes, big-endian."
         case .hex: "Each message is a line of hexadecimal digits."
-        case .whole: "All of the input is one message; messages are printed without anything between them."
+        case .whole: "The whole input is one message; messages are printed without separators."
         }
     }
 }
@@ -35,7 +35,7 @@ struct FramingOption: ParsableArguments {
     func checkArguments(_ arguments: [String]) throws {
         guard let first = arguments.first, framing == .whole || framing == .lengthPrefixed else { return }
         throw ValidationError(
-            "\(flag) says how standard input is read, but messages are given as arguments (\"\(first)\"); leave one of them out."
+            "\(flag) is for standard input, and messages are given as arguments (\"\(first)\"); leave one of them out."
         )
     }
 
@@ -116,7 +116,7 @@ struct MessageInput {
             guard (newline ?? pending.count) <= Self.lineLimit else {
                 throw IPCError(
                     .messageTooLarge, "read", "standard input",
-                    advice: "a line is longer than the limit of \(Self.lineLimit) bytes; "
+                    advice: "a line is longer than \(Self.lineLimit) bytes; "
                         + "use --length-prefixed or --whole for longer messages")
             }
             guard let count = newline ?? (isAtEnd && pending.count > 0 ? pending.count : nil) else { return nil }
@@ -234,7 +234,7 @@ enum Hex {
         let values = digits.map { Character(UnicodeScalar($0)).hexDigitValue }
         guard digits.count % 2 == 0, !values.contains(nil) else {
             throw ValidationError(
-                "'\(String(decoding: text, as: UTF8.self))' is no line of hexadecimal digits, two for each byte.")
+                "'\(String(decoding: text, as: UTF8.self))' is not a line of hexadecimal digits, two for each byte.")
         }
         return stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0]! << 4 | values[$0 + 1]!) }
     }

@@ -18,8 +18,8 @@ enum GivenBytes {
         guard unsafe String(validating: bytes, as: UTF8.self) == nil else { return }
         let shown = unsafe Table.printable(Array(escapingInvalidBytes(bytes).utf8))
         printError(
-            "ipc: \(what) \"\(shown)\": it is not UTF-8; give messages that are no text on standard input, "
-                + "and rename what has such a name")
+            "ipc: \(what) \"\(shown)\": not valid UTF-8; pass binary messages on standard input, "
+                + "and rename files and channels that have such a name")
         exit(64)
     }
 }

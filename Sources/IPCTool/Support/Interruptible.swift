@@ -53,9 +53,9 @@ enum EndingSignals {
 struct TimeoutOption: ParsableArguments {
     @Option(
         name: .long,
-        help: "Give up after so many seconds; of several messages, after so many seconds at one of them.",
+        help: "Fail after N seconds; with several messages, after N seconds at one of them.",
         transform: {
-            try Numbers.duration(Numbers.decimal("a number of seconds from 0 to 1000000000, such as 1.5,", 0...1e9)($0))
+            try Numbers.duration(Numbers.decimal("a number of seconds from 0 to 1000000000, such as 1.5", 0...1e9)($0))
         })
     var timeout: Duration?
 
@@ -65,7 +65,7 @@ struct TimeoutOption: ParsableArguments {
 
 /// The name of a POSIX object.
 struct POSIXNameArgument: ParsableArguments {
-    @Argument(help: "Its name, with its slash: /jobs.") var name: String
+    @Argument(help: "Name, with its leading slash: /jobs.") var name: String
 }
 
 /// How a command prints.
@@ -74,6 +74,6 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
 }
 
 struct FormatOption: ParsableArguments {
-    @Option(name: .long, help: "How to print.")
+    @Option(name: .long, help: "Output format.")
     var format = OutputFormat.text
 }

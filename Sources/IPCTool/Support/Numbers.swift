@@ -13,7 +13,7 @@ enum Numbers {
     /// A time in seconds: 0 to a year.
     static let seconds: @Sendable (String) throws -> Duration = { text in
         guard let seconds = decimal(text), seconds <= 366 * 86_400 else {
-            throw ValidationError("a number of seconds from 0 to a year is needed, such as 1.5.")
+            throw ValidationError("expected a number of seconds from 0 to a year, such as 1.5.")
         }
         return duration(seconds)
     }
@@ -24,7 +24,7 @@ enum Numbers {
     ) -> @Sendable (String) throws -> Number {
         { text in
             guard let number = digits(text, as: Number.self), range.contains(number) else {
-                throw ValidationError("a number from \(range.lowerBound) to \(range.upperBound) is needed.")
+                throw ValidationError("expected a number from \(range.lowerBound) to \(range.upperBound).")
             }
             return number
         }
@@ -35,7 +35,7 @@ enum Numbers {
         let isNegative = text.hasPrefix("-")
         guard digits(isNegative ? String(text.dropFirst()) : text, as: UInt64.self) != nil, let number = Int(text)
         else {
-            throw ValidationError("a number from \(Int.min) to \(Int.max) is needed.")
+            throw ValidationError("expected a number from \(Int.min) to \(Int.max).")
         }
         return number
     }
@@ -46,7 +46,7 @@ enum Numbers {
     {
         { text in
             guard let number = decimal(text), range.contains(number) else {
-                throw ValidationError("\(what) is needed.")
+                throw ValidationError("expected \(what).")
             }
             return number
         }

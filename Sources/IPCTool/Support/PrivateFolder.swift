@@ -21,7 +21,7 @@ struct PrivateFolder: ~Copyable {
         guard let folder = variable("XDG_CACHE_HOME") ?? variable("HOME").map({ $0 + "/.cache" }) else {
             throw IPCError(
                 .notFound, "open", "cache",
-                advice: "neither XDG_CACHE_HOME nor HOME is the path of a folder; set one of them")
+                advice: "neither XDG_CACHE_HOME nor HOME is an absolute path; set one of them")
         }
         return try PrivateFolder(folder + "/swift-ipc", creating: creating)
     }
@@ -92,7 +92,7 @@ struct PrivateFolder: ~Copyable {
         }
         guard count > 0, let target = String(validating: bytes[..<count], as: UTF8.self) else {
             throw IPCError(
-                .invalidName, "read link", path, advice: "a link on the way leads nowhere; choose another folder")
+                .invalidName, "read link", path, advice: "a link in its path has no target; choose another folder")
         }
         return target
     }
@@ -110,7 +110,8 @@ struct PrivateFolder: ~Copyable {
         IPCError(
             .permissionDenied, "open", path,
             advice:
-                "it, or a folder or link on the way to it, belongs to user \(owner) or can be written by others; choose another by XDG_CACHE_HOME"
+                "it, or a folder or link in its path, belongs to user \(owner) or others can write to it; "
+                + "choose another folder with XDG_CACHE_HOME"
         )
     }
 }
@@ -130,7 +131,7 @@ extension PrivateFolder {
         guard status.isRegularFile, status.owner == geteuid(), status.size <= limit else {
             throw IPCError(
                 .corrupted, "read", full,
-                advice: "it is no file of this user's of at most \(limit) bytes; remove it")
+                advice: "it is not a regular file of this user of at most \(limit) bytes; remove it")
         }
         let raw = file.descriptor.rawValue
         var bytes = [UInt8](repeating: 0, count: limit)

@@ -77,9 +77,9 @@ struct SendingProgress {
         guard error.code == .timedOut || count > 0 else { return error }
         let before =
             switch count {
-            case 0: "no \(unit) went in before"
-            case 1: "1 \(unit) went in before"
-            default: "\(count) \(unit)s went in before"
+            case 0: "no \(unit) was sent before"
+            case 1: "1 \(unit) was sent before"
+            default: "\(count) \(unit)s were sent before"
             }
         let holder = error.code == .timedOut ? reason().map { "; \($0)" } ?? "" : ""
         return IPCError(
@@ -115,15 +115,15 @@ enum Hindrance {
     static func ofQueue(_ name: String) -> String? {
         let workers = participants(name)?.filter { $0.role != .writer } ?? []
         guard !workers.isEmpty else { return "it has no worker; ipc queue work \(name) starts one" }
-        let jobs = (try? WorkQueue<RawBytes>.openAnyType(name).browse(limit: 8)) ?? []
+        let jobs = (try? AnyChannel.open(name).workQueue.browse(limit: 8)) ?? []
         guard let holder = jobs.lazy.compactMap(\.worker).first else {
             return "its worker is \(ProcFiles.description(workers[0].process))\(wayOn(workers[0].process))"
         }
-        return "\(ProcFiles.description(holder)) has the oldest job\(wayOn(holder))"
+        return "\(ProcFiles.description(holder)) holds the oldest job\(wayOn(holder))"
     }
 
     /// What lets one go on that is stopped.
     private static func wayOn(_ process: Int32) -> String {
-        ProcFiles.isStopped(process) ? " (kill -CONT \(process) lets it go on)" : ""
+        ProcFiles.isStopped(process) ? " (kill -CONT \(process) resumes it)" : ""
     }
 }
