@@ -28,6 +28,7 @@ let package = Package(
     products: [
         .library(name: "IPC", targets: ["IPC"]),
         .library(name: "IPCChannels", targets: ["IPCChannels"]),
+        .library(name: "ipc-c", type: .dynamic, targets: ["IPCForC"]),
         .executable(name: "ipc", targets: ["IPCTool"]),
         .executable(name: "ipc-ui", targets: ["IPCViewer"]),
     ],
@@ -70,6 +71,16 @@ let package = Package(
                     name: "Tracing", package: "swift-distributed-tracing", condition: .when(traits: ["Tracing"])),
             ],
             swiftSettings: swiftSettings
+        ),
+        // Floor 4, for other languages
+        .target(name: "CIPCInterface", cSettings: cSettings),
+        .target(
+            name: "IPCForC",
+            dependencies: [
+                "CIPCInterface", "IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            // Without the checks for unsafe code: it consists of nothing but pointers.
+            swiftSettings: plainSettings
         ),
         // Measurements
         .target(name: "CBaselines", cSettings: cSettings),

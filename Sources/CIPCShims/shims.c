@@ -80,7 +80,7 @@ static int opened_above_standard(int fd, int flags, const char *name, int (*remo
 }
 int ipc_fcntl_int(int fd, int command, int argument) { return fcntl(fd, command, argument); }
 int ipc_fionread(int fd, int *available) { return ioctl(fd, FIONREAD, available); }
-int ipc_open(const char *path, int flags, mode_t mode) {
+int ipc_open_path(const char *path, int flags, mode_t mode) {
     return opened_above_standard(open(path, flags, mode), flags, path, unlink);
 }
 int ipc_openat(int folder, const char *path, int flags, mode_t mode) {

@@ -24,7 +24,8 @@ struct IPCCommand: ParsableCommand {
         subcommands: [
             ListCommand.self, InfoCommand.self, RemoveCommand.self, CleanCommand.self,
             TopicCommand.self, QueueCommand.self, ServiceCommand.self, LatestCommand.self, EventCommand.self,
-            TapCommand.self, TopCommand.self, ServeUICommand.self, RecordCommand.self, ReplayCommand.self,
+            SchemaCommand.self, TapCommand.self, TopCommand.self, ServeUICommand.self, RecordCommand.self,
+            ReplayCommand.self,
             PipeCommand.self, FIFOCommand.self, SharedMemoryCommand.self, MappedFileCommand.self,
             MessageQueueCommand.self, SemaphoreCommand.self, SocketCommand.self, SignalCommand.self,
             BenchCommand.self, ChooseCommand.self, DoctorCommand.self, BenchWorkerCommand.self,

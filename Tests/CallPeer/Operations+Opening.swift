@@ -31,6 +31,30 @@ let openingOperations: [Operation] = [
                 _ = try await Topic<UInt64>.open(channel.name.description, until: .after(.seconds(10)))
             })
     },
+    Operation("Topic.create(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Topic<Framed<UInt64>>.remove(name) }) {
+            _ = try Topic<Framed<UInt64>>.create(name)
+        }
+    },
+    Operation("Topic.openOrCreate(_:in:_:)") {
+        let name = channelName()
+        return Attempt(undo: { try Topic<Framed<UInt64>>.remove(name) }) {
+            _ = try Topic<Framed<UInt64>>.openOrCreate(name)
+        }
+    },
+    Operation("Topic.open(_:in:)", "Topic.open(_:in:until:)", "Topic.open(_:in:until:) async") {
+        let channel = try Topic<Framed<UInt64>>.create(channelName())
+        let holder = Giveable(try channel.makePublisher())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let name = channel.name.description
+                _ = try Topic<Framed<UInt64>>.open(name)
+                _ = try await Topic<Framed<UInt64>>.open(name, until: .after(.seconds(10)))
+                try blocking { _ = try Topic<Framed<UInt64>>.open(name, until: .after(.seconds(10))) }
+            })
+    },
     Operation("Latest.create(_:in:_:)") {
         let name = channelName()
         return Attempt(undo: { try Latest<UInt64>.remove(name) }) { _ = try Latest<UInt64>.create(name) }
@@ -235,9 +259,51 @@ let openingOperations: [Operation] = [
                 try blocking { _ = try AnyChannel.open(name, until: .after(.seconds(10))) }
             })
     },
-    Operation("AnyChannel.openOrCreate(_:_:in:_:)") {
+    Operation("AnyChannel.openOrCreate(_:_:in:_:defaults:schema:maximumAttempts:backoff:maximumWaiting:)") {
         let name = channelName()
         return Attempt(undo: { try Topic<RawBytes>.remove(name) }) { _ = try AnyChannel.openOrCreate(.topic, name) }
+    },
+    Operation(
+        "AnyChannel.create(_:_:in:_:defaults:schema:maximumAttempts:backoff:maximumWaiting:)",
+        "ChannelSchema.init(json:)", "MessageSchema.init(json:)", "MessageSchema.init(of:)", "MessageSchema.json(of:)",
+        "MessageSchema.message(json:)", "InlineString.init(_:)", "InlineList.init(_:)", "InlineList.append(_:)"
+    ) {
+        let name = channelName()
+        return Attempt(undo: { try Topic<RawBytes>.remove(name) }) {
+            let schema = try MessageSchema(of: UInt64.self)
+            let value = try schema.json(of: schema.message(json: "7"))
+            let text = try InlineString<8>(value)
+            var list = try InlineList<UInt8, 2>([1])
+            try list.append(2)
+            let again = try MessageSchema(json: schema.json)
+            try require(again == schema && text == "7" && list.count == 2)
+            let whole = try ChannelSchema(json: ChannelSchema.messages(schema).json)
+            _ = try AnyChannel.create(.topic, name, schema: whole)
+        }
+    },
+    Operation(
+        "AnyChannel.makeObserver(from:waiting:)", "ChannelReader.borrow(until:)", "ChannelReader.tryBorrow()",
+        "ChannelReader.advance()", "ChannelWriter.reserve(_:until:)", "ChannelWriter.commit(_:)",
+        "ChannelWriter.abandon()", "ChannelWriter.sync(until:)", "Topic.open(_:in:compatibility:)"
+    ) {
+        let root = ChannelRoot(FilePath(scratchFolder + "/root"))
+        let durable = ChannelOptions(writers: .shared, durability: .syncedWhenAsked, capacity: 65_536)
+        let topic = try Topic<UInt64>.create(channelName(), in: root, durable)
+        return Attempt {
+            let name = topic.name.description
+            _ = try Topic<UInt64>.open(name, in: root, compatibility: .prefix).additionalFields
+            let channel = try AnyChannel.open(name, in: root)
+            var observer = try channel.makeObserver()
+            var writer = try channel.makeWriter()
+            _ = try writer.reserve(8, until: .immediate)
+            try writer.abandon()
+            _ = try writer.reserve(8, until: .immediate)
+            try writer.commit(8)
+            try writer.sync(until: .after(.seconds(10)))
+            try require(try observer.borrow(until: .after(.seconds(10))).count == 8, "the message")
+            try observer.advance()
+            try require(try observer.tryBorrow() == nil, "no more")
+        }
     },
     Operation(
         "AnyChannel.makeReader(from:waiting:)", "AnyChannel.makeWriter(waiting:)", "ChannelReader.receive(until:)",

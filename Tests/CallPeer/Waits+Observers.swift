@@ -54,6 +54,30 @@ let observerWaits: [Wait] = [
                 try await observer.value.receive(until: deadline) == 7
             }, release: { try publisher.value.publish(7) })
     },
+    Wait("Topic.Observer.receive(until:_:)", "Topic.Observer.tryReceive(_:)") {
+        let topic = try Topic<Framed<UInt64>>.openOrCreate(channelName(), smallLog)
+        let (publisher, observer) = (Box(try topic.makePublisher()), Box(try topic.makeObserver()))
+        return Wait.Case(
+            call: .blocking { deadline in
+                try observer.value.receive(until: deadline) { (_, bytes) throws(IPCError) in bytes.byteCount == 3 }
+            }, release: { try publisher.value.publish(7, three().span.bytes) },
+            tries: [
+                (
+                    "tryReceive",
+                    { try observer.value.tryReceive { (_, bytes) throws(IPCError) in bytes.byteCount } != nil }
+                )
+            ])
+    },
+    Wait("Topic.Observer.receive(until:_:) async") {
+        let topic = try Topic<Framed<UInt64>>.openOrCreate(channelName(), smallLog)
+        let (publisher, observer) = (Box(try topic.makePublisher()), Box(try topic.makeObserver()))
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await observer.value.receive(until: deadline) { (_, bytes) throws(IPCError) in
+                    bytes.byteCount == 3
+                }
+            }, release: { try publisher.value.publish(7, three().span.bytes) })
+    },
     Wait("Latest.Observer.next(until:)") {
         let latest = try Latest<UInt64>.openOrCreate(channelName())
         let (setter, observer) = (Box(try latest.makeSetter()), Box(try latest.makeObserver()))

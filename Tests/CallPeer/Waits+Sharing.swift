@@ -322,6 +322,49 @@ let anyChannelWaits: [Wait] = [
             }, release: { try empty(subscription) },
             tries: [("tryWrite", { try writer.value.tryWrite(kilobyte().span.bytes) })])
     },
+    Wait("ChannelReader.borrow(until:)", "ChannelReader.tryBorrow()") {
+        let topic = try Topic<UInt64>.create(channelName(), smallLog)
+        let (publisher, reader) = (Box(try topic.makePublisher()), Box(try any(topic.name).makeReader()))
+        return Wait.Case(
+            call: .blocking { deadline in
+                let count = try reader.value.borrow(until: deadline).count
+                try reader.value.advance()
+                return count == 8
+            },
+            release: { try publisher.value.publish(7) },
+            tries: [
+                (
+                    "tryBorrow",
+                    {
+                        guard try reader.value.tryBorrow() != nil else { return false }
+                        try reader.value.advance()
+                        return true
+                    }
+                )
+            ])
+    },
+    Wait("ChannelWriter.sync(until:)") {
+        let root = ChannelRoot(FilePath(scratchFolder + "/root"))
+        let durable = ChannelOptions(durability: .syncedWhenAsked, capacity: 65_536)
+        let topic = try Topic<UInt64>.create(channelName(), in: root, durable)
+        let writer = Box(try AnyChannel.open(topic.name.description, in: root).makeWriter())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try writer.value.sync(until: deadline)
+                return true
+            }, release: {}, mayBeReady: true)
+    },
+    Wait("ChannelWriter.reserve(_:until:)") {
+        let topic = try Topic<RawBytes>.create(channelName(), smallLog)
+        let (subscription, writer) = (Box(try topic.makeSubscription()), Box(try any(topic.name).makeWriter()))
+        try fill { try writer.value.tryWrite(kilobyte().span.bytes) }
+        return Wait.Case(
+            call: .blocking { deadline in
+                _ = try writer.value.reserve(1000, until: deadline)
+                try writer.value.commit(1000)
+                return true
+            }, release: { try empty(subscription) })
+    },
     Wait("ChannelWriter.write(_:_:until:) async") {
         let topic = try Topic<RawBytes>.create(channelName(), smallLog)
         let (subscription, writer) = (Box(try topic.makeSubscription()), Box(try any(topic.name).makeWriter()))

@@ -69,6 +69,30 @@ let topicWaits: [Wait] = [
                 try await subscription.value.receive(until: deadline) == 7
             }, release: { try publisher.value.publish(7) })
     },
+    Wait("Topic.Subscription.receive(until:_:)", "Topic.Subscription.tryReceive(_:)") {
+        let (topic, publisher) = try newFramedTopic()
+        let subscription = Box(try topic.makeSubscription())
+        return Wait.Case(
+            call: .blocking { deadline in
+                try subscription.value.receive(until: deadline) { (_, bytes) throws(IPCError) in bytes.byteCount == 3 }
+            }, release: { try publisher.value.publish(7, three().span.bytes) },
+            tries: [
+                (
+                    "tryReceive",
+                    { try subscription.value.tryReceive { (_, bytes) throws(IPCError) in bytes.byteCount } != nil }
+                )
+            ])
+    },
+    Wait("Topic.Subscription.receive(until:_:) async") {
+        let (topic, publisher) = try newFramedTopic()
+        let subscription = Box(try topic.makeSubscription())
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await subscription.value.receive(until: deadline) { (_, bytes) throws(IPCError) in
+                    bytes.byteCount == 3
+                }
+            }, release: { try publisher.value.publish(7, three().span.bytes) })
+    },
     Wait("Topic.Publisher.publish(_:until:)", "Topic.Publisher.tryPublish(_:)") {
         let (topic, publisher) = try newTopic()
         let subscription = Box(try topic.makeSubscription())
@@ -140,6 +164,38 @@ let topicWaits: [Wait] = [
             },
             release: { try fill { (try? subscription.value.receive(until: .immediate)) != nil } })
     },
+    Wait(
+        "Topic.Publisher.publish(_:upTo:until:_:)", "Topic.Publisher.tryPublish(_:upTo:_:)",
+        "Topic.Publisher.publish(_:_:until:)", "Topic.Publisher.tryPublish(_:_:)"
+    ) {
+        let (publisher, subscription) = try fullFramedTopic()
+        return Wait.Case(
+            call: .blocking { deadline in
+                try publisher.value.publish(7, upTo: 3, until: deadline) { (_) throws(IPCError) in }
+                try publisher.value.publish(7, three().span.bytes, until: deadline)
+                return true
+            }, release: { try empty(subscription) },
+            tries: [
+                ("tryPublish(upTo:)", { try publisher.value.tryPublish(7, upTo: 900) { (_) throws(IPCError) in } }),
+                ("tryPublish", { try publisher.value.tryPublish(7, kilobyte().span.bytes) }),
+            ])
+    },
+    Wait("Topic.Publisher.publish(_:_:until:) async") {
+        let (publisher, subscription) = try fullFramedTopic()
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await publisher.value.publish(7, kilobyte().span.bytes, until: deadline)
+                return true
+            }, release: { try empty(subscription) })
+    },
+    Wait("Topic.Publisher.publish(_:upTo:until:_:) async") {
+        let (publisher, subscription) = try fullFramedTopic()
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await publisher.value.publish(7, upTo: 900, until: deadline) { (_) throws(IPCError) in }
+                return true
+            }, release: { try empty(subscription) })
+    },
     Wait("Topic.Publisher.sync(until:)") {
         let topic = try Topic<UInt64>.openOrCreate(
             channelName(), in: ChannelRoot(FilePath(scratchFolder + "/root")),
@@ -195,6 +251,11 @@ private func newCodedTopic() throws -> (Topic<Coded<Int, NumberCoder>>, Box<Topi
     return (topic, Box(try topic.makePublisher()))
 }
 
+private func newFramedTopic() throws -> (Topic<Framed<UInt64>>, Box<Topic<Framed<UInt64>>.Publisher>) {
+    let topic = try Topic<Framed<UInt64>>.openOrCreate(channelName(), smallLog)
+    return (topic, Box(try topic.makePublisher()))
+}
+
 private func fullByteTopic() throws -> (Box<Topic<RawBytes>.Publisher>, Box<Topic<RawBytes>.Subscription>) {
     let (topic, publisher) = try newByteTopic()
     let subscription = Box(try topic.makeSubscription())
@@ -218,6 +279,20 @@ private func fullCodedTopic() throws -> (
         }
     }
     return (publisher, subscription)
+}
+
+private func fullFramedTopic() throws -> (
+    Box<Topic<Framed<UInt64>>.Publisher>, Box<Topic<Framed<UInt64>>.Subscription>
+) {
+    let (topic, publisher) = try newFramedTopic()
+    let subscription = Box(try topic.makeSubscription())
+    try fill { try publisher.value.tryPublish(1, kilobyte().span.bytes) }
+    try fill { try publisher.value.tryPublish(1, three().span.bytes) }
+    return (publisher, subscription)
+}
+
+private func empty(_ subscription: Box<Topic<Framed<UInt64>>.Subscription>) throws {
+    try fill { try subscription.value.tryReceive { (_, bytes) throws(IPCError) in bytes.byteCount } != nil }
 }
 
 func empty(_ subscription: Box<Topic<RawBytes>.Subscription>) throws {

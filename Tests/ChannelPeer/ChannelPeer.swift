@@ -47,6 +47,9 @@ struct ChannelPeer {
         let arguments = Array(CommandLine.arguments.dropFirst())
         func number(_ index: Int) -> Int { Int(arguments[index])! }
         switch arguments[0] {
+        case "language":
+            try Languages.run(
+                arguments[1], arguments[2], origin: UInt64(arguments[3])!, count: UInt64(arguments[4])!)
         case "publish":
             try Stream.publish(
                 arguments[1], writer: UInt32(number(2)), count: number(3), largest: number(4), progress: arguments[5])

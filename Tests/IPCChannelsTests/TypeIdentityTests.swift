@@ -87,8 +87,8 @@ import Testing
         defer { try? Channel.remove(name) }
         let error = failure { () throws(IPCError) in try open(name) }
         #expect(error?.code == .wrongType)
-        #expect(error?.advice.contains("the same fields") == true, "\(String(describing: error))")
-        #expect(error?.advice.contains("Side with 3 cases (sell, buy, hold)") == true)
+        let told = "value has 2 cases (buy, sell), and 3 cases (sell, buy, hold) in this program"
+        #expect(error?.advice.contains(told) == true, "\(String(describing: error))")
     }
 
     @Test func theErrorSaysThatFieldsDiffer() throws {
@@ -104,7 +104,9 @@ import Testing
         try create(name)
         defer { try? Channel.remove(name) }
         let error = failure { () throws(IPCError) in try open(name) }
-        #expect(error?.code == .wrongType && error?.advice.contains("order or offsets of their fields") == true)
+        #expect(
+            error?.code == .wrongType
+                && error?.advice.contains("its field 1 is price, and count in this program") == true)
     }
 
     @Test func aServicesTypesCountEachByItself() throws {

@@ -7,8 +7,8 @@ import Testing
 /// something in a room before it, a call is taken for one of that.
 @Suite(.timeLimit(.minutes(15))) struct LayerTests {
     private static let rooms = [
-        "Storage", "Log", "WakeUp", "Membership", "Waiting", "Streams", "Work", "Registry", "Topic", "WorkQueue",
-        "Service", "Latest", "Event", "Foreign", "Ecosystem",
+        "Storage", "Log", "WakeUp", "Membership", "Waiting", "Streams", "Work", "Schema", "Registry", "Topic",
+        "WorkQueue", "Service", "Latest", "Event", "Foreign", "Ecosystem",
     ]
     private static let folder =
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

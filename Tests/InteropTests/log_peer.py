@@ -21,7 +21,7 @@ class Channel:
         self.locks = open(folder + "/locks", "r+b", buffering=0)
         with open(folder + "/control", "r+b", buffering=0) as control:
             self.control = mmap.mmap(control.fileno(), 0)
-        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 6, "not version 6"
+        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 7, "not version 7"
         self.key, self.capacity = self.word(KEY), self.word(CAPACITY)
         with open(folder + "/log", "r+b", buffering=0) as log:
             self.log = mmap.mmap(log.fileno(), self.capacity)

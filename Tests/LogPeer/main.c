@@ -53,7 +53,7 @@ static void attach(const char *path_of_folder) {
     if ((control_file = open(path, O_RDWR | O_CLOEXEC)) < 0 || fstat(control_file, &status) < 0) fail(path);
     control = mmap(0, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, control_file, 0);
     if (control == MAP_FAILED) fail("mmap");
-    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 6) { fputs("not version 6\n", stderr); exit(1); }
+    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 7) { fputs("not version 7\n", stderr); exit(1); }
     key = *(uint64_t *)(control + KEY);
     capacity = *(uint64_t *)(control + CAPACITY);
     snprintf(path, sizeof path, "%s/log", folder);

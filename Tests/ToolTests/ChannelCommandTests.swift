@@ -70,7 +70,7 @@ import Testing
     @Test func aTypedTopicIsPublishedToByItsSizeOnly() throws {
         let topic = try Topic<UInt32>.openOrCreate(channelName(), ChannelOptions(writers: .shared))
         var subscription = try topic.makeSubscription()
-        let wrong = try ipc("topic", "publish", topic.name.description, "12345")
+        let wrong = try ipc("topic", "publish", topic.name.description, "--raw", "12345")
         #expect(wrong.status == .exited(64) && wrong.errors.contains("UInt32") && wrong.errors.contains("4 bytes"))
         #expect(try ipc("topic", "publish", topic.name.description, "--hex", "2a000000").status == .exited(0))
         #expect(try subscription.receive(until: .after(.seconds(5))) == 42)
@@ -161,7 +161,7 @@ import Testing
     @Test func aTapDisturbsNobody() throws {
         let topic = try Topic<UInt64>.openOrCreate(channelName(), ChannelOptions(capacity: 65_536))
         var publisher = try topic.makePublisher()
-        let tap = try Tool(["tap", topic.name.description, "--as", "json", "--count", "3", "--from", "oldest"])
+        let tap = try Tool(["tap", topic.name.description, "--as", "json", "--count", "3", "--from", "oldest", "--raw"])
         // More than the log holds, with a reader that never reads: it is not one.
         for number in 0..<10_000 as Range<UInt64> {
             let isPublished = try publisher.tryPublish(number)

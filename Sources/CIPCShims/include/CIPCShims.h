@@ -87,7 +87,7 @@ int ipc_above_standard(int fd);
 int ipc_fcntl_int(int fd, int command, int argument);
 int ipc_fionread(int fd, int *available);
 // As `ipc_shm_open` and `ipc_mq_open`: what it made by O_CREAT and O_EXCL is removed if the descriptor cannot be moved above 2.
-int ipc_open(const char *path, int flags, mode_t mode);
+int ipc_open_path(const char *path, int flags, mode_t mode);
 int ipc_openat(int folder, const char *path, int flags, mode_t mode);
 int ipc_pipe2(int ends[2], int flags);
 int ipc_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout);

@@ -12,7 +12,7 @@ import SystemPackage
 package func openFile(_ path: FilePath, _ flags: CInt, mode: mode_t = 0) -> Result<CInt, Errno> {
     func open(_ more: CInt) -> Result<CInt, Errno> {
         retryingInterrupts {
-            unsafe path.withPlatformString { unsafe ipc_open($0, flags | O_CLOEXEC | more, mode) }
+            unsafe path.withPlatformString { unsafe ipc_open_path($0, flags | O_CLOEXEC | more, mode) }
         }
     }
     let result = open(O_NOFOLLOW)

@@ -8,7 +8,7 @@ import SystemPackage
 /// might if they were replaced.
 package func namesInFolder(_ path: String) throws(IPCError) -> [String] {
     // Not by `opendir`, which may make one of the descriptors 0 to 2.
-    try names(of: retryingInterrupts { unsafe ipc_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }, path)
+    try names(of: retryingInterrupts { unsafe ipc_open_path(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }, path)
 }
 
 /// The same of a folder that is open, on whatever descriptor; `path` is for errors.

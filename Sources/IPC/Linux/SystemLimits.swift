@@ -11,7 +11,7 @@ package enum SystemLimits {
 
     /// What one read of a file of `/proc` brings; nil if there is none, or none any more.
     package static func smallFile(_ path: String, limit: Int = 8192) -> String? {
-        guard let raw = try? retryingInterrupts({ unsafe ipc_open(path, O_RDONLY | O_CLOEXEC, 0) }).get() else {
+        guard let raw = try? retryingInterrupts({ unsafe ipc_open_path(path, O_RDONLY | O_CLOEXEC, 0) }).get() else {
             return nil
         }
         let file = OwnedDescriptor(adopting: raw)

@@ -66,7 +66,7 @@ package struct UnixSocketFile: Sendable {
     /// something else, which `chmod` by path would change.
     private func widen(to permissions: FilePermissions) throws(IPCError) {
         let raw = try retryingInterrupts {
-            unsafe path.withPlatformString { unsafe ipc_open($0, IPC_O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) }
+            unsafe path.withPlatformString { unsafe ipc_open_path($0, IPC_O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) }
         }.orThrow("open", path.string)
         let descriptor = OwnedDescriptor(adopting: raw)
         let status = try FileStatus(of: descriptor.rawValue, path.string)
@@ -179,7 +179,7 @@ private struct FolderLock: ~Copyable {
         let parent = path.removingLastComponent()
         let name: FilePath = parent.isEmpty ? "." : parent
         let opened = retryingInterrupts {
-            unsafe name.withPlatformString { unsafe ipc_open($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
+            unsafe name.withPlatformString { unsafe ipc_open_path($0, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) }
         }
         let folder = OwnedDescriptor(adopting: try opened.orThrow("open", name.string))
         let raw = folder.rawValue

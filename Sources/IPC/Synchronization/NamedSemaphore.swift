@@ -154,7 +154,7 @@ public struct NamedSemaphore: ~Copyable, @unchecked Sendable {
         // Not waiting: somebody may have put a FIFO there.
         let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
         let file = OwnedDescriptor(
-            adopting: try retryingInterrupts { unsafe ipc_open(path, flags, 0) }.orThrow("sem_open", name))
+            adopting: try retryingInterrupts { unsafe ipc_open_path(path, flags, 0) }.orThrow("sem_open", name))
         let raw = file.rawValue
         var words: [UInt32] = [0, 0, 0, 0]
         let size = MemoryLayout<sem_t>.size

@@ -144,7 +144,7 @@ func setPermissions(
     _ permissions: FilePermissions, ofFileAt path: FilePath, _ name: String, _ isExpected: (FileStatus) -> Bool
 ) throws(IPCError) {
     let raw = try retryingInterrupts {
-        unsafe path.withPlatformString { unsafe ipc_open($0, IPC_O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) }
+        unsafe path.withPlatformString { unsafe ipc_open_path($0, IPC_O_PATH | O_NOFOLLOW | O_CLOEXEC, 0) }
     }.orThrow("open", name)
     let descriptor = OwnedDescriptor(adopting: raw)
     let status = try FileStatus(of: descriptor.rawValue, name)

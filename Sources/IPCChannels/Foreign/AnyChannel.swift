@@ -18,14 +18,18 @@ public struct AnyChannel: Sendable {
     public let pattern: ChannelPattern
     /// Such as `market/quotes`.
     public var name: ChannelName { channel.name }
-    /// The full name of the message type, or `bytes`. For a service, all three of its types.
+    /// What its messages consist of.
+    public let schema: ChannelSchema
+    /// The name of the message type, or `bytes`. For a service, all three of its types.
     public var messageType: String { channel.type.name }
     /// The size of each message in bytes, or of a service's requests; nil if it varies.
-    public var messageSize: Int? { channel.type.stride > 0 ? channel.type.size : nil }
+    public var messageSize: Int? { schema.message.isFixedSize ? schema.message.byteCount : nil }
 
     private init(_ channel: Channel, _ pattern: ChannelPattern) {
         self.channel = channel
         self.pattern = pattern
+        // A channel that was opened here has the schema of its type.
+        schema = channel.type.schema ?? .messages(.bytes)
     }
 
     /// Opens a channel, with the pattern and the type that it has.
@@ -57,6 +61,26 @@ public struct AnyChannel: Sendable {
         try await Channel.opening(name, in: root, until: deadline) { () throws(IPCError) in try open(name, in: root) }
     }
 
+    /// Creates a channel of a schema, which must not exist.
+    ///
+    /// - Parameters: As for ``openOrCreate(_:_:in:_:defaults:schema:maximumAttempts:backoff:maximumWaiting:)``.
+    /// - Throws: ``/IPC/IPCError/Code/alreadyExists``; ``/IPC/IPCError/Code/invalidArgument``;
+    ///   ``/IPC/IPCError/Code/permissionDenied``.
+    public static func create(
+        _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
+        _ options: ChannelOptions = ChannelOptions(), defaults: ChannelOptions = ChannelOptions(),
+        schema: ChannelSchema = .messages(.bytes), maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil,
+        maximumWaiting: Int? = nil
+    ) throws(IPCError) -> AnyChannel {
+        var options = options.retrying(maximumAttempts, backoff)
+        options.maximumWaiting = maximumWaiting
+        let channel = try Channel(
+            name, in: root, pattern, MessageType(schema), .create(options),
+            usual: ChannelAttributes(defaults, or: pattern.usual(for: name)), hooks: pattern.hooks)
+        if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
+        return AnyChannel(channel, pattern)
+    }
+
     /// Opens a channel of whatever type, and creates one if there is none.
     ///
     /// - Parameters:
@@ -65,23 +89,27 @@ public struct AnyChannel: Sendable {
     ///   - root: The folder of channels.
     ///   - options: What is asked of it, also if it exists. Neither a latest value nor a queue has all of them.
     ///   - defaults: What a new one has where `options` asks for nothing; where these do not say, what is usual for the pattern.
-    ///   - original: A channel of the type to use; nil for one of bytes if it is new, and for whatever type if it exists.
+    ///   - schema: What its messages consist of; nil for bytes if it is new, and for whatever type if it exists.
     ///   - maximumAttempts: Of a work queue: as for ``WorkQueue``.
     ///   - backoff: Of a work queue: as for ``WorkQueue``.
-    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if it exists with another pattern, or another type than the original's;
+    ///   - maximumWaiting: Of a service: as for ``ServiceOptions``.
+    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if it exists with another pattern, or another type than the schema's;
     ///   ``/IPC/IPCError/Code/incompatibleOptions``; ``/IPC/IPCError/Code/invalidArgument``;
     ///   ``/IPC/IPCError/Code/permissionDenied``.
     public static func openOrCreate(
         _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
         _ options: ChannelOptions = ChannelOptions(), defaults: ChannelOptions = ChannelOptions(),
-        typeOf original: AnyChannel? = nil, maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil
+        schema: ChannelSchema? = nil, maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil,
+        maximumWaiting: Int? = nil
     ) throws(IPCError) -> AnyChannel {
         let usual = ChannelAttributes(defaults, or: pattern.usual(for: name))
-        let opening = Channel.Opening.openOrCreate(options.retrying(maximumAttempts, backoff))
+        var options = options.retrying(maximumAttempts, backoff)
+        options.maximumWaiting = maximumWaiting
+        let opening = Channel.Opening.openOrCreate(options)
         let channel: Channel
-        if let original {
+        if let schema {
             channel = try Channel(
-                name, in: root, pattern, original.channel.type, opening, usual: usual, hooks: pattern.hooks)
+                name, in: root, pattern, MessageType(schema), opening, usual: usual, hooks: pattern.hooks)
         } else {
             channel = try Channel.ofAnyType(name, in: root, pattern, opening, usual: usual, hooks: pattern.hooks)
         }
@@ -107,6 +135,23 @@ public struct AnyChannel: Sendable {
         case .service: ChannelReader(self, server: try AnyService(channel).makeServer(waiting: waiting))
         case .event: ChannelReader(self, participant: try Event(channel).makeParticipant(waiting: waiting))
         }
+    }
+
+    /// Reads a topic or a latest value without joining: as ``Topic/Observer`` and ``Latest/Observer``.
+    ///
+    /// - Parameters:
+    ///   - start: The first message to receive, of a topic.
+    ///   - waiting: How it waits.
+    /// - Throws: ``/IPC/IPCError/Code/wrongType`` for another pattern; ``/IPC/IPCError/Code/permissionDenied``.
+    public func makeObserver(
+        from start: SubscriptionStart = .next, waiting: WaitStrategy = .sleeping()
+    ) throws(IPCError) -> ChannelReader {
+        if pattern == .latest {
+            let observer = try latest.makeObserver(waiting: waiting)
+            return ChannelReader(self, getter: observer.getter)
+        }
+        let observer = try topic.makeObserver(from: start, waiting: waiting)
+        return ChannelReader(self, subscription: observer.subscription)
     }
 
     /// Joins as a writer: a publisher, a producer, a client, a setter, or a participant that notifies.

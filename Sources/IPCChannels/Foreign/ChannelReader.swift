@@ -11,9 +11,11 @@ public import IPC
 /// A call of another pattern throws ``/IPC/IPCError/Code/wrongType``.
 public struct ChannelReader: ~Copyable, @unchecked Sendable {
     // `@unchecked`: ownership limits it to one thread at a time.
-    private let channel: AnyChannel
+    let channel: AnyChannel
     // One of them, by pattern.
-    private var subscription: Topic<RawBytes>.Subscription?
+    var subscription: Topic<RawBytes>.Subscription?
+    /// The message that was borrowed, and not received yet.
+    var borrowed: FrameHeader?
     private var getter: Latest<RawBytes>.Getter?
     private var worker: WorkQueue<RawBytes>.Worker?
     private var server: AnyService.Server?

@@ -11,10 +11,12 @@ public import IPC
 /// A call of another pattern throws ``/IPC/IPCError/Code/wrongType``.
 public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     // `@unchecked`: ownership limits it to one thread at a time.
-    private let channel: AnyChannel
+    let channel: AnyChannel
+    /// The size of the message that was reserved, and neither committed nor abandoned yet.
+    var reserved: Int?
     // One of them, by pattern. A topic's publisher also sets a latest value.
-    private var publisher: Topic<RawBytes>.Publisher?
-    private var producer: WorkQueue<RawBytes>.Producer?
+    var publisher: Topic<RawBytes>.Publisher?
+    var producer: WorkQueue<RawBytes>.Producer?
     private var client: AnyService.Client?
     private var participant: Event.Participant?
 
@@ -41,6 +43,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     public mutating func write(
         _ bytes: RawSpan, _ options: JobOptions = JobOptions(), until deadline: Deadline = .never
     ) throws(IPCError) {
+        try checkNothingIsReserved("write")
         try check(bytes.byteCount, options)
         switch channel.pattern {
         case .topic, .latest: try publisher!.publish(bytes, until: deadline)
@@ -55,6 +58,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     public nonisolated(nonsending) mutating func write(
         _ bytes: RawSpan, _ options: JobOptions = JobOptions(), until deadline: Deadline = .never
     ) async throws(IPCError) {
+        try checkNothingIsReserved("write")
         try check(bytes.byteCount, options)
         switch channel.pattern {
         case .topic, .latest: try await publisher!.publish(bytes, until: deadline)
@@ -67,6 +71,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     ///
     /// - Returns: False if there is none.
     public mutating func tryWrite(_ bytes: RawSpan) throws(IPCError) -> Bool {
+        try checkNothingIsReserved("write")
         try check(bytes.byteCount, JobOptions())
         switch channel.pattern {
         case .topic, .latest: return try publisher!.tryPublish(bytes)
@@ -75,7 +80,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         }
     }
 
-    private func check(_ byteCount: Int, _ options: JobOptions) throws(IPCError) {
+    func check(_ byteCount: Int, _ options: JobOptions) throws(IPCError) {
         if channel.pattern != .workQueue, options != JobOptions() {
             throw IPCError(
                 .invalidArgument, "write", channel.name.description,

@@ -6,7 +6,7 @@
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 6
+    static let version: UInt32 = 7
 
     /// Written once, before any other process sees the channel.
     enum Fixed {

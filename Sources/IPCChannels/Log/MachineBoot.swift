@@ -7,7 +7,7 @@ import SystemPackage
 enum MachineBoot {
     /// Nil where the kernel does not provide it.
     static let current: (UInt64, UInt64)? = {
-        let raw = unsafe ipc_open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0)
+        let raw = unsafe ipc_open_path("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC, 0)
         guard raw >= 0 else { return nil }
         let file = OwnedDescriptor(adopting: FileDescriptor(rawValue: raw))
         var text = [UInt8](repeating: 0, count: 64)

@@ -14,6 +14,8 @@ struct Channel: Sendable {
     private let attributes: ChannelAttributes?
     /// Whether its type may have changed when a participant joins.
     private let takesAnyType: Bool
+    /// Whether readers may know only the first fields of its messages.
+    let allowsPrefix: Bool
     private let hooks: (any LogHooks)?
 
     /// What to do about a channel that exists, or does not.
@@ -39,11 +41,13 @@ struct Channel: Sendable {
     /// - Parameter usual: What is usual for the pattern, and perhaps for the type.
     init(
         _ name: String, in root: ChannelRoot, _ pattern: ChannelPattern, _ type: MessageType, _ opening: Opening,
-        usual: ChannelAttributes? = nil, hooks: (any LogHooks)? = nil
+        usual: ChannelAttributes? = nil, hooks: (any LogHooks)? = nil, allowsPrefix: Bool = false
     ) throws(IPCError) {
         let name = try ChannelName(name)
         let attributes = try Self.attributes(name, pattern, opening, usual)
-        self.init(name, in: .root(root), pattern, type, opening.asked ?? ChannelOptions(), attributes, hooks)
+        self.init(
+            name, in: .root(root), pattern, type, opening.asked ?? ChannelOptions(), attributes, hooks,
+            allowsPrefix: allowsPrefix)
         switch opening {
         case .create: try create()
         case .open: try check(ChannelMemory(observing: name, in: place))
@@ -64,8 +68,10 @@ struct Channel: Sendable {
 
     private init(
         _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
-        _ asked: ChannelOptions, _ attributes: ChannelAttributes?, _ hooks: (any LogHooks)?, takesAnyType: Bool = false
+        _ asked: ChannelOptions, _ attributes: ChannelAttributes?, _ hooks: (any LogHooks)?, takesAnyType: Bool = false,
+        allowsPrefix: Bool = false
     ) {
+        self.allowsPrefix = allowsPrefix
         precondition(pattern.carriesWork == (hooks != nil), "a channel has hooks exactly if it carries work")
         self.hooks = hooks
         self.asked = asked
@@ -113,7 +119,7 @@ struct Channel: Sendable {
         while true {
             do throws(IPCError) {
                 let memory = try ChannelMemory(observing: name, in: .root(root))
-                let channel = channel(try memory.messageType)
+                let channel = channel(try MessageType(memory.schema))
                 try channel.checkOrTakeAway(memory)
                 return channel
             } catch  where error.code == .notFound && attributes != nil && left > 0 {
@@ -173,7 +179,15 @@ struct Channel: Sendable {
         if case .root(let root) = place, root.removeIfAbandoned(name), try createIfMissing() { return }
         throw IPCError(
             .alreadyExists, "create \(pattern)", name.description,
-            advice: "it already exists; open it, or remove it first")
+            advice: "it already exists\(existing.map { ", as \($0)" } ?? ""); open it, or remove it first")
+    }
+
+    /// What the channel of this name is; nil if that cannot be told.
+    private var existing: String? {
+        guard let memory = try? ChannelMemory(observing: name, in: place), let pattern = try? memory.pattern,
+            let type = try? memory.messageType
+        else { return nil }
+        return "\(pattern.withArticle) of \(type.name)"
     }
 
     /// - Returns: Whether it was created by this call.
@@ -204,7 +218,8 @@ struct Channel: Sendable {
         return true
     }
 
-    private func check(_ memory: ChannelMemory) throws(IPCError) {
+    /// - Parameter isToWrite: Whether it is opened by one that writes, which has to know all fields.
+    private func check(_ memory: ChannelMemory, isToWrite: Bool = false) throws(IPCError) {
         let found = try memory.pattern
         guard found == pattern else {
             throw IPCError(
@@ -212,7 +227,15 @@ struct Channel: Sendable {
                 advice: "expected \(pattern.withArticle), found \(found.withArticle); choose another name")
         }
         let carried = try memory.messageType
-        guard takesAnyType || carried == type else { throw carried.mismatch(name.description, wanted: type) }
+        guard takesAnyType || carried == type else {
+            let found = try? memory.schema
+            if allowsPrefix, !isToWrite, let found, let wanted = type.schema,
+                found.message.fields(after: wanted.message) != nil
+            {
+                return try asked.check(memory)
+            }
+            throw carried.mismatch(name.description, wanted: type, found: found)
+        }
         try asked.check(memory)
     }
 
@@ -235,10 +258,17 @@ struct Channel: Sendable {
             try Membership.join(as: role) { () throws(IPCError) in
                 let memory = try ChannelMemory(
                     name, in: place, logAccess: logAccess ?? (role == .reader ? .readOnly : .readWrite), hooks: hooks)
-                try check(memory)
+                try check(memory, isToWrite: role == .writer)
                 return memory
             }
         }
+    }
+
+    /// The names of the fields that its messages have beyond those of its type.
+    func additionalFields() throws(IPCError) -> [String] {
+        let memory = try observe()
+        guard let type = type.schema, case .messages(let all) = try memory.schema else { return [] }
+        return all.fields(after: type.message)?.map(\.name) ?? []
     }
 
     /// Joins the channel as a reader. If this user may not write to it but it accepts guests, joins as a guest.

@@ -13,7 +13,7 @@ public import IPC
 public struct ChannelDescription: Sendable {
     public let name: ChannelName
     public let pattern: ChannelPattern
-    /// The full name of the message type, such as `MarketData.Quote`, or `bytes`. For a service, all three of its types.
+    /// The name of the message type, such as `Quote`, or `bytes`. For a service, all three of its types.
     public let messageType: String
     /// The size of each message in bytes; nil if it varies.
     public let messageSize: Int?
@@ -84,7 +84,7 @@ public struct ChannelDescription: Sendable {
         pattern = try memory.pattern
         let type = try memory.messageType
         messageType = type.name
-        messageSize = type.size > 0 ? type.size : nil
+        messageSize = (pattern == .service ? type.size : type.stride) > 0 ? type.size : nil
         attributes = memory.attributes
         let last = memory.hasSharedWriters ? nil : try LogPositions.end(memory)
         let end = if let last { last.position } else { try memory.checkedTail() }

@@ -16,6 +16,11 @@ enum ChannelFiles {
         in root: ChannelRoot
     ) throws(IPCError) -> Bool {
         let capacity = options.capacity
+        guard let schema = type.schema.map({ Array($0.json.utf8) }), schema.count <= maximumSchemaSize else {
+            throw IPCError(
+                .wrongType, "create channel", name.description,
+                advice: "the description of its type \(type.name) has more than \(maximumSchemaSize) bytes; send bytes")
+        }
         return try root.withLock { (root) throws(IPCError) in
             let guests = options.subscriberPermissions.readingAndWriting
             let readable = options.permissions.union(guests.intersection([.ownerRead, .groupRead, .otherRead]))
@@ -35,8 +40,14 @@ enum ChannelFiles {
                 if options.durability != .none {
                     for file in [control.descriptor.rawValue, log.descriptor.rawValue] { try sync(file, path) }
                 }
+                let description = try root.makeFile("schema", in: folder, path, readable, byteCount: schema.count)
+                try unsafe schema.span.withUnsafeBytes { (bytes) throws(IPCError) in
+                    try unsafe write(bytes, to: description.descriptor.rawValue, path)
+                }
+                if options.durability != .none { try sync(description.descriptor.rawValue, path) }
                 _ = consume log
                 _ = consume locks
+                _ = consume description
             }
             if isNew, options.durability != .none {
                 do throws(IPCError) { try root.sync(name) } catch {
@@ -46,6 +57,21 @@ enum ChannelFiles {
                 }
             }
             return isNew
+        }
+    }
+
+    /// The maximum size of the file `schema` in bytes.
+    static var maximumSchemaSize: Int { 1 << 20 }
+
+    private static func write(
+        _ bytes: UnsafeRawBufferPointer, to file: CInt, _ path: String
+    ) throws(IPCError) {
+        var done = 0
+        while done < bytes.count {
+            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
+            done += Int(
+                try retryingInterrupts { unsafe Glibc.write(file, rest.baseAddress, rest.count) }
+                    .orThrow("write", path + "/schema"))
         }
     }
 
@@ -87,8 +113,10 @@ enum ChannelFiles {
         control.store(UInt32(type.stride), at: Fixed.typeStride)
         control.store(UInt32(type.alignment), at: Fixed.typeAlignment)
         control.store(type.fingerprint, at: Fixed.typeFingerprint)
-        control.store(UInt32(type.name.utf8.count), at: Fixed.typeNameLength)
-        for (index, byte) in type.name.utf8.enumerated() { control.store(byte, at: Fixed.typeName + index) }
+        // For people; what counts is the fingerprint.
+        let name = type.name.prefix(utf8: Fixed.typeNameCapacity)
+        control.store(UInt32(name.utf8.count), at: Fixed.typeNameLength)
+        for (index, byte) in name.utf8.enumerated() { control.store(byte, at: Fixed.typeName + index) }
         for slot in 0..<options.maximumReaders {
             control.store(UInt64.max, at: LogLayout.readerSlot(slot) + LogLayout.ReaderSlot.cursor)
         }
@@ -124,5 +152,14 @@ package struct ChannelDescriptors {
         let log = try AnonymousMemory(byteCount: options.capacity)
         ChannelFiles.initialize(try control.map(), pattern, .bytes, options)
         return ChannelDescriptors(control: control.release().rawValue, log: log.release().rawValue)
+    }
+}
+
+extension String {
+    /// Its beginning, of so many bytes at most.
+    fileprivate func prefix(utf8 limit: Int) -> Substring {
+        var end = utf8.index(startIndex, offsetBy: limit, limitedBy: endIndex) ?? endIndex
+        while end.samePosition(in: unicodeScalars) == nil { end = utf8.index(before: end) }
+        return self[..<end]
     }
 }

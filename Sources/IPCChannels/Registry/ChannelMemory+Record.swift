@@ -35,6 +35,28 @@ extension ChannelMemory {
         }
     }
 
+    /// The schema of its messages.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/corrupted`` if it is missing, or not that of the channel's type.
+    var schema: ChannelSchema {
+        get throws(IPCError) {
+            let type = try messageType
+            if type == .bytes { return .messages(.bytes) }
+            guard case .root = place, let folder else { throw unusable("it has no name, and so no schema") }
+            guard let bytes = try folder.content(of: "schema", in: name, limit: ChannelFiles.maximumSchemaSize) else {
+                throw unusable("its file schema is missing")
+            }
+            let schema: ChannelSchema
+            do throws(IPCError) { schema = try ChannelSchema(json: String(decoding: bytes, as: UTF8.self)) } catch {
+                throw unusable(error.advice)
+            }
+            guard schema.fingerprint == type.fingerprint else {
+                throw unusable("its schema is not that of its messages")
+            }
+            return schema
+        }
+    }
+
     private func unusable(_ what: String) -> IPCError { Self.unusable(name.description, what) }
 
     var attributes: ChannelAttributes {

@@ -64,7 +64,6 @@ extension MessageType {
     }
 
     static func coded<Value, Coder: MessageCoder>(_ type: Value.Type, by _: Coder.Type) -> MessageType {
-        MessageType(
-            name: "\(Coder.name) of \(MessageType.name(of: type))", size: 0, stride: 0, alignment: 1, fingerprint: 0)
+        MessageType(unchecked: .messages(.coded(type: TypeName.short(type), coder: Coder.name)))
     }
 }

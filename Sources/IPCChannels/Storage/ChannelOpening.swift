@@ -112,7 +112,7 @@ struct ChannelOpening: ~Copyable {
                     unsafe ipc_openat(folder.rawValue, "log", flags | O_NOFOLLOW | O_NONBLOCK, 0)
                 }
             case .descriptors(_, let log):
-                retryingInterrupts { unsafe ipc_open("/proc/self/fd/\(log)", flags, 0) }
+                retryingInterrupts { unsafe ipc_open_path("/proc/self/fd/\(log)", flags, 0) }
             }
         do throws(IPCError) {
             return OwnedDescriptor(adopting: try result.orThrow("open channel", name.description))

@@ -9,7 +9,7 @@ extension RootFolder {
     private static let newPrefix = ".new-"
     private static let oldPrefix = ".old-"
     /// The files in a channel's folder.
-    private static let files = ["control", "log", "locks", "subscribers"]
+    private static let files = ["control", "log", "locks", "schema", "subscribers"]
     /// The set-group-ID bit: what is created in such a folder belongs to its group.
     private static let setsGroup: mode_t = 0o2000
 

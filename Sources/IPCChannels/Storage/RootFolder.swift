@@ -49,7 +49,7 @@ final class RootFolder: Sendable {
     }
 
     private static func openIfThere(_ path: String, _ flags: CInt) throws(IPCError) -> CInt? {
-        switch retryingInterrupts({ unsafe ipc_open(path, flags, 0) }) {
+        switch retryingInterrupts({ unsafe ipc_open_path(path, flags, 0) }) {
         case .success(let raw): return raw
         case .failure(.noSuchFileOrDirectory): return nil
         case .failure(let errno): throw IPCError("open", path, errno)
@@ -93,6 +93,38 @@ final class RootFolder: Sendable {
                 advice: "it is \(kind), not a channel's folder; remove it (ipc rm), or choose another name")
         case .failure(let errno):
             throw IPCError("open", path + "/" + name, errno, advice: try RootTrust.denial(errno, status(), path))
+        }
+    }
+
+    /// The content of a channel's file; nil if there is none of this name.
+    ///
+    /// - Parameter limit: The maximum size in bytes.
+    /// - Throws: ``/IPC/IPCError/Code/corrupted`` if it is no file, or larger.
+    func content(of file: String, in name: ChannelName, limit: Int) throws(IPCError) -> [UInt8]? {
+        guard let folder = try openFolder(name.folder) else { return nil }
+        let path = "\(self.path)/\(name.folder)/\(file)"
+        // `O_NONBLOCK`: a FIFO in its place does not block the open.
+        let flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
+        let opened: OwnedDescriptor
+        switch retryingInterrupts({ unsafe ipc_openat(folder.rawValue, file, flags, 0) }) {
+        case .success(let raw): opened = OwnedDescriptor(adopting: raw)
+        case .failure(.noSuchFileOrDirectory): return nil
+        case .failure(let errno): throw IPCError("open", path, errno)
+        }
+        guard try FileStatus(of: opened.rawValue, path).isRegularFile else {
+            throw IPCError(.corrupted, "open", path, advice: "it is not a channel's file; remove the channel (ipc rm)")
+        }
+        var content: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            let raw = opened.rawValue
+            let count = try retryingInterrupts { unsafe read(raw, &part, part.count) }.orThrow("read", path)
+            if count == 0 { return content }
+            content += part[..<Int(count)]
+            guard content.count <= limit else {
+                throw IPCError(
+                    .corrupted, "read", path, advice: "it has more than \(limit) bytes; remove the channel (ipc rm)")
+            }
         }
     }
 

@@ -12,8 +12,13 @@ extension Topic {
         @usableFromInline let spins: Int?
         /// Nil if every bit pattern of the right size is a valid message.
         @usableFromInline let checks: MessageChecks?
+        /// The size of the channel's messages, where this program knows only their first fields; otherwise 0.
+        @usableFromInline let wholeByteCount: Int
 
-        init(_ reader: consuming LogReader, _ waiting: WaitStrategy, _ checks: MessageChecks?) {
+        init(
+            _ reader: consuming LogReader, _ waiting: WaitStrategy, _ checks: MessageChecks?, wholeByteCount: Int = 0
+        ) {
+            self.wholeByteCount = wholeByteCount
             self.reader = reader
             spins = waiting.spins
             self.checks = checks
@@ -141,7 +146,9 @@ extension Topic.Subscription where Message: BitwiseCopyable {
     /// - Parameter payload: May change while it is read.
     @inlinable
     func value(_ payload: UnsafeRawPointer, byteCount: Int) throws(IPCError) -> Message {
-        guard byteCount == MemoryLayout<Message>.size else { try failWrongLength(byteCount) }
+        guard byteCount == MemoryLayout<Message>.size || byteCount == wholeByteCount else {
+            try failWrongLength(byteCount)
+        }
         guard let checks else { return unsafe payload.loadUnaligned(as: Message.self) }
         do throws(MessageChecks.Invalid) { return try unsafe checks.value(at: payload) } catch { try fail(error) }
     }

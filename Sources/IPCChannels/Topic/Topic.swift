@@ -16,11 +16,12 @@ public enum RawBytes: Sendable {}
 /// let quote = try quotes.receive(until: .after(.seconds(1)))
 /// ```
 ///
-/// `Message` is a `BitwiseCopyable` type without pointers, ``RawBytes``, or ``Coded``.
+/// `Message` is a `BitwiseCopyable` type without pointers, ``RawBytes``, ``Framed``, or ``Coded``.
 ///
-/// Two programs have the same type if its name matches, all fields have the same names at the same offsets, including nested
-/// ones, and all enumerations in it have the same cases in the same order with the same raw values. Otherwise the second
-/// program gets ``/IPC/IPCError/Code/wrongType``. An enumeration must not have associated values. It may be optional, in a
+/// Two programs, in whatever language, have the same type if it has the same schema (``MessageSchema``): its name without the module,
+/// or the one that it says (``NamedMessage``), the names, kinds and offsets of all fields, including nested ones, and the cases of all
+/// enumerations in it with their order and raw values. Otherwise the second program gets ``/IPC/IPCError/Code/wrongType``, with the
+/// first difference. A program that reads may know fewer fields: ``SchemaCompatibility``. An enumeration must not have associated values. It may be optional, in a
 /// tuple, or in an `InlineArray`. The names come from reflection metadata: the type is refused in a program built without it.
 ///
 /// Bytes from shared memory are checked before they become a value. A `Bool` that is neither 0 nor 1, an enumeration value that
@@ -44,10 +45,17 @@ public struct Topic<Message>: Sendable {
     private let channel: Channel
 
     init(
-        _ name: String, in root: ChannelRoot, _ type: MessageType, _ opening: Channel.Opening
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ opening: Channel.Opening,
+        allowsPrefix: Bool = false
     ) throws(IPCError) {
-        channel = try Channel(name, in: root, .topic, type, opening)
+        channel = try Channel(name, in: root, .topic, type, opening, allowsPrefix: allowsPrefix)
     }
+
+    /// The names of the fields that the topic's messages have beyond those of `Message`; none unless it was opened with
+    /// ``SchemaCompatibility/prefix``.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/notFound`` if the topic does not exist any more; ``/IPC/IPCError/Code/corrupted``.
+    public var additionalFields: [String] { get throws(IPCError) { try channel.additionalFields() } }
 
     init(_ channel: Channel) { self.channel = channel }
 
@@ -75,7 +83,9 @@ public struct Topic<Message>: Sendable {
     public func makeSubscription(
         from start: SubscriptionStart = .next, waiting: WaitStrategy = .sleeping()
     ) throws(IPCError) -> Topic<Message>.Subscription {
-        Subscription(try LogReader(channel.joinAsReader(), from: start), waiting, channel.type.checks)
+        let reader = try LogReader(channel.joinAsReader(), from: start)
+        let wholeByteCount = try wholeByteCount(reader.memory)
+        return Subscription(reader, waiting, channel.type.checks, wholeByteCount: wholeByteCount)
     }
 
     /// Observes the topic without joining. Needs only read permission for the channel's files.
@@ -87,7 +97,13 @@ public struct Topic<Message>: Sendable {
     public func makeObserver(
         from start: SubscriptionStart = .next, waiting: WaitStrategy = .sleeping()
     ) throws(IPCError) -> Topic<Message>.Observer {
-        Observer(Subscription(try LogReader(observing: channel.observe(), from: start), waiting, channel.type.checks))
+        let reader = try LogReader(observing: channel.observe(), from: start)
+        let wholeByteCount = try wholeByteCount(reader.memory)
+        return Observer(Subscription(reader, waiting, channel.type.checks, wholeByteCount: wholeByteCount))
+    }
+
+    private func wholeByteCount(_ memory: ChannelMemory) throws(IPCError) -> Int {
+        channel.allowsPrefix ? try memory.messageType.size : 0
     }
 
     /// Removes a topic, even while it is in use. Its participants still receive what was published; their next wait throws

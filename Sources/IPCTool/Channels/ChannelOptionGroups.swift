@@ -131,6 +131,12 @@ struct ServiceCreationOptions: ParsableArguments, ChannelCreation {
         ServiceOptions(
             capacity: capacity, lifetime: lifetime, maximumWaiting: maximumWaiting, permissions: permissions?.value)
     }
+
+    /// The same without `maximumWaiting`, as options of the channel.
+    var channelOptions: ChannelOptions {
+        ChannelOptions(
+            lifetime: lifetime, capacity: capacity.map { 4 * max($0, 65_536) }, permissions: permissions?.value)
+    }
 }
 
 /// Permissions in octal digits.

@@ -10,26 +10,35 @@ struct LatestCommand: ParsableCommand {
             Examples:
               ipc latest set room/temperature 21.5 --keep
               ipc latest get room/temperature
+              ipc latest create room/state --schema state.json
+              ipc latest set room/state '{"temperature":21.5,"isHeated":true}'
               ipc latest watch room/temperature
               IPC_ROOT=/dev/shm/house ipc latest observe room/temperature
             """,
-        subcommands: [Set.self, Get.self, Watch.self, Observe.self, InfoCommand.self])
+        subcommands: [Create.self, Set.self, Get.self, Watch.self, Observe.self, InfoCommand.self])
 
     struct Set: Interruptible {
         static let configuration = CommandConfiguration(
-            abstract: "Set the value from the argument, or from each message of standard input.")
+            abstract: "Set the value from the argument, or from each message of standard input.",
+            discussion: """
+                If the channel has a schema, the value is JSON that fits it. An error names the field (exit code 64).
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "The value; by default, values are read from standard input.") var value: String?
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
 
         func validate() throws { try framing.checkArguments(value.map { [$0] } ?? []) }
 
         func perform() async throws {
-            var writer = try AnyChannel.openOrCreate(.latest, channel.name, creation).makeWriter()
+            let latest = try AnyChannel.openOrCreate(.latest, channel.name, creation)
+            var writer = try latest.makeWriter()
+            let format = MessageFormat(latest, framing.framing, isRaw: raw.raw)
             var source = MessageSource(value.map { [$0] } ?? [], framing.framing)
-            while let message = try await source.next() {
+            while let given = try await source.next() {
+                let message = try format.message(given)
                 try await unsafe writer.write(message.span.bytes)
             }
         }
@@ -41,36 +50,50 @@ struct LatestCommand: ParsableCommand {
             discussion: """
                 The exit code is 4 if no value is set. With --timeout, it waits for the channel and a value; the exit code is 3 if \
                 there is none in time. It is not a participant: read access to the channel is enough.
+
+                If the channel has a schema, the value is printed as JSON. The exit code is 1 if it does not fit the schema.
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            let output = ValueOutput(framing, format)
-            if timeout.timeout != nil { return try output.write(try await waitForValue(until: timeout.deadline)) }
-            var getter = try AnyChannel.open(channel.name).latest.makeObserver()
+            if timeout.timeout != nil { return try await waitForValue(until: timeout.deadline) }
+            let latest = try AnyChannel.open(channel.name)
+            var getter = try latest.latest.makeObserver()
             guard let value = try getter.get({ $0.array }) else {
                 throw IPCError(
                     .notFound, "get", channel.name, advice: "no value is set; set one, or wait with --timeout")
             }
-            try output.write(value)
+            try print(value, of: latest)
+        }
+
+        private func print(_ value: [UInt8], of latest: AnyChannel) throws {
+            let output = ValueOutput(MessageFormat(latest, framing.framing, isRaw: raw.raw), format)
+            if try !output.write(value) { throw ExitCode(1) }
         }
 
         /// The channel may be made, or made anew, meanwhile. Nobody wakes one that takes no part.
-        private func waitForValue(until deadline: Deadline) async throws -> [UInt8] {
+        private func waitForValue(until deadline: Deadline) async throws {
             while true {
+                var found: (value: [UInt8], latest: AnyChannel)?
                 do throws(IPCError) {
-                    var getter = try AnyChannel.open(channel.name).latest.makeObserver()
-                    if let value = try getter.get({ $0.array }) { return value }
-                    return try await getter.next(until: deadline) { $0.array }
+                    let latest = try AnyChannel.open(channel.name)
+                    var getter = try latest.latest.makeObserver()
+                    if let value = try getter.get({ $0.array }) {
+                        found = (value, latest)
+                    } else {
+                        found = (try await getter.next(until: deadline) { $0.array }, latest)
+                    }
                 } catch {
                     guard error.code == .notFound || error.code == .removed else { throw error }
                 }
+                if let found { return try print(found.value, of: found.latest) }
                 guard !deadline.hasPassed else {
                     throw IPCError(
                         .timedOut, "get", channel.name,
@@ -88,14 +111,16 @@ struct LatestCommand: ParsableCommand {
         @Option(name: .long, help: "Stop after N values.", transform: Numbers.count) var count: Int?
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var reader = try AnyChannel.openOrCreate(.latest, channel.name, creation).makeReader()
-            let output = ValueOutput(framing, format)
+            let latest = try AnyChannel.openOrCreate(.latest, channel.name, creation)
+            var reader = try latest.makeReader()
+            let output = ValueOutput(MessageFormat(latest, framing.framing, isRaw: raw.raw), format)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await reader.receive(until: timeout.deadline))
             }
@@ -110,33 +135,20 @@ struct LatestCommand: ParsableCommand {
         @OptionGroup var channel: ChannelArgument
         @Option(name: .long, help: "Stop after N values.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var observer = try AnyChannel.open(channel.name).latest.makeObserver()
-            let output = ValueOutput(framing, format)
+            let latest = try AnyChannel.open(channel.name)
+            var observer = try latest.latest.makeObserver()
+            let output = ValueOutput(MessageFormat(latest, framing.framing, isRaw: raw.raw), format)
             for _ in 0..<(count ?? .max) {
                 try output.write(try await observer.next(until: timeout.deadline) { $0.array })
             }
         }
-    }
-}
-
-/// Where messages go that are printed as they are, or as JSON.
-struct ValueOutput {
-    private let output: MessageOutput
-    private let isJSON: Bool
-
-    init(_ framing: FramingOption, _ format: FormatOption) {
-        output = MessageOutput(framing: framing.framing)
-        isJSON = format.format == .json
-    }
-
-    func write(_ bytes: [UInt8]) throws {
-        if isJSON { try MessageOutput.put(line: JSON.object([bytes.json]).text) } else { try output.write(bytes) }
     }
 }
 

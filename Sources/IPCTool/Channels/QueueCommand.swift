@@ -15,8 +15,10 @@ struct QueueCommand: ParsableCommand {
               ipc queue push reminders --delay 60 'call back'
               ipc queue dead thumbnails
               ipc queue dead thumbnails --redrive
+              ipc queue create orders --schema order.json
+              ipc queue push orders '{"number":7,"count":2}'
             """,
-        subcommands: [Push.self, Work.self, Peek.self, Dead.self, InfoCommand.self])
+        subcommands: [Create.self, Push.self, Work.self, Peek.self, Dead.self, InfoCommand.self])
 
     struct Push: Interruptible {
         static let configuration = CommandConfiguration(
@@ -24,11 +26,14 @@ struct QueueCommand: ParsableCommand {
             discussion: """
                 Sending waits while the queue is full; after a second, a note on standard error says what it waits for. An error \
                 says how many messages were sent before.
+
+                If the queue has a schema, each message is JSON that fits it. An error names the field (exit code 64).
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "Messages; by default, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var creation: QueueCreationOptions
         @Option(name: .long, help: "Deliver the messages after N seconds.", transform: Numbers.seconds)
         var delay: Duration?
@@ -41,14 +46,17 @@ struct QueueCommand: ParsableCommand {
         func validate() throws { try framing.checkArguments(messages) }
 
         func perform() async throws {
-            var writer = try AnyChannel.openOrCreate(channel.name, creation).makeWriter()
+            let queue = try AnyChannel.openOrCreate(channel.name, creation)
+            var writer = try queue.makeWriter()
+            let format = MessageFormat(queue, framing.framing, isRaw: raw.raw)
             let options = JobOptions(
                 delay: delay ?? .zero, timeToLive: timeToLive, requiresWorker: requireWorker)
             var source = MessageSource(messages, framing.framing)
             var progress = SendingProgress(of: "message", to: channel.name) { [name = channel.name] in
                 Hindrance.ofQueue(name)
             }
-            while let message = try await source.next() {
+            while let given = try await source.next() {
+                let message = try progress.message(given, format)
                 try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
                     try await unsafe writer.write(message.span.bytes, options, until: deadline)
                 }
@@ -66,7 +74,8 @@ struct QueueCommand: ParsableCommand {
                 IPC_ATTEMPT is the number of the attempt.
 
                 The command gets a job as it would be printed: by default as a line with a newline at its end; with --whole byte \
-                for byte, as it was sent.
+                for byte, as it was sent. If the queue has a schema, that line is JSON, unless --raw is given. A job that does not \
+                fit the schema becomes a dead letter; ipc queue dead names the field.
 
                 --drain stops when no due job is waiting and all commands of this worker have ended. It does not wait for delayed \
                 jobs, such as rejected jobs of a queue with --backoff, or for the jobs of other workers. On QUEUE/dead-letters, it \
@@ -88,6 +97,7 @@ struct QueueCommand: ParsableCommand {
         @Option(name: .long, help: "Maximum number of commands at a time. (default: 1)", transform: Numbers.positive)
         var concurrency: Int?
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var format: FormatOption
         @OptionGroup var creation: QueueCreationOptions
         @OptionGroup var timeout: TimeoutOption
@@ -117,30 +127,44 @@ struct QueueCommand: ParsableCommand {
         func perform() async throws {
             // Before the queue is opened, so that the process that watches over commands has nothing of it.
             let run = command.isEmpty ? nil : try CommandRun(command)
-            let queue = try AnyChannel.openOrCreate(channel.name, creation).workQueue
+            let opened = try AnyChannel.openOrCreate(channel.name, creation)
+            let messages = MessageFormat(opened, framing.framing, isRaw: raw.raw)
+            let queue = try opened.workQueue
             var worker = try queue.makeWorker()
-            guard let run else { return try await printJobs(&worker) }
+            guard let run else { return try await printJobs(&worker, of: queue, messages) }
             let description = try ChannelDescription(queue.name, countsMessages: drain)
             // Dead letters have no last attempt: with --drain each that is there now is tried once, or the worker would never end.
             let isTriedOnce = drain && description.maximumAttempts == nil
             let command = JobCommand(
-                run: run, queue: queue, framing: framing.framing, maximumAttempts: description.maximumAttempts,
-                delay: isTriedOnce ? .seconds(5) : nil)
+                run: run, messages: messages,
+                back: JobReturn(
+                    queue: queue, maximumAttempts: description.maximumAttempts, delay: isTriedOnce ? .seconds(5) : nil))
             let waiting = max(description.messageCount - description.takenCount, 0)
             try await runCommands(&worker, command, limit: min(count ?? .max, isTriedOnce ? waiting : .max))
         }
 
-        private func printJobs(_ worker: inout WorkQueue<RawBytes>.Worker) async throws {
-            let output = MessageOutput(framing: framing.framing)
+        private func printJobs(
+            _ worker: inout WorkQueue<RawBytes>.Worker, of queue: WorkQueue<RawBytes>, _ messages: MessageFormat
+        ) async throws {
             for _ in 0..<(count ?? .max) {
                 guard let delivery = try await next(&worker) else { return }
                 let bytes = try delivery.withBytes { $0.array }
-                if format.format == .json {
-                    let fields: [(String, JSON)] = [("attempt", .integer(delivery.attempt)), bytes.json]
-                    try MessageOutput.put(line: JSON.object(fields).text)
-                } else {
-                    try output.write(bytes)
+                let text: [UInt8]
+                do throws(IPCError) {
+                    if format.format == .json {
+                        let fields = [("attempt", .integer(delivery.attempt)), try messages.member(bytes)]
+                        text = Array((JSON.object(fields).text + "\n").utf8)
+                    } else {
+                        text = try messages.framed(bytes)
+                    }
+                } catch {
+                    // Not lost without a word: after its last attempt it is a dead letter.
+                    let limit = try ChannelDescription(queue.name, countsMessages: false).maximumAttempts
+                    JobReturn(queue: queue, maximumAttempts: limit, delay: limit == nil ? .seconds(5) : nil)
+                        .giveBack(delivery, "\(error)")
+                    continue
                 }
+                try MessageOutput.put(text)
                 try delivery.acknowledge()
             }
         }
@@ -203,13 +227,19 @@ struct QueueCommand: ParsableCommand {
     }
 
     struct Peek: Interruptible {
-        static let configuration = CommandConfiguration(abstract: "Print the jobs in a queue, without taking them.")
+        static let configuration = CommandConfiguration(
+            abstract: "Print the jobs in a queue, without taking them.",
+            discussion: """
+                If the queue has a schema, each job is printed as JSON. For a job that does not fit the schema, standard error \
+                names the field, and its bytes are printed.
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @OptionGroup var format: FormatOption
+        @Flag(name: .long, help: "Print bytes, also if the queue has a schema.") var raw = false
 
         func perform() async throws {
-            try JobTable.print(AnyChannel.open(channel.name).workQueue, format.format)
+            try JobTable(AnyChannel.open(channel.name), isRaw: raw).print(format.format)
         }
     }
 
@@ -220,7 +250,10 @@ struct QueueCommand: ParsableCommand {
             discussion: """
                 They are kept until --redrive sends them back to their queue, or --purge removes them.
 
-                With --format json, each line has: text or hex, the job; reason; attempts, how often the job was delivered; \
+                If the queue has a schema, each job is printed as JSON. For a job that does not fit the schema, standard error \
+                names the field, and its bytes are printed.
+
+                With --format json, each line has: message, or text or hex, the job; reason; attempts, how often the job was delivered; \
                 process, the last one that had it, or 0; time, when it became a dead letter, in seconds since 1970; stage, waiting \
                 or taken (by a worker of QUEUE/dead-letters).
                 """)
@@ -228,6 +261,7 @@ struct QueueCommand: ParsableCommand {
         @OptionGroup var channel: ChannelArgument
         @Flag(name: .long, help: "Send them back to the queue, with no attempts counted.") var redrive = false
         @Flag(name: .long, help: "Remove them.") var purge = false
+        @Flag(name: .long, help: "Print bytes, also if the queue has a schema.") var raw = false
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
@@ -235,6 +269,11 @@ struct QueueCommand: ParsableCommand {
             if redrive, purge { throw ValidationError("--redrive and --purge exclude each other; leave one out.") }
             if !redrive, timeout.timeout != nil {
                 throw ValidationError("--timeout has an effect only with --redrive; give both, or neither.")
+            }
+            if redrive || purge, raw {
+                throw ValidationError(
+                    "--raw is for printed letters, and \(redrive ? "--redrive" : "--purge") prints none; "
+                        + "leave one of them out.")
             }
             if redrive || purge, format.format == .json {
                 throw ValidationError(
@@ -248,9 +287,9 @@ struct QueueCommand: ParsableCommand {
             let queue = try AnyChannel.open(channel.name).workQueue
             // What no worker has met yet is among them, too.
             try queue.collectDeadLetters()
-            let letters: WorkQueue<RawBytes>
+            let letters: AnyChannel
             do throws(IPCError) {
-                letters = try AnyChannel.open(channel.name + "/dead-letters").workQueue
+                letters = try AnyChannel.open(channel.name + "/dead-letters")
             } catch {
                 guard error.code == .notFound else { throw error }
                 return  // there were none yet
@@ -259,9 +298,9 @@ struct QueueCommand: ParsableCommand {
                 let deadline = timeout.timeout == nil ? Deadline.after(.seconds(5)) : timeout.deadline
                 try MessageOutput.put(line: "\(queue.redrive(until: deadline)) sent back")
             } else if purge {
-                try MessageOutput.put(line: "\(letters.purge()) purged")
+                try MessageOutput.put(line: "\(letters.workQueue.purge()) purged")
             } else {
-                try JobTable.print(letters, format.format)
+                try JobTable(letters, isRaw: raw).print(format.format)
             }
         }
     }
@@ -270,18 +309,19 @@ struct QueueCommand: ParsableCommand {
 /// A command that is run for each job of a queue.
 private struct JobCommand: Sendable {
     let run: CommandRun
-    let queue: WorkQueue<RawBytes>
-    let framing: Framing
-    /// Of the queue; nil for no limit.
-    let maximumAttempts: Int?
-    /// When a job comes again that failed; nil for what the queue says.
-    let delay: Duration?
+    let messages: MessageFormat
+    let back: JobReturn
 
     /// Runs it, and acknowledges the job or gives it back.
     ///
     /// - Returns: Whether it succeeded.
     func callAsFunction(_ delivery: WorkQueue<RawBytes>.SharedJob) async throws -> Bool {
-        let input = framing.framed(try delivery.withBytes { $0.array })
+        let bytes = try delivery.withBytes { $0.array }
+        let input: [UInt8]
+        do throws(IPCError) { input = try messages.framed(bytes) } catch {
+            back.giveBack(delivery, "\(error)")
+            return false
+        }
         let failure: String
         do throws(IPCError) {
             let (status, _) = try await run(input, environment: ["IPC_ATTEMPT": "\(delivery.attempt)"])
@@ -299,12 +339,21 @@ private struct JobCommand: Sendable {
             }
             failure = "\(error)"
         }
-        giveBack(delivery, failure)
+        back.giveBack(delivery, failure)
         return false
     }
+}
+
+/// Gives jobs back that were not done.
+private struct JobReturn: Sendable {
+    let queue: WorkQueue<RawBytes>
+    /// Of the queue; nil for no limit.
+    let maximumAttempts: Int?
+    /// When a job comes again that failed; nil for what the queue says.
+    let delay: Duration?
 
     /// After its last attempt it is a dead letter, and at once: no worker may come to find it.
-    private func giveBack(_ delivery: WorkQueue<RawBytes>.SharedJob, _ failure: String) {
+    func giveBack(_ delivery: WorkQueue<RawBytes>.SharedJob, _ failure: String) {
         delivery.reject(after: delay)
         guard let maximumAttempts, delivery.attempt >= maximumAttempts else {
             return printError("ipc: \(failure); the job returns to the queue")
@@ -319,17 +368,31 @@ private struct JobCommand: Sendable {
 }
 
 /// What is in a queue, a line each.
-private enum JobTable {
-    static func print(_ queue: WorkQueue<RawBytes>, _ format: OutputFormat) throws {
-        for job in try queue.browse() {
+private struct JobTable {
+    private let channel: AnyChannel
+    private let messages: MessageFormat
+
+    init(_ channel: AnyChannel, isRaw: Bool) {
+        self.channel = channel
+        messages = MessageFormat(channel, isRaw: isRaw)
+    }
+
+    func print(_ format: OutputFormat) throws {
+        for job in try channel.workQueue.browse() {
             try MessageOutput.put(line: format == .json ? json(job).text : text(job))
         }
     }
 
-    private static func text(_ job: WorkQueue<RawBytes>.BrowsedJob) -> String {
+    /// What does not fit the schema is in the queue all the same: it is shown as bytes.
+    private func printable(_ job: WorkQueue<RawBytes>.BrowsedJob) -> String {
+        MessageFormat.skippingInvalid { () throws(IPCError) in try messages.printable(job.bytes) }
+            ?? Table.printable(job.bytes)
+    }
+
+    private func text(_ job: WorkQueue<RawBytes>.BrowsedJob) -> String {
         var words: [String] = []
         if let letter = job.deadLetter {
-            words.append("\(name(letter.reason)) after \(letter.attempts) attempts")
+            words.append("\(Self.name(letter.reason)) after \(letter.attempts) attempts")
             if letter.process != 0 { words.append("last in process \(letter.process)") }
         }
         if let worker = job.worker { words.append("taken by \(ProcFiles.description(worker))") }
@@ -338,10 +401,10 @@ private enum JobTable {
             words.append("returned, attempts: \(job.attempts)")
         }
         let what = words.isEmpty ? "" : "  (" + words.joined(separator: ", ") + ")"
-        return Table.printable(job.bytes) + what
+        return printable(job) + what
     }
 
-    private static func json(_ job: WorkQueue<RawBytes>.BrowsedJob) -> JSON {
+    private func json(_ job: WorkQueue<RawBytes>.BrowsedJob) -> JSON {
         // A letter's are those of the job that it was, and not how often somebody has had the letter.
         let attempts = job.deadLetter?.attempts ?? job.attempts
         var fields: [(String, JSON)] = [
@@ -351,11 +414,12 @@ private enum JobTable {
         if let due = job.dueIn { fields.append(("dueIn", .number(due / .seconds(1)))) }
         if let letter = job.deadLetter {
             fields += [
-                ("reason", .string(name(letter.reason))), ("time", .number(letter.time)),
+                ("reason", .string(Self.name(letter.reason))), ("time", .number(letter.time)),
                 ("process", .integer(Int(letter.process))),
             ]
         }
-        return JSON.object(fields + [job.bytes.json])
+        let member = MessageFormat.skippingInvalid { () throws(IPCError) in try messages.member(job.bytes) }
+        return JSON.object(fields + [member ?? job.bytes.json])
     }
 
     private static func name(_ reason: DeadLetter.Reason) -> String {

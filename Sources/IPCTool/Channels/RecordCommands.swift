@@ -101,8 +101,9 @@ struct RecordCommand: Interruptible {
             tracks.append(
                 Track(
                     try ChannelTap(name, from: from.start),
-                    try AnyChannel.openOrCreate(.topic, name, in: root, options, typeOf: .open(name)).topic
-                        .makePublisher(),
+                    try AnyChannel.openOrCreate(
+                        .topic, name, in: root, options, schema: AnyChannel.open(name).schema
+                    ).topic.makePublisher(),
                     try Topic<RawBytes>.openOrCreate(Recording.timesName(name), in: root, small).makePublisher()))
         }
         var pause = Self.shortestPause
@@ -153,6 +154,11 @@ struct ReplayCommand: Interruptible {
             Examples:
               ipc replay today.ipc
               ipc replay today.ipc market/quotes --speed 0 --prefix test
+              ipc replay today.ipc market/quotes --format csv > quotes.csv
+
+            With --format, the messages are printed and not published, each with the seconds since the first one and its channel. \
+            CSV has a column for each field; a field of a nested structure is a.b, and a list is JSON. A message that does not fit \
+            its schema is an error line on standard error.
             """)
 
     @Argument(help: "Folder that ipc record created.") var recording: String
@@ -163,6 +169,7 @@ struct ReplayCommand: Interruptible {
     var speed: Double?
     @Flag(help: "Publish a message for each line of standard input (Enter).") var step = false
     @Option(help: "Prefix of the channel names; a slash follows it.") var prefix: String?
+    @Option(help: "Print the messages, as lines of JSON or as a table.") var format: RecordingExport.Format?
     @OptionGroup var permissions: PermissionsOption
     @OptionGroup var timeout: TimeoutOption
 
@@ -171,27 +178,46 @@ struct ReplayCommand: Interruptible {
             throw ValidationError(
                 "--step waits for standard input before each message, so --speed has no effect; leave one of them out.")
         }
+        let ofPublishing = [
+            ("--speed", speed != nil), ("--step", step), ("--prefix", prefix != nil),
+            ("--permissions", permissions.permissions != nil), ("--timeout", timeout.timeout != nil),
+        ]
+        if format != nil, let (option, _) = ofPublishing.first(where: { $0.1 }) {
+            throw ValidationError(
+                "--format prints messages and publishes none, so \(option) has no effect; leave one of them out.")
+        }
     }
 
     private final class Track {
         let name: String
+        let schema: MessageSchema
         var messages: ChannelTap
         var times: ChannelTap
-        var publisher: Topic<RawBytes>.Publisher
+        /// Nil if the messages are printed.
+        var publisher: Topic<RawBytes>.Publisher?
         var next: (time: UInt64, bytes: [UInt8])?
 
+        /// Begins with the oldest message.
         init(
-            _ name: String, _ messages: consuming ChannelTap, _ times: consuming ChannelTap,
-            _ publisher: consuming Topic<RawBytes>.Publisher
-        ) {
-            self.name = name
-            self.messages = messages
-            self.times = times
+            _ source: AnyChannel, in root: ChannelRoot, _ publisher: consuming Topic<RawBytes>.Publisher?
+        ) throws(IPCError) {
+            name = source.name.description
+            schema = source.schema.message
+            messages = try ChannelTap(name, in: root, from: .oldest)
+            times = try ChannelTap(Recording.timesName(name), in: root, from: .oldest)
             self.publisher = publisher
+            try advance()
+        }
+
+        var messageFormat: MessageFormat { MessageFormat(schema, of: name, isRaw: false) }
+
+        /// The track whose next message is the earliest; nil if none has one.
+        static func earliest(of tracks: [Track]) -> Track? {
+            tracks.filter { $0.next != nil }.min { $0.next!.time < $1.next!.time }
         }
 
         nonisolated(nonsending) func publish(_ bytes: [UInt8], until deadline: Deadline) async throws(IPCError) {
-            try await unsafe publisher.publish(bytes.span.bytes, until: deadline)
+            try await unsafe publisher!.publish(bytes.span.bytes, until: deadline)
         }
 
         /// Takes the next message and its time: the two have the same number, whichever of them is kept for longer.
@@ -231,28 +257,50 @@ struct ReplayCommand: Interruptible {
         }
         var tracks: [Track] = []
         for name in names.isEmpty ? all : names {
+            let source = try AnyChannel.open(name, in: root)
+            if format != nil {
+                tracks.append(try Track(source, in: root, nil))
+                continue
+            }
             let target = (prefix.map { $0 + "/" } ?? "") + name
             let topic = try AnyChannel.openOrCreate(
                 .topic, target, ChannelOptions(permissions: permissions.permissions?.value),
-                defaults: ChannelOptions(writers: .shared, lifetime: .kept), typeOf: .open(name, in: root)
+                defaults: ChannelOptions(writers: .shared, lifetime: .kept), schema: source.schema
             ).topic
-            let track = Track(
-                name, try ChannelTap(name, in: root, from: .oldest),
-                try ChannelTap(Recording.timesName(name), in: root, from: .oldest), try topic.makePublisher())
-            try track.advance()
-            tracks.append(track)
+            tracks.append(try Track(source, in: root, topic.makePublisher()))
         }
-        try await replay(tracks)
+        if let format { try await export(tracks, format) } else { try await replay(tracks) }
+    }
+
+    /// Prints the messages of all tracks, in the order of their times.
+    private func export(_ tracks: [Track], _ format: RecordingExport.Format) async throws {
+        let export = RecordingExport(format, tracks.map { ($0.name, $0.schema) })
+        if let header = export.header { try MessageOutput.put(line: header) }
+        var first: UInt64?
+        while let track = Track.earliest(of: tracks) {
+            try Task.checkCancellation()
+            let (time, bytes) = track.next!
+            if first == nil { first = time }
+            let elapsed = Int64(truncatingIfNeeded: time &- first!)
+            let line = MessageFormat.skippingInvalid { () throws(IPCError) in
+                try export.line(track.name, elapsed, bytes)
+            }
+            if let line { try MessageOutput.put(line: line) }
+            try track.advance()
+        }
     }
 
     private func replay(_ tracks: [Track]) async throws {
         var (first, start): (UInt64?, UInt64) = (nil, MonotonicClock.now)
         let (longest, speed) = (Double(1 << 62), speed ?? 1)
         var lines = MessageInput(.lines)
-        while let track = tracks.filter({ $0.next != nil }).min(by: { $0.next!.time < $1.next!.time }) {
+        while let track = Track.earliest(of: tracks) {
             let (time, bytes) = track.next!
             if step {
-                printError("\(track.name)  \(Table.printable(bytes, limit: 60))")
+                let text = MessageFormat.skippingInvalid { () throws(IPCError) in
+                    try track.messageFormat.printable(bytes, limit: 60)
+                }
+                printError("\(track.name)  \(text ?? Table.printable(bytes, limit: 60))")
                 guard try await lines.next() != nil else { return }
             } else if speed > 0 {
                 if first == nil { (first, start) = (time, MonotonicClock.now) }

@@ -12,10 +12,12 @@ struct ServiceCommand: ParsableCommand {
               echo hello | ipc service call text/upper
               ipc service serve greet -- sh -c 'echo "hello $IPC_METADATA_NAME"'
               ipc service call greet '' --metadata name=Ada
+              ipc service call orders/prices '{"symbol":7}'
 
-            In Swift, such a service is a ServiceChannel<RawBytes, RawBytes, CommandFailure>.
+            In Swift, a service that this command serves is a ServiceChannel<RawBytes, RawBytes, CommandFailure>. Services of other \
+            types can be called: requests and replies are JSON.
             """,
-        subcommands: [Serve.self, Call.self, InfoCommand.self])
+        subcommands: [Create.self, Serve.self, Call.self, InfoCommand.self])
 
     typealias CommandService = ServiceChannel<RawBytes, RawBytes, CommandFailure>
 
@@ -74,6 +76,9 @@ struct ServiceCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Call a service, and print its reply. The exit code is the server's.",
             discussion: """
+                For a service of other types than this command's, the request is JSON, and the reply is printed as JSON. If the \
+                service fails, its failure is printed as JSON on standard error, and the exit code is 1. ipc schema prints the types.
+
                 If the service has no server after a second, a note on standard error says so.
 
                 Exit codes of this command itself: 3 if no reply arrived before --timeout; 75 if the maximum number of calls is \
@@ -98,6 +103,7 @@ struct ServiceCommand: ParsableCommand {
             transform: CallEnvironment.pair)
         var metadata: [CallEnvironment.Pair] = []
         @Flag(name: .long, help: "Fail at once, with exit code 75, if no server has joined.") var requireServer = false
+        @Flag(name: .long, help: "Send and print bytes, also if the service has a schema.") var raw = false
         @OptionGroup var creation: ServiceCreationOptions
         @OptionGroup var timeout: TimeoutOption
 
@@ -115,10 +121,11 @@ struct ServiceCommand: ParsableCommand {
                 retries: retries,
                 metadata: Dictionary(uniqueKeysWithValues: metadata.map { ($0.key, $0.value) }),
                 requiresServer: requireServer)
-            var client = try CommandService.openOrCreate(channel.name, creation.options).makeClient()
-            let note = WaitNote { [name = channel.name] in
-                Hindrance.hasReader(name) ? nil : "\(name): the service has no server now; waiting"
+            if let service = try TypedService(channel.name, creation, isRaw: raw) {
+                return try await call(service, bytes, options)
             }
+            var client = try CommandService.openOrCreate(channel.name, creation.options).makeClient()
+            let note = noteWithoutServer()
             defer { note.end() }
             let result = try await unsafe client.call(
                 bytes.span.bytes, replyLimit: replyLimit, options, until: timeout.deadline
@@ -128,6 +135,70 @@ struct ServiceCommand: ParsableCommand {
             // Never as success, whatever a server of another program has sent: an exit code has eight bits.
             case .failure(let failure): throw ExitCode(failure.code & 0xff == 0 ? 1 : failure.code)
             }
+        }
+
+        private func noteWithoutServer() -> WaitNote {
+            WaitNote { [name = channel.name] in
+                Hindrance.hasReader(name) ? nil : "\(name): the service has no server now; waiting"
+            }
+        }
+
+        private func call(_ service: TypedService, _ given: [UInt8], _ options: CallOptions) async throws {
+            let request = try service.request.message(given)
+            var client = try service.channel.makeWriter()
+            let note = noteWithoutServer()
+            defer { note.end() }
+            let outcome = try await unsafe client.call(
+                request.span.bytes, replyLimit: replyLimit, options, until: timeout.deadline)
+            switch outcome {
+            case .reply(let reply):
+                try MessageOutput.put(try service.reply.json(reply).map { Array(($0 + "\n").utf8) } ?? reply)
+            case .failure(let failure):
+                printError(try service.failure.printable(failure))
+                throw ExitCode(1)
+            }
+        }
+    }
+}
+
+/// A service of other types than those of the command's own.
+private struct TypedService {
+    let channel: AnyChannel
+    let request, reply, failure: MessageFormat
+
+    /// - Parameters:
+    ///   - creation: What is asked of it.
+    ///   - isRaw: Whether messages are bytes, whatever the schema says.
+    /// - Returns: Nil if there is no such service.
+    init?(_ name: String, _ creation: ServiceCreationOptions, isRaw: Bool) throws {
+        let found: AnyChannel
+        do throws(IPCError) { found = try AnyChannel.open(name) } catch {
+            guard error.code == .notFound else { throw error }
+            return nil
+        }
+        guard case .calls(let request, let reply, let failure) = found.schema, try found.schema != Self.ofCommand else {
+            return nil
+        }
+        // It is there, and has to be as it is asked for.
+        channel = try AnyChannel.openOrCreate(.service, name, creation.channelOptions, schema: found.schema)
+        if let wanted = creation.maximumWaiting {
+            let limit = try ChannelDescription(channel.name, countsMessages: false).maximumWaiting
+            guard limit == wanted else {
+                throw IPCError(
+                    .incompatibleOptions, "open service", name,
+                    advice:
+                        "maximumWaiting \(wanted) was requested, and it has \(limit.map(String.init) ?? "no limit"); "
+                        + "request the same, or leave the option out")
+            }
+        }
+        self.request = MessageFormat(request, of: name, isRaw: isRaw)
+        self.reply = MessageFormat(reply, of: name, isRaw: isRaw)
+        self.failure = MessageFormat(failure, of: name, isRaw: isRaw)
+    }
+
+    private static var ofCommand: ChannelSchema {
+        get throws(IPCError) {
+            .calls(request: .bytes, reply: .bytes, failure: try MessageSchema(of: CommandFailure.self))
         }
     }
 }

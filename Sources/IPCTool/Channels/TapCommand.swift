@@ -14,6 +14,9 @@ struct TapCommand: Interruptible {
             Examples:
               ipc tap market/quotes --format hex
               ipc tap orders --from oldest --format json | jq .
+
+            If the channel has a schema, each message is printed as JSON: a call's request, for a service. A message that does not \
+            fit the schema is an error line on standard error, and the command continues.
             """)
 
     enum Decoding: String, CaseIterable, ExpressibleByArgument { case text, json, hex }
@@ -23,10 +26,12 @@ struct TapCommand: Interruptible {
         .text
     @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
     @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
+    @Flag(name: .long, help: "Print bytes, also if the channel has a schema.") var raw = false
     @OptionGroup var timeout: TimeoutOption
 
     func perform() async throws {
         var tap = try ChannelTap(channel.name, from: from.start)
+        let format = try messageFormat
         var (left, missed) = (count ?? .max, UInt64(0))
         var deadline = timeout.deadline
         var isOver = false
@@ -47,15 +52,24 @@ struct TapCommand: Interruptible {
                 printError("ipc: \(tap.missedBytes - missed) bytes of the log were overwritten before they were read")
                 missed = tap.missedBytes
             }
-            try MessageOutput.put(line: line(message))
+            let text = MessageFormat.skippingInvalid { () throws(IPCError) in try line(message, format) }
+            if let text { try MessageOutput.put(line: text) }
             left -= 1
             deadline = timeout.deadline
         }
     }
 
-    private func line(_ message: ChannelTap.Message) -> String {
+    private var messageFormat: MessageFormat {
+        get throws(IPCError) {
+            // With bytes, also what has no usable schema can be looked at.
+            let schema = raw || decoding == .hex ? .bytes : try AnyChannel.open(channel.name).schema.message
+            return MessageFormat(schema, of: channel.name, isRaw: raw)
+        }
+    }
+
+    private func line(_ message: ChannelTap.Message, _ format: MessageFormat) throws(IPCError) -> String {
         switch decoding {
-        case .text: return Table.printable(message.bytes)
+        case .text: return try format.printable(message.bytes)
         case .hex: return Hex.text(message.bytes)
         case .json:
             var members: [(String, JSON)] = [
@@ -65,7 +79,7 @@ struct TapCommand: Interruptible {
             if let work = message.work {
                 members += [("stage", .string(work.stage.rawValue)), ("attempts", .integer(work.attempts))]
             }
-            return JSON.object(members + [message.bytes.json]).text
+            return JSON.object(members + [try format.member(message.bytes)]).text
         }
     }
 }

@@ -10,10 +10,12 @@ struct TopicCommand: ParsableCommand {
             Examples:
               ipc topic subscribe market/quotes --from oldest
               ipc topic publish market/quotes 'ACME 12.5'
+              ipc topic create market/trades --schema trade.json
+              ipc topic publish market/trades '{"symbol":7,"price":12.5}'
               tail -f log | ipc topic publish logs/web
               IPC_ROOT=/dev/shm/traders ipc topic observe market/quotes
             """,
-        subcommands: [Publish.self, Subscribe.self, Observe.self, InfoCommand.self])
+        subcommands: [Create.self, Publish.self, Subscribe.self, Observe.self, InfoCommand.self])
 
     struct Publish: Interruptible {
         static let configuration = CommandConfiguration(
@@ -22,11 +24,14 @@ struct TopicCommand: ParsableCommand {
                 Later subscribers do not get these messages, except with --from oldest while the topic exists. If the topic has \
                 no subscriber when the first message is published, a note on standard error says so; the exit code is 0. \
                 Publishing waits while a subscriber is a whole log behind; after a second, a note names that subscriber.
+
+                If the topic has a schema, each message is JSON that fits it. An error names the field (exit code 64).
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @Argument(help: "Messages; by default, they are read from standard input.") var messages: [String] = []
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var timeout: TimeoutOption
         @Flag(name: .shortAndLong, help: "Print no note if the topic has no subscriber.") var quiet = false
@@ -34,12 +39,15 @@ struct TopicCommand: ParsableCommand {
         func validate() throws { try framing.checkArguments(messages) }
 
         func perform() async throws {
-            var writer = try AnyChannel.openOrCreate(.topic, channel.name, creation).makeWriter()
+            let topic = try AnyChannel.openOrCreate(.topic, channel.name, creation)
+            var writer = try topic.makeWriter()
+            let format = MessageFormat(topic, framing.framing, isRaw: raw.raw)
             var source = MessageSource(messages, framing.framing)
             var progress = SendingProgress(of: "message", to: channel.name) { [name = channel.name] in
                 Hindrance.ofTopic(name)
             }
-            while let message = try await source.next() {
+            while let given = try await source.next() {
+                let message = try progress.message(given, format)
                 // Before the first is published: who comes after that does not get it.
                 let isToNobody = progress.count == 0 && !quiet && !Hindrance.hasReader(channel.name)
                 try await progress.send(until: { timeout.deadline }) { (deadline) async throws(IPCError) in
@@ -53,12 +61,18 @@ struct TopicCommand: ParsableCommand {
     struct Subscribe: Interruptible {
         static let configuration = CommandConfiguration(
             abstract: "Print messages as they arrive.",
-            discussion: "If the topic has no publisher after a second, a note on standard error says so.")
+            discussion: """
+                If the topic has no publisher after a second, a note on standard error says so.
+
+                If the topic has a schema, each message is printed as JSON. A message that does not fit the schema is an error \
+                line on standard error, and the command continues.
+                """)
 
         @OptionGroup var channel: ChannelArgument
         @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
         @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var format: FormatOption
         @OptionGroup var creation: BroadcastCreationOptions
         @OptionGroup var timeout: TimeoutOption
@@ -66,8 +80,9 @@ struct TopicCommand: ParsableCommand {
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var reader = try AnyChannel.openOrCreate(.topic, channel.name, creation).makeReader(from: from.start)
-            let output = TopicOutput(framing, format)
+            let topic = try AnyChannel.openOrCreate(.topic, channel.name, creation)
+            var reader = try topic.makeReader(from: from.start)
+            let output = TopicOutput(MessageFormat(topic, framing.framing, isRaw: raw.raw), format)
             let note = TopicCommand.noteWithoutPublisher(channel.name)
             defer { note.end() }
             for _ in 0..<(count ?? .max) {
@@ -84,20 +99,25 @@ struct TopicCommand: ParsableCommand {
             discussion: """
                 Read access to the channel is enough: it writes nothing, holds no publisher back, and reports the messages that \
                 it missed. The topic must exist; when the topic is removed, the command ends with an error.
+
+                If the topic has a schema, each message is printed as JSON. A message that does not fit the schema is an error \
+                line on standard error, and the command continues.
                 """)
 
         @OptionGroup var channel: ChannelArgument
         @Option(help: "The first message: next, oldest, last:N, or a position.") var from = StartArgument(.next)
         @Option(name: .long, help: "Stop after N messages.", transform: Numbers.count) var count: Int?
         @OptionGroup var framing: FramingOption
+        @OptionGroup var raw: RawOption
         @OptionGroup var format: FormatOption
         @OptionGroup var timeout: TimeoutOption
 
         func validate() throws { try framing.check(format) }
 
         func perform() async throws {
-            var observer = try AnyChannel.open(channel.name).topic.makeObserver(from: from.start)
-            let output = TopicOutput(framing, format)
+            let topic = try AnyChannel.open(channel.name)
+            var observer = try topic.topic.makeObserver(from: from.start)
+            let output = TopicOutput(MessageFormat(topic, framing.framing, isRaw: raw.raw), format)
             let note = TopicCommand.noteWithoutPublisher(channel.name)
             defer { note.end() }
             for _ in 0..<(count ?? .max) {
@@ -121,7 +141,7 @@ struct TopicCommand: ParsableCommand {
 private struct TopicOutput {
     private let output: ValueOutput
 
-    init(_ framing: FramingOption, _ format: FormatOption) { output = ValueOutput(framing, format) }
+    init(_ messages: MessageFormat, _ format: FormatOption) { output = ValueOutput(messages, format) }
 
     /// - Parameter missed: How many messages were lost before this one.
     func write(_ bytes: [UInt8], missed: UInt64) throws {

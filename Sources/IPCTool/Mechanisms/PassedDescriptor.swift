@@ -56,7 +56,7 @@ struct PassedDescriptor: ~Copyable {
         if status.isRegularFile { return Reader(try descriptor.duplicate(), .file) }
         // A description of its own of the same pipe or device, which does not block.
         let again = retryingInterrupts {
-            unsafe ipc_open("/proc/self/fd/\(raw)", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0)
+            unsafe ipc_open_path("/proc/self/fd/\(raw)", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0)
         }
         if case .success(let own) = again { return Reader(OwnedDescriptor(adopting: own), .file) }
         return Reader(try descriptor.duplicate(), .asking)

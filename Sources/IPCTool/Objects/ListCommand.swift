@@ -55,8 +55,11 @@ struct InfoCommand: Interruptible {
 
     @Argument(help: "Its name, as ipc ls prints it.", completion: ChannelCompletion.ofCommand) var name: String
     @OptionGroup var format: FormatOption
+    @Flag(help: "Print what the channel's messages consist of, as JSON on one line, and nothing else.") var schema =
+        false
 
     func perform() async throws {
+        if schema { return try MessageOutput.put(line: AnyChannel.open(name).schema.json) }
         var failure: IPCError?
         if let channelName = try? ChannelName(name) {
             let channel: ChannelDescription?

@@ -9,6 +9,8 @@ indirect enum JSON {
     case integer(Int)
     case bool(Bool)
     case null
+    /// What is JSON already, on one line.
+    case written(String)
 
     var text: String {
         switch self {
@@ -19,6 +21,7 @@ indirect enum JSON {
         case .integer(let number): "\(number)"
         case .bool(let flag): "\(flag)"
         case .null: "null"
+        case .written(let text): text
         }
     }
 }

@@ -41,7 +41,7 @@ struct PrivateFolder: ~Copyable {
     private static func openRoot() throws(IPCError) -> OwnedDescriptor {
         OwnedDescriptor(
             adopting: FileDescriptor(
-                rawValue: try systemCall { unsafe ipc_open("/", IPC_O_PATH | O_DIRECTORY | O_CLOEXEC, 0) }
+                rawValue: try systemCall { unsafe ipc_open_path("/", IPC_O_PATH | O_DIRECTORY | O_CLOEXEC, 0) }
                     .orThrow("open", "/")))
     }
 

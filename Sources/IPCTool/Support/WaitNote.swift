@@ -73,6 +73,11 @@ struct SendingProgress {
         try await send(deadline)
     }
 
+    /// The bytes of the next message, from what was given for it.
+    func message(_ given: [UInt8], _ format: MessageFormat) throws(IPCError) -> [UInt8] {
+        do throws(IPCError) { return try format.message(given) } catch { throw explained(error) }
+    }
+
     private func explained(_ error: IPCError) -> IPCError {
         guard error.code == .timedOut || count > 0 else { return error }
         let before =

@@ -115,6 +115,22 @@ struct MessageChecks: @unchecked Sendable {
                     let invalid = unsafe firstInvalid(checks, inner, copy, at: place + element * stride)
                     if let invalid { return invalid }
                 }
+            case .text(let capacity):
+                let count = unsafe copy.number(width: 4, at: place)
+                guard count <= UInt64(capacity) else { return Invalid(check: index, offset: place, value: count) }
+                let bytes = place + MessageSchema.textOffset
+                let text = unsafe UnsafeRawBufferPointer(start: copy + bytes, count: Int(count))
+                guard unsafe String(validating: text, as: UTF8.self) != nil else {
+                    return Invalid(check: index, offset: bytes, value: count)
+                }
+            case .list(let capacity, let offset, let stride):
+                let count = unsafe copy.number(width: 4, at: place)
+                guard count <= UInt64(capacity) else { return Invalid(check: index, offset: place, value: count) }
+                guard !inner.isEmpty else { break }
+                for element in 0..<Int(count) {
+                    let invalid = unsafe firstInvalid(checks, inner, copy, at: place + offset + element * stride)
+                    if let invalid { return invalid }
+                }
             }
             index = check.end
         }
@@ -144,6 +160,8 @@ struct MessageChecks: @unchecked Sendable {
             case .scalar: "whose values are 0 to 55295 and 57344 to 1114111"
             case .optional: "whose flag is 0 for a value and 1 for nil"
             case .each: ""
+            case .text(let capacity): "whose length is 0 to \(capacity), and which is UTF-8"
+            case .list(let capacity, _, _): "whose count is 0 to \(capacity)"
             }
         return IPCError(
             .corrupted, operation, channel.description,
@@ -163,10 +181,16 @@ struct MessageChecks: @unchecked Sendable {
             let check = unsafe table.checks[index]
             path += table.labels[index].path
             base += check.offset
-            if case .each(_, let stride) = check.kind {
-                let element = (invalid.offset - base) / stride
+            let elements: (offset: Int, stride: Int)? =
+                switch check.kind {
+                case .each(_, let stride): (0, stride)
+                case .list(_, let offset, let stride) where invalid.offset >= base + offset: (offset, stride)
+                default: nil
+                }
+            if let (offset, stride) = elements {
+                let element = (invalid.offset - base - offset) / stride
                 path += "[\(element)]"
-                base += element * stride
+                base += offset + element * stride
             }
         }
         return path

@@ -1,10 +1,16 @@
 /// The cases of an enumeration without associated values, in declaration order, as the runtime knows them.
 struct EnumerationCases {
     let names: [String]
-    /// For each case, its raw value with that value's type; empty if there is none.
-    let rawValues: [String]
+    /// For each case, its raw value; nil if there is none.
+    let rawValues: [MessageSchema.RawValue?]
     /// The size of a value in bytes. The value is the number of its case.
     let width: Int
+
+    func schema(_ name: String) -> MessageSchema.Enumeration {
+        MessageSchema.Enumeration(
+            name: name,
+            cases: zip(names, rawValues).map { MessageSchema.Case($0, rawValue: $1) })
+    }
 
     /// - Parameter count: The number of cases, at least one.
     /// - Returns: Nil if the runtime does not know their names, or if values do not have the size that their count requires.
@@ -13,7 +19,7 @@ struct EnumerationCases {
         self = cases
     }
 
-    private init(names: [String], rawValues: [String], width: Int) {
+    private init(names: [String], rawValues: [MessageSchema.RawValue?], width: Int) {
         self.names = names
         self.rawValues = rawValues
         self.width = width
@@ -28,33 +34,40 @@ struct EnumerationCases {
             default: 4
             }
         guard MemoryLayout<Value>.size == width, MemoryLayout<Value>.alignment <= 8 else { return nil }
-        var (names, rawValues): ([String], [String]) = ([], [])
+        var (names, rawValues): ([String], [MessageSchema.RawValue?]) = ([], [])
         for number in 0..<UInt64(count) {
             // The value of a case is its number, in this many bytes. So every number below the count is a value.
             let value = unsafe withUnsafeBytes(of: number.littleEndian) { unsafe $0.load(as: Value.self) }
             guard let name = unsafe caseName(value), unsafe name.pointee != 0 else { return nil }
             names.append(unsafe String(cString: name))
-            let rawValue = if let raw = value as? any RawRepresentable { text(raw) } else { "" }
-            rawValues.append(rawValue)
+            rawValues.append((value as? any RawRepresentable).map { rawValue($0) })
         }
         // If values were not these numbers, a name would occur twice.
         guard Set(names).count == count else { return nil }
         return EnumerationCases(names: names, rawValues: rawValues, width: width)
     }
 
-    private static func text(_ value: some RawRepresentable) -> String { text(value.rawValue as Any, depth: 4) }
+    private static func rawValue(_ value: some RawRepresentable) -> MessageSchema.RawValue {
+        switch value.rawValue {
+        case let number as any BinaryInteger: .number("\(number)")
+        // As JSON writes it, unless it is none of its numbers.
+        case let number as Double where number.isFinite: .number("\(number)")
+        case let number as Float where number.isFinite: .number("\(number)")
+        case let other: .text(text(other as Any, depth: 4))
+        }
+    }
 
-    /// A raw value as text that is the same in every process: a number, a string, or a composition of them.
+    /// A raw value as text that is the same in every process: a string, or a composition of several values.
     private static func text(_ value: Any, depth: Int) -> String {
-        let type = MessageType.name(of: Swift.type(of: value))
         switch value {
-        case let text as String: return "\(type) \(text)"
-        case let character as Character: return "\(type) \(character)"
-        case let scalar as Unicode.Scalar: return "\(type) \(scalar.value)"
-        case let flag as Bool: return "\(type) \(flag)"
-        case let number as any BinaryInteger: return "\(type) \(number)"
-        case let number as any BinaryFloatingPoint: return "\(type) \(number)"
+        case let text as String: return text
+        case let character as Character: return "\(character)"
+        case let scalar as Unicode.Scalar: return "\(scalar)"
+        case let flag as Bool: return "\(flag)"
+        case let number as any BinaryInteger: return "\(number)"
+        case let number as any BinaryFloatingPoint: return "\(number)"
         default:
+            let type = TypeName.full(Swift.type(of: value))
             let parts =
                 depth == 0 ? [] : Mirror(reflecting: value).children.map { Self.text($0.value, depth: depth - 1) }
             return "\(type) (\(parts.joined(separator: ", ")))"

@@ -9,6 +9,10 @@ struct ValueCheck {
         case optional(OptionalLayout)
         /// The inner checks hold for each element.
         case each(count: Int, stride: Int)
+        /// A `UInt32` is at most the capacity, and so many bytes after it are UTF-8.
+        case text(capacity: Int)
+        /// A `UInt32` is at most the capacity, and the inner checks hold for so many elements from the offset on.
+        case list(capacity: Int, offset: Int, stride: Int)
     }
 
     let kind: Kind

@@ -40,6 +40,13 @@ enum OptionalLayout {
             }
     }
 
+    var absence: MessageSchema.Absence {
+        switch self {
+        case .inPayload(let number, let width, let offset): .pattern(number, byteCount: width, offset: offset)
+        case .byteAfter: .byteAfterValue
+        }
+    }
+
     /// Whether optionals of this type have this layout, as far as values can show. In every type that a message may have, zero
     /// bytes are a value.
     func isThatOf(_ wrapped: Any.Type) -> Bool { isThat(of: wrapped) }

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Builds libipc.so and libipc.pc for C and other languages into a folder: Scripts/library.sh FOLDER. The Swift runtime is inside.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if [ $# != 1 ]; then
+    echo "usage: Scripts/library.sh FOLDER" >&2
+    exit 2
+fi
+folder=$1
+mkdir -p "$folder"
+# A folder of its own for the build: the flags differ from those of the other builds.
+build=(swift build -c release --product ipc-c --scratch-path .build-library -Xswiftc -static-stdlib
+    -Xlinker "--version-script=$PWD/Bindings/C/libipc.map" -Xlinker -soname=libipc.so.0 -Xlinker --gc-sections)
+"${build[@]}"
+library="$("${build[@]}" --show-bin-path)/libipc-c.so"
+strip --strip-unneeded -o "$folder/libipc.so.0" "$library"
+ln -sf libipc.so.0 "$folder/libipc.so"
+cp Sources/CIPCInterface/include/ipc.h "$folder/"
+others=$(nm -D --defined-only "$folder/libipc.so.0" | awk '$2 ~ /[A-Z]/ && $3 !~ /^(ipc_|LIBIPC_0)/ { print $3 }')
+if [ -n "$others" ]; then
+    echo "The library exports more than ipc_…: $others" >&2
+    exit 1
+fi

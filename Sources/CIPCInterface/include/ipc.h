@@ -1,0 +1,318 @@
+/* swift-ipc for C and C++: the channels of IPCChannels, with all their guarantees.
+ *
+ *     struct quote { uint64_t symbol; double price; };
+ *     ipc_channel *channel;
+ *     ipc_error error = IPC_ERROR_INIT;
+ *     if (ipc_open("market/quotes", NULL, IPC_NOW, &channel, &error) != IPC_OK) { fprintf(stderr, "%s\n", error.text); return 1; }
+ *     ipc_reader *reader;
+ *     if (ipc_reader_open(channel, NULL, &reader, &error) != IPC_OK) …
+ *     struct quote quote;
+ *     size_t count;
+ *     while (ipc_receive(reader, &quote, sizeof quote, &count, IPC_FOREVER, &error) == IPC_OK) use(&quote);
+ *
+ * Results. Each call that can fail returns a code, and fills `error`, unless that is NULL, with a sentence that says what to do. No call
+ * traps or ends the process: a NULL argument, and a handle that was closed, is IPC_INVALID_ARGUMENT.
+ *
+ * Threads. A channel, and ipc_message of another thread, may be used by any thread. A reader, a writer and a message belong to one thread
+ * at a time. Two threads need a reader or a writer each.
+ *
+ * Time. A time-out is in nanoseconds from now: IPC_NOW looks once and never waits, IPC_FOREVER waits for ever. Calls go on after a
+ * signal's handler; a program that is to end by a signal waits in slices, or in its own loop by ipc_descriptor.
+ *
+ * Processes. A child of fork has no part in its parent's channels: calls there are IPC_INHERITED. Open the channel again after exec, or
+ * in a process made anew.
+ *
+ * Structures have their size as the first member, which their INIT macro sets, so that they can grow.
+ */
+#ifndef IPC_H
+#define IPC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of the library: 200 for 0.2.0. */
+#define IPC_VERSION 200
+int32_t ipc_version(void);
+
+#define IPC_NOW INT64_C(0)
+#define IPC_FOREVER INT64_C(-1)
+
+/* What a call returns. */
+enum {
+    IPC_OK = 0,
+    /* There is nothing to receive, or no room, by the time-out. */
+    IPC_TIMED_OUT = 1,
+    IPC_NOT_FOUND = 2,
+    IPC_ALREADY_EXISTS = 3,
+    /* The channel has another pattern or another type than was asked for. */
+    IPC_WRONG_TYPE = 4,
+    /* The channel exists with other options. */
+    IPC_INCOMPATIBLE_OPTIONS = 5,
+    IPC_PERMISSION_DENIED = 6,
+    /* All slots are taken. */
+    IPC_LIMIT_REACHED = 7,
+    /* Another process is the only writer that the channel may have. */
+    IPC_ADDRESS_IN_USE = 8,
+    IPC_INVALID_ARGUMENT = 9,
+    IPC_MESSAGE_TOO_LARGE = 10,
+    /* The channel was removed: open it again. */
+    IPC_REMOVED = 11,
+    /* What is in shared memory cannot be what a participant writes. */
+    IPC_CORRUPTED = 12,
+    /* Another process has the job by now, or has ended the call. */
+    IPC_LEASE_LOST = 13,
+    /* The server of a call died, or let go of the call. */
+    IPC_BROKEN_PIPE = 14,
+    /* As many calls wait as the service allows. */
+    IPC_OVERLOADED = 15,
+    /* A server or a worker is required, and none has joined. */
+    IPC_NOT_READY = 16,
+    /* In a child of fork. */
+    IPC_INHERITED = 17,
+    IPC_NO_SPACE = 18,
+    IPC_UNSUPPORTED = 19,
+    /* Anything else; the error's text tells. */
+    IPC_FAILED = 99
+};
+
+/* The name of a code: "timed-out". Never NULL; it is not freed. */
+const char *ipc_code_name(int32_t code);
+
+typedef struct ipc_error {
+    size_t size;
+    /* As returned. */
+    int32_t code;
+    /* errno of the failed system call; 0 if there was none. */
+    int32_t system_error;
+    /* A sentence in UTF-8, cut off if it is longer. */
+    char text[1008];
+} ipc_error;
+
+#define IPC_ERROR_INIT {sizeof(ipc_error), 0, 0, {0}}
+
+/* ---- Channels ---- */
+
+typedef enum ipc_pattern { IPC_TOPIC = 1, IPC_QUEUE = 2, IPC_SERVICE = 3, IPC_LATEST = 4, IPC_EVENT = 5 } ipc_pattern;
+
+enum { IPC_WRITERS_EXCLUSIVE = 1, IPC_WRITERS_SHARED = 2 };
+enum { IPC_BLOCK = 1, IPC_OVERWRITE = 2 };
+enum { IPC_WHILE_USED = 1, IPC_KEPT = 2 };
+enum { IPC_NOT_DURABLE = 1, IPC_SYNCED_WHEN_ASKED = 2, IPC_SYNCED_EVERY = 3 };
+
+/* How to find or to create a channel. What is 0 or NULL is not asked for: an existing channel is taken as it is, and a new one gets what
+ * is usual for its pattern. */
+typedef struct ipc_options {
+    size_t size;
+    /* The folder of channels; NULL for IPC_ROOT of the environment, or the user's own. */
+    const char *root;
+    /* IPC_WRITERS_…; a topic or a latest value that is new has shared writers. */
+    int32_t writers;
+    /* What a full log does: IPC_BLOCK or IPC_OVERWRITE. */
+    int32_t overflow;
+    /* IPC_WHILE_USED or IPC_KEPT. */
+    int32_t lifetime;
+    int32_t durability;
+    /* For IPC_SYNCED_EVERY: so many bytes. */
+    uint64_t sync_bytes;
+    /* Bytes of the log. */
+    uint64_t capacity;
+    uint32_t maximum_readers;
+    uint32_t maximum_writers;
+    /* As for chmod: 0600. */
+    uint32_t permissions;
+    uint32_t subscriber_permissions;
+    /* Of a queue: after so many deliveries a job goes to the dead letters. */
+    uint32_t maximum_attempts;
+    /* Of a service: so many calls may wait. */
+    uint32_t maximum_waiting;
+} ipc_options;
+
+#define IPC_OPTIONS_INIT {sizeof(ipc_options), NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+
+typedef struct ipc_channel ipc_channel;
+
+/* Opens a channel that exists, with the pattern and the type that it has. Waits for it until the time-out. Blocks. */
+int32_t ipc_open(
+    const char *name, const ipc_options *options, int64_t timeout, ipc_channel **channel, ipc_error *error);
+
+/* Creates a channel; it must not exist. `schema` is the JSON of its type, as ipc_channel_schema has it; NULL for bytes. */
+int32_t ipc_create(
+    ipc_pattern pattern, const char *name, const char *schema, const ipc_options *options, ipc_channel **channel,
+    ipc_error *error);
+
+/* Opens a channel, and creates it if there is none: for programs that may start in any order. With a schema, an existing one must have
+ * the same. */
+int32_t ipc_open_or_create(
+    ipc_pattern pattern, const char *name, const char *schema, const ipc_options *options, ipc_channel **channel,
+    ipc_error *error);
+
+/* Gives the handle up. Its readers and writers stay open. NULL is allowed. */
+void ipc_channel_close(ipc_channel *channel);
+
+/* Removes a channel, also while it is used: its participants get IPC_REMOVED. */
+int32_t ipc_remove(const char *name, const char *root, ipc_error *error);
+
+/* 0 for a handle that is not open. */
+ipc_pattern ipc_channel_pattern(const ipc_channel *channel);
+/* The size of each message, or of each request; 0 if it varies. */
+size_t ipc_channel_message_size(const ipc_channel *channel);
+/* The name of the channel, and its schema as JSON. Valid until the channel is closed; NULL for a handle that is not open. */
+const char *ipc_channel_name(const ipc_channel *channel);
+const char *ipc_channel_schema(const ipc_channel *channel);
+
+/* A message as JSON by the channel's schema, and back. The result is freed by ipc_free. */
+int32_t ipc_to_json(const ipc_channel *channel, const void *bytes, size_t count, char **json, ipc_error *error);
+int32_t ipc_from_json(const ipc_channel *channel, const char *json, void **bytes, size_t *count, ipc_error *error);
+void ipc_free(void *memory);
+
+/* ---- Readers: subscribers, workers, servers, getters, and those who wait for an event ---- */
+
+typedef struct ipc_reader ipc_reader;
+
+typedef enum ipc_start { IPC_NEXT = 0, IPC_OLDEST = 1, IPC_LAST = 2 } ipc_start;
+
+typedef struct ipc_reader_options {
+    size_t size;
+    /* The first message of a topic: those from now on, the oldest that is there, or the last `count`. */
+    ipc_start start;
+    uint32_t count;
+    /* How often to look before it sleeps; -1 to poll only, which takes a whole processor. */
+    int32_t spins;
+    /* Of a topic or a latest value: 1 to read without joining, which needs the permission to read only. */
+    int32_t observe;
+} ipc_reader_options;
+
+#define IPC_READER_OPTIONS_INIT {sizeof(ipc_reader_options), IPC_NEXT, 0, 2000, 0}
+
+int32_t ipc_reader_open(
+    const ipc_channel *channel, const ipc_reader_options *options, ipc_reader **reader, ipc_error *error);
+/* Leaves the channel, once all that was taken is ended. NULL is allowed. */
+void ipc_reader_close(ipc_reader *reader);
+
+/* Copies the next message of a topic, or the newest value that was not received yet. `count` gets its size. If that is more than
+ * `capacity`, the call is IPC_MESSAGE_TOO_LARGE, and the message was not received. Blocks until the time-out. */
+int32_t ipc_receive(
+    ipc_reader *reader, void *buffer, size_t capacity, size_t *count, int64_t timeout, ipc_error *error);
+
+/* Borrows the next message in the log, without a copy. The bytes are valid until ipc_release, which has to follow. */
+int32_t ipc_borrow(
+    ipc_reader *reader, const void **bytes, size_t *count, int64_t timeout, ipc_error *error);
+/* Ends ipc_borrow: the message counts as received. */
+int32_t ipc_release(ipc_reader *reader, ipc_error *error);
+
+/* Copies messages of a topic of fixed size, one after the other, each at a multiple of the message's size: at least one by the time-out,
+ * and those that are there, at most `limit`. `received` gets how many. */
+int32_t ipc_receive_many(
+    ipc_reader *reader, void *buffer, size_t limit, size_t *received, int64_t timeout, ipc_error *error);
+
+/* The newest value of a latest value, also if it was received already; IPC_NOT_FOUND if none was set yet. Never blocks. */
+int32_t ipc_get(ipc_reader *reader, void *buffer, size_t capacity, size_t *count, ipc_error *error);
+
+/* How many messages were overwritten before they were received, since the previous call. */
+uint64_t ipc_missed(ipc_reader *reader);
+
+/* Waits for a notice of an event, and takes it. */
+int32_t ipc_wait(ipc_reader *reader, int64_t timeout, ipc_error *error);
+
+/* ---- Jobs and calls ---- */
+
+typedef struct ipc_message ipc_message;
+
+/* Takes the next job or call. It has to be ended by one of the calls below. Blocks until the time-out. */
+int32_t ipc_take(ipc_reader *reader, ipc_message **message, int64_t timeout, ipc_error *error);
+
+/* The job, or the request. Valid until the message is ended; NULL for a handle that is not open. */
+const void *ipc_message_bytes(const ipc_message *message, size_t *count);
+/* Which delivery this is, from 1 on. */
+uint32_t ipc_message_attempt(const ipc_message *message);
+/* Of a call: 1 if its caller no longer waits. */
+int32_t ipc_message_is_cancelled(const ipc_message *message);
+
+/* The job is done, and never comes again. Each of these ends the message, whatever it returns. */
+int32_t ipc_acknowledge(ipc_message *message, ipc_error *error);
+/* It failed: it comes again, and the attempt counts. After `delay` nanoseconds; -1 for the queue's own. A call is lost for its caller. */
+int32_t ipc_reject(ipc_message *message, int64_t delay, ipc_error *error);
+/* It is given back as if it had never been taken. */
+int32_t ipc_give_back(ipc_message *message, ipc_error *error);
+/* Answers a call. */
+int32_t ipc_reply(ipc_message *message, const void *bytes, size_t count, ipc_error *error);
+/* Answers a call with a failure, whose bytes are of the service's failure type. */
+int32_t ipc_fail(ipc_message *message, const void *bytes, size_t count, ipc_error *error);
+
+/* ---- Writers: publishers, producers, clients, setters, and those who notify ---- */
+
+typedef struct ipc_writer ipc_writer;
+
+int32_t ipc_writer_open(const ipc_channel *channel, ipc_writer **writer, ipc_error *error);
+/* Leaves the channel. What was written stays. NULL is allowed. */
+void ipc_writer_close(ipc_writer *writer);
+
+/* Publishes, sends or sets a copy. Blocks while there is no room, until the time-out. */
+int32_t ipc_write(ipc_writer *writer, const void *bytes, size_t count, int64_t timeout, ipc_error *error);
+
+/* Publishes messages of a fixed size that follow one another; `written` gets how many were. */
+int32_t ipc_write_many(
+    ipc_writer *writer, const void *messages, size_t count, size_t *written, int64_t timeout, ipc_error *error);
+
+/* Sends a job that nobody gets before `delay` nanoseconds, and that is a dead letter after `time_to_live`; -1 for no limit. With
+ * `requires_worker` it is IPC_NOT_READY if no worker has joined. */
+int32_t ipc_send(
+    ipc_writer *writer, const void *bytes, size_t count, int64_t delay, int64_t time_to_live, int32_t requires_worker,
+    int64_t timeout, ipc_error *error);
+
+/* Reserves room in a topic's log for a message of at most `capacity` bytes, to be written in place. ipc_commit publishes it, ipc_abandon
+ * gives it up; one of them has to follow. */
+int32_t ipc_reserve(ipc_writer *writer, size_t capacity, void **bytes, int64_t timeout, ipc_error *error);
+int32_t ipc_commit(ipc_writer *writer, size_t count, ipc_error *error);
+int32_t ipc_abandon(ipc_writer *writer, ipc_error *error);
+
+typedef struct ipc_reply_result ipc_reply_result;
+
+/* Calls a service, and waits for its answer. `reply_limit` is the room for it in bytes. `retries` is how often another server may do the
+ * call if one dies in it; with `requires_server` it is IPC_NOT_READY if none has joined. The result is freed by ipc_result_free. */
+int32_t ipc_call(
+    ipc_writer *writer, const void *request, size_t count, size_t reply_limit, uint32_t retries,
+    int32_t requires_server, ipc_reply_result **result, int64_t timeout, ipc_error *error);
+/* The bytes of the reply, or of the failure. */
+const void *ipc_result_bytes(const ipc_reply_result *result, size_t *count);
+/* 1 if the server answered with a failure. */
+int32_t ipc_result_is_failure(const ipc_reply_result *result);
+void ipc_result_free(ipc_reply_result *result);
+
+/* Ends `count` waits for an event, now or later. */
+int32_t ipc_notify(ipc_writer *writer, uint32_t count, ipc_error *error);
+/* Ends all waits that are under way. */
+int32_t ipc_notify_all(ipc_writer *writer, ipc_error *error);
+
+/* Waits until all that was published is on the disk, of a durable channel. */
+int32_t ipc_sync(ipc_writer *writer, int64_t timeout, ipc_error *error);
+
+/* ---- Foreign event loops ---- */
+
+/* A descriptor for poll, epoll or a loop, for any number of readers of one root. Do not close it, and do not read from it. */
+typedef struct ipc_descriptor ipc_descriptor;
+
+int32_t ipc_descriptor_open(const char *root, ipc_descriptor **descriptor, ipc_error *error);
+void ipc_descriptor_close(ipc_descriptor *descriptor);
+/* -1 for a handle that is not open. */
+int ipc_descriptor_file(const ipc_descriptor *descriptor);
+/* Clears what made it readable. Then take what is there, and arm each reader again. */
+int32_t ipc_descriptor_clear(ipc_descriptor *descriptor, ipc_error *error);
+/* Makes the descriptor readable once, when the reader has something. `is_ready` gets 1 if it has something already: take that first, and
+ * arm again. */
+int32_t ipc_arm(ipc_reader *reader, ipc_descriptor *descriptor, int32_t *is_ready, ipc_error *error);
+
+/* ---- Seeing it ---- */
+
+/* What a channel is and who uses it, as JSON, as `ipc info NAME --format json` prints it. Freed by ipc_free. */
+int32_t ipc_describe(const char *name, const char *root, char **json, ipc_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

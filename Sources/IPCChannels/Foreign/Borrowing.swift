@@ -1,0 +1,141 @@
+public import IPC
+
+// Messages in the log itself, for languages whose code cannot be called back.
+extension ChannelReader {
+    /// Borrows the next message of a topic in the log, without a copy, or a copy if the topic overwrites. Blocks the thread until
+    /// there is one.
+    ///
+    /// - Returns: The message. It is valid until ``advance()``, which has to follow, and while this reader exists. The same message
+    ///   again if it was borrowed already.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/wrongType`` for another pattern;
+    ///   ``/IPC/IPCError/Code/removed``; ``/IPC/IPCError/Code/corrupted``.
+    @unsafe
+    public mutating func borrow(until deadline: Deadline) throws(IPCError) -> UnsafeRawBufferPointer {
+        guard channel.pattern == .topic else { throw channel.misused("borrow") }
+        let (header, message) = try unsafe subscription!.borrow(until: deadline)
+        borrowed = header
+        return unsafe message
+    }
+
+    /// Borrows the next message of a topic in the log; nil if there is none.
+    @unsafe
+    public mutating func tryBorrow() throws(IPCError) -> UnsafeRawBufferPointer? {
+        guard channel.pattern == .topic else { throw channel.misused("borrow") }
+        guard let (header, message) = try unsafe subscription!.tryBorrow() else { return nil }
+        borrowed = header
+        return unsafe message
+    }
+
+    /// Ends a loan: the message counts as received.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/invalidArgument`` if none was borrowed.
+    public mutating func advance() throws(IPCError) {
+        guard let header = borrowed else {
+            throw IPCError(
+                .invalidArgument, "release", channel.name.description,
+                advice: "no message is borrowed; borrow one first")
+        }
+        borrowed = nil
+        subscription!.reader.advance(past: header)
+    }
+}
+
+extension Topic.Subscription where Message == RawBytes {
+    /// The next message in the log, which counts as received once the reader advances past its header.
+    @inline(__always)
+    fileprivate mutating func borrow(
+        until deadline: Deadline
+    ) throws(IPCError) -> (FrameHeader, UnsafeRawBufferPointer) {
+        while true {
+            if let (header, payload) = try unsafe reader.next() {
+                return unsafe (header, UnsafeRawBufferPointer(start: payload, count: Int(header.length)))
+            }
+            if spins != 0, reader.spin() { continue }
+            guard try reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
+        }
+    }
+
+    /// The same; nil if there is none.
+    @inline(__always)
+    fileprivate mutating func tryBorrow() throws(IPCError) -> (FrameHeader, UnsafeRawBufferPointer)? {
+        if let (header, payload) = try unsafe reader.next() {
+            return unsafe (header, UnsafeRawBufferPointer(start: payload, count: Int(header.length)))
+        }
+        try reader.checkLiveness()
+        return nil
+    }
+}
+
+extension ChannelWriter {
+    /// Reserves room for a message in the log of a topic. Blocks the thread while there is none.
+    ///
+    /// - Parameters:
+    ///   - byteCount: The most that the message may have.
+    ///   - deadline: How long to wait for room.
+    /// - Returns: Where the message goes. ``commit(_:)`` or ``abandon()`` has to follow.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/messageTooLarge``; ``/IPC/IPCError/Code/invalidArgument`` if
+    ///   room is reserved already, or the channel's messages have another size; ``/IPC/IPCError/Code/wrongType``.
+    @unsafe
+    public mutating func reserve(
+        _ byteCount: Int, until deadline: Deadline
+    ) throws(IPCError) -> UnsafeMutableRawBufferPointer {
+        guard channel.pattern == .topic else { throw channel.misused("reserve") }
+        try checkNothingIsReserved("reserve")
+        try check(byteCount, JobOptions())
+        guard let payload = try unsafe publisher!.writer.claim(byteCount, until: deadline) else {
+            throw IPCError(
+                .timedOut, "reserve", channel.name.description,
+                advice: "a subscriber is a whole log behind; allow more time, or enlarge the log")
+        }
+        reserved = byteCount
+        return unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
+    }
+
+    /// Publishes what was reserved and written.
+    ///
+    /// - Parameter byteCount: The size of the message, at most what was reserved.
+    /// - Throws: ``/IPC/IPCError/Code/invalidArgument`` if nothing is reserved, or less than this; it stays reserved.
+    public mutating func commit(_ byteCount: Int) throws(IPCError) {
+        guard let most = reserved, (0...most).contains(byteCount) else {
+            throw IPCError(
+                .invalidArgument, "commit", channel.name.description,
+                advice:
+                    "\(byteCount) bytes were to be published, and \(reserved.map { "\($0) are" } ?? "none are") reserved; reserve enough first"
+            )
+        }
+        try check(byteCount, JobOptions())
+        reserved = nil
+        try publisher!.writer.deliver(byteCount)
+    }
+
+    /// Gives up what was reserved: no reader sees it.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/invalidArgument`` if nothing is reserved.
+    public mutating func abandon() throws(IPCError) {
+        guard reserved != nil else {
+            throw IPCError(
+                .invalidArgument, "abandon", channel.name.description, advice: "nothing is reserved; reserve first")
+        }
+        reserved = nil
+        publisher!.writer.abandon()
+    }
+
+    func checkNothingIsReserved(_ operation: String) throws(IPCError) {
+        guard reserved != nil else { return }
+        throw IPCError(
+            .invalidArgument, operation, channel.name.description,
+            advice: "a message is reserved already; commit or abandon it first")
+    }
+
+    /// Waits until everything written before this call, by any process, is on disk.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/unsupported`` if the channel is not durable; ``/IPC/IPCError/Code/timedOut``; the error of
+    ///   `msync`; ``/IPC/IPCError/Code/wrongType`` for a service or an event.
+    public mutating func sync(until deadline: Deadline = .never) throws(IPCError) {
+        switch channel.pattern {
+        case .topic, .latest: try publisher!.sync(until: deadline)
+        case .workQueue: try producer!.sync(until: deadline)
+        default: throw channel.misused("sync")
+        }
+    }
+}

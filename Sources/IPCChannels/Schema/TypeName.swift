@@ -1,0 +1,28 @@
+/// A message type that says its name in the schema, by which programs in all languages know it. The name of other structures and
+/// enumerations is that of the Swift type, without its module.
+///
+/// ```swift
+/// struct QuoteV2: BitwiseCopyable, NamedMessage {
+///     static var messageName: String { "Quote" }
+///     var symbol: UInt64
+/// }
+/// ```
+public protocol NamedMessage {
+    static var messageName: String { get }
+}
+
+/// Names of Swift types that are the same in every process.
+enum TypeName {
+    /// The full name. For a private type, reflection inserts an address, which is removed here.
+    static func full(_ type: Any.Type) -> String {
+        let parts = String(reflecting: type).split(separator: "(unknown context at $", omittingEmptySubsequences: false)
+        return parts.dropFirst().reduce(into: String(parts[0])) { name, part in
+            name += part.drop { $0 != "." }.dropFirst()
+        }
+    }
+
+    /// The type's own name, without those of what it is in; or the name that it says.
+    static func short(_ type: Any.Type) -> String {
+        (type as? any NamedMessage.Type)?.messageName ?? String(describing: type)
+    }
+}

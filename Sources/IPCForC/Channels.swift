@@ -1,0 +1,265 @@
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+// The names are those of C.
+public import CIPCInterface
+import Glibc
+import IPC
+import IPCChannels
+import SystemPackage
+
+/// A channel as C has it, with texts that stay where they are.
+final class OpenChannel: @unchecked Sendable {
+    // `@unchecked`: immutable after initialization.
+    let channel: AnyChannel
+    let root: ChannelRoot
+    let name: UnsafeMutablePointer<CChar>?
+    let schema: UnsafeMutablePointer<CChar>?
+
+    init(_ channel: AnyChannel, _ root: ChannelRoot) {
+        self.channel = channel
+        self.root = root
+        name = strdup(channel.name.description)
+        schema = strdup(channel.schema.json)
+    }
+
+    deinit {
+        free(name)
+        free(schema)
+    }
+}
+
+/// Finds the root of a channel.
+func root(_ path: UnsafePointer<CChar>?, _ call: String) throws(IPCError) -> ChannelRoot {
+    path == nil ? .current : ChannelRoot(FilePath(try text(path, "root", call)))
+}
+
+/// The options of C. A structure of an older program may be shorter.
+private func options(
+    _ pointer: UnsafePointer<ipc_options>?, _ call: String
+) throws(IPCError) -> (ChannelRoot, ChannelOptions, attempts: Int?, waiting: Int?) {
+    var given = ipc_options()
+    if let pointer = pointer {
+        let size = min(pointer.pointee.size, MemoryLayout<ipc_options>.size)
+        guard size >= MemoryLayout<Int>.size else {
+            throw .argument("options", call, "its size is \(size); begin with IPC_OPTIONS_INIT")
+        }
+        withUnsafeMutableBytes(of: &given) { target in
+            target.copyBytes(from: UnsafeRawBufferPointer(start: pointer, count: size))
+        }
+    }
+    func choice<Value>(_ name: String, _ number: Int32, _ values: [Value]) throws(IPCError) -> Value? {
+        guard number != 0 else { return nil }
+        guard values.indices.contains(Int(number) - 1) else {
+            throw .argument(name, call, "it is \(number); there are 0 to \(values.count)")
+        }
+        return values[Int(number) - 1]
+    }
+    func count(_ number: UInt32) -> Int? { number == 0 ? nil : Int(number) }
+    var options = ChannelOptions()
+    options.writers = try choice("writers", given.writers, [.exclusive, .shared])
+    options.overflow = try choice("overflow", given.overflow, [.block, .overwrite])
+    options.lifetime = try choice("lifetime", given.lifetime, [.whileUsed, .kept])
+    options.durability = try choice(
+        "durability", given.durability,
+        [.none, .syncedWhenAsked, .syncedEvery(bytes: Int(clamping: given.sync_bytes))])
+    options.capacity = given.capacity == 0 ? nil : Int(clamping: given.capacity)
+    options.maximumReaders = count(given.maximum_readers)
+    options.maximumWriters = count(given.maximum_writers)
+    options.permissions = given.permissions == 0 ? nil : FilePermissions(rawValue: given.permissions)
+    options.subscriberPermissions =
+        given.subscriber_permissions == 0 ? nil : FilePermissions(rawValue: given.subscriber_permissions)
+    return (try root(given.root, call), options, count(given.maximum_attempts), count(given.maximum_waiting))
+}
+
+private func pattern(_ number: ipc_pattern, _ call: String) throws(IPCError) -> ChannelPattern {
+    switch number {
+    case IPC_TOPIC: .topic
+    case IPC_QUEUE: .workQueue
+    case IPC_SERVICE: .service
+    case IPC_LATEST: .latest
+    case IPC_EVENT: .event
+    default: throw .argument("pattern", call, "it is \(number.rawValue); there are 1 to 5")
+    }
+}
+
+private func give(
+    _ channel: AnyChannel, _ root: ChannelRoot, _ out: UnsafeMutablePointer<OpaquePointer?>?
+) {
+    out?.pointee = Handle(OpenChannel(channel, root), .channel).pointer
+}
+
+private func checkOut(_ out: UnsafeMutablePointer<OpaquePointer?>?, _ call: String) throws(IPCError) {
+    guard out != nil else { throw .argument("channel", call, "it is NULL; give the address of a variable") }
+    out?.pointee = nil
+}
+
+@c @implementation
+public func ipc_version() -> Int32 { IPC_VERSION }
+
+@c @implementation
+public func ipc_open(
+    _ name: UnsafePointer<CChar>?, _ given: UnsafePointer<ipc_options>?, _ timeout: Int64,
+    _ channel: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        try checkOut(channel, "ipc_open")
+        let (root, _, _, _) = try options(given, "ipc_open")
+        let name = try text(name, "name", "ipc_open")
+        let opened =
+            timeout == 0
+            ? try AnyChannel.open(name, in: root)
+            : try AnyChannel.open(name, in: root, until: Deadline(timeout: timeout))
+        give(opened, root, channel)
+    }
+}
+
+private func create(
+    _ number: ipc_pattern, _ name: UnsafePointer<CChar>?, _ schema: UnsafePointer<CChar>?,
+    _ given: UnsafePointer<ipc_options>?, isNew: Bool, _ out: UnsafeMutablePointer<OpaquePointer?>?, _ call: String
+) throws(IPCError) {
+    try checkOut(out, call)
+    let pattern = try pattern(number, call)
+    let name = try text(name, "name", call)
+    let (root, options, attempts, waiting) = try options(given, call)
+    let schema = schema == nil ? nil : try ChannelSchema(json: text(schema, "schema", call))
+    // Programs in other languages are often started several times.
+    let defaults = ChannelOptions(writers: pattern == .event ? nil : .shared)
+    let channel =
+        isNew
+        ? try AnyChannel.create(
+            pattern, name, in: root, options, defaults: defaults, schema: schema ?? .messages(.bytes),
+            maximumAttempts: attempts,
+            maximumWaiting: waiting)
+        : try AnyChannel.openOrCreate(
+            pattern, name, in: root, options, defaults: defaults, schema: schema, maximumAttempts: attempts,
+            maximumWaiting: waiting)
+    give(channel, root, out)
+}
+
+@c @implementation
+public func ipc_create(
+    _ pattern: ipc_pattern, _ name: UnsafePointer<CChar>?, _ schema: UnsafePointer<CChar>?,
+    _ options: UnsafePointer<ipc_options>?, _ channel: UnsafeMutablePointer<OpaquePointer?>?,
+    _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        try create(pattern, name, schema, options, isNew: true, channel, "ipc_create")
+    }
+}
+
+@c @implementation
+public func ipc_open_or_create(
+    _ pattern: ipc_pattern, _ name: UnsafePointer<CChar>?, _ schema: UnsafePointer<CChar>?,
+    _ options: UnsafePointer<ipc_options>?, _ channel: UnsafeMutablePointer<OpaquePointer?>?,
+    _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        try create(pattern, name, schema, options, isNew: false, channel, "ipc_open_or_create")
+    }
+}
+
+@c @implementation
+public func ipc_channel_close(_ channel: OpaquePointer?) {
+    _ = Handle<OpenChannel>(channel, .channel)?.take()
+}
+
+@c @implementation
+public func ipc_remove(
+    _ name: UnsafePointer<CChar>?, _ path: UnsafePointer<CChar>?, _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        try Topic<RawBytes>.remove(
+            text(name, "name", "ipc_remove"), in: root(path, "ipc_remove"))
+    }
+}
+
+/// The channel of a handle; nil if it is not open.
+func opened(_ channel: OpaquePointer?) -> OpenChannel? { Handle<OpenChannel>(channel, .channel)?.value.pointee }
+
+@c @implementation
+public func ipc_channel_pattern(_ channel: OpaquePointer?) -> ipc_pattern {
+    switch opened(channel)?.channel.pattern {
+    case nil: ipc_pattern(rawValue: 0)
+    case .topic: IPC_TOPIC
+    case .workQueue: IPC_QUEUE
+    case .service: IPC_SERVICE
+    case .latest: IPC_LATEST
+    case .event: IPC_EVENT
+    }
+}
+
+@c @implementation
+public func ipc_channel_message_size(_ channel: OpaquePointer?) -> Int {
+    opened(channel)?.channel.messageSize ?? 0
+}
+
+@c @implementation
+public func ipc_channel_name(_ channel: OpaquePointer?) -> UnsafePointer<CChar>? {
+    UnsafePointer(opened(channel)?.name)
+}
+
+@c @implementation
+public func ipc_channel_schema(_ channel: OpaquePointer?) -> UnsafePointer<CChar>? {
+    UnsafePointer(opened(channel)?.schema)
+}
+
+@c @implementation
+public func ipc_to_json(
+    _ channel: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ count: Int,
+    _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        guard let opened = opened(channel) else { throw .handle("channel", "ipc_to_json") }
+        guard let json = json else { throw .argument("json", "ipc_to_json", "it is NULL") }
+        let message = try Array(span(bytes, count, "ipc_to_json"))
+        let text = try opened.channel.schema.message.json(of: message)
+        json.pointee = try allocated(text.utf8).assumingMemoryBound(to: CChar.self)
+    }
+}
+
+@c @implementation
+public func ipc_from_json(
+    _ channel: OpaquePointer?, _ json: UnsafePointer<CChar>?, _ bytes: UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+    _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        guard let opened = opened(channel) else { throw .handle("channel", "ipc_from_json") }
+        guard let bytes = bytes, let count = count else {
+            throw .argument("bytes, count", "ipc_from_json", "one of them is NULL")
+        }
+        let message = try opened.channel.schema.message.message(json: text(json, "json", "ipc_from_json"))
+        bytes.pointee = try allocated(message)
+        count.pointee = message.count
+    }
+}
+
+@c @implementation
+public func ipc_free(_ memory: UnsafeMutableRawPointer?) { free(memory) }
+
+@c @implementation
+public func ipc_code_name(_ code: Int32) -> UnsafePointer<CChar>? {
+    let index = names.indices.contains(Int(code)) ? Int(code) : names.count - 1
+    return UnsafePointer(nameTexts[index])
+}
+
+/// In the order of the codes.
+private let names = [
+    "ok", "timed-out", "not-found", "already-exists", "wrong-type", "incompatible-options", "permission-denied",
+    "limit-reached", "address-in-use", "invalid-argument", "message-too-large", "removed", "corrupted", "lease-lost",
+    "broken-pipe", "overloaded", "not-ready", "inherited", "no-space", "unsupported", "failed",
+]
+/// The same for C; never freed.
+nonisolated(unsafe) private let nameTexts: [UnsafeMutablePointer<CChar>?] = names.map { strdup($0) }
+
+@c @implementation
+public func ipc_describe(
+    _ name: UnsafePointer<CChar>?, _ path: UnsafePointer<CChar>?,
+    _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        guard let json = json else { throw .argument("json", "ipc_describe", "it is NULL") }
+        let root = try root(path, "ipc_describe")
+        let name = try ChannelName(text(name, "name", "ipc_describe"))
+        let text = try ChannelDescription(name, in: root).json
+        json.pointee = try allocated(text.utf8).assumingMemoryBound(to: CChar.self)
+    }
+}

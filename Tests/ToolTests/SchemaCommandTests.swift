@@ -1,0 +1,676 @@
+import Foundation
+import Glibc
+import IPC
+import IPCChannels
+import Synchronization
+import SystemPackage
+import TestSupport
+import Testing
+
+enum Side: UInt8, BitwiseCopyable { case buy = 66, sell = 83 }
+
+struct Quote: BitwiseCopyable, Hashable {
+    var symbol: UInt64
+    var price: Double
+    var side: Side
+    var note: UInt32?
+}
+
+struct Refusal: Error, BitwiseCopyable, Hashable { var code: Int32 }
+
+/// What a compiler of C places in another way, unless it is told to.
+private struct Odd: BitwiseCopyable {
+    struct Inner: BitwiseCopyable {
+        var big: Int64
+        var small: UInt8
+    }
+
+    var inner: Inner
+    /// In the padding at the end of the one before.
+    var flag: Bool
+    var many: InlineArray<3, Inner>
+    var maybe: InlineArray<2, Int64?>
+    var pair: (Int16, Float)
+    var other: Side?
+    var vector: SIMD4<Float>
+    var innerOrNone: Inner?
+    var large: Int128
+}
+
+private final class Switch: Sendable { let isOn = Atomic(false) }
+
+/// Messages as JSON, by the schema of their channel.
+@Suite(.timeLimit(.minutes(15))) struct SchemaCommandTests {
+    private let acme = "{\"symbol\":7,\"price\":12.5,\"side\":\"buy\",\"note\":null}"
+    private let noted = "{\"symbol\":8,\"price\":-0.25,\"side\":\"sell\",\"note\":9}"
+    /// Of the same size, with a side that is none.
+    private let invalid = "0700000000000000" + "0000000000002940" + "09" + "000000" + "00000000" + "01"
+
+    private func kept() -> ChannelOptions { ChannelOptions(writers: .shared, lifetime: .kept) }
+
+    private func topic() throws -> (Topic<Quote>, name: String) {
+        let topic = try Topic<Quote>.create(channelName(), kept())
+        return (topic, topic.name.description)
+    }
+
+    private func file(_ text: String) throws -> String {
+        let path = "/tmp/" + uniqueName()
+        try Data(text.utf8).write(to: URL(filePath: path))
+        return path
+    }
+
+    private func lines(_ text: String) -> [String] { text.split(separator: "\n").map(String.init) }
+
+    private func isRefused(_ outcome: Tool.Outcome, _ words: String...) {
+        #expect(outcome.status == .exited(64), "\(outcome.status) \(outcome.errors)")
+        for word in words { #expect(outcome.errors.contains(word), "\(word): \(outcome.errors)") }
+        #expect(lines(outcome.errors).count == 1, "\(outcome.errors)")
+    }
+
+    // MARK: Messages
+
+    @Test func aTopicTakesAndPrintsJSON() throws {
+        let (topic, name) = try topic()
+        defer { try? Topic<Quote>.remove(name) }
+        var subscription = try topic.makeSubscription()
+        #expect(try ipc("topic", "publish", name, acme).status == .exited(0))
+        #expect(try ipc("topic", "publish", name, input: noted + "\n").status == .exited(0))
+        let first = Quote(symbol: 7, price: 12.5, side: .buy, note: nil)
+        #expect(try subscription.receive(until: .after(.seconds(5))) == first)
+        let second = Quote(symbol: 8, price: -0.25, side: .sell, note: 9)
+        #expect(try subscription.receive(until: .after(.seconds(5))) == second)
+
+        let all = ["--from", "oldest", "--count", "2", "--timeout", "10"]
+        for words in [["topic", "subscribe", name], ["topic", "observe", name], ["tap", name]] {
+            let text = try Tool(words + all).finish()
+            #expect(text.status == .exited(0) && text.output == acme + "\n" + noted + "\n", "\(words) \(text)")
+            let json = try Tool(words + all + ["--format", "json"]).finish().output
+            #expect(lines(json).first?.contains("\"message\":\(acme)") == true, "\(words) \(json)")
+            let raw = try Tool(words + all + ["--raw", "--format", "json"]).finish().output
+            #expect(lines(raw).allSatisfy { !$0.contains("\"message\"") && $0.contains("\"text\"") }, "\(words) \(raw)")
+        }
+        for words in [
+            ["topic", "subscribe", name, "--hex"], ["topic", "observe", name, "--hex"], ["tap", name, "--as", "hex"],
+        ] {
+            let hex = lines(try Tool(words + all).finish().output)
+            #expect(hex.count == 2 && hex[1].hasPrefix("0800000000000000000000000000d0bf01"), "\(hex)")
+        }
+    }
+
+    @Test func anErrorNamesTheField() throws {
+        let (topic, name) = try topic()
+        defer { try? Topic<Quote>.remove(name) }
+        var subscription = try topic.makeSubscription()
+        for (text, words) in [
+            ("{\"symbol\":-1,\"price\":1,\"side\":\"buy\"}", ["symbol", "UInt64"]),
+            ("{\"symbol\":1,\"price\":\"x\",\"side\":\"buy\"}", ["price", "number"]),
+            ("{\"symbol\":1,\"price\":1,\"side\":\"hold\"}", ["side", "buy, sell"]),
+            ("{\"symbol\":1,\"price\":1,\"side\":1}", ["side", "buy, sell"]),
+            ("{\"symbol\":1,\"price\":1}", ["side", "missing"]),
+            ("{\"symbol\":1,\"price\":1,\"side\":\"buy\",\"size\":3}", ["size", "no field"]),
+            ("{\"symbol\":1,\"symbol\":2,\"price\":1,\"side\":\"buy\"}", ["symbol", "twice"]),
+            ("not JSON", ["--raw"]), ("", ["--raw"]),
+        ] {
+            for outcome in [
+                try ipc("topic", "publish", name, text), try ipc("topic", "publish", name, input: text + "\n"),
+            ] {
+                isRefused(outcome, words[0], words.last!, name)
+            }
+        }
+        // What was sent before is said, as with any other error.
+        let late = try ipc("topic", "publish", name, acme, "{\"symbol\":1,\"price\":1,\"side\":\"hold\"}")
+        isRefused(late, "side", "1 message was sent before")
+        #expect(try subscription.receive(until: .after(.seconds(5))).symbol == 7)
+        #expect(try subscription.tryReceive() == nil)
+        // Bytes are checked by their number only, as before.
+        isRefused(try ipc("topic", "publish", name, "--raw", acme), "Quote", "25 bytes")
+        isRefused(try ipc("topic", "publish", name, "--hex", "00"), "Quote", "25 bytes")
+        #expect(try ipc("topic", "publish", name, "--hex", invalid).status == .exited(0))
+        #expect(try ipc("topic", "publish", name, "--raw", String(repeating: "\u{1}", count: 25)).status == .exited(0))
+    }
+
+    @Test func whatDoesNotFitTheSchemaIsAnErrorLine() throws {
+        let (_, name) = try topic()
+        defer { try? Topic<Quote>.remove(name) }
+        for words in [["--hex", invalid], [acme]] { _ = try Tool(["topic", "publish", name] + words).finish() }
+        let all = ["--from", "oldest", "--count", "2", "--timeout", "10"]
+        for words in [["topic", "subscribe", name], ["topic", "observe", name], ["tap", name]] {
+            for format in [[], ["--format", "json"]] {
+                let outcome = try Tool(words + all + format).finish()
+                #expect(outcome.status == .exited(0) && lines(outcome.output).count == 1, "\(words) \(outcome)")
+                #expect(outcome.output.contains(acme), "\(outcome)")
+                #expect(lines(outcome.errors).count == 1 && outcome.errors.contains("side has 9"), "\(outcome)")
+            }
+            let raw = try Tool(words + all + ["--raw", "--format", "json"]).finish()
+            #expect(lines(raw.output).count == 2 && raw.errors == "", "\(raw)")
+        }
+    }
+
+    @Test func aQueueTakesAndPrintsJSON() throws {
+        let queue = try WorkQueue<Quote>.create(channelName(), maximumAttempts: 2)
+        let name = queue.name.description
+        defer {
+            try? WorkQueue<Quote>.remove(name)
+            try? WorkQueue<Quote>.remove(name + "/dead-letters")
+        }
+        #expect(try ipc("queue", "push", name, acme, noted).status == .exited(0))
+        isRefused(try ipc("queue", "push", name, "{\"symbol\":1}"), "price", "missing")
+        #expect(try ipc("queue", "peek", name).output == acme + "\n" + noted + "\n")
+        let peeked = lines(try ipc("queue", "peek", name, "--format", "json").output)
+        #expect(peeked.count == 2 && peeked[0].contains("\"message\":\(acme)") && peeked[0].contains("\"stage\""))
+        #expect(try ipc("queue", "peek", name, "--raw", "--format", "json").output.contains("\"text\""))
+        let printed = try ipc("queue", "work", name, "--count", "1", "--timeout", "10", "--format", "json")
+        #expect(printed.output == "{\"attempt\":1,\"message\":\(acme)}\n", "\(printed)")
+        let worked = try ipc("queue", "work", name, "--count", "1", "--timeout", "10", "--", "cat")
+        #expect(worked.status == .exited(0) && worked.output == noted + "\n", "\(worked)")
+        // By a command, in bytes.
+        _ = try ipc("queue", "push", name, acme)
+        let counted = try ipc("queue", "work", name, "--count", "1", "--whole", "--timeout", "10", "--", "wc", "-c")
+        #expect(counted.output.trimmingCharacters(in: .whitespacesAndNewlines) == "25", "\(counted)")
+
+        // One that does not fit becomes a dead letter, and is shown.
+        for command in [[], ["--", "cat"]] {
+            _ = try ipc("queue", "push", name, "--hex", invalid)
+            _ = try ipc("queue", "push", name, acme)
+            let shown = try ipc("queue", "peek", name)
+            #expect(lines(shown.output).count == 2 && shown.errors.contains("side has 9"), "\(shown)")
+            let drained = try Tool(["queue", "work", name, "--drain"] + command).finish()
+            #expect(drained.output == acme + "\n" && drained.status == .exited(0), "\(drained)")
+            let dead = try ipc("queue", "dead", name, "--format", "json")
+            #expect(dead.output.contains("\"text\":\"\\u0007") && dead.errors.contains("side has 9"), "\(dead)")
+            #expect(try ipc("queue", "dead", name, "--raw").errors == "")
+            #expect(try ipc("queue", "dead", name, "--purge").output == "1 purged\n")
+        }
+        // A letter that fits.
+        _ = try ipc("queue", "push", name, "--time-to-live", "0", noted)
+        #expect(try ipc("queue", "dead", name).output.hasPrefix(noted + "  (expired"))
+        let letters = try ipc("queue", "work", name + "/dead-letters", "--count", "1", "--timeout", "10")
+        #expect(letters.output == noted + "\n", "\(letters)")
+    }
+
+    /// What a queue of encoded values has is not checked before it is delivered.
+    @Test func aJobThatIsNoJSONIsRejected() throws {
+        let (name, path) = (channelName(), try file("{\"coded\":{\"type\":\"Parcel\",\"coder\":\"JSON\"}}"))
+        defer {
+            unlink(path)
+            for name in [name, name + "/dead-letters"] { _ = try? ipc("rm", name) }
+        }
+        #expect(try ipc("queue", "create", name, "--schema", path, "--attempts", "2").status == .exited(0))
+        isRefused(try ipc("queue", "push", name, "{\"a\":}"), "at byte 5")
+        for command in [[], ["--", "cat"]] {
+            #expect(try ipc("queue", "push", name, "--raw", "{\"a\":}").status == .exited(0))
+            #expect(try ipc("queue", "push", name, "{\"a\": [1, 2]}").status == .exited(0))
+            let drained = try Tool(["queue", "work", name, "--drain"] + command).finish()
+            #expect(drained.output == "{\"a\":[1,2]}\n" && lines(drained.errors).count == 2, "\(drained)")
+            #expect(
+                drained.errors.contains("at byte 5") && drained.errors.contains("is now a dead letter"), "\(drained)")
+            #expect(drained.status == .exited(command.isEmpty ? 0 : 1), "\(drained)")
+            // A letter is tried once, and stays.
+            let letters = try ipc("queue", "work", name + "/dead-letters", "--drain")
+            #expect(letters.output == "" && lines(letters.errors).count == 1, "\(letters)")
+            #expect(try ipc("queue", "dead", name).output.hasPrefix("{\"a\":}  (rejected after 2 attempts"))
+            // Not due at once.
+            #expect(try eventually { try ipc("queue", "dead", name, "--purge").output == "1 purged\n" })
+        }
+    }
+
+    @Test func aLatestValueIsJSON() throws {
+        let latest = try Latest<Quote>.create(channelName(), LatestOptions(lifetime: .kept))
+        let name = latest.name.description
+        defer { try? Latest<Quote>.remove(name) }
+        #expect(try ipc("latest", "get", name).status == .exited(4))
+        isRefused(try ipc("latest", "set", name, "{\"symbol\":true}"), "symbol")
+        #expect(try ipc("latest", "set", name, acme).status == .exited(0))
+        var getter = try latest.makeGetter()
+        #expect(try getter.get() == Quote(symbol: 7, price: 12.5, side: .buy, note: nil))
+        #expect(try ipc("latest", "get", name).output == acme + "\n")
+        #expect(try ipc("latest", "get", name, "--timeout", "5").output == acme + "\n")
+        #expect(try ipc("latest", "get", name, "--format", "json").output == "{\"message\":\(acme)}\n")
+        #expect(try ipc("latest", "get", name, "--hex").output.hasPrefix("0700000000000000"))
+        for verb in ["watch", "observe"] {
+            #expect(try ipc("latest", verb, name, "--count", "1", "--timeout", "10").output == acme + "\n")
+        }
+        #expect(try ipc("latest", "set", name, input: noted + "\n" + acme + "\n" + noted).status == .exited(0))
+        #expect(try ipc("latest", "get", name).output == noted + "\n")
+        #expect(try ipc("latest", "set", name, "--hex", invalid).status == .exited(0))
+        let odd = try ipc("latest", "get", name)
+        #expect(odd.status == .exited(1) && odd.output == "" && odd.errors.contains("side has 9"), "\(odd)")
+    }
+
+    @Test func aServiceOfOtherTypesIsCalledWithJSON() throws {
+        typealias Prices = ServiceChannel<Quote, Double, Refusal>
+        let service = try Prices.openOrCreate(channelName(), ServiceOptions(lifetime: .kept, maximumWaiting: 5))
+        let name = service.name.description
+        defer { try? Prices.remove(name) }
+        let (isOver, isThere) = (Switch(), Flag())
+        let thread = try PlainThread { () throws(IPCError) in
+            var server = try service.makeServer()
+            isThere.set()
+            while !isOver.isOn.load(ordering: .relaxed) {
+                do throws(IPCError) {
+                    try server.serveNext(until: .after(.milliseconds(100))) { (quote) throws(Refusal) in
+                        guard quote.side == .buy else { throw Refusal(code: 42) }
+                        return quote.price * 2
+                    }
+                } catch {
+                    guard error.code == .timedOut else { throw error }
+                }
+            }
+        }
+        isThere.wait()
+        let reply = try ipc("service", "call", name, acme, "--timeout", "10")
+        #expect(reply.status == .exited(0) && reply.output == "25\n", "\(reply)")
+        #expect(try ipc("service", "call", name, "--timeout", "10", input: acme + "\n").output == "25\n")
+        let failed = try ipc("service", "call", name, noted, "--timeout", "10")
+        #expect(failed.status == .exited(1) && failed.output == "" && failed.errors == "{\"code\":42}\n", "\(failed)")
+        isRefused(try ipc("service", "call", name, "{\"symbol\":1}"), "price", "missing")
+        isRefused(try ipc("service", "call", name, "--raw", "x"), "Quote", "25 bytes")
+        let bytes = String(repeating: "\u{1}", count: 17) + String(repeating: "\0", count: 7) + "\u{1}"
+        let raw = try ipc("service", "call", name, "--raw", "--timeout", "10", input: bytes)
+        // A side of 1 is one, and it is not `buy`.
+        #expect(raw.status == .exited(1) && raw.errors == "*···\n", "\(raw)")
+        isRefused(try ipc("service", "call", name, acme, "--maximum-waiting", "6"), "maximumWaiting 6")
+        #expect(try ipc("service", "call", name, acme, "--maximum-waiting", "5", "--timeout", "10").output == "25\n")
+        isOver.isOn.store(true, ordering: .relaxed)
+        #expect(thread.join() == nil)
+        let tapped = try ipc("tap", name, "--from", "oldest", "--count", "0")
+        #expect(tapped.status == .exited(0), "\(tapped)")
+        let late = try ipc("service", "call", name, acme, "--timeout", "0.2")
+        #expect(late.status == .exited(3), "\(late)")
+        let absent = try ipc("service", "call", name, acme, "--require-server")
+        #expect(absent.status == .exited(75), "\(absent)")
+    }
+
+    // MARK: Schemas
+
+    @Test func theSchemaIsPrinted() throws {
+        let (_, name) = try topic()
+        defer { try? Topic<Quote>.remove(name) }
+        let schema = try ChannelSchema.messages(MessageSchema(of: Quote.self)).json + "\n"
+        for words in [["info", name, "--schema"], ["topic", "info", name, "--schema"], ["schema", name]] {
+            let outcome = try Tool(words).finish()
+            #expect(outcome.status == .exited(0) && outcome.output == schema, "\(outcome)")
+        }
+        // Without joining.
+        #expect(try ChannelDescription(ChannelName(name)).participants.isEmpty)
+        #expect(try ipc("info", "none/such", "--schema").status == .exited(4))
+        #expect(try ipc("schema", "none/such").status == .exited(4))
+        #expect(try ipc("schema", name, "--format", "xml").status == .exited(64))
+        let bytes = try Topic<RawBytes>.create(channelName(), kept())
+        defer { try? Topic<RawBytes>.remove(bytes.name.description) }
+        #expect(try ipc("schema", bytes.name.description).output == "{\"message\":\"bytes\"}\n")
+        for format in ["c", "swift", "numpy"] {
+            #expect(try ipc("schema", bytes.name.description, "--format", format).status == .exited(0))
+        }
+    }
+
+    @Test func aChannelIsCreatedFromAFile() throws {
+        let whole = try file(ChannelSchema.messages(MessageSchema(of: Quote.self)).json)
+        let message = try file("\n " + MessageSchema(of: Quote.self).json)
+        defer { for path in [whole, message] { unlink(path) } }
+        for (index, path) in [whole, message, "-"].enumerated() {
+            let name = channelName()
+            defer { try? Topic<Quote>.remove(name) }
+            let text = index == 2 ? try String(contentsOfFile: whole, encoding: .utf8) : ""
+            let made = try ipc("topic", "create", name, "--schema", path, "--capacity", "65536", input: text)
+            #expect(made.status == .exited(0) && made.output == "", "\(made)")
+            let description = try ChannelDescription(ChannelName(name))
+            #expect(description.attributes.lifetime == .kept && description.attributes.writers == .shared)
+            #expect(description.attributes.capacity == 65_536 && description.participants.isEmpty)
+            #expect(try ipc("topic", "publish", name, "-q", acme).status == .exited(0))
+            var subscription = try Topic<Quote>.open(name).makeSubscription(from: .oldest)
+            #expect(try subscription.receive(until: .after(.seconds(5))).price == 12.5)
+            let again = try ipc("topic", "create", name, "--schema", path, input: text)
+            #expect(again.status == .exited(6) && again.errors.contains("Quote"), "\(again)")
+        }
+        let (latest, queue) = (channelName(), channelName())
+        defer {
+            try? Latest<Quote>.remove(latest)
+            try? WorkQueue<Quote>.remove(queue)
+        }
+        #expect(try ipc("latest", "create", latest, "--schema", whole).status == .exited(0))
+        #expect(try ipc("latest", "set", latest, noted).status == .exited(0))
+        var getter = try Latest<Quote>.open(latest).makeGetter()
+        #expect(try getter.get()?.note == 9)
+        let made = try ipc("queue", "create", queue, "--schema", whole, "--attempts", "3", "--backoff", "0.5")
+        #expect(made.status == .exited(0), "\(made)")
+        #expect(try ChannelDescription(ChannelName(queue)).maximumAttempts == 3)
+        #expect(try ipc("queue", "push", queue, acme).status == .exited(0))
+        var worker = try WorkQueue<Quote>.open(queue).makeWorker()
+        let job = try worker.next(until: .after(.seconds(5)))
+        #expect(job.message.symbol == 7)
+        try job.acknowledge()
+        #expect(try ipc("queue", "create", latest, "--schema", whole).status == .exited(6))
+        // Without a schema, of bytes.
+        let bytes = channelName()
+        defer { try? Topic<RawBytes>.remove(bytes) }
+        #expect(try ipc("topic", "create", bytes).status == .exited(0))
+        #expect(try ipc("topic", "publish", bytes, "-q", "text").status == .exited(0))
+    }
+
+    @Test func aServiceIsCreatedFromAFile() throws {
+        typealias Prices = ServiceChannel<Quote, Double, Refusal>
+        let schema = ChannelSchema.calls(
+            request: try MessageSchema(of: Quote.self), reply: try MessageSchema(of: Double.self),
+            failure: try MessageSchema(of: Refusal.self))
+        let path = try file(schema.json)
+        defer { unlink(path) }
+        let name = channelName()
+        defer { try? Prices.remove(name) }
+        #expect(try ipc("service", "create", name, "--schema", path).status == .exited(0))
+        #expect(try ipc("service", "create", name, "--schema", path).status == .exited(6))
+        #expect(try ipc("service", "info", name, "--schema").output == schema.json + "\n")
+        _ = try Prices.open(name).makeServer()
+        let message = try file(MessageSchema(of: Quote.self).json)
+        defer { unlink(message) }
+        isRefused(try ipc("service", "create", channelName(), "--schema", message), "request")
+        isRefused(try ipc("topic", "create", channelName(), "--schema", path), "service create")
+        #expect(try ipc("service", "create", channelName()).status == .exited(64))
+        // A topic of that name is not one that could be called.
+        #expect(try ipc("topic", "create", name, "--schema", message).status == .exited(6))
+    }
+
+    @Test(arguments: [
+        "", "{", "null", "[]", "\"text\"", "{\"message\":1}", "{\"message\":{}}", "{\"request\":\"u8\"}",
+        "{\"struct\":{\"name\":\"A\",\"size\":8,\"alignment\":8,\"fields\":[{\"name\":\"a\",\"offset\":4,\"type\":\"u64\"}]}}",
+        "{\"struct\":{\"name\":\"A\",\"size\":-1,\"alignment\":8,\"fields\":[]}}",
+        "{\"struct\":{\"name\":\"A\",\"size\":8,\"alignment\":3,\"fields\":[]}}",
+        "{\"struct\":{\"name\":\"A\",\"size\":99999999999999999999,\"alignment\":1,\"fields\":[]}}",
+        "{\"array\":{\"count\":4294967295,\"of\":\"u64\"}}", "{\"list\":{\"capacity\":4294967295,\"of\":\"u64\"}}",
+        "{\"array\":{\"count\":2,\"of\":\"bytes\"}}", "{\"enum\":{\"name\":\"E\",\"cases\":[]}}",
+        "{\"enum\":{\"name\":\"E\",\"cases\":[\"a\",\"a\"]}}",
+        "{\"optional\":{\"of\":\"u8\",\"none\":{\"value\":256,\"size\":1,\"offset\":0}}}",
+        "{\"optional\":{\"of\":\"u8\",\"none\":{\"value\":2,\"size\":4,\"offset\":0}}}",
+        "{\"text\":{\"capacity\":2147483648}}", "{\"text\":{\"capacity\":1000000}}", "\"u8\" \"u8\"",
+        String(repeating: "[", count: 100_000), String(repeating: "{\"framed\":", count: 5000),
+        "\"u8\"" + String(repeating: " ", count: 1 << 20),
+    ])
+    func aSchemaThatIsNoneIsRefused(text: String) throws {
+        let path = try file(text)
+        defer { unlink(path) }
+        let name = channelName()
+        let outcome = try ipc("topic", "create", name, "--schema", path)
+        #expect(outcome.status == .exited(64) && lines(outcome.errors).count == 1, "\(outcome)")
+        #expect(try ipc("info", name).status == .exited(4))
+    }
+
+    @Test func filesThatAreNoneAreErrors() throws {
+        #expect(try ipc("topic", "create", channelName(), "--schema", "/none/such").status == .exited(4))
+        #expect(try ipc("topic", "create", channelName(), "--schema", "/tmp").status == .exited(1))
+        isRefused(try ipc("topic", "create", channelName(), "--schema", "/dev/zero"), "/dev/zero")
+        let path = "/tmp/" + uniqueName()
+        try Data([0x22, 0xff, 0x22]).write(to: URL(filePath: path))
+        defer { unlink(path) }
+        isRefused(try ipc("topic", "create", channelName(), "--schema", path), "UTF-8")
+    }
+
+    // MARK: Declarations
+
+    /// A channel with all that a schema can have.
+    private func withChannel(_ schema: String, _ body: (String) throws -> Void) throws {
+        let path = try file(schema)
+        defer { unlink(path) }
+        let name = channelName()
+        let made = try ipc("topic", "create", name, "--schema", path)
+        #expect(made.status == .exited(0), "\(schema): \(made)")
+        defer { try? Topic<RawBytes>.remove(name) }
+        try body(name)
+    }
+
+    private static let rich = """
+        {"struct":{"name":"Rich","size":121,"alignment":8,"fields":[\
+        {"name":"name","offset":0,"type":{"text":{"capacity":5}}},\
+        {"name":"after","offset":9,"type":"u8"},\
+        {"name":"list","offset":12,"type":{"list":{"capacity":3,"of":"u16"}}},\
+        {"name":"int","offset":24,"type":"i32"},\
+        {"name":"half","offset":28,"type":"f16"},\
+        {"name":"letter","offset":32,"type":"char"},\
+        {"name":"blob","offset":40,"type":{"opaque":{"size":16,"alignment":8}}},\
+        {"name":"blobs","offset":56,"type":{"array":{"count":2,"of":{"opaque":{"size":12,"alignment":8}}}}},\
+        {"name":"state","offset":88,"type":{"enum":{"name":"state","cases":[{"name":"a b","raw":"*/ \\\\"},{"name":"int","raw":"\\n"}]}}},\
+        {"name":"texts","offset":92,"type":{"array":{"count":2,"of":{"text":{"capacity":3}}}}},\
+        {"name":"one","offset":108,"type":{"enum":{"name":"Only","cases":["one"]}}},\
+        {"name":"tuple","offset":108,"type":{"struct":{"name":"","size":8,"alignment":4,"fields":[\
+        {"name":"0","offset":0,"type":"u8"},{"name":"1","offset":4,"type":"f32"}]}}},\
+        {"name":"flag","offset":116,"type":{"optional":{"of":"bool","none":{"value":2,"size":1,"offset":0}}}},\
+        {"name":"count","offset":117,"type":"u8"},{"name":"cöunt \\u202e","offset":118,"type":"u8"},\
+        {"name":"c_unt __","offset":119,"type":"i8"},{"name":"_Bool","offset":120,"type":"i8"}]}}
+        """
+
+    private static let packed = """
+        {"struct":{"name":"packed","size":13,"alignment":1,"fields":[\
+        {"name":"a","offset":0,"type":"u8"},{"name":"b","offset":1,"type":"u64"},{"name":"c","offset":9,"type":"f32"}]}}
+        """
+
+    private func compileC(_ text: String) throws {
+        let path = "/tmp/" + uniqueName() + ".c"
+        defer { unlink(path) }
+        try Data((text + "int main(void) { return 0; }\n").utf8).write(to: URL(filePath: path))
+        let compiler = try Peer("cc", ["-std=c11", "-Wall", "-Wextra", "-Werror", "-c", path, "-o", "/dev/null"])
+        #expect(try compiler.finish().status == .exited(0), "\(text)")
+    }
+
+    @Test func theDeclarationInCHoldsWhatItSays() throws {
+        let (_, quotes) = try topic()
+        let odd = try Topic<Odd>.create(channelName(), kept()).name.description
+        let number = try Latest<UInt32?>.create(channelName(), LatestOptions(lifetime: .kept)).name.description
+        let service = try ServiceChannel<Quote, Double, Refusal>.create(channelName(), ServiceOptions(lifetime: .kept))
+            .name.description
+        let framed = try Topic<Framed<Quote>>.create(channelName(), kept()).name.description
+        defer {
+            for name in [quotes, odd, number, service, framed] { _ = try? ipc("rm", name) }
+        }
+        let text = try ipc("schema", quotes, "--format", "c").output
+        for line in [
+            "    uint64_t symbol;", "    double price;", "    Side side;", "    uint8_t _pad0[3];",
+            "    uint32_t note;",
+            "    uint8_t note_is_none;  // 1: none, and note is all zeros; 0: note is valid", "    uint8_t _pad1[7];",
+            "typedef uint8_t Side;", "    Side_buy = 0,  // raw value 66", "    Side_sell = 1,  // raw value 83",
+            "_Static_assert(sizeof(Quote) == 32, \"size of Quote\");",
+            "_Static_assert(offsetof(Quote, note) == 20, \"Quote.note\");", "enum { Quote_message_size = 25 };",
+        ] {
+            #expect(lines(text).contains(line), "\(line) in\n\(text)")
+        }
+        for name in [quotes, odd, number, service, framed] {
+            let outcome = try ipc("schema", name, "--format", "c")
+            #expect(outcome.status == .exited(0), "\(outcome)")
+            try compileC(outcome.output)
+        }
+        let others = try ipc("schema", odd, "--format", "c").output
+        // It would overlap the flag, and is several members.
+        #expect(others.contains("int64_t inner_big;") && others.contains("Inner many[3];"), "\(others)")
+        #expect(others.contains("Side other;  // none: 2"), "\(others)")
+        for schema in [Self.rich, Self.packed, "\"u128\"", "{\"array\":{\"count\":0,\"of\":\"u8\"}}"] {
+            try withChannel(schema) { name in try compileC(try ipc("schema", name, "--format", "c").output) }
+        }
+    }
+
+    @Test func fieldsThatOverlapAreRefused() throws {
+        let schema = """
+            {"struct":{"name":"U","size":8,"alignment":8,"fields":[\
+            {"name":"a","offset":0,"type":"u64"},{"name":"b","offset":4,"type":"u32"}]}}
+            """
+        try withChannel(schema) { name in
+            let c = try ipc("schema", name, "--format", "c")
+            #expect(c.status == .exited(1) && c.errors.contains("overlaps"), "\(c)")
+            let swift = try ipc("schema", name, "--format", "swift")
+            #expect(swift.status == .exited(1) && swift.errors.contains("b is at byte 4"), "\(swift)")
+            #expect(try ipc("schema", name, "--format", "numpy").status == .exited(0))
+        }
+    }
+
+    @Test func theDeclarationInSwiftIsThatOfTheType() throws {
+        let (_, name) = try topic()
+        let odd = try Topic<Odd>.create(channelName(), kept()).name.description
+        let service = try ServiceChannel<Quote, Double, Refusal>.create(channelName(), ServiceOptions(lifetime: .kept))
+            .name.description
+        defer { for name in [name, odd, service] { _ = try? ipc("rm", name) } }
+        let text = try ipc("schema", name, "--format", "swift").output
+        #expect(
+            text.hasSuffix(
+                """
+                import IPCChannels
+
+                enum Side: Int, BitwiseCopyable, Sendable {
+                    case buy = 66
+                    case sell = 83
+                }
+
+                struct Quote: BitwiseCopyable, Sendable {
+                    var symbol: UInt64
+                    var price: Double
+                    var side: Side
+                    var note: Optional<UInt32>
+                }
+
+                // Topic<Quote>.open("\(name)") opens the channel.
+
+                """), "\(text)")
+        // The same with the raw type that is printed.
+        #expect(try MessageSchema(of: Quote.self).json == MessageSchema(of: Printed.Quote.self).json)
+        let others = try ipc("schema", odd, "--format", "swift")
+        for line in [
+            "    var many: InlineArray<3, Inner>", "    var maybe: InlineArray<2, Optional<Int64>>",
+            "    var pair: (Int16, Float)", "    var other: Optional<Side>", "    var vector: SIMD4<Float>",
+            "    var innerOrNone: Optional<Inner>", "    var large: Int128",
+        ] {
+            #expect(lines(others.output).contains(line), "\(line) in \(others)")
+        }
+        let calls = try ipc("schema", service, "--format", "swift").output
+        #expect(calls.contains("struct Refusal: Error, BitwiseCopyable, Sendable {"), "\(calls)")
+        #expect(calls.contains("ServiceChannel<Quote, Double, Refusal>"), "\(calls)")
+        // Texts and lists, a name that is none in Swift, and fields that are named as keywords.
+        let schema = """
+            {"struct":{"name":"my type","size":32,"alignment":4,"fields":[\
+            {"name":"in","offset":0,"type":{"text":{"capacity":8}}},\
+            {"name":"words","offset":12,"type":{"list":{"capacity":4,"of":"u32"}}}]}}
+            """
+        try withChannel(schema) { name in
+            let text = try ipc("schema", name, "--format", "swift").output
+            for line in [
+                "struct my_type: BitwiseCopyable, Sendable, NamedMessage {",
+                "    static var messageName: String { \"my type\" }", "    var `in`: InlineString<8>",
+                "    var words: InlineList<UInt32, 4>",
+            ] {
+                #expect(lines(text).contains(line), "\(line) in\n\(text)")
+            }
+        }
+        let spaced = """
+            {"struct":{"name":"A","size":1,"alignment":1,"fields":[{"name":"two words","offset":0,"type":"u8"}]}}
+            """
+        try withChannel(spaced) { name in
+            let outcome = try ipc("schema", name, "--format", "swift")
+            #expect(outcome.status == .exited(1) && outcome.errors.contains("two words has a name"), "\(outcome)")
+        }
+        try withChannel(Self.packed) { name in
+            let outcome = try ipc("schema", name, "--format", "swift")
+            #expect(outcome.status == .exited(1) && outcome.errors.contains("b is at byte 1"), "\(outcome)")
+        }
+    }
+
+    /// As the command prints it.
+    private enum Printed {
+        enum Side: Int, BitwiseCopyable, Sendable {
+            case buy = 66
+            case sell = 83
+        }
+
+        struct Quote: BitwiseCopyable, Sendable {
+            var symbol: UInt64
+            var price: Double
+            var side: Side
+            var note: UInt32?
+        }
+    }
+
+    @Test func theDeclarationForNumPyIsAnExpression() throws {
+        let (_, name) = try topic()
+        let odd = try Topic<Odd>.create(channelName(), kept()).name.description
+        let service = try ServiceChannel<Quote, Double, Refusal>.create(channelName(), ServiceOptions(lifetime: .kept))
+            .name.description
+        defer { for name in [name, odd, service] { _ = try? ipc("rm", name) } }
+        let text = try ipc("schema", name, "--format", "numpy").output
+        let expected = """
+            np.dtype({'names': ['symbol', 'price', 'side', 'note', 'note_is_none'], \
+            'formats': ['<u8', '<f8', '<u1', '<u4', '?'], 'offsets': [0, 8, 16, 20, 24], 'itemsize': 25})
+
+            """
+        #expect(text == expected, "\(text)")
+        func check(_ expression: String) throws {
+            // Evaluated where there is NumPy.
+            let script = """
+                import sys
+                code = compile(sys.argv[1].strip(), "schema", "eval")
+                try: import numpy as np
+                except ImportError: sys.exit(0)
+                eval(code)
+                """
+            let (status, text) = try Peer("python3", ["-c", script, expression]).finish()
+            #expect(status == .exited(0), "\(expression): \(text)")
+        }
+        for name in [name, odd, service] { try check(try ipc("schema", name, "--format", "numpy").output) }
+        for schema in [
+            Self.rich, Self.packed, "\"u128\"", "\"bytes\"", "{\"optional\":{\"of\":\"u8\",\"none\":\"byte\"}}",
+        ] {
+            try withChannel(schema) { name in try check(try ipc("schema", name, "--format", "numpy").output) }
+        }
+    }
+
+    // MARK: Recordings
+
+    @Test func aRecordingIsExported() throws {
+        let (_, name) = try topic()
+        let (plain, folder) = (channelName(), "/tmp/" + uniqueName())
+        let nested = channelName()
+        defer {
+            for name in [name, plain, nested] { _ = try? ipc("rm", name) }
+            try? FileManager.default.removeItem(atPath: folder)
+        }
+        let schema = """
+            {"struct":{"name":"Nested","size":41,"alignment":8,"fields":[\
+            {"name":"time","offset":0,"type":"u8"},\
+            {"name":"text","offset":4,"type":{"text":{"capacity":8}}},\
+            {"name":"place","offset":16,"type":{"optional":{"none":"byte","of":{"struct":{"name":"P","size":16,"alignment":8,"fields":[\
+            {"name":"x","offset":0,"type":"f64"},{"name":"y","offset":8,"type":"i64"}]}}}}},\
+            {"name":"list","offset":36,"type":{"list":{"capacity":1,"of":"i8"}}}]}}
+            """
+        let path = try file(schema)
+        defer { unlink(path) }
+        #expect(try ipc("topic", "create", nested, "--schema", path).status == .exited(0))
+        #expect(try ipc("topic", "create", plain).status == .exited(0))
+        let first = "{\"time\":1,\"text\":\"a,\\\"b\\n\",\"place\":null,\"list\":[]}"
+        let second = "{\"time\":2,\"text\":\"\",\"place\":{\"x\":0.5,\"y\":-3},\"list\":[4]}"
+        for words in [[name, acme], [name, noted], [nested, first], [nested, second], [plain, "hello, \"you\""]] {
+            let outcome = try Tool(["topic", "publish", "-q"] + words).finish()
+            #expect(outcome.status == .exited(0), "\(outcome)")
+        }
+        _ = try ipc("topic", "publish", "-q", name, "--hex", invalid)
+        let recorded = try ipc("record", name, nested, plain, "-o", folder, "--from", "oldest", "--count", "6")
+        #expect(recorded.status == .exited(0), "\(recorded)")
+
+        let all = try ipc("replay", folder, "--format", "jsonl")
+        #expect(all.status == .exited(0) && lines(all.output).count == 5, "\(all)")
+        #expect(lines(all.errors).count == 1 && all.errors.contains("side has 9"), "\(all)")
+        for message in [acme, noted, first, second] {
+            #expect(all.output.contains("\"message\":\(message)}"), "\(all)")
+        }
+        #expect(all.output.contains("\"channel\":\"\(plain)\",\"text\":\"hello, \\\"you\\\"\""), "\(all)")
+        #expect(lines(all.output)[0].hasPrefix("{\"time\":0.000000000,\"channel\":"), "\(all)")
+        for line in lines(all.output) { _ = try JSONSerialization.jsonObject(with: Data(line.utf8)) }
+
+        let table = try ipc("replay", folder, nested, "--format", "csv").output
+        #expect(
+            table.hasPrefix("time,channel,message.time,text,place.x,place.y,list\n0.000000000,\(nested),1,"), "\(table)"
+        )
+        #expect(table.contains(",1,\"a,\"\"b\n\",,,[]\n") && table.contains(",2,,0.5,-3,[4]\n"), "\(table)")
+        let quotes = lines(try ipc("replay", folder, name, "--format", "csv").output)
+        #expect(quotes.count == 3 && quotes[0] == "time,channel,symbol,price,side,note", "\(quotes)")
+        #expect(quotes[1].hasSuffix(",7,12.5,buy,") && quotes[2].hasSuffix(",8,-0.25,sell,9"), "\(quotes)")
+        let both = try ipc("replay", folder, plain, name, "--format", "csv").output
+        #expect(both.hasPrefix("time,channel,message,symbol,price,side,note\n"), "\(both)")
+        #expect(both.contains(",\(plain),\"hello, \"\"you\"\"\",,,,\n"), "\(both)")
+        // Nothing was published.
+        #expect(try ChannelDescription(ChannelName(name)).publishedCount == 3)
+        #expect(try ipc("replay", folder, "--format", "xml").status == .exited(64))
+    }
+}
