@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=()
-for pair in curl:curl socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc g++:g++ bash:bash spin:spin setpriv:util-linux; do
+for pair in curl:curl socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc g++:g++ bash:bash spin:spin setpriv:util-linux valgrind:valgrind; do
     command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv python3-dev)
@@ -16,11 +16,12 @@ if [ ${#packages[@]} -gt 0 ]; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 
-# posix_ipc, the foreign program that shared memory, semaphores and message queues are tested against.
+# posix_ipc, the foreign program that shared memory, semaphores and message queues are tested against; and what the tests of the Python
+# package need.
 python=.build-python/bin/python
-if ! "$python" -c 'import posix_ipc' 2>/dev/null; then
+if ! "$python" -c 'import posix_ipc, cffi, numpy, pytest' 2>/dev/null; then
     python3 -m venv .build-python
-    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc
+    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc cffi numpy pytest
 fi
 export IPC_TEST_PYTHON="$PWD/$python"
 
@@ -90,6 +91,9 @@ beside() {
     gently ./Scripts/documentation.sh --skip-build
     sanitized
     gently ./Scripts/models.sh
+    # The library as it is installed.
+    gently ./Scripts/library.sh "$logs/library"
+    gently ./Scripts/c-checks.sh "$logs/library"
 }
 
 swift build --build-tests --quiet
@@ -103,6 +107,11 @@ run --no-parallel --skip '^(ToolTests|InteropTests|CallTests|TortureTests)\.'
 run --filter '^(ToolTests|InteropTests)\.'
 run --filter '^CallTests\.'
 run --filter '^TortureTests\.'
+# The Python package, on the library of this build.
+echo "== pytest ($(date +%T))"
+cp Sources/CIPCInterface/include/ipc.h .build/debug/
+SWIFT_IPC_LIBRARY=$PWD/.build/debug/libipc-c.so PYTHONPATH=$PWD/Bindings/Python PYTHONDONTWRITEBYTECODE=1 \
+    timeout --kill-after=10 900 "$python" -m pytest -q -p no:cacheprovider Bindings/Python/tests
 # The traits, and SwiftNIO.
 (
     cd Tests/Ecosystem

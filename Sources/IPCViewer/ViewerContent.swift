@@ -23,39 +23,59 @@ actor ViewerContent {
         case "": return PageResponse(Array(ViewerPage.html.utf8), "text/html; charset=utf-8")
         case "channels": return PageResponse(await channels, "application/json")
         case "messages":
-            guard let name = request.parameters["name"], let messages = try? Self.messages(name) else {
-                return .notFound
-            }
+            let field = request.parameters["field"].flatMap { Int($0) }
+            guard let name = request.parameters["name"], let messages = try? Self.messages(name, drawing: field)
+            else { return .notFound }
             return PageResponse(Array(messages.utf8), "application/json")
         default: return .notFound
         }
     }
 
-    /// How many messages are shown, and how many bytes of each.
-    private static let (count, bytesOfEach) = (20, 1024)
+    /// How many messages are shown, how many bytes of each that has no schema, and how many values are drawn.
+    private static let (count, bytesOfEach, valueCount) = (20, 1024, 300)
 
     /// The newest messages, by a tap: nobody knows of it. No more of each is copied than is shown.
-    private static func messages(_ name: String) throws(IPCError) -> String {
+    ///
+    /// - Parameter field: The number of the column that is drawn, or nil.
+    private static func messages(_ name: String, drawing field: Int?) throws(IPCError) -> String {
+        let schema: MessageSchema
+        do throws(IPCError) { schema = try AnyChannel.open(name).schema.message } catch {
+            guard error.code != .notFound else { throw error }
+            // Its bytes can be looked at all the same.
+            return try "{\"note\":\(error.description.quotedForJSON),\"messages\":\(bytes(name))}"
+        }
+        return try schema == .bytes ? bytes(name) : table(name, MessageTable(schema), drawing: field)
+    }
+
+    private static func bytes(_ name: String) throws(IPCError) -> String {
         var tap = try ChannelTap(name, from: .last(count))
         var messages: [String] = []
         while messages.count < count, let message = try tap.next(limit: bytesOfEach) {
-            let isWhole = message.byteCount <= bytesOfEach
-            let (kind, text) = shown(message.bytes, isWhole: isWhole)
+            let shown = MessageText(message.bytes, isWhole: message.isWhole)
+            let kind = shown.isHex ? "hex" : "text"
+            let text = shown.text.quotedForJSON
             messages.append(
-                "{\"sequence\":\(message.sequence),\"bytes\":\(message.byteCount),\"\(kind)\":\(text.quotedForJSON)}")
+                "{\"sequence\":\(message.sequence),\"bytes\":\(message.byteCount),\"\(kind)\":\(text)}")
         }
         return "[" + messages.joined(separator: ",") + "]"
     }
 
-    private static func shown(_ bytes: [UInt8], isWhole: Bool) -> (kind: String, text: String) {
-        // One that was cut may have been cut within a character.
-        for missing in 0...(isWhole ? 0 : min(3, bytes.count)) {
-            if let text = String(validating: bytes.dropLast(missing), as: UTF8.self) {
-                return ("text", isWhole ? text : text + "…")
-            }
+    private static func table(
+        _ name: String, _ table: MessageTable, drawing field: Int?
+    ) throws(IPCError) -> String {
+        let field = field.flatMap { table.hasNumbers($0) ? $0 : nil }
+        var left = field == nil ? count : valueCount
+        var tap = try ChannelTap(name, from: .last(left))
+        var (newest, values): ([ChannelTap.Message], [String]) = ([], [])
+        while left > 0, let message = try tap.next(limit: MessageTable.bytesOfEach) {
+            left -= 1
+            newest.append(message)
+            if newest.count > count { newest.removeFirst() }
+            // With its position, so that the page knows which values it has.
+            if let field { values.append("[\"\(message.position)\",\(table.number(field, message))]") }
         }
-        let digits = Array("0123456789abcdef".utf8)
-        let hex = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        return ("hex", String(decoding: hex, as: UTF8.self) + (isWhole ? "" : "…"))
+        let rows = newest.map(table.row).joined(separator: ",")
+        let drawn = values.joined(separator: ",")
+        return "{\"columns\":\(table.columns),\"rows\":[\(rows)],\"values\":[\(drawn)]}"
     }
 }

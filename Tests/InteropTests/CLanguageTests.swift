@@ -43,21 +43,13 @@ import Testing
 
     static func environment(_ root: String) -> [String] {
         [
-            "IPC_ROOT=\(root)", "LD_LIBRARY_PATH=\(runtime)", "PATH=/usr/bin:/bin",
-            "SWIFT_IPC_LIBRARY=" + product("libipc-c.so"),
+            "IPC_ROOT=\(root)", "PATH=/usr/bin:/bin",
+            "SWIFT_IPC_LIBRARY=" + product("libipc-c.so"), "PYTHONPATH=\(repository)/Bindings/Python",
         ]
     }
 
     /// Where the programs and the library of this build are.
     private static let products = String(product("").dropLast())
-
-    /// Where the Swift runtime is, which the library of a debug build needs.
-    private static let runtime: String = {
-        let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
-        let line = maps.split(separator: "\n").first { $0.hasSuffix("/libswiftCore.so") }
-        let path = line.map { $0[$0.firstIndex(of: "/")!...] } ?? ""
-        return String(path.dropLast("/libswiftCore.so".count))
-    }()
 
     /// A root for one test: the examples have names of their own.
     private func withRoot(_ body: (String) throws -> Void) throws {

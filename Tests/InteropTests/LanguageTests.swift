@@ -29,12 +29,8 @@ import Testing
     /// How often: `IPC_LANGUAGE_ROUNDS=30` for a long run.
     private static let rounds = getenv("IPC_LANGUAGE_ROUNDS").flatMap { Int(String(cString: $0)) } ?? 3
 
-    /// Python takes part where its package is installed; the test script sees to that.
-    private static let hasPython: Bool = {
-        (try? Peer(python, ["-c", "import swift_ipc"]).finish().status) == .exited(0)
-    }()
-
-    private static var languages: [String] { hasPython ? ["Swift", "C", "Python"] : ["Swift", "C"] }
+    /// Python takes part where the test script has prepared it.
+    private static let languages = getenv("IPC_TEST_PYTHON") == nil ? ["Swift", "C"] : ["Swift", "C", "Python"]
 
     private func start(_ language: String, _ role: String, _ name: String, _ origin: Int) throws -> Peer {
         let arguments = [role, name, "\(origin)", "\(Self.count)"]

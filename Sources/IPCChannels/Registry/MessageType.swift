@@ -43,13 +43,27 @@ struct MessageType: Sendable {
         case .messages(let message):
             (size, alignment) = (message.byteCount, message.alignment)
             stride = message.isFixedSize ? message.stride : 0
-            checks = MessageChecks(message.checks, type: name)
+            checks = Self.checks(of: message)
         case .calls(let request, let reply, _):
             (size, stride, alignment, checks) = (request.byteCount, reply.byteCount, 1, nil)
         }
     }
 
-    /// The types analysed so far: each type is analysed, and its checks are created, only once.
+    /// The checks of a schema, which are never freed, and so are created only once for each.
+    private static func checks(of message: MessageSchema) -> MessageChecks? {
+        let needed = message.checks
+        if needed.isEmpty { return nil }
+        return knownChecks.withLock { known in
+            if let checks = known[message] { return checks }
+            let checks = MessageChecks(needed, type: message.name)
+            known[message] = checks
+            return checks
+        }
+    }
+
+    private static let knownChecks = Locked<[MessageSchema: MessageChecks]>([:])
+
+    /// The types analysed so far: each type is analysed only once.
     private static let known = Locked<[ObjectIdentifier: MessageType]>([:])
 
     /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the type contains a pointer or a reference, contains something that cannot

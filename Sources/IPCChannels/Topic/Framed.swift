@@ -41,6 +41,6 @@ extension MessageType {
         }
     }
 
-    /// The types analysed so far, by their headers: each is analysed, and its checks are created, only once.
+    /// The types analysed so far, by their headers: each is analysed only once.
     private static let knownFramed = Locked<[ObjectIdentifier: MessageType]>([:])
 }

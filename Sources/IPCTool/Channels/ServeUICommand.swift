@@ -8,8 +8,8 @@ struct ServeUICommand: Interruptible {
         commandName: "serve-ui", abstract: "Serve a live web page of the channels, for this machine only.",
         discussion: """
             It prints the address of the page, which is on loopback and contains a random token. The page only reads: like \
-            `ipc tap`, it is not a participant of a channel. It shows up to 1,024 bytes of each message. The program `ipc-ui`, \
-            in the folder of this one, serves it on up to 64 connections at a time. Each connection has five seconds for the \
+            `ipc tap`, it is not a participant of a channel. It shows up to 1,024 bytes of each message, 16 KiB if the \
+            channel has a schema. The program `ipc-ui`, in the folder of this one, serves it on up to 64 connections at a time. Each connection has five seconds for the \
             request, and five for the response. A further connection closes the one that has been idle longest, so that no \
             process can block the others.
 

@@ -1,0 +1,22 @@
+/// Bytes without a known meaning as text, or in hexadecimal digits if they are no UTF-8.
+struct MessageText {
+    let text: String
+    let isHex: Bool
+
+    /// - Parameter isWhole: Whether these are all bytes. If not, an ellipsis follows.
+    init(_ bytes: [UInt8], isWhole: Bool) {
+        // What was cut may have been cut within a character.
+        for missing in 0...(isWhole ? 0 : min(3, bytes.count)) {
+            if let text = String(validating: bytes.dropLast(missing), as: UTF8.self) {
+                (self.text, isHex) = (isWhole ? text : text + "…", false)
+                return
+            }
+        }
+        let digits = Array("0123456789abcdef".utf8)
+        let hex = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+        (text, isHex) = (String(decoding: hex, as: UTF8.self) + (isWhole ? "" : "…"), true)
+    }
+
+    /// For people.
+    var line: String { isHex ? "0x" + text : text }
+}
