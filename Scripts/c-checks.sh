@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Tries every call of ipc.h against the library that is installed: as it is, under valgrind, and with the program under the address
-# sanitizer. Scripts/c-checks.sh FOLDER, where Scripts/library.sh has put it.
+# Tries every call of ipc.h: as it is, with the program under the address sanitizer, and under valgrind: Scripts/c-checks.sh FOLDER, with
+# libipc.so and ipc.h, as Scripts/library.sh puts them there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ $# != 1 ]; then

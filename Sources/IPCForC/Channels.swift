@@ -64,6 +64,9 @@ private func options(
     options.capacity = given.capacity == 0 ? nil : Int(clamping: given.capacity)
     options.maximumReaders = count(given.maximum_readers)
     options.maximumWriters = count(given.maximum_writers)
+    for permissions in [given.permissions, given.subscriber_permissions] where permissions & ~0o666 != 0 {
+        throw .argument("permissions", call, "0\(String(permissions, radix: 8)) has other bits than those of 0666")
+    }
     options.permissions = given.permissions == 0 ? nil : FilePermissions(rawValue: given.permissions)
     options.subscriberPermissions =
         given.subscriber_permissions == 0 ? nil : FilePermissions(rawValue: given.subscriber_permissions)
@@ -126,7 +129,7 @@ private func create(
     let channel =
         isNew
         ? try AnyChannel.create(
-            pattern, name, in: root, options, defaults: defaults, schema: schema ?? .messages(.bytes),
+            pattern, name, in: root, options, defaults: defaults, schema: schema,
             maximumAttempts: attempts,
             maximumWaiting: waiting)
         : try AnyChannel.openOrCreate(

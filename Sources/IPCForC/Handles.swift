@@ -54,38 +54,43 @@ enum HandleKind: UInt64 {
 
 struct HandleBlock {
     var kind: UInt64
-    /// For a block that is free: the next free one.
     var value: UnsafeMutableRawPointer?
 }
 
+/// Blocks that are free are used again in the order in which they were given back, and late: so a handle that was closed does not soon
+/// name another one.
 private enum HandleBlocks {
-    /// The first of those that are free.
-    private static let free = Mutex<UInt>(0)
+    private struct Free {
+        /// Addresses, the oldest first from `start` on.
+        var blocks: [UInt] = []
+        var start = 0
+    }
+
+    private static let free = Mutex(Free())
+    /// How many are free at least.
+    private static let reserve = 4096
 
     static func take() -> UnsafeMutablePointer<HandleBlock> {
-        let address = free.withLock { first in
-            if let block = UnsafeMutablePointer<HandleBlock>(bitPattern: first) {
-                first = UInt(bitPattern: block.pointee.value)
-                return UInt(bitPattern: block)
+        let address = free.withLock { free in
+            if free.blocks.count - free.start <= reserve {
+                let more = UnsafeMutablePointer<HandleBlock>.allocate(capacity: reserve)
+                more.initialize(repeating: HandleBlock(kind: 0, value: nil), count: reserve)
+                free.blocks += (0..<reserve).map { UInt(bitPattern: more + $0) }
             }
-            let count = 64
-            let blocks = UnsafeMutablePointer<HandleBlock>.allocate(capacity: count)
-            blocks.initialize(repeating: HandleBlock(kind: 0, value: nil), count: count)
-            for index in 1..<count {
-                blocks[index].value = UnsafeMutableRawPointer(bitPattern: first)
-                first = UInt(bitPattern: blocks + index)
-            }
-            return UInt(bitPattern: blocks)
+            defer { free.start += 1 }
+            return free.blocks[free.start]
         }
         return UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
     }
 
     static func give(_ block: UnsafeMutablePointer<HandleBlock>) {
         let address = UInt(bitPattern: block)
-        free.withLock { first in
-            let block = UnsafeMutablePointer<HandleBlock>(bitPattern: address).unsafelyUnwrapped
-            block.pointee.value = UnsafeMutableRawPointer(bitPattern: first)
-            first = address
+        free.withLock { free in
+            if free.start > 2 * reserve {
+                free.blocks.removeFirst(free.start)
+                free.start = 0
+            }
+            free.blocks.append(address)
         }
     }
 }

@@ -106,7 +106,10 @@ private var nothing: IPCError {
 
 /// A value that was not received yet.
 private func newest(_ reader: UnsafeMutablePointer<OpenReader>, _ timeout: Int64) throws(IPCError) -> [UInt8] {
-    if let pending = reader.pointee.pending { return pending }
+    if let pending = reader.pointee.pending {
+        // Only the newest matters: there may be one by now.
+        return try reader.pointee.reader.tryReceive() ?? pending
+    }
     return try reader.pointee.reader.receive(until: Deadline(timeout: timeout))
 }
 
@@ -180,8 +183,12 @@ public func ipc_receive_many(
             try reader.pointee.reader.advance()
             count += 1
             received.pointee = count
-            guard count < limit, let next = try reader.pointee.reader.tryBorrow() else { break }
-            message = next
+            guard count < limit else { break }
+            // What was received is given first; an error comes with the next call.
+            do throws(IPCError) {
+                guard let next = try reader.pointee.reader.tryBorrow() else { break }
+                message = next
+            } catch { break }
         }
     }
 }
@@ -197,6 +204,7 @@ public func ipc_get(
             throw .argument("reader", "ipc_get", "it is not of a latest value; use ipc_receive or ipc_take")
         }
         guard buffer != nil || capacity == 0 else { throw .argument("buffer", "ipc_get", "it is NULL") }
+        reader.pointee.pending = nil
         guard let value = try reader.pointee.reader.tryReceive() else {
             throw IPCError(.notFound, "get", "channel", advice: "no value was set yet; wait for one by ipc_receive")
         }
@@ -264,6 +272,10 @@ public func ipc_arm(
         let reader = try reader(pointer, "ipc_arm")
         guard let handle = Handle<ReadinessDescriptor>(descriptor, .descriptor) else {
             throw .handle("descriptor", "ipc_arm")
+        }
+        if reader.pointee.reader.isBorrowing || reader.pointee.pending != nil {
+            isReady?.pointee = 1
+            return
         }
         let isArmed = try reader.pointee.reader.readiness().arm(handle.value.pointee)
         isReady?.pointee = isArmed ? 0 : 1

@@ -177,4 +177,65 @@ import Testing
         let next = try await reader.take(until: .after(.seconds(20)))
         try next.acknowledge()
     }
+
+    /// What is reserved and given up with its writer holds nobody back.
+    @Test func aWriterThatEndsGivesUpWhatItReserved() throws {
+        let topic = try Topic<Quote>.create(channelName(), ChannelOptions(writers: .shared))
+        let any = try AnyChannel.open(topic.name.description)
+        var subscription = try topic.makeSubscription()
+        do {
+            var writer = try any.makeWriter()
+            _ = try writer.reserve(16, until: .immediate)
+            let second = failure { () throws(IPCError) in _ = try writer.reserve(16, until: .immediate) }
+            let synced = failure { () throws(IPCError) in try writer.sync(until: .immediate) }
+            #expect(second?.code == .invalidArgument && synced?.code == .invalidArgument)
+        }
+        var publisher = try topic.makePublisher()
+        try publisher.publish(Quote(symbol: 1, price: 2))
+        #expect(try subscription.receive(until: .after(.seconds(5))) == Quote(symbol: 1, price: 2))
+    }
+
+    @Test(arguments: [ChannelOptions.Overflow.block, .overwrite])
+    func aLoanIsTheSameMessageUntilItEnds(overflow: ChannelOptions.Overflow) throws {
+        let topic = try Topic<RawBytes>.create(channelName(), ChannelOptions(overflow: overflow))
+        var publisher = try topic.makePublisher()
+        var reader = try AnyChannel.open(topic.name.description).makeReader()
+        for text in ["one", "second"] { try publisher.publish(text.utf8.span.bytes) }
+        #expect(try reader.borrow(until: .immediate).count == 3)
+        #expect(try reader.borrow(until: .immediate).count == 3 && reader.tryBorrow()?.count == 3)
+        #expect(failure { () throws(IPCError) in _ = try reader.tryReceive() }?.code == .invalidArgument)
+        try reader.advance()
+        #expect(failure { () throws(IPCError) in try reader.advance() }?.code == .invalidArgument)
+        #expect(try reader.receive(until: .immediate) == Array("second".utf8))
+    }
+
+    @Test func aSchemaFitsItsPattern() throws {
+        let number = MessageSchema.integer(byteCount: 8, isSigned: false)
+        let calls = ChannelSchema.calls(request: number, reply: number, failure: number)
+        for (pattern, schema) in [
+            (.topic, calls), (.event, .messages(number)), (.service, .messages(number)),
+            (.workQueue, .messages(.framed(number))), (.latest, .messages(.framed(number))),
+        ] as [(ChannelPattern, ChannelSchema)] {
+            let error = failure { () throws(IPCError) in
+                _ = try AnyChannel.create(pattern, channelName(), schema: schema)
+            }
+            #expect(error?.code == .invalidArgument, "\(pattern): \(error as Any)")
+        }
+        // One of a service that nothing is said of is that of the command.
+        let name = channelName()
+        _ = try AnyChannel.create(.service, name, ChannelOptions(lifetime: .kept))
+        _ = try ServiceChannel<RawBytes, RawBytes, CommandFailure>.open(name)
+        try ServiceChannel<RawBytes, RawBytes, CommandFailure>.remove(name)
+    }
+
+    /// A handle is of the type that it was opened with, though another channel has the name by now.
+    @Test func anotherChannelOfTheNameIsNotJoined() throws {
+        let name = channelName()
+        _ = try Topic<Quote>.create(name, ChannelOptions(writers: .shared, lifetime: .kept))
+        let any = try AnyChannel.open(name)
+        try Topic<Quote>.remove(name)
+        _ = try Topic<UInt64>.create(name, ChannelOptions(writers: .shared, lifetime: .kept))
+        #expect(failure { () throws(IPCError) in _ = try any.makeWriter() }?.code == .wrongType)
+        try Topic<UInt64>.remove(name)
+    }
 }

@@ -150,7 +150,8 @@ import Testing
             "{\"optional\":{\"of\":\"u8\",\"none\":{\"value\":1,\"size\":1,\"offset\":1}}}",
             "{\"optional\":{\"of\":\"u8\",\"none\":{\"value\":256,\"size\":1,\"offset\":0}}}",
             "{\"framed\":{\"framed\":\"u8\"}}", "{\"array\":{\"count\":2,\"of\":\"bytes\"}}", "\"u8\" \"u8\"",
-            "{\"text\":{\"capacity\":4294967295}}", "{\"opaque\":{\"size\":1,\"alignment\":32}}",
+            "{\"text\":{\"capacity\":4294967295}}", "{\"text\":{\"capacity\":4294967291}}",
+            "{\"opaque\":{\"size\":1,\"alignment\":32}}",
         ] {
             let error = failure { () throws(IPCError) in _ = try MessageSchema(json: text) }
             #expect(error?.code == .invalidArgument, "\(text.prefix(60)): \(error as Any)")
@@ -259,5 +260,16 @@ import Testing
             _ = try Topic<Other>.open(topic.name.description, compatibility: .prefix)
         }
         #expect(other?.code == .wrongType && other?.advice.contains("it is named Quote, and Other") == true)
+    }
+
+    @Test func aDeepSchemaTakesNoTime() throws {
+        let deep =
+            String(repeating: "{\"array\":{\"count\":1,\"of\":", count: 60) + "\"bool\""
+            + String(repeating: "}}", count: 60)
+        let start = MonotonicClock.now
+        let schema = try MessageSchema(json: deep)
+        #expect(schema.checks.count == 1 && MonotonicClock.now - start < 2_000_000_000)
+        #expect(failure { () throws(IPCError) in _ = try MessageSchema(json: "\"f16\"").message(json: "70000") } != nil)
+        #expect(try MessageSchema(json: "\"f16\"").message(json: "\"inf\"").count == 2)
     }
 }

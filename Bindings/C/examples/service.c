@@ -41,8 +41,10 @@ int main(int argc, char **argv) {
         for (int calls = 0; calls < 2; calls++) {
             ipc_message *call;
             if (ipc_take(server, &call, IPC_FOREVER, &error) != IPC_OK) return failed(&error);
-            uint64_t number;
-            memcpy(&number, ipc_message_bytes(call, NULL), sizeof number);
+            uint64_t number = 0;
+            size_t count;
+            const void *bytes = ipc_message_bytes(call, &count);
+            if (count == sizeof number) memcpy(&number, bytes, count);
             uint64_t half = number / 2;
             uint8_t odd = 0;
             int32_t code = number % 2 == 0 ? ipc_reply(call, &half, sizeof half, &error) : ipc_fail(call, &odd, sizeof odd, &error);

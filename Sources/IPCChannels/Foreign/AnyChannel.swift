@@ -61,7 +61,7 @@ public struct AnyChannel: Sendable {
         try await Channel.opening(name, in: root, until: deadline) { () throws(IPCError) in try open(name, in: root) }
     }
 
-    /// Creates a channel of a schema, which must not exist.
+    /// Creates a channel of a schema, which must not exist. Without one it is of bytes; a service fails by a ``CommandFailure`` then.
     ///
     /// - Parameters: As for ``openOrCreate(_:_:in:_:defaults:schema:maximumAttempts:backoff:maximumWaiting:)``.
     /// - Throws: ``/IPC/IPCError/Code/alreadyExists``; ``/IPC/IPCError/Code/invalidArgument``;
@@ -69,14 +69,16 @@ public struct AnyChannel: Sendable {
     public static func create(
         _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
         _ options: ChannelOptions = ChannelOptions(), defaults: ChannelOptions = ChannelOptions(),
-        schema: ChannelSchema = .messages(.bytes), maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil,
+        schema: ChannelSchema? = nil, maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil,
         maximumWaiting: Int? = nil
     ) throws(IPCError) -> AnyChannel {
         var options = options.retrying(maximumAttempts, backoff)
         options.maximumWaiting = maximumWaiting
+        let schema = if let schema { schema } else { try pattern.usualSchema() }
+        try pattern.check(schema, name)
         let channel = try Channel(
             name, in: root, pattern, MessageType(schema), .create(options),
-            usual: ChannelAttributes(defaults, or: pattern.usual(for: name)), hooks: pattern.hooks)
+            usual: ChannelAttributes(defaults, or: pattern.usual(for: name, schema)), hooks: pattern.hooks)
         if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
         return AnyChannel(channel, pattern)
     }
@@ -102,16 +104,19 @@ public struct AnyChannel: Sendable {
         schema: ChannelSchema? = nil, maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil,
         maximumWaiting: Int? = nil
     ) throws(IPCError) -> AnyChannel {
-        let usual = ChannelAttributes(defaults, or: pattern.usual(for: name))
+        let usual = ChannelAttributes(defaults, or: pattern.usual(for: name, schema))
         var options = options.retrying(maximumAttempts, backoff)
         options.maximumWaiting = maximumWaiting
         let opening = Channel.Opening.openOrCreate(options)
         let channel: Channel
         if let schema {
+            try pattern.check(schema, name)
             channel = try Channel(
                 name, in: root, pattern, MessageType(schema), opening, usual: usual, hooks: pattern.hooks)
         } else {
-            channel = try Channel.ofAnyType(name, in: root, pattern, opening, usual: usual, hooks: pattern.hooks)
+            channel = try Channel.ofAnyType(
+                name, in: root, pattern, opening, usual: usual, usualType: MessageType(pattern.usualSchema()),
+                hooks: pattern.hooks)
         }
         if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
         return AnyChannel(channel, pattern)
@@ -204,7 +209,40 @@ extension ChannelPattern {
         }
     }
 
-    fileprivate func usual(for name: String) -> ChannelAttributes {
-        self == .workQueue ? WorkQueue<RawBytes>.usual(for: name) : .usual(for: self)
+    fileprivate func usual(for name: String, _ schema: ChannelSchema?) -> ChannelAttributes {
+        switch self {
+        case .workQueue: WorkQueue<RawBytes>.usual(for: name)
+        case .latest: LatestOptions.usual(schema?.message.byteCount ?? 0)
+        case .topic, .service, .event: .usual(for: self)
+        }
     }
+
+    /// The type of a new channel of which nothing is known.
+    fileprivate func usualSchema() throws(IPCError) -> ChannelSchema {
+        guard self == .service else { return .messages(.bytes) }
+        return .calls(request: .bytes, reply: .bytes, failure: try MessageSchema(of: CommandFailure.self))
+    }
+
+    /// Checks that a channel of this pattern can carry what the schema describes.
+    fileprivate func check(_ schema: ChannelSchema, _ name: String) throws(IPCError) {
+        let isPossible =
+            switch (self, schema) {
+            case (.service, .calls(let request, let reply, let failure)):
+                ![request, reply, failure].contains(where: \.isFramed)
+            case (.topic, .messages): true
+            case (.workQueue, .messages(let message)), (.latest, .messages(let message)): !message.isFramed
+            case (.event, .messages(let message)): message == .bytes
+            default: false
+            }
+        guard !isPossible else { return }
+        throw IPCError(
+            .invalidArgument, "create \(self)", name,
+            advice:
+                "\(withArticle) cannot have the schema \(schema.name): a service has a request, a reply and a failure, an event nothing, and only a topic a header with bytes after it"
+        )
+    }
+}
+
+extension MessageSchema {
+    fileprivate var isFramed: Bool { if case .framed = self { true } else { false } }
 }

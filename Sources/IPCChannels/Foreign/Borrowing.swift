@@ -12,6 +12,7 @@ extension ChannelReader {
     @unsafe
     public mutating func borrow(until deadline: Deadline) throws(IPCError) -> UnsafeRawBufferPointer {
         guard channel.pattern == .topic else { throw channel.misused("borrow") }
+        if let copy = unsafe borrowedCopy() { return unsafe copy }
         let (header, message) = try unsafe subscription!.borrow(until: deadline)
         borrowed = header
         return unsafe message
@@ -21,9 +22,26 @@ extension ChannelReader {
     @unsafe
     public mutating func tryBorrow() throws(IPCError) -> UnsafeRawBufferPointer? {
         guard channel.pattern == .topic else { throw channel.misused("borrow") }
+        if let copy = unsafe borrowedCopy() { return unsafe copy }
         guard let (header, message) = try unsafe subscription!.tryBorrow() else { return nil }
         borrowed = header
         return unsafe message
+    }
+
+    /// A message that was borrowed where the topic overwrites: a copy, after which the reader has advanced already.
+    private mutating func borrowedCopy() -> UnsafeRawBufferPointer? {
+        guard let header = borrowed, header.size == 0 else { return nil }
+        return unsafe UnsafeRawBufferPointer(start: subscription!.reader.overrun.copy, count: Int(header.length))
+    }
+
+    /// Whether a message is borrowed. Until ``advance()``, no other can be received.
+    public var isBorrowing: Bool { borrowed != nil }
+
+    func checkNothingIsBorrowed() throws(IPCError) {
+        guard borrowed != nil else { return }
+        throw IPCError(
+            .invalidArgument, "receive", channel.name.description,
+            advice: "a message is borrowed; end that loan first (advance)")
     }
 
     /// Ends a loan: the message counts as received.
@@ -104,6 +122,7 @@ extension ChannelWriter {
             )
         }
         try check(byteCount, JobOptions())
+        guard !publisher!.writer.memory.isInherited else { throw publisher!.writer.memory.isInheritedError }
         reserved = nil
         try publisher!.writer.deliver(byteCount)
     }
@@ -132,6 +151,8 @@ extension ChannelWriter {
     /// - Throws: ``/IPC/IPCError/Code/unsupported`` if the channel is not durable; ``/IPC/IPCError/Code/timedOut``; the error of
     ///   `msync`; ``/IPC/IPCError/Code/wrongType`` for a service or an event.
     public mutating func sync(until deadline: Deadline = .never) throws(IPCError) {
+        // A claim of this writer's own would count as on the disk.
+        try checkNothingIsReserved("sync")
         switch channel.pattern {
         case .topic, .latest: try publisher!.sync(until: deadline)
         case .workQueue: try producer!.sync(until: deadline)

@@ -40,7 +40,8 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/wrongType``; ``/IPC/IPCError/Code/removed``;
     ///   ``/IPC/IPCError/Code/corrupted`` if the log is damaged.
     public mutating func receive(until deadline: Deadline = .never) throws(IPCError) -> [UInt8] {
-        switch channel.pattern {
+        try checkNothingIsBorrowed()
+        return switch channel.pattern {
         case .topic: try subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         case .latest: try getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
@@ -53,16 +54,18 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     public nonisolated(nonsending) mutating func receive(
         until deadline: Deadline = .never
     ) async throws(IPCError) -> [UInt8] {
+        try checkNothingIsBorrowed()
         switch channel.pattern {
-        case .topic: try await subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
-        case .latest: try await getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .topic: return try await subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .latest: return try await getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
     }
 
     /// Receives a copy of the next message of a topic, or of the newest value; nil if there is none.
     public mutating func tryReceive() throws(IPCError) -> [UInt8]? {
-        switch channel.pattern {
+        try checkNothingIsBorrowed()
+        return switch channel.pattern {
         case .topic: try subscription!.tryReceive { (bytes) throws(IPCError) in bytes.array }
         case .latest: try getter!.get { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")

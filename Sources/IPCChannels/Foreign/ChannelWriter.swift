@@ -20,6 +20,15 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     private var client: AnyService.Client?
     private var participant: Event.Participant?
 
+    /// What is reserved would hold all readers up.
+    deinit {
+        guard reserved != nil else { return }
+        switch publisher {
+        case .some(let publisher): publisher.writer.abandonAtEnd()
+        case .none: break
+        }
+    }
+
     init(
         _ channel: AnyChannel, publisher: consuming Topic<RawBytes>.Publisher? = nil,
         producer: consuming WorkQueue<RawBytes>.Producer? = nil, client: consuming AnyService.Client? = nil,
@@ -86,6 +95,11 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
                 .invalidArgument, "write", channel.name.description,
                 advice: "only a work queue has a delay and a time to live; this is \(channel.pattern.withArticle)")
         }
+        if case .framed(let header) = channel.schema.message, byteCount < header.byteCount {
+            throw IPCError(
+                .invalidArgument, "write", channel.name.description,
+                advice: "its messages begin with a header of \(header.byteCount) bytes, and this one has \(byteCount)")
+        }
         guard let size = channel.messageSize, size != byteCount else { return }
         throw IPCError(
             .invalidArgument, "write", channel.name.description,
@@ -128,14 +142,24 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
 
     /// Adds `count` notices to an event. Each ends one wait, in progress or later.
     public mutating func notify(count: Int = 1) throws(IPCError) {
-        guard channel.pattern == .event else { throw channel.misused("notify") }
+        try checkMayNotify()
         participant!.notify(count: count)
     }
 
     /// Ends all waits for an event that are in progress.
     public mutating func notifyAll() throws(IPCError) {
-        guard channel.pattern == .event else { throw channel.misused("notify") }
+        try checkMayNotify()
         participant!.notifyAll()
+    }
+
+    private func checkMayNotify() throws(IPCError) {
+        guard channel.pattern == .event else { throw channel.misused("notify") }
+        switch participant {
+        case .some(let participant):
+            let memory = participant.membership.memory
+            guard !memory.isInherited else { throw memory.isInheritedError }
+        case .none: break
+        }
     }
 
     /// Leaves the channel. What was written stays.

@@ -12,8 +12,6 @@ struct Channel: Sendable {
     private let asked: ChannelOptions
     /// What to create it with if there is none; nil if it must exist.
     private let attributes: ChannelAttributes?
-    /// Whether its type may have changed when a participant joins.
-    private let takesAnyType: Bool
     /// Whether readers may know only the first fields of its messages.
     let allowsPrefix: Bool
     private let hooks: (any LogHooks)?
@@ -68,15 +66,13 @@ struct Channel: Sendable {
 
     private init(
         _ name: ChannelName, in place: ChannelPlace, _ pattern: ChannelPattern, _ type: MessageType,
-        _ asked: ChannelOptions, _ attributes: ChannelAttributes?, _ hooks: (any LogHooks)?, takesAnyType: Bool = false,
-        allowsPrefix: Bool = false
+        _ asked: ChannelOptions, _ attributes: ChannelAttributes?, _ hooks: (any LogHooks)?, allowsPrefix: Bool = false
     ) {
         self.allowsPrefix = allowsPrefix
         precondition(pattern.carriesWork == (hooks != nil), "a channel has hooks exactly if it carries work")
         self.hooks = hooks
         self.asked = asked
         self.attributes = attributes
-        self.takesAnyType = takesAnyType
         self.name = name
         self.place = place
         self.pattern = pattern
@@ -101,19 +97,20 @@ struct Channel: Sendable {
         return attributes
     }
 
-    /// A channel of the type that it has. If there is none, creates a channel of bytes, unless it is only to be opened.
+    /// A channel of the type that it has. If there is none, creates a channel, unless it is only to be opened.
     ///
-    /// - Parameter opening: Not to create one that must not exist: that one is of a known type.
+    /// - Parameters:
+    ///   - opening: Not to create one that must not exist: that one is of a known type.
+    ///   - usualType: The type of one that is created.
     static func ofAnyType(
         _ name: String, in root: ChannelRoot, _ pattern: ChannelPattern, _ opening: Opening,
-        usual: ChannelAttributes? = nil, hooks: (any LogHooks)? = nil
+        usual: ChannelAttributes? = nil, usualType: MessageType = .bytes, hooks: (any LogHooks)? = nil
     ) throws(IPCError) -> Channel {
         let name = try ChannelName(name)
         let attributes = try attributes(name, pattern, opening, usual)
         func channel(_ type: MessageType) -> Channel {
             Channel(
-                name, in: .root(root), pattern, type, opening.asked ?? ChannelOptions(), attributes, hooks,
-                takesAnyType: true)
+                name, in: .root(root), pattern, type, opening.asked ?? ChannelOptions(), attributes, hooks)
         }
         var left = attempts
         while true {
@@ -126,7 +123,7 @@ struct Channel: Sendable {
                 left -= 1
                 do throws(IPCError) {
                     // Not looked at again, which could fail and would leave it behind.
-                    if try channel(.bytes).createIfMissing() { return channel(.bytes) }
+                    if try channel(usualType).createIfMissing() { return channel(usualType) }
                 } catch {
                     guard error.code == .permissionDenied else { throw error }
                     throw IPCError(
@@ -227,7 +224,7 @@ struct Channel: Sendable {
                 advice: "expected \(pattern.withArticle), found \(found.withArticle); choose another name")
         }
         let carried = try memory.messageType
-        guard takesAnyType || carried == type else {
+        guard carried == type else {
             let found = try? memory.schema
             if allowsPrefix, !isToWrite, let found, let wanted = type.schema,
                 found.message.fields(after: wanted.message) != nil

@@ -44,17 +44,25 @@ extension ChannelMemory {
             if type == .bytes { return .messages(.bytes) }
             guard case .root = place, let folder else { throw unusable("it has no name, and so no schema") }
             guard let bytes = try folder.content(of: "schema", in: name, limit: ChannelFiles.maximumSchemaSize) else {
-                throw unusable("its file schema is missing")
+                try checkIsStillThere()
+                throw unusable("its file schema is missing; copy that as well")
             }
             let schema: ChannelSchema
             do throws(IPCError) { schema = try ChannelSchema(json: String(decoding: bytes, as: UTF8.self)) } catch {
+                try checkIsStillThere()
                 throw unusable(error.advice)
             }
             guard schema.fingerprint == type.fingerprint else {
+                try checkIsStillThere()
                 throw unusable("its schema is not that of its messages")
             }
             return schema
         }
+    }
+
+    /// What lies in the folder belongs to this channel only while no other has its name.
+    private func checkIsStillThere() throws(IPCError) {
+        guard try folder?.identity(of: name) == identity else { throw ChannelOpening.notFound(name) }
     }
 
     private func unusable(_ what: String) -> IPCError { Self.unusable(name.description, what) }

@@ -28,6 +28,11 @@ struct MessageType: Sendable {
     /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the alignment is too large.
     init(_ schema: ChannelSchema) throws(IPCError) {
         self.init(unchecked: schema)
+        guard max(size, stride) <= Int(UInt32.max) else {
+            throw IPCError(
+                .wrongType, "channel", name, advice: "a message has \(max(size, stride)) bytes; there are at most 4 GiB"
+            )
+        }
         guard alignment <= LogLayout.Frame.headerSize else {
             throw IPCError(
                 .wrongType, "channel", name,

@@ -39,7 +39,8 @@ extension MessageSchema {
                 throw JSONError("\(place(path)) is \(kind), which only a whole message can be")
             }
             let schema = try composed(kind, content, path)
-            guard schema.byteCount <= MessageSchema.maximumByteCount else {
+            guard schema.byteCount <= MessageSchema.maximumByteCount, schema.stride <= MessageSchema.maximumByteCount
+            else {
                 throw JSONError("\(place(path)) has \(schema.byteCount) bytes; there are at most 4 GiB")
             }
             return schema

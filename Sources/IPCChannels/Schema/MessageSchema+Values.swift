@@ -63,6 +63,11 @@ extension MessageSchema {
             return Array(value.text.utf8)
         case .framed(let header):
             guard let content = value["header"] else { throw JSONError("\"header\" is missing") }
+            if case .object(let members) = value,
+                let unknown = members.first(where: { !["header", "bytes"].contains($0.key) })
+            {
+                throw JSONError("the message has no field \(unknown.key); it has header, bytes")
+            }
             var writer = ValueWriter(byteCount: header.byteCount)
             try writer.write(content, header, at: 0, path: "header")
             return try writer.bytes
@@ -344,6 +349,22 @@ private struct ValueWriter {
         case .string(let word) where ["nan", "inf", "-inf"].contains(word): text = word
         default: throw expected(path, "a number", value)
         }
+        // A finite number that there is no room for would become infinite.
+        let isTooLarge =
+            switch byteCount {
+            case 2: Float16(text)?.isInfinite ?? true
+            case 4: Float(text)?.isInfinite ?? true
+            case 8: Double(text)?.isInfinite ?? true
+            default: false
+            }
+        guard case .string = value else {
+            guard !isTooLarge else { throw expected(path, "a number of \(byteCount) bytes", value) }
+            return putFloat(text, byteCount, at: offset)
+        }
+        putFloat(text, byteCount, at: offset)
+    }
+
+    private mutating func putFloat(_ text: String, _ byteCount: Int, at offset: Int) {
         switch byteCount {
         case 2: put(UInt128(Float16(text)?.bitPattern ?? 0), 2, at: offset)
         case 4: put(UInt128(Float(text)?.bitPattern ?? 0), 4, at: offset)
@@ -355,8 +376,6 @@ private struct ValueWriter {
                 let significand = UInt128(number.significandBitPattern) | (isNormal ? 1 << 63 : 0)
                 let sign: UInt128 = number.sign == .minus ? 0x8000 : 0
                 put(significand | (UInt128(number.exponentBitPattern) | sign) << 64, 10, at: offset)
-            #else
-                throw expected(path, "a number that this processor has", value)
             #endif
         }
     }

@@ -8,13 +8,16 @@
 /// print(schema.json)  // {"struct":{"name":"Quote","size":16,"alignment":8,"fields":[…]}}
 /// print(try schema.json(of: bytes))  // {"symbol":7,"price":12.5}
 /// ```
-public indirect enum MessageSchema: Hashable, Sendable {
+public enum MessageSchema: Hashable, Sendable {
+    // The cases that contain another schema are indirect one by one. If the enumeration were, a schema would be an address with bits of
+    // its own in it, and the address sanitizer would take those that are kept for lost.
+
     /// Any bytes, in any number. Whole messages only.
     case bytes
     /// A `Codable` value, encoded in a format of this name. Whole messages only.
     case coded(type: String, coder: String)
     /// A header with any number of bytes after it. Whole messages only.
-    case framed(MessageSchema)
+    indirect case framed(MessageSchema)
     /// A whole number of 1, 2, 4, 8 or 16 bytes, in two's complement if it is signed.
     case integer(byteCount: Int, isSigned: Bool)
     /// A number of IEEE 754 with 2, 4 or 8 bytes; or of 16 bytes, of which an x87 processor uses 10.
@@ -26,15 +29,15 @@ public indirect enum MessageSchema: Hashable, Sendable {
     /// Fields that follow one another, perhaps with gaps.
     case structure(Structure)
     /// Elements of one kind, each at a multiple of the kind's stride.
-    case array(count: Int, of: MessageSchema)
+    indirect case array(count: Int, of: MessageSchema)
     /// The number of a case, from 0 on.
     case enumeration(Enumeration)
     /// A value or none.
-    case optional(MessageSchema, Absence)
+    indirect case optional(MessageSchema, Absence)
     /// UTF-8 text: its length in bytes as a UInt32, and room for `capacity` bytes.
     case text(capacity: Int)
     /// A count as a UInt32, and room for `capacity` elements, of which so many are valid.
-    case list(capacity: Int, of: MessageSchema)
+    indirect case list(capacity: Int, of: MessageSchema)
     /// Bytes without a known meaning, for which every bit pattern is valid.
     case opaque(byteCount: Int, alignment: Int)
 

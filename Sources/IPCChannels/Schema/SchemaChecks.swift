@@ -15,9 +15,7 @@ extension MessageSchema {
                     return check
                 }
             }
-        case .array(let count, let element):
-            count == 0 || element.checks.isEmpty
-                ? [] : [ValueCheck(.each(count: count, stride: element.stride), "", element.checks)]
+        case .array(let count, let element): Self.checks(count: count, element)
         case .enumeration(let enumeration):
             enumeration.byteCount == 0
                 ? [] : [ValueCheck(.below(UInt64(enumeration.cases.count), width: enumeration.byteCount), name)]
@@ -31,6 +29,14 @@ extension MessageSchema {
                     element.checks)
             ]
         }
+    }
+}
+
+extension MessageSchema {
+    private static func checks(count: Int, _ element: MessageSchema) -> [ValueCheck] {
+        // Once: arrays may be nested deeply.
+        let inner = count == 0 ? [] : element.checks
+        return inner.isEmpty ? [] : [ValueCheck(.each(count: count, stride: element.stride), "", inner)]
     }
 }
 

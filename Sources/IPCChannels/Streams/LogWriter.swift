@@ -261,6 +261,17 @@ struct LogWriter: ~Copyable {
         commit(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
     }
 
+    /// Abandons the claim of a writer that ends. Its membership wakes those who wait for it.
+    func abandonAtEnd() {
+        guard isShared, !memory.isInherited else { return }
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        let header = header(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
+        unsafe header.store(at: frame)
+        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
+        unsafe stamp(frame)
+        giveUpIntent()
+    }
+
     private mutating func claimShared(_ size: UInt64, until deadline: Deadline) throws(IPCError) -> Bool {
         var lost = 0
         while !claimTail(size) {

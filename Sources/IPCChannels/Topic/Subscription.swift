@@ -146,7 +146,8 @@ extension Topic.Subscription where Message: BitwiseCopyable {
     /// - Parameter payload: May change while it is read.
     @inlinable
     func value(_ payload: UnsafeRawPointer, byteCount: Int) throws(IPCError) -> Message {
-        guard byteCount == MemoryLayout<Message>.size || byteCount == wholeByteCount else {
+        let size = MemoryLayout<Message>.size
+        guard byteCount == size || byteCount == wholeByteCount && byteCount > size else {
             try failWrongLength(byteCount)
         }
         guard let checks else { return unsafe payload.loadUnaligned(as: Message.self) }
