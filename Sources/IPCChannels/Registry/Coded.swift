@@ -64,6 +64,7 @@ extension MessageType {
     }
 
     static func coded<Value, Coder: MessageCoder>(_ type: Value.Type, by _: Coder.Type) -> MessageType {
-        MessageType(unchecked: .messages(.coded(type: TypeName.short(type), coder: Coder.name)))
+        @Sendable func make() -> ChannelSchema { .messages(.coded(type: TypeName.short(type), coder: Coder.name)) }
+        return MessageType(make(), checks: nil) { make() }
     }
 }

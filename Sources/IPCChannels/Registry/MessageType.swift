@@ -7,13 +7,16 @@ struct MessageType: Sendable {
     let stride: Int
     let alignment: Int
     let fingerprint: UInt64
+    /// Makes the schema anew; nil if the type was read from a channel without it. A type that is kept does not keep its schema, of whose
+    /// addresses some have bits of their own: the address sanitizer would take what they lead to for lost.
+    private let makeSchema: (@Sendable () -> ChannelSchema?)?
     /// What it consists of; nil if it was not read from the channel.
-    let schema: ChannelSchema?
+    var schema: ChannelSchema? { makeSchema?() }
     /// The conditions under which bytes are a value; nil if all bytes are, and for a type read from a channel.
     let checks: MessageChecks?
 
     /// Messages of any bytes.
-    static let bytes = MessageType(unchecked: .messages(.bytes))
+    static let bytes = MessageType(.messages(.bytes), checks: nil) { .messages(.bytes) }
 
     /// A type read from a channel, without its schema.
     init(name: String, size: Int, stride: Int, alignment: Int, fingerprint: UInt64) {
@@ -22,12 +25,37 @@ struct MessageType: Sendable {
         self.stride = stride
         self.alignment = alignment
         self.fingerprint = fingerprint
-        (schema, checks) = (nil, nil)
+        (makeSchema, checks) = (nil, nil)
     }
 
-    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the alignment is too large.
+    /// A type of which the schema is known.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the message or its alignment is too large.
     init(_ schema: ChannelSchema) throws(IPCError) {
-        self.init(unchecked: schema)
+        self.init(schema, checks: Self.checks(of: schema)) { schema }
+        try check()
+    }
+
+    /// - Parameters:
+    ///   - schema: Is not kept.
+    ///   - makeSchema: Makes the same one.
+    init(
+        _ schema: ChannelSchema, checks: MessageChecks?, _ makeSchema: @escaping @Sendable () -> ChannelSchema?
+    ) {
+        self.makeSchema = makeSchema
+        self.checks = checks
+        name = schema.name
+        fingerprint = schema.fingerprint
+        switch schema {
+        case .messages(let message):
+            (size, alignment) = (message.byteCount, message.alignment)
+            stride = message.isFixedSize ? message.stride : 0
+        case .calls(let request, let reply, _):
+            (size, stride, alignment) = (request.byteCount, reply.byteCount, 1)
+        }
+    }
+
+    private func check() throws(IPCError) {
         guard max(size, stride) <= Int(UInt32.max) else {
             throw IPCError(
                 .wrongType, "channel", name, advice: "a message has \(max(size, stride)) bytes; there are at most 4 GiB"
@@ -40,43 +68,49 @@ struct MessageType: Sendable {
         }
     }
 
-    init(unchecked schema: ChannelSchema) {
-        self.schema = schema
-        name = schema.name
-        fingerprint = schema.fingerprint
-        switch schema {
-        case .messages(let message):
-            (size, alignment) = (message.byteCount, message.alignment)
-            stride = message.isFixedSize ? message.stride : 0
-            checks = Self.checks(of: message)
-        case .calls(let request, let reply, _):
-            (size, stride, alignment, checks) = (request.byteCount, reply.byteCount, 1, nil)
-        }
-    }
-
     /// The checks of a schema, which are never freed, and so are created only once for each.
-    private static func checks(of message: MessageSchema) -> MessageChecks? {
+    private static func checks(of schema: ChannelSchema) -> MessageChecks? {
+        guard case .messages(let message) = schema else { return nil }
         let needed = message.checks
         if needed.isEmpty { return nil }
         return knownChecks.withLock { known in
-            if let checks = known[message] { return checks }
+            if let checks = known[schema.fingerprint] { return checks }
             let checks = MessageChecks(needed, type: message.name)
-            known[message] = checks
+            known[schema.fingerprint] = checks
             return checks
         }
     }
 
-    private static let knownChecks = Locked<[MessageSchema: MessageChecks]>([:])
+    /// By the fingerprints of their schemas.
+    private static let knownChecks = Locked<[UInt64: MessageChecks]>([:])
 
-    /// The types analysed so far: each type is analysed only once.
+    /// The types analysed so far: each type is analysed, and its checks are created, only once.
     private static let known = Locked<[ObjectIdentifier: MessageType]>([:])
 
     /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the type contains a pointer or a reference, contains something that cannot
     ///   be checked when it comes from another process, or needs too large an alignment.
     static func of<Value: BitwiseCopyable>(_ type: Value.Type) throws(IPCError) -> MessageType {
-        let key = ObjectIdentifier(type)
+        try of(type, ObjectIdentifier(type)) { (type) throws(IPCError) in try MessageSchema(ofAny: type) }
+    }
+
+    /// The type of messages with a header of this type, and bytes after it.
+    static func framed<Header: BitwiseCopyable>(header: Header.Type) throws(IPCError) -> MessageType {
+        // A key that no message type has.
+        return try of(header, ObjectIdentifier(HeaderKey<Header>.self)) { (type) throws(IPCError) in
+            .framed(try MessageSchema(ofAny: type))
+        }
+    }
+
+    private static func of(
+        _ type: Any.Type, _ key: ObjectIdentifier,
+        _ make: @escaping @Sendable (Any.Type) throws(IPCError) -> MessageSchema
+    ) throws(IPCError) -> MessageType {
         if let known = known.withLock({ $0[key] }) { return known }
-        let made = try MessageType(.messages(MessageSchema(of: type)))
+        let schema = try make(type)
+        let made = MessageType(.messages(schema), checks: MessageChecks(schema.checks, type: schema.name)) {
+            (try? make(type)).map { .messages($0) }
+        }
+        try made.check()
         return known.withLock { types in
             if let known = types[key] { return known }
             types[key] = made
@@ -87,8 +121,11 @@ struct MessageType: Sendable {
     /// The type of a service: its three types combined, each of which is of this program.
     static func call(_ request: MessageType, _ reply: MessageType, failure: MessageType) throws(IPCError) -> MessageType
     {
-        let parts = [request, reply, failure].map { $0.schema?.message ?? .bytes }
-        return try MessageType(.calls(request: parts[0], reply: parts[1], failure: parts[2]))
+        @Sendable func make() -> ChannelSchema {
+            func part(_ type: MessageType) -> MessageSchema { type.schema?.message ?? .bytes }
+            return .calls(request: part(request), reply: part(reply), failure: part(failure))
+        }
+        return MessageType(make(), checks: nil) { make() }
     }
 
     /// The error for a channel of another type. It names both types, and the first difference.
@@ -114,3 +151,6 @@ extension MessageType: Hashable {
 
     func hash(into hasher: inout Hasher) { hasher.combine(fingerprint) }
 }
+
+/// Tells a header from a message of the same type.
+private enum HeaderKey<Header> {}

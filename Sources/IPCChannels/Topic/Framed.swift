@@ -31,16 +31,6 @@ public protocol FramedMessage: Sendable {
 extension MessageType {
     /// - Throws: ``/IPC/IPCError/Code/wrongType`` if the header cannot be a message: as ``of(_:)``.
     static func framed<Message: FramedMessage>(_: Message.Type) throws(IPCError) -> MessageType {
-        let key = ObjectIdentifier(Message.Header.self)
-        if let known = knownFramed.withLock({ $0[key] }) { return known }
-        let made = try MessageType(.messages(.framed(MessageSchema(of: Message.Header.self))))
-        return knownFramed.withLock { types in
-            if let known = types[key] { return known }
-            types[key] = made
-            return made
-        }
+        try framed(header: Message.Header.self)
     }
-
-    /// The types analysed so far, by their headers: each is analysed only once.
-    private static let knownFramed = Locked<[ObjectIdentifier: MessageType]>([:])
 }
