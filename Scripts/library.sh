@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds libipc.so and libipc.pc for C and other languages into a folder: Scripts/library.sh FOLDER. The Swift runtime is inside.
+# Builds libipc.so with ipc.h for C and other languages into a folder: Scripts/library.sh FOLDER. The Swift runtime is inside.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ $# != 1 ]; then

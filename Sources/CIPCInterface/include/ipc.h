@@ -1,7 +1,7 @@
 /* swift-ipc for C and C++: the channels of IPCChannels, with all their guarantees.
  *
  *     struct quote { uint64_t symbol; double price; };
- *     ipc_channel *channel;
+ *     ipc_channel *channel;  // its messages should be quotes: ipc_open does not check that, ipc_open_or_create with a schema does
  *     ipc_error error = IPC_ERROR_INIT;
  *     if (ipc_open("market/quotes", NULL, IPC_NOW, &channel, &error) != IPC_OK) { fprintf(stderr, "%s\n", error.text); return 1; }
  *     ipc_reader *reader;
@@ -11,16 +11,20 @@
  *     while (ipc_receive(reader, &quote, sizeof quote, &count, IPC_FOREVER, &error) == IPC_OK) use(&quote);
  *
  * Results. Each call that can fail returns a code, and fills `error`, unless that is NULL, with a sentence that says what to do. No call
- * traps or ends the process: a NULL argument, and a handle that was closed, is IPC_INVALID_ARGUMENT.
+ * traps or ends the process: a NULL argument, and a handle that was closed, is IPC_INVALID_ARGUMENT. Read an output variable only after
+ * IPC_OK; other codes may leave it unchanged.
  *
- * Threads. A channel, and ipc_message of another thread, may be used by any thread. A reader, a writer and a message belong to one thread
- * at a time. Two threads need a reader or a writer each.
+ * Participants. A channel is a handle, and no participant: ipc_reader_open and ipc_writer_open join. A channel that is not kept is removed
+ * when its last participant leaves, and its messages with it.
  *
- * Time. A time-out is in nanoseconds from now: IPC_NOW looks once and never waits, IPC_FOREVER waits for ever. Calls go on after a
- * signal's handler; a program that is to end by a signal waits in slices, or in its own loop by ipc_descriptor.
+ * Threads. All threads may use a channel. A reader, a writer and a message belong to one thread at a time: two threads need a reader or a
+ * writer each. A message may be ended by another thread than that of its reader.
  *
- * Processes. A child of fork has no part in its parent's channels: calls there are IPC_INHERITED. Open the channel again after exec, or
- * in a process made anew.
+ * Time. A time-out is in nanoseconds from now: IPC_NOW tries once and never waits; IPC_FOREVER, or another negative number, has no limit.
+ * After a signal's handler, a call continues to wait. A program that is to end by a signal waits with short time-outs, or in its own loop
+ * by ipc_descriptor.
+ *
+ * Processes. A child of fork has no part in its parent's channels: calls there are IPC_INHERITED. Open the channel again after exec.
  *
  * Structures have their size as the first member, which their INIT macro sets, so that they can grow.
  */
@@ -61,13 +65,13 @@ enum {
     IPC_MESSAGE_TOO_LARGE = 10,
     /* The channel was removed: open it again. */
     IPC_REMOVED = 11,
-    /* What is in shared memory cannot be what a participant writes. */
+    /* The data in shared memory are invalid: no participant writes such data. */
     IPC_CORRUPTED = 12,
-    /* Another process has the job by now, or has ended the call. */
+    /* Another process has the job now, or the call was ended. */
     IPC_LEASE_LOST = 13,
-    /* The server of a call died, or let go of the call. */
+    /* The server of a call died, or dropped the call. */
     IPC_BROKEN_PIPE = 14,
-    /* As many calls wait as the service allows. */
+    /* The service's maximum number of calls is waiting. */
     IPC_OVERLOADED = 15,
     /* A server or a worker is required, and none has joined. */
     IPC_NOT_READY = 16,
@@ -75,7 +79,7 @@ enum {
     IPC_INHERITED = 17,
     IPC_NO_SPACE = 18,
     IPC_UNSUPPORTED = 19,
-    /* Anything else; the error's text tells. */
+    /* Anything else; see the error's text. */
     IPC_FAILED = 99
 };
 
@@ -103,20 +107,20 @@ enum { IPC_BLOCK = 1, IPC_OVERWRITE = 2 };
 enum { IPC_WHILE_USED = 1, IPC_KEPT = 2 };
 enum { IPC_NOT_DURABLE = 1, IPC_SYNCED_WHEN_ASKED = 2, IPC_SYNCED_EVERY = 3 };
 
-/* How to find or to create a channel. What is 0 or NULL is not asked for: an existing channel is taken as it is, and a new one gets what
- * is usual for its pattern. */
+/* Where a channel is, and what it must be like. An option that is 0 or NULL is not compared with those of an existing channel, and has
+ * the pattern's default in a new one. One that is given and differs is IPC_INCOMPATIBLE_OPTIONS. ipc_open takes only `root`. */
 typedef struct ipc_options {
     size_t size;
-    /* The folder of channels; NULL for IPC_ROOT of the environment, or the user's own. */
+    /* The folder of channels; NULL for that of the environment variable IPC_ROOT, or else the user's own, /dev/shm/swift-ipc.UID. */
     const char *root;
-    /* IPC_WRITERS_…; a topic or a latest value that is new has shared writers. */
+    /* IPC_WRITERS_…; the default of a topic and of a latest value is shared writers. Programs in Swift have exclusive ones by default. */
     int32_t writers;
     /* What a full log does: IPC_BLOCK or IPC_OVERWRITE. */
     int32_t overflow;
     /* IPC_WHILE_USED or IPC_KEPT. */
     int32_t lifetime;
     int32_t durability;
-    /* For IPC_SYNCED_EVERY: so many bytes. */
+    /* For IPC_SYNCED_EVERY: after how many bytes. */
     uint64_t sync_bytes;
     /* Bytes of the log. */
     uint64_t capacity;
@@ -125,9 +129,9 @@ typedef struct ipc_options {
     /* As for chmod: 0600. */
     uint32_t permissions;
     uint32_t subscriber_permissions;
-    /* Of a queue: after so many deliveries a job goes to the dead letters. */
+    /* Of a queue: the number of deliveries after which a job becomes a dead letter. */
     uint32_t maximum_attempts;
-    /* Of a service: so many calls may wait. */
+    /* Of a service: the number of calls that may wait. */
     uint32_t maximum_waiting;
 } ipc_options;
 
@@ -135,41 +139,45 @@ typedef struct ipc_options {
 
 typedef struct ipc_channel ipc_channel;
 
-/* Opens a channel that exists, with the pattern and the type that it has. Waits for it until the time-out. Blocks. */
+/* Opens a channel that exists, with the pattern and the type that it has: check them by ipc_channel_pattern and ipc_channel_schema.
+ * Blocks until there is such a channel: IPC_TIMED_OUT if there is none by the time-out, IPC_NOT_FOUND with IPC_NOW. If its last participant
+ * leaves before this program joins it, ipc_reader_open and ipc_writer_open are IPC_NOT_FOUND. */
 int32_t ipc_open(
     const char *name, const ipc_options *options, int64_t timeout, ipc_channel **channel, ipc_error *error);
 
-/* Creates a channel; it must not exist. `schema` is the JSON of its type, as ipc_channel_schema has it; NULL for bytes. */
+/* Creates a channel; it must not exist. `schema` is the JSON of its type, as ipc_channel_schema returns it, such as {"message":"u64"};
+ * NULL for bytes, and for an event. Without one, a service is like those of `ipc service serve`: bytes, and an int32_t as failure. */
 int32_t ipc_create(
     ipc_pattern pattern, const char *name, const char *schema, const ipc_options *options, ipc_channel **channel,
     ipc_error *error);
 
 /* Opens a channel, and creates it if there is none: for programs that may start in any order. With a schema, an existing one must have
- * the same. */
+ * the same type, or it is IPC_WRONG_TYPE. Without one, an existing one may have any type, and a new one has bytes. */
 int32_t ipc_open_or_create(
     ipc_pattern pattern, const char *name, const char *schema, const ipc_options *options, ipc_channel **channel,
     ipc_error *error);
 
-/* Gives the handle up. Its readers and writers stay open. NULL is allowed. */
+/* Closes the handle. The channel's readers and writers stay open. NULL is allowed. */
 void ipc_channel_close(ipc_channel *channel);
 
-/* Removes a channel, also while it is used: its participants get IPC_REMOVED. */
+/* Removes a channel, also while it is used: the next call of a participant that waits is IPC_REMOVED. Calls with IPC_NOW, and calls that
+ * write, find out some time later. */
 int32_t ipc_remove(const char *name, const char *root, ipc_error *error);
 
 /* 0 for a handle that is not open. */
 ipc_pattern ipc_channel_pattern(const ipc_channel *channel);
-/* The size of each message, or of each request; 0 if it varies. */
+/* The size of each message, or of each request, without the padding that a structure of C may have at its end; 0 if it varies. */
 size_t ipc_channel_message_size(const ipc_channel *channel);
 /* The name of the channel, and its schema as JSON. Valid until the channel is closed; NULL for a handle that is not open. */
 const char *ipc_channel_name(const ipc_channel *channel);
 const char *ipc_channel_schema(const ipc_channel *channel);
 
-/* A message as JSON by the channel's schema, and back. The result is freed by ipc_free. */
+/* A message as JSON by the channel's schema, and back; of a service, a request. Free the result by ipc_free. */
 int32_t ipc_to_json(const ipc_channel *channel, const void *bytes, size_t count, char **json, ipc_error *error);
 int32_t ipc_from_json(const ipc_channel *channel, const char *json, void **bytes, size_t *count, ipc_error *error);
 void ipc_free(void *memory);
 
-/* ---- Readers: subscribers, workers, servers, getters, and those who wait for an event ---- */
+/* ---- Readers: subscriptions, workers, servers, getters, waiters for an event ---- */
 
 typedef struct ipc_reader ipc_reader;
 
@@ -177,10 +185,10 @@ typedef enum ipc_start { IPC_NEXT = 0, IPC_OLDEST = 1, IPC_LAST = 2 } ipc_start;
 
 typedef struct ipc_reader_options {
     size_t size;
-    /* The first message of a topic: those from now on, the oldest that is there, or the last `count`. */
+    /* The first message of a topic: the next that is published, the oldest in the log, or the last `count` in the log. */
     ipc_start start;
     uint32_t count;
-    /* How often to look before it sleeps; -1 to poll only, which takes a whole processor. */
+    /* How often to poll before it sleeps; -1 never to sleep, which keeps a processor busy. */
     int32_t spins;
     /* Of a topic or a latest value: 1 to read without joining, which needs the permission to read only. */
     int32_t observe;
@@ -190,7 +198,7 @@ typedef struct ipc_reader_options {
 
 int32_t ipc_reader_open(
     const ipc_channel *channel, const ipc_reader_options *options, ipc_reader **reader, ipc_error *error);
-/* Leaves the channel, once all that was taken is ended. NULL is allowed. */
+/* Leaves the channel, as soon as every job or call that was taken is ended. NULL is allowed. */
 void ipc_reader_close(ipc_reader *reader);
 
 /* Copies the next message of a topic, or the newest value that was not received yet. `count` gets its size. If that is more than
@@ -198,14 +206,14 @@ void ipc_reader_close(ipc_reader *reader);
 int32_t ipc_receive(
     ipc_reader *reader, void *buffer, size_t capacity, size_t *count, int64_t timeout, ipc_error *error);
 
-/* Borrows the next message in the log, without a copy. The bytes are valid until ipc_release, which has to follow. */
+/* Borrows the next message of a topic in the log, without a copy. The bytes are valid until ipc_release, which has to follow. */
 int32_t ipc_borrow(
     ipc_reader *reader, const void **bytes, size_t *count, int64_t timeout, ipc_error *error);
 /* Ends ipc_borrow: the message counts as received. */
 int32_t ipc_release(ipc_reader *reader, ipc_error *error);
 
-/* Copies messages of a topic of fixed size, one after the other, each at a multiple of the message's size: at least one by the time-out,
- * and those that are there, at most `limit`. `received` gets how many. */
+/* Copies messages of a topic of fixed size: waits for one until the time-out, and copies those that are there, at most `limit`. `received`
+ * gets their number. Number i is at i * ipc_channel_message_size(channel) of the buffer: structures with padding at their end are not. */
 int32_t ipc_receive_many(
     ipc_reader *reader, void *buffer, size_t limit, size_t *received, int64_t timeout, ipc_error *error);
 
@@ -215,7 +223,7 @@ int32_t ipc_get(ipc_reader *reader, void *buffer, size_t capacity, size_t *count
 /* How many messages were overwritten before they were received, since the previous call. */
 uint64_t ipc_missed(ipc_reader *reader);
 
-/* Waits for a notice of an event, and takes it. */
+/* Waits for a notice of an event, and takes it. Blocks until the time-out. */
 int32_t ipc_wait(ipc_reader *reader, int64_t timeout, ipc_error *error);
 
 /* ---- Jobs and calls ---- */
@@ -227,57 +235,60 @@ int32_t ipc_take(ipc_reader *reader, ipc_message **message, int64_t timeout, ipc
 
 /* The job, or the request. Valid until the message is ended; NULL for a handle that is not open. */
 const void *ipc_message_bytes(const ipc_message *message, size_t *count);
-/* Which delivery this is, from 1 on. */
+/* The number of this delivery, from 1 on. */
 uint32_t ipc_message_attempt(const ipc_message *message);
 /* Of a call: 1 if its caller no longer waits. */
 int32_t ipc_message_is_cancelled(const ipc_message *message);
 
-/* The job is done, and never comes again. Each of these ends the message, whatever it returns. */
+/* The job is done, and is never delivered again. Each of these calls ends the message, whatever it returns: do not use it afterwards. */
 int32_t ipc_acknowledge(ipc_message *message, ipc_error *error);
-/* It failed: it comes again, and the attempt counts. After `delay` nanoseconds; -1 for the queue's own. A call is lost for its caller. */
+/* The job failed: it is delivered again after `delay` nanoseconds, and the attempt counts; -1 for the queue's own delay. Of a call: its
+ * caller gets IPC_BROKEN_PIPE. */
 int32_t ipc_reject(ipc_message *message, int64_t delay, ipc_error *error);
-/* It is given back as if it had never been taken. */
+/* Gives a job or a call back as if it had never been taken. */
 int32_t ipc_give_back(ipc_message *message, ipc_error *error);
-/* Answers a call. */
+/* Answers a call with a reply, whose bytes are of the service's reply type. */
 int32_t ipc_reply(ipc_message *message, const void *bytes, size_t count, ipc_error *error);
 /* Answers a call with a failure, whose bytes are of the service's failure type. */
 int32_t ipc_fail(ipc_message *message, const void *bytes, size_t count, ipc_error *error);
 
-/* ---- Writers: publishers, producers, clients, setters, and those who notify ---- */
+/* ---- Writers: publishers, producers, clients, setters, notifiers of an event ---- */
 
 typedef struct ipc_writer ipc_writer;
 
 int32_t ipc_writer_open(const ipc_channel *channel, ipc_writer **writer, ipc_error *error);
-/* Leaves the channel. What was written stays. NULL is allowed. */
+/* Leaves the channel. What was written stays, as long as the channel does. NULL is allowed. */
 void ipc_writer_close(ipc_writer *writer);
 
-/* Publishes, sends or sets a copy. Blocks while there is no room, until the time-out. */
+/* Publishes, sends or sets a copy of `count` bytes. Blocks while there is no room, until the time-out. */
 int32_t ipc_write(ipc_writer *writer, const void *bytes, size_t count, int64_t timeout, ipc_error *error);
 
-/* Publishes messages of a fixed size that follow one another; `written` gets how many were. */
+/* Publishes, sends or sets `count` messages of a fixed size; `written` gets the number of those that were. Number i is at
+ * i * ipc_channel_message_size(channel): structures with padding at their end are not. */
 int32_t ipc_write_many(
     ipc_writer *writer, const void *messages, size_t count, size_t *written, int64_t timeout, ipc_error *error);
 
-/* Sends a job that nobody gets before `delay` nanoseconds, and that is a dead letter after `time_to_live`; -1 for no limit. With
- * `requires_worker` it is IPC_NOT_READY if no worker has joined. */
+/* Sends a job that no worker gets before `delay` nanoseconds, and that is a dead letter after `time_to_live` nanoseconds; -1 for no limit.
+ * With `requires_worker` it is IPC_NOT_READY if no worker has joined. */
 int32_t ipc_send(
     ipc_writer *writer, const void *bytes, size_t count, int64_t delay, int64_t time_to_live, int32_t requires_worker,
     int64_t timeout, ipc_error *error);
 
-/* Reserves room in a topic's log for a message of at most `capacity` bytes, to be written in place. ipc_commit publishes it, ipc_abandon
- * gives it up; one of them has to follow. */
+/* Reserves room in a topic's log for a message of at most `capacity` bytes, to be written in place. ipc_commit publishes its first `count`
+ * bytes, ipc_abandon gives it up; one of them has to follow. */
 int32_t ipc_reserve(ipc_writer *writer, size_t capacity, void **bytes, int64_t timeout, ipc_error *error);
 int32_t ipc_commit(ipc_writer *writer, size_t count, ipc_error *error);
 int32_t ipc_abandon(ipc_writer *writer, ipc_error *error);
 
 typedef struct ipc_reply_result ipc_reply_result;
 
-/* Calls a service, and waits for its answer. `reply_limit` is the room for it in bytes. `retries` is how often another server may do the
- * call if one dies in it; with `requires_server` it is IPC_NOT_READY if none has joined. The result is freed by ipc_result_free. */
+/* Calls a service with `count` bytes, and waits for its answer. `reply_limit` is the room for the answer in bytes. `retries` is how often
+ * another server may do the call if one dies during it. With `requires_server` it is IPC_NOT_READY if none has joined. IPC_OK is a reply or
+ * a failure. Free the result by ipc_result_free. */
 int32_t ipc_call(
     ipc_writer *writer, const void *request, size_t count, size_t reply_limit, uint32_t retries,
     int32_t requires_server, ipc_reply_result **result, int64_t timeout, ipc_error *error);
-/* The bytes of the reply, or of the failure. */
+/* The bytes of the reply, or of the failure, valid until ipc_result_free. Check `count` before you copy a structure. */
 const void *ipc_result_bytes(const ipc_reply_result *result, size_t *count);
 /* 1 if the server answered with a failure. */
 int32_t ipc_result_is_failure(const ipc_reply_result *result);
@@ -285,10 +296,10 @@ void ipc_result_free(ipc_reply_result *result);
 
 /* Ends `count` waits for an event, now or later. */
 int32_t ipc_notify(ipc_writer *writer, uint32_t count, ipc_error *error);
-/* Ends all waits that are under way. */
+/* Ends all waits that are in progress. */
 int32_t ipc_notify_all(ipc_writer *writer, ipc_error *error);
 
-/* Waits until all that was published is on the disk, of a durable channel. */
+/* Waits until all that was published is on the disk. The channel has to be durable. */
 int32_t ipc_sync(ipc_writer *writer, int64_t timeout, ipc_error *error);
 
 /* ---- Foreign event loops ---- */
@@ -300,15 +311,16 @@ int32_t ipc_descriptor_open(const char *root, ipc_descriptor **descriptor, ipc_e
 void ipc_descriptor_close(ipc_descriptor *descriptor);
 /* -1 for a handle that is not open. */
 int ipc_descriptor_file(const ipc_descriptor *descriptor);
-/* Clears what made it readable. Then take what is there, and arm each reader again. */
+/* Makes it unreadable again. Then receive what is there, and arm each reader again. */
 int32_t ipc_descriptor_clear(ipc_descriptor *descriptor, ipc_error *error);
-/* Makes the descriptor readable once, when the reader has something. `is_ready` gets 1 if it has something already: take that first, and
- * arm again. */
+/* Makes the descriptor readable once, when the reader has something. `is_ready` gets 1 if it has something already: receive that first,
+ * and arm again. */
 int32_t ipc_arm(ipc_reader *reader, ipc_descriptor *descriptor, int32_t *is_ready, ipc_error *error);
 
-/* ---- Seeing it ---- */
+/* ---- Inspecting ---- */
 
-/* What a channel is and who uses it, as JSON, as `ipc info NAME --format json` prints it. Freed by ipc_free. */
+/* The name and pattern of a channel, the counts of its messages, and its participants, as JSON: the members name, pattern, messages, taken,
+ * published and participants of `ipc info NAME --format json`. Free it by ipc_free. */
 int32_t ipc_describe(const char *name, const char *root, char **json, ipc_error *error);
 
 #ifdef __cplusplus
