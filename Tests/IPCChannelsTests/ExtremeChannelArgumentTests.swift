@@ -120,6 +120,7 @@ import Testing
             unlink(root + "/a/log")
             unlink(root + "/a/control")
             unlink(root + "/a/locks")
+            unlink(root + "/a/schema")
             rmdir(root + "/a")
             unlink(root + "/.lock")
             rmdir(root)

@@ -414,6 +414,7 @@ private func append(_ bytes: [UInt8], to target: inout OutputRawSpan) {
         }
         let topic = try Pictures.create(channelName())
         let name = topic.name.description
+        defer { try? Pictures.remove(name) }
         let errors = [
             failure { () throws(IPCError) in _ = try Topic<Framed<Other.Picture>>.open(name) },
             failure { () throws(IPCError) in _ = try Topic<Framed<Wide.Picture>>.openOrCreate(name) },
