@@ -10,13 +10,11 @@ import SystemPackage
 final class OpenChannel: @unchecked Sendable {
     // `@unchecked`: immutable after initialization.
     let channel: AnyChannel
-    let root: ChannelRoot
     let name: UnsafeMutablePointer<CChar>?
     let schema: UnsafeMutablePointer<CChar>?
 
-    init(_ channel: AnyChannel, _ root: ChannelRoot) {
+    init(_ channel: AnyChannel) {
         self.channel = channel
-        self.root = root
         name = strdup(channel.name.description)
         schema = strdup(channel.schema.json)
     }
@@ -32,20 +30,38 @@ func root(_ path: UnsafePointer<CChar>?, _ call: String) throws(IPCError) -> Cha
     path == nil ? .current : ChannelRoot(FilePath(try text(path, "root", call)))
 }
 
-/// The options of C. A structure of an older program may be shorter.
+/// A structure of options. That of an older program may be shorter; what it does not have is as in `usual`.
+func given<Options: BitwiseCopyable>(
+    _ pointer: UnsafePointer<Options>?, or usual: Options, _ call: String
+) throws(IPCError) -> Options {
+    guard let pointer else { return usual }
+    let head = UnsafeRawPointer(pointer)
+    // Each begins with its size.
+    let size = min(head.load(as: Int.self), MemoryLayout<Options>.size)
+    guard size >= MemoryLayout<Int>.size else {
+        throw .argument("options", call, "its size is \(size); begin with IPC_…OPTIONS_INIT")
+    }
+    var given = usual
+    withUnsafeMutableBytes(of: &given) { target in
+        target.copyBytes(from: UnsafeRawBufferPointer(start: head, count: size))
+    }
+    return given
+}
+
+/// Where a handle goes; NULL until there is one.
+func output(
+    _ out: UnsafeMutablePointer<OpaquePointer?>?, _ name: String, _ call: String
+) throws(IPCError) -> UnsafeMutablePointer<OpaquePointer?> {
+    guard let out else { throw .argument(name, call, "it is NULL; give the address of a variable") }
+    out.pointee = nil
+    return out
+}
+
+/// The options of a channel.
 private func options(
     _ pointer: UnsafePointer<ipc_options>?, _ call: String
 ) throws(IPCError) -> (ChannelRoot, ChannelOptions, attempts: Int?, waiting: Int?) {
-    var given = ipc_options()
-    if let pointer = pointer {
-        let size = min(pointer.pointee.size, MemoryLayout<ipc_options>.size)
-        guard size >= MemoryLayout<Int>.size else {
-            throw .argument("options", call, "its size is \(size); begin with IPC_OPTIONS_INIT")
-        }
-        withUnsafeMutableBytes(of: &given) { target in
-            target.copyBytes(from: UnsafeRawBufferPointer(start: pointer, count: size))
-        }
-    }
+    let given = try given(pointer, or: ipc_options(), call)
     func choice<Value>(_ name: String, _ number: Int32, _ values: [Value]) throws(IPCError) -> Value? {
         guard number != 0 else { return nil }
         guard values.indices.contains(Int(number) - 1) else {
@@ -73,26 +89,16 @@ private func options(
     return (try root(given.root, call), options, count(given.maximum_attempts), count(given.maximum_waiting))
 }
 
+/// The patterns, by their numbers in C.
+private let patterns: [(number: ipc_pattern, pattern: ChannelPattern)] = [
+    (IPC_TOPIC, .topic), (IPC_QUEUE, .workQueue), (IPC_SERVICE, .service), (IPC_LATEST, .latest), (IPC_EVENT, .event),
+]
+
 private func pattern(_ number: ipc_pattern, _ call: String) throws(IPCError) -> ChannelPattern {
-    switch number {
-    case IPC_TOPIC: .topic
-    case IPC_QUEUE: .workQueue
-    case IPC_SERVICE: .service
-    case IPC_LATEST: .latest
-    case IPC_EVENT: .event
-    default: throw .argument("pattern", call, "it is \(number.rawValue); there are 1 to 5")
+    guard let known = patterns.first(where: { $0.number == number }) else {
+        throw .argument("pattern", call, "it is \(number.rawValue); there are 1 to 5")
     }
-}
-
-private func give(
-    _ channel: AnyChannel, _ root: ChannelRoot, _ out: UnsafeMutablePointer<OpaquePointer?>?
-) {
-    out?.pointee = Handle(OpenChannel(channel, root), .channel).pointer
-}
-
-private func checkOut(_ out: UnsafeMutablePointer<OpaquePointer?>?, _ call: String) throws(IPCError) {
-    guard out != nil else { throw .argument("channel", call, "it is NULL; give the address of a variable") }
-    out?.pointee = nil
+    return known.pattern
 }
 
 @c @implementation
@@ -104,14 +110,14 @@ public func ipc_open(
     _ channel: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        try checkOut(channel, "ipc_open")
+        let channel = try output(channel, "channel", "ipc_open")
         let (root, _, _, _) = try options(given, "ipc_open")
         let name = try text(name, "name", "ipc_open")
         let opened =
             timeout == 0
             ? try AnyChannel.open(name, in: root)
             : try AnyChannel.open(name, in: root, until: Deadline(timeout: timeout))
-        give(opened, root, channel)
+        channel.pointee = Handle(OpenChannel(opened), .channel).pointer
     }
 }
 
@@ -119,7 +125,7 @@ private func create(
     _ number: ipc_pattern, _ name: UnsafePointer<CChar>?, _ schema: UnsafePointer<CChar>?,
     _ given: UnsafePointer<ipc_options>?, isNew: Bool, _ out: UnsafeMutablePointer<OpaquePointer?>?, _ call: String
 ) throws(IPCError) {
-    try checkOut(out, call)
+    let out = try output(out, "channel", call)
     let pattern = try pattern(number, call)
     let name = try text(name, "name", call)
     let (root, options, attempts, waiting) = try options(given, call)
@@ -129,13 +135,12 @@ private func create(
     let channel =
         isNew
         ? try AnyChannel.create(
-            pattern, name, in: root, options, defaults: defaults, schema: schema,
-            maximumAttempts: attempts,
+            pattern, name, in: root, options, defaults: defaults, schema: schema, maximumAttempts: attempts,
             maximumWaiting: waiting)
         : try AnyChannel.openOrCreate(
             pattern, name, in: root, options, defaults: defaults, schema: schema, maximumAttempts: attempts,
             maximumWaiting: waiting)
-    give(channel, root, out)
+    out.pointee = Handle(OpenChannel(channel), .channel).pointer
 }
 
 @c @implementation
@@ -180,14 +185,8 @@ func opened(_ channel: OpaquePointer?) -> OpenChannel? { Handle<OpenChannel>(cha
 
 @c @implementation
 public func ipc_channel_pattern(_ channel: OpaquePointer?) -> ipc_pattern {
-    switch opened(channel)?.channel.pattern {
-    case nil: ipc_pattern(rawValue: 0)
-    case .topic: IPC_TOPIC
-    case .workQueue: IPC_QUEUE
-    case .service: IPC_SERVICE
-    case .latest: IPC_LATEST
-    case .event: IPC_EVENT
-    }
+    let pattern = opened(channel)?.channel.pattern
+    return patterns.first { $0.pattern == pattern }?.number ?? ipc_pattern(rawValue: 0)
 }
 
 @c @implementation
@@ -212,7 +211,7 @@ public func ipc_to_json(
 ) -> Int32 {
     call(error) { () throws(IPCError) in
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_to_json") }
-        guard let json = json else { throw .argument("json", "ipc_to_json", "it is NULL") }
+        guard let json else { throw .argument("json", "ipc_to_json", "it is NULL") }
         let message = try Array(span(bytes, count, "ipc_to_json"))
         let text = try opened.channel.schema.message.json(of: message)
         json.pointee = try allocated(text.utf8).assumingMemoryBound(to: CChar.self)
@@ -226,7 +225,7 @@ public func ipc_from_json(
 ) -> Int32 {
     call(error) { () throws(IPCError) in
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_from_json") }
-        guard let bytes = bytes, let count = count else {
+        guard let bytes, let count else {
             throw .argument("bytes, count", "ipc_from_json", "one of them is NULL")
         }
         let message = try opened.channel.schema.message.message(json: text(json, "json", "ipc_from_json"))
@@ -259,7 +258,7 @@ public func ipc_describe(
     _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        guard let json = json else { throw .argument("json", "ipc_describe", "it is NULL") }
+        guard let json else { throw .argument("json", "ipc_describe", "it is NULL") }
         let root = try root(path, "ipc_describe")
         let name = try ChannelName(text(name, "name", "ipc_describe"))
         let text = try ChannelDescription(name, in: root).json

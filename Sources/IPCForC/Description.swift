@@ -3,19 +3,20 @@ import IPCChannels
 extension ChannelDescription {
     /// On one line.
     var json: String {
-        let people = participants.map { participant in
-            let role =
-                switch participant.role {
-                case .reader: "reader"
-                case .writer: "writer"
-                case .guest: "guest"
-                }
-            let backlog = participant.backlog.map { ",\"backlog\":\($0)" } ?? ""
-            return #"{"role":"\#(role)","process":\#(participant.process),"alive":\#(participant.isAlive)\#(backlog)}"#
-        }
-        return """
-            {"name":"\(name)","pattern":"\(pattern)","messages":\(messageCount),"taken":\(takenCount),\
-            "published":\(publishedCount),"participants":[\(people.joined(separator: ","))]}
-            """
+        JSONValue.members([
+            ("name", .string(name.description)), ("pattern", .string("\(pattern)")),
+            ("messages", .integer(messageCount)),
+            ("taken", .integer(takenCount)), ("published", .integer(publishedCount)),
+            ("participants", .array(participants.map(\.json))),
+        ]).text
+    }
+}
+
+extension ChannelDescription.Participant {
+    fileprivate var json: JSONValue {
+        .members([
+            ("role", .string("\(role)")), ("process", .integer(process)), ("alive", .bool(isAlive)),
+            ("backlog", backlog.map { .integer($0) }),
+        ])
     }
 }

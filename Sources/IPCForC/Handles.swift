@@ -2,7 +2,6 @@ import Synchronization
 
 /// What the handles of C point to: blocks that are never given back to the system, so that a handle that was closed can still be told from
 /// one that is open.
-
 struct Handle<Value: ~Copyable>: @unchecked Sendable {
     // `@unchecked`: the block is found by its address; what it points to belongs to one thread at a time.
     private let block: UnsafeMutablePointer<HandleBlock>

@@ -12,8 +12,6 @@ struct OpenReader: ~Copyable {
     let messageSize: Int?
     /// A latest value that was received, and that the caller had no room for.
     var pending: [UInt8]?
-    /// What was borrowed of a latest value.
-    var lent: [UInt8]?
 }
 
 @inline(__always)
@@ -28,20 +26,11 @@ public func ipc_reader_open(
     _ out: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        guard let out = out else { throw .argument("reader", "ipc_reader_open", "it is NULL") }
-        out.pointee = nil
+        let out = try output(out, "reader", "ipc_reader_open")
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_reader_open") }
-        var options = ipc_reader_options(
+        let usual = ipc_reader_options(
             size: MemoryLayout<ipc_reader_options>.size, start: IPC_NEXT, count: 0, spins: 2000, observe: 0)
-        if let given = given {
-            let size = min(given.pointee.size, MemoryLayout<ipc_reader_options>.size)
-            guard size >= MemoryLayout<Int>.size else {
-                throw .argument("options", "ipc_reader_open", "its size is \(size); begin with IPC_READER_OPTIONS_INIT")
-            }
-            withUnsafeMutableBytes(of: &options) { target in
-                target.copyBytes(from: UnsafeRawBufferPointer(start: given, count: size))
-            }
-        }
+        let options = try IPCForC.given(given, or: usual, "ipc_reader_open")
         let start: SubscriptionStart
         switch options.start {
         case IPC_NEXT: start = .next
@@ -122,7 +111,7 @@ private func copy(
             .messageTooLarge, "receive", "channel",
             advice: "the message has \(message.count) bytes, and the buffer \(capacity); receive it into a larger one")
     }
-    if let buffer = buffer, let base = message.baseAddress {
+    if let buffer, let base = message.baseAddress {
         buffer.copyMemory(from: base, byteCount: message.count)
     }
 }
@@ -134,7 +123,7 @@ public func ipc_borrow(
 ) -> Int32 {
     call(error) { () throws(IPCError) in
         let reader = try reader(pointer, "ipc_borrow")
-        guard let bytes = bytes, let count = count else {
+        guard let bytes, let count else {
             throw .argument("bytes, count", "ipc_borrow", "one of them is NULL")
         }
         guard reader.pointee.pattern == .topic else {
@@ -159,7 +148,7 @@ public func ipc_receive_many(
     call(error) { () throws(IPCError) in
         let reader = try reader(pointer, "ipc_receive_many")
         received?.pointee = 0
-        guard let buffer = buffer, let received = received, limit >= 0 else {
+        guard let buffer, let received, limit >= 0 else {
             throw .argument("buffer, received", "ipc_receive_many", "one of them is NULL, or the limit is too large")
         }
         guard reader.pointee.pattern == .topic, let size = reader.pointee.messageSize else {
@@ -229,15 +218,13 @@ public func ipc_wait(
     }
 }
 
-/// A descriptor as C has it.
 @c @implementation
 public func ipc_descriptor_open(
     _ path: UnsafePointer<CChar>?, _ out: UnsafeMutablePointer<OpaquePointer?>?,
     _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        guard let out = out else { throw .argument("descriptor", "ipc_descriptor_open", "it is NULL") }
-        out.pointee = nil
+        let out = try output(out, "descriptor", "ipc_descriptor_open")
         let descriptor = try ReadinessDescriptor(in: root(path, "ipc_descriptor_open"))
         out.pointee = Handle(descriptor, .descriptor).pointer
     }

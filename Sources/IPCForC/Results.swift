@@ -50,7 +50,7 @@ func call(_ error: ErrorPointer, _ body: () throws(IPCError) -> Void) -> Int32 {
 @inline(never)
 private func fill(_ error: ErrorPointer, _ failure: IPCError) -> Int32 {
     let code = failure.interfaceCode
-    guard let error = error else { return code }
+    guard let error else { return code }
     let start = MemoryLayout<ipc_error>.offset(of: \.text) ?? 16
     // What the caller's structure has room for; one whose size was not set is left alone.
     let size = min(error.pointee.size, MemoryLayout<ipc_error>.size)
@@ -91,7 +91,7 @@ extension Deadline {
 ///
 /// - Parameter name: Of the argument.
 func text(_ pointer: UnsafePointer<CChar>?, _ name: String, _ call: String) throws(IPCError) -> String {
-    guard let pointer = pointer else { throw .argument(name, call, "it is NULL; a text is needed") }
+    guard let pointer else { throw .argument(name, call, "it is NULL; a text is needed") }
     guard let text = String(validatingCString: pointer) else {
         throw .argument(name, call, "it is not UTF-8")
     }

@@ -19,8 +19,7 @@ public func ipc_take(
     _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        guard let out = out else { throw .argument("message", "ipc_take", "it is NULL") }
-        out.pointee = nil
+        let out = try output(out, "message", "ipc_take")
         guard let handle = Handle<OpenReader>(pointer, .reader) else { throw .handle("reader", "ipc_take") }
         let message = try handle.value.pointee.reader.take(until: Deadline(timeout: timeout))
         let bytes = try message.bytes

@@ -24,8 +24,7 @@ public func ipc_writer_open(
     _ channel: OpaquePointer?, _ out: UnsafeMutablePointer<OpaquePointer?>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        guard let out = out else { throw .argument("writer", "ipc_writer_open", "it is NULL") }
-        out.pointee = nil
+        let out = try output(out, "writer", "ipc_writer_open")
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_writer_open") }
         let state = OpenWriter(
             writer: try opened.channel.makeWriter(), messageSize: opened.channel.messageSize)
@@ -106,7 +105,7 @@ public func ipc_reserve(
 ) -> Int32 {
     call(error) { () throws(IPCError) in
         let writer = try writer(pointer, "ipc_reserve")
-        guard let bytes = bytes else { throw .argument("bytes", "ipc_reserve", "it is NULL") }
+        guard let bytes else { throw .argument("bytes", "ipc_reserve", "it is NULL") }
         let room = try writer.pointee.writer.reserve(capacity, until: Deadline(timeout: timeout))
         writer.pointee.hasReserved = true
         bytes.pointee = room.baseAddress
@@ -148,8 +147,7 @@ public func ipc_call(
 ) -> Int32 {
     call(error) { () throws(IPCError) in
         let writer = try writer(pointer, "ipc_call")
-        guard let result = result else { throw .argument("result", "ipc_call", "it is NULL") }
-        result.pointee = nil
+        let result = try output(result, "result", "ipc_call")
         let options = CallOptions(retries: Int(clamping: retries), requiresServer: requiresServer != 0)
         let outcome = try writer.pointee.writer.call(
             span(request, count, "ipc_call").bytes, replyLimit: replyLimit, options, until: Deadline(timeout: timeout))

@@ -1,3 +1,5 @@
+import IPC
+
 /// Bytes without a known meaning as text, or in hexadecimal digits if they are no UTF-8.
 struct MessageText {
     let text: String
@@ -12,9 +14,7 @@ struct MessageText {
                 return
             }
         }
-        let digits = Array("0123456789abcdef".utf8)
-        let hex = bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        (text, isHex) = (String(decoding: hex, as: UTF8.self) + (isWhole ? "" : "…"), true)
+        (text, isHex) = (bytes.hexadecimal + (isWhole ? "" : "…"), true)
     }
 
     /// For people.

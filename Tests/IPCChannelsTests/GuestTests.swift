@@ -107,10 +107,10 @@ struct GuestTests {
         let publisher = try place.topic.makePublisher()
         for _ in 0..<3 {
             let peers = try (0..<8).map { _ in Held(try place.start("stay")) }
-            for peer in peers { #expect(try peer.peer.said() == "in place\n") }
+            for peer in peers { #expect(try peer.value.said() == "in place\n") }
             let more = try place.start("stay").finish()
             #expect(more.text.contains("all its 8 guest slots are taken"), "\(more.text)")
-            for peer in peers { try peer.peer.kill() }
+            for peer in peers { try peer.value.kill() }
         }
         publisher.close()
     }
@@ -120,8 +120,8 @@ struct GuestTests {
         let place = try Place()
         let publisher = try place.topic.makePublisher()
         let peers = try (0..<8).map { _ in Held(try place.start("stay")) }
-        for peer in peers { #expect(try peer.peer.said() == "in place\n") }
-        try peers[3].peer.kill()
+        for peer in peers { #expect(try peer.value.said() == "in place\n") }
+        try peers[3].value.kill()
         let freeing = try place.start("stay", environment: ["IPC_STOP_POINT=recover.freed"])
         #expect(try freeing.said() == "struck recover.freed\n")
         let next = try place.start("stay")
@@ -130,7 +130,7 @@ struct GuestTests {
         let said = try next.said()
         #expect(said == "in place\n", "\(said)")
         try next.kill()
-        for (index, peer) in peers.enumerated() where index != 3 { try peer.peer.kill() }
+        for (index, peer) in peers.enumerated() where index != 3 { try peer.value.kill() }
         publisher.close()
     }
 
@@ -223,9 +223,4 @@ struct GuestTests {
         publisher = nil
         #expect(try segments() == before)
     }
-}
-
-private final class Held {
-    let peer: Peer
-    init(_ peer: consuming Peer) { self.peer = peer }
 }

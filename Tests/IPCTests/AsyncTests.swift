@@ -347,12 +347,6 @@ import Testing
         #expect(threads < 100)
     }
 
-    /// Tasks share no values that cannot be copied.
-    private final class Held<Value: ~Copyable & Sendable>: Sendable {
-        let value: Value
-        init(_ value: consuming Value) { self.value = value }
-    }
-
     private final class Count: Sendable { let number = Atomic(0) }
 
     /// In a process of its own: eight of each kind wait, which would block every thread of the pool if one did. Other tests

@@ -80,16 +80,12 @@ import Testing
             try withRoot { root in
                 let reader = try Self.start(program, [reading], root: root)
                 // It has joined when there is somebody in each channel.
-                var isThere = false
-                let patience = Deadline.after(.seconds(20))
-                while !isThere, !patience.hasPassed {
-                    usleep(5000)
+                let isThere = eventually {
                     let names = (try? ChannelRoot(FilePath(root)).names()) ?? []
-                    isThere =
-                        !names.isEmpty
+                    return !names.isEmpty
                         && names.allSatisfy { name in
-                            (try? ChannelDescription(name, in: ChannelRoot(FilePath(root))))?.participants.isEmpty
-                                == false
+                            let found = try? ChannelDescription(name, in: ChannelRoot(FilePath(root)))
+                            return found?.participants.isEmpty == false
                         }
                 }
                 #expect(isThere)

@@ -49,17 +49,17 @@ import Testing
     private func lines(_ text: String) -> [String] { text.split(separator: "\n").map(String.init) }
 
     /// One of each language, of one role; all of them have joined.
-    private func startAll(_ role: String, _ name: String) throws -> [Held] {
+    private func startAll(_ role: String, _ name: String) throws -> [Held<Peer>] {
         let peers = try Self.languages.enumerated().map { index, language in
             Held(try start(language, role, name, index + 1))
         }
-        for peer in peers { #expect(try peer.peer.said() == "ready\n", "\(role)") }
+        for peer in peers { #expect(try peer.value.said() == "ready\n", "\(role)") }
         return peers
     }
 
-    private func kill(_ peer: Held, _ generator: inout Seeded) throws {
+    private func kill(_ peer: Held<Peer>, _ generator: inout Seeded) throws {
         usleep(UInt32.random(in: 0..<60_000, using: &generator))
-        try peer.peer.kill()
+        try peer.value.kill()
     }
 
     @Test func aTopicOfThreeLanguages() throws {
@@ -73,13 +73,13 @@ import Testing
             let victim = Int.random(in: 0..<publishers.count, using: &generator)
             try kill(publishers[victim], &generator)
             for (index, publisher) in publishers.enumerated() where index != victim {
-                let (status, text) = try publisher.peer.finish()
+                let (status, text) = try publisher.value.finish()
                 #expect(status == .exited(0) && text.isEmpty, "\(text)")
             }
             try end.publish(Item(0, 0), until: .after(.seconds(20)))
             var heard: Set<[String]> = []
             for subscriber in subscribers {
-                let (status, text) = try subscriber.peer.finish()
+                let (status, text) = try subscriber.value.finish()
                 #expect(status == .exited(0))
                 let told = lines(text)
                 // All of those that lived, and the same beginning of the one that was killed.
@@ -108,7 +108,7 @@ import Testing
             let victim = Int.random(in: 0..<workers.count, using: &generator)
             try kill(workers[victim], &generator)
             for producer in producers {
-                let (status, text) = try producer.peer.finish()
+                let (status, text) = try producer.value.finish()
                 #expect(status == .exited(0) && text.isEmpty, "\(text)")
             }
             for _ in 1..<workers.count { try end.send(Item(0, 0), until: .after(.seconds(20))) }
@@ -138,12 +138,12 @@ import Testing
             let victim = Int.random(in: 0..<servers.count, using: &generator)
             try kill(servers[victim], &generator)
             for client in clients {
-                let (status, text) = try client.peer.finish()
+                let (status, text) = try client.value.finish()
                 #expect(status == .exited(0) && text == "done\n", "round \(round): \(text)")
             }
             for _ in 1..<servers.count { _ = try end.call(Item(0, 0), until: .after(.seconds(20))) }
             for (index, server) in servers.enumerated() where index != victim {
-                let (status, text) = try server.peer.finish()
+                let (status, text) = try server.value.finish()
                 #expect(status == .exited(0) && text.isEmpty, "\(text)")
             }
         }
@@ -156,9 +156,9 @@ private final class Collected: @unchecked Sendable {
     private var text = ""
     private let done = DispatchSemaphore(value: 0)
 
-    init(_ peer: Held) {
+    init(_ peer: Held<Peer>) {
         Thread.detachNewThread { [self] in
-            let bytes = try? peer.peer.output.readToEnd(until: .after(.seconds(90)))
+            let bytes = try? peer.value.output.readToEnd(until: .after(.seconds(90)))
             text = String(decoding: bytes ?? [], as: UTF8.self)
             done.signal()
         }
@@ -168,11 +168,4 @@ private final class Collected: @unchecked Sendable {
         try #require(done.wait(timeout: .now() + 100) == .success)
         return text
     }
-}
-
-/// A peer among others in an array.
-private final class Held: @unchecked Sendable {
-    // `@unchecked`: one thread at a time uses it.
-    let peer: Peer
-    init(_ peer: consuming Peer) { self.peer = peer }
 }

@@ -1,14 +1,10 @@
 import Glibc
 import IPC
+import TestSupport
 import SystemPackage
 
 /// Asynchronous calls of every kind wait, more of each than the pool has threads, while a task looks at the clock.
 enum PoolWaits {
-    private final class Held<Value: ~Copyable & Sendable>: Sendable {
-        let value: Value
-        init(_ value: consuming Value) { self.value = value }
-    }
-
     /// Says how many microseconds the task was kept from looking at most.
     static func run() throws {
         let signals = Held(try SignalSource([.userDefined1]))

@@ -5,3 +5,9 @@ public final class Handed<Value: ~Copyable>: @unchecked Sendable {
     public init(_ value: consuming Value) { self.value = consume value }
     public func take() -> Value? { value.take() }
 }
+
+/// What cannot be copied, for arrays and for tasks.
+public final class Held<Value: ~Copyable & Sendable>: Sendable {
+    public let value: Value
+    public init(_ value: consuming Value) { self.value = value }
+}

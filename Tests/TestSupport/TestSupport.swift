@@ -60,7 +60,7 @@ extension ChildProcess.Environment {
 }
 
 /// A child whose standard output is read here.
-public struct Peer: ~Copyable {
+public struct Peer: ~Copyable, Sendable {
     public let child: ChildProcess
     public let output: PipeReader
 
@@ -194,4 +194,13 @@ public final class Flag: @unchecked Sendable {
         while !value { pthread_cond_wait(&condition, &mutex) }
         pthread_mutex_unlock(&mutex)
     }
+}
+
+/// Waits until something is so.
+public func eventually(_ isSo: () throws -> Bool) rethrows -> Bool {
+    for _ in 0..<500 {
+        if try isSo() { return true }
+        usleep(20_000)
+    }
+    return false
 }

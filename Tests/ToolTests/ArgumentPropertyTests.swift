@@ -116,7 +116,7 @@ import Testing
         var chance = Seeded(Self.seed, 8)
         for _ in 0..<5000 {
             let bytes = (0..<chance.number(0...20)).map { _ in UInt8(chance.number(0...255)) }
-            #expect(try Hex.bytes(Array(Hex.text(bytes).utf8)) == bytes)
+            #expect(try Hex.bytes(Array(bytes.hexadecimal.utf8)) == bytes)
         }
         forEachText(9) { text, _ in
             guard let bytes = try? Hex.bytes(Array(text.utf8)) else { return }
@@ -199,7 +199,7 @@ import Testing
             for message in messages {
                 switch framing {
                 case .lines: bytes += message + [10]
-                case .hex: bytes += Array((Hex.text(message) + "\n").utf8)
+                case .hex: bytes += Array((message.hexadecimal + "\n").utf8)
                 case .lengthPrefixed: bytes += [0, 0, 0, UInt8(message.count)] + message
                 case .whole: bytes += message
                 }

@@ -57,12 +57,3 @@ struct Tool: ~Copyable {
 func ipc(_ arguments: String..., input: String = "", environment: [String: String] = [:]) throws -> Tool.Outcome {
     try Tool(arguments, input: input, environment: environment).finish()
 }
-
-/// Waits until something is so.
-func eventually(_ isSo: () throws -> Bool) rethrows -> Bool {
-    for _ in 0..<500 {
-        if try isSo() { return true }
-        usleep(20_000)
-    }
-    return false
-}

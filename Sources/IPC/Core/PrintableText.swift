@@ -1,3 +1,20 @@
+extension Collection<UInt8> {
+    /// Two lower-case hexadecimal digits for each byte.
+    package var hexadecimal: String {
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}
+
+extension [UInt8] {
+    /// The bytes of digits of either case, two for each; nil if the text is anything else.
+    package init?(hexadecimal text: some StringProtocol) {
+        let values = text.map(\.hexDigitValue)
+        guard values.count % 2 == 0, !values.contains(nil) else { return nil }
+        self = stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0]! << 4 | values[$0 + 1]!) }
+    }
+}
+
 extension Unicode.Scalar {
     /// Whether a terminal acts on it instead of showing it, or it changes the order in which other characters are shown.
     package var isControl: Bool {

@@ -23,13 +23,22 @@ public struct AnyChannel: Sendable {
     /// The name of the message type, or `bytes`. For a service, all three of its types.
     public var messageType: String { channel.type.name }
     /// The size of each message in bytes, or of a service's requests; nil if it varies.
-    public var messageSize: Int? { schema.message.isFixedSize ? schema.message.byteCount : nil }
+    public let messageSize: Int?
+    /// The size of the header of each message in bytes.
+    let headerSize: Int
 
-    private init(_ channel: Channel, _ pattern: ChannelPattern) {
+    private init(_ channel: Channel, _ pattern: ChannelPattern, in root: ChannelRoot) throws(IPCError) {
+        if pattern == .workQueue {
+            try WorkQueue<RawBytes>.checkDeadLetters(channel.name.description, in: root, channel.type)
+        }
         self.channel = channel
         self.pattern = pattern
         // A channel that was opened here has the schema of its type.
         schema = channel.type.schema ?? .messages(.bytes)
+        // Kept, since every message that is written is held to them.
+        let message = schema.message
+        messageSize = message.isFixedSize ? message.byteCount : nil
+        headerSize = if case .framed(let header) = message { header.byteCount } else { 0 }
     }
 
     /// Opens a channel, with the pattern and the type that it has.
@@ -38,8 +47,7 @@ public struct AnyChannel: Sendable {
     public static func open(_ name: String, in root: ChannelRoot = .current) throws(IPCError) -> AnyChannel {
         let pattern = try ChannelMemory(observing: ChannelName(name), in: .root(root)).pattern
         let channel = try Channel.ofAnyType(name, in: root, pattern, .open, hooks: pattern.hooks)
-        if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
-        return AnyChannel(channel, pattern)
+        return try AnyChannel(channel, pattern, in: root)
     }
 
     /// Opens a channel. Blocks the thread until it exists or the deadline passes.
@@ -79,8 +87,7 @@ public struct AnyChannel: Sendable {
         let channel = try Channel(
             name, in: root, pattern, MessageType(schema), .create(options),
             usual: ChannelAttributes(defaults, or: pattern.usual(for: name, schema)), hooks: pattern.hooks)
-        if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
-        return AnyChannel(channel, pattern)
+        return try AnyChannel(channel, pattern, in: root)
     }
 
     /// Opens a channel of whatever type, and creates one if there is none.
@@ -118,8 +125,7 @@ public struct AnyChannel: Sendable {
                 name, in: root, pattern, opening, usual: usual, usualType: MessageType(pattern.usualSchema()),
                 hooks: pattern.hooks)
         }
-        if pattern == .workQueue { try WorkQueue<RawBytes>.checkDeadLetters(name, in: root, channel.type) }
-        return AnyChannel(channel, pattern)
+        return try AnyChannel(channel, pattern, in: root)
     }
 
     /// Joins as a reader: a subscriber, a worker, a server, a getter, or a participant that waits.

@@ -65,9 +65,7 @@ extension Topic.Subscription where Message == RawBytes {
         until deadline: Deadline
     ) throws(IPCError) -> (FrameHeader, UnsafeRawBufferPointer) {
         while true {
-            if let (header, payload) = try unsafe reader.next() {
-                return unsafe (header, UnsafeRawBufferPointer(start: payload, count: Int(header.length)))
-            }
+            if let message = try unsafe borrowNext() { return unsafe message }
             if spins != 0, reader.spin() { continue }
             guard try reader.wait(until: deadline, spins: spins) else { try failTimedOut() }
         }
@@ -76,11 +74,25 @@ extension Topic.Subscription where Message == RawBytes {
     /// The same; nil if there is none.
     @inline(__always)
     fileprivate mutating func tryBorrow() throws(IPCError) -> (FrameHeader, UnsafeRawBufferPointer)? {
-        if let (header, payload) = try unsafe reader.next() {
-            return unsafe (header, UnsafeRawBufferPointer(start: payload, count: Int(header.length)))
-        }
+        if let message = try unsafe borrowNext() { return unsafe message }
         try reader.checkLiveness()
         return nil
+    }
+
+    @inline(__always)
+    private mutating func borrowNext() throws(IPCError) -> (FrameHeader, UnsafeRawBufferPointer)? {
+        guard let (header, payload) = try unsafe reader.next() else { return nil }
+        return unsafe (header, UnsafeRawBufferPointer(start: payload, count: Int(header.length)))
+    }
+}
+
+extension Topic.Publisher where Message == RawBytes {
+    /// Where a message of this size goes.
+    fileprivate mutating func reserve(
+        _ byteCount: Int, until deadline: Deadline
+    ) throws(IPCError) -> UnsafeMutableRawPointer {
+        guard let payload = try unsafe writer.claim(byteCount, until: deadline) else { throw timedOut }
+        return unsafe payload
     }
 }
 
@@ -99,12 +111,8 @@ extension ChannelWriter {
     ) throws(IPCError) -> UnsafeMutableRawBufferPointer {
         guard channel.pattern == .topic else { throw channel.misused("reserve") }
         try checkNothingIsReserved("reserve")
-        try check(byteCount, JobOptions())
-        guard let payload = try unsafe publisher!.writer.claim(byteCount, until: deadline) else {
-            throw IPCError(
-                .timedOut, "reserve", channel.name.description,
-                advice: "a subscriber is a whole log behind; allow more time, or enlarge the log")
-        }
+        try check(byteCount)
+        let payload = try unsafe publisher!.reserve(byteCount, until: deadline)
         reserved = byteCount
         return unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
     }
@@ -121,7 +129,7 @@ extension ChannelWriter {
                     "\(byteCount) bytes were to be published, and \(reserved.map { "\($0) are" } ?? "none are") reserved; reserve enough first"
             )
         }
-        try check(byteCount, JobOptions())
+        try check(byteCount)
         guard !publisher!.writer.memory.isInherited else { throw publisher!.writer.memory.isInheritedError }
         reserved = nil
         try publisher!.writer.deliver(byteCount)

@@ -53,7 +53,8 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         _ bytes: RawSpan, _ options: JobOptions = JobOptions(), until deadline: Deadline = .never
     ) throws(IPCError) {
         try checkNothingIsReserved("write")
-        try check(bytes.byteCount, options)
+        try check(options)
+        try check(bytes.byteCount)
         switch channel.pattern {
         case .topic, .latest: try publisher!.publish(bytes, until: deadline)
         case .workQueue: try producer!.send(bytes, options, until: deadline)
@@ -68,7 +69,8 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         _ bytes: RawSpan, _ options: JobOptions = JobOptions(), until deadline: Deadline = .never
     ) async throws(IPCError) {
         try checkNothingIsReserved("write")
-        try check(bytes.byteCount, options)
+        try check(options)
+        try check(bytes.byteCount)
         switch channel.pattern {
         case .topic, .latest: try await publisher!.publish(bytes, until: deadline)
         case .workQueue: try await producer!.send(bytes, options, until: deadline)
@@ -81,7 +83,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     /// - Returns: False if there is none.
     public mutating func tryWrite(_ bytes: RawSpan) throws(IPCError) -> Bool {
         try checkNothingIsReserved("write")
-        try check(bytes.byteCount, JobOptions())
+        try check(bytes.byteCount)
         switch channel.pattern {
         case .topic, .latest: return try publisher!.tryPublish(bytes)
         case .workQueue: return try producer!.trySend(bytes)
@@ -89,16 +91,20 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         }
     }
 
-    func check(_ byteCount: Int, _ options: JobOptions) throws(IPCError) {
-        if channel.pattern != .workQueue, options != JobOptions() {
+    private func check(_ options: JobOptions) throws(IPCError) {
+        guard channel.pattern != .workQueue, options != JobOptions() else { return }
+        throw IPCError(
+            .invalidArgument, "write", channel.name.description,
+            advice: "only a work queue has a delay and a time to live; this is \(channel.pattern.withArticle)")
+    }
+
+    /// Checks the size of a message.
+    func check(_ byteCount: Int) throws(IPCError) {
+        guard byteCount >= channel.headerSize else {
             throw IPCError(
                 .invalidArgument, "write", channel.name.description,
-                advice: "only a work queue has a delay and a time to live; this is \(channel.pattern.withArticle)")
-        }
-        if case .framed(let header) = channel.schema.message, byteCount < header.byteCount {
-            throw IPCError(
-                .invalidArgument, "write", channel.name.description,
-                advice: "its messages begin with a header of \(header.byteCount) bytes, and this one has \(byteCount)")
+                advice: "its messages begin with a header of \(channel.headerSize) bytes, and this one has \(byteCount)"
+            )
         }
         guard let size = channel.messageSize, size != byteCount else { return }
         throw IPCError(
@@ -122,7 +128,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         until deadline: Deadline = .never
     ) throws(IPCError) -> CallOutcome {
         guard channel.pattern == .service else { throw channel.misused("call") }
-        try check(request.byteCount, JobOptions())
+        try check(request.byteCount)
         let call = try client!.begin(request, replyLimit: replyLimit, options, until: deadline)
         return try call.waitForBytes()
     }
@@ -135,7 +141,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> CallOutcome {
         guard channel.pattern == .service else { throw channel.misused("call") }
-        try check(request.byteCount, JobOptions())
+        try check(request.byteCount)
         let call = try await client!.begin(request, replyLimit: replyLimit, options, until: deadline)
         return try await call.waitForBytes()
     }

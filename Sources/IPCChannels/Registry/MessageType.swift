@@ -12,7 +12,7 @@ struct MessageType: Sendable {
     private let makeSchema: (@Sendable () -> ChannelSchema?)?
     /// What it consists of; nil if it was not read from the channel.
     var schema: ChannelSchema? { makeSchema?() }
-    /// The conditions under which bytes are a value; nil if all bytes are, and for a type read from a channel.
+    /// The conditions under which bytes are a value; nil if all bytes are, and if the schema is not known.
     let checks: MessageChecks?
 
     /// Messages of any bytes.
@@ -73,10 +73,11 @@ struct MessageType: Sendable {
         guard case .messages(let message) = schema else { return nil }
         let needed = message.checks
         if needed.isEmpty { return nil }
+        let fingerprint = schema.fingerprint
         return knownChecks.withLock { known in
-            if let checks = known[schema.fingerprint] { return checks }
+            if let checks = known[fingerprint] { return checks }
             let checks = MessageChecks(needed, type: message.name)
-            known[schema.fingerprint] = checks
+            known[fingerprint] = checks
             return checks
         }
     }
@@ -96,7 +97,7 @@ struct MessageType: Sendable {
     /// The type of messages with a header of this type, and bytes after it.
     static func framed<Header: BitwiseCopyable>(header: Header.Type) throws(IPCError) -> MessageType {
         // A key that no message type has.
-        return try of(header, ObjectIdentifier(HeaderKey<Header>.self)) { (type) throws(IPCError) in
+        try of(header, ObjectIdentifier(HeaderKey<Header>.self)) { (type) throws(IPCError) in
             .framed(try MessageSchema(ofAny: type))
         }
     }

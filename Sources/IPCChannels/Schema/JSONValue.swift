@@ -1,7 +1,7 @@
 import IPC
 
 /// A value of JSON (RFC 8259). Numbers stay as they are written, so that none loses digits.
-enum JSONValue: Hashable, Sendable {
+package enum JSONValue: Hashable, Sendable {
     case null
     case bool(Bool)
     /// As JSON writes it.
@@ -11,20 +11,20 @@ enum JSONValue: Hashable, Sendable {
     /// In the order of the text; a key occurs once.
     case object([Member])
 
-    struct Member: Hashable, Sendable {
-        let key: String
-        let value: JSONValue
+    package struct Member: Hashable, Sendable {
+        package let key: String
+        package let value: JSONValue
 
-        init(_ key: String, _ value: JSONValue) {
+        package init(_ key: String, _ value: JSONValue) {
             self.key = key
             self.value = value
         }
     }
 
-    static func integer(_ number: some BinaryInteger) -> JSONValue { .number("\(number)") }
+    package static func integer(_ number: some BinaryInteger) -> JSONValue { .number("\(number)") }
 
     /// An object; members without a value are left out.
-    static func members(_ members: [(String, JSONValue?)]) -> JSONValue {
+    package static func members(_ members: [(String, JSONValue?)]) -> JSONValue {
         .object(members.compactMap { key, value in value.map { Member(key, $0) } })
     }
 
@@ -35,7 +35,7 @@ enum JSONValue: Hashable, Sendable {
     }
 
     /// On one line, without spaces.
-    var text: String {
+    package var text: String {
         var text = ""
         write(to: &text)
         return text
@@ -46,7 +46,7 @@ enum JSONValue: Hashable, Sendable {
         case .null: text += "null"
         case .bool(let value): text += value ? "true" : "false"
         case .number(let number): text += number
-        case .string(let string): Self.write(string, to: &text)
+        case .string(let string): text += string.quotedForJSON
         case .array(let values):
             text += "["
             for (index, value) in values.enumerated() {
@@ -58,31 +58,11 @@ enum JSONValue: Hashable, Sendable {
             text += "{"
             for (index, member) in members.enumerated() {
                 if index > 0 { text += "," }
-                Self.write(member.key, to: &text)
-                text += ":"
+                text += member.key.quotedForJSON + ":"
                 member.value.write(to: &text)
             }
             text += "}"
         }
-    }
-
-    private static func write(_ string: String, to text: inout String) {
-        text += "\""
-        for scalar in string.unicodeScalars {
-            switch scalar {
-            case "\"": text += "\\\""
-            case "\\": text += "\\\\"
-            case "\n": text += "\\n"
-            case "\r": text += "\\r"
-            case "\t": text += "\\t"
-            // Control characters, and what could reach a terminal as one.
-            case _ where scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value):
-                let digits = String(scalar.value, radix: 16)
-                text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
-            }
-        }
-        text += "\""
     }
 }
 

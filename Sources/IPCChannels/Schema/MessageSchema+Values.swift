@@ -83,28 +83,17 @@ extension MessageSchema {
 
     private static func value(ofUnknown bytes: ArraySlice<UInt8>) -> JSONValue {
         if let text = String(validating: bytes, as: UTF8.self) { return .string(text) }
-        return .members([("hex", .string(hex(bytes)))])
-    }
-
-    private static func hex(_ bytes: ArraySlice<UInt8>) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+        return .members([("hex", .string(bytes.hexadecimal))])
     }
 
     private static func unknown(_ value: JSONValue, path: String) throws(JSONError) -> [UInt8] {
         if case .string(let text) = value { return Array(text.utf8) }
-        guard case .string(let text) = value["hex"], let bytes = bytes(hex: text) else {
+        guard case .string(let text) = value["hex"], let bytes = [UInt8](hexadecimal: text) else {
             throw JSONError(
                 "\(path.isEmpty ? "the message" : path) has to be a string, or {\"hex\":\"…\"} with two digits for each byte"
             )
         }
         return bytes
-    }
-
-    private static func bytes(hex text: String) -> [UInt8]? {
-        let digits = text.map(\.hexDigitValue)
-        guard digits.count % 2 == 0, !digits.contains(nil) else { return nil }
-        return Swift.stride(from: 0, to: digits.count, by: 2).map { UInt8(digits[$0]! << 4 | digits[$0 + 1]!) }
     }
 }
 

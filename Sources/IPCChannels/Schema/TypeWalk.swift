@@ -121,7 +121,7 @@ private enum TypeWalk {
         var fields: [MessageSchema.Field] = []
         var spare: SpareValues?
         var failure: IPCError?
-        var (seen, number) = (0, 0)
+        var seen = 0
         var storage: Part?
         _ = unsafe _forEachField(of: type) { fieldName, fieldOffset, fieldType, _ in
             // A tuple's labels have a dot before them.
@@ -141,7 +141,6 @@ private enum TypeWalk {
             } catch {
                 failure = error
             }
-            number += 1
             return failure == nil
         }
         if let failure { throw failure }

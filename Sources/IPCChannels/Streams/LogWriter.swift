@@ -201,16 +201,21 @@ struct LogWriter: ~Copyable {
 
     /// Makes the claim visible, for any kind of writer.
     mutating func commit(_ count: Int, _ kind: UInt32) {
-        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let header = header(count, kind)
-        unsafe header.store(at: frame)
-        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
-        unsafe stamp(frame)
+        complete(count, kind)
         memory.publishLatest(position, kind)
         KillPoint.reach(.commitLatest)
         if isShared { giveUpIntent() }
         if fences { atomicMemoryFence(ordering: .sequentiallyConsistent) }
         finishCommit()
+    }
+
+    /// Stores the header of the claimed frame, and its stamp.
+    private func complete(_ count: Int, _ kind: UInt32) {
+        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
+        let header = header(count, kind)
+        unsafe header.store(at: frame)
+        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
+        unsafe stamp(frame)
     }
 
     @inlinable @inline(__always)
@@ -258,17 +263,15 @@ struct LogWriter: ~Copyable {
     @usableFromInline @inline(never)
     mutating func abandon() {
         guard isShared else { return }
-        commit(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
+        commit(claimedPayloadSize, LogLayout.Kind.skipped)
     }
+
+    private var claimedPayloadSize: Int { Int(claimed) - LogLayout.Frame.headerSize - trailerSize }
 
     /// Abandons the claim of a writer that ends. Its membership wakes those who wait for it.
     func abandonAtEnd() {
         guard isShared, !memory.isInherited else { return }
-        let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
-        let header = header(Int(claimed) - LogLayout.Frame.headerSize - trailerSize, LogLayout.Kind.skipped)
-        unsafe header.store(at: frame)
-        if trailerSize != 0 { unsafe Checksum.seal(frame, header, at: position, memory) }
-        unsafe stamp(frame)
+        complete(claimedPayloadSize, LogLayout.Kind.skipped)
         giveUpIntent()
     }
 

@@ -187,7 +187,9 @@ extension Topic.Publisher where Message == RawBytes {
         try writer.deliver(count)
         return true
     }
+}
 
+extension Topic.Publisher {
     /// Calls `fill` with the claimed space. Abandons the claim if `fill` throws.
     @inlinable @inline(__always)
     mutating func filled(

@@ -162,7 +162,9 @@ extension Topic.Subscription where Message: BitwiseCopyable {
                 "a message has \(count) bytes instead of the \(MemoryLayout<Message>.size) of \(Message.self); the participant that wrote it does not use this library: find it, and fix it"
         )
     }
+}
 
+extension Topic.Subscription {
     @usableFromInline @inline(never)
     func fail(_ invalid: MessageChecks.Invalid) throws(IPCError) -> Never {
         guard let checks else { preconditionFailure("only a type with checks has invalid messages") }

@@ -167,15 +167,7 @@ extension Topic.Publisher where Message: FramedMessage {
     ) throws(IPCError) -> Int {
         unsafe payload.storeBytes(of: header, as: Message.Header.self)
         let start = unsafe payload + MemoryLayout<Message.Header>.size
-        let buffer = unsafe UnsafeMutableRawBufferPointer(start: start, count: byteCount)
-        var span = unsafe OutputRawSpan(buffer: buffer, initializedCount: 0)
-        do throws(IPCError) {
-            try fill(&span)
-        } catch {
-            writer.abandon()
-            throw error
-        }
-        return unsafe MemoryLayout<Message.Header>.size + span.finalize(for: buffer)
+        return try unsafe MemoryLayout<Message.Header>.size + filled(start, byteCount, fill)
     }
 }
 
@@ -297,12 +289,6 @@ extension Topic.Subscription where Message: FramedMessage {
             advice:
                 "a message has \(count) bytes, fewer than the \(MemoryLayout<Message.Header>.size) of its header, \(Message.Header.self); the participant that wrote it does not use this library: find it, and fix it"
         )
-    }
-
-    @usableFromInline @inline(never)
-    func fail(_ invalid: MessageChecks.Invalid) throws(IPCError) -> Never {
-        guard let checks else { preconditionFailure("only a type with checks has invalid messages") }
-        throw checks.error(invalid, "receive", reader.memory.name)
     }
 }
 

@@ -172,6 +172,6 @@ extension [UInt8] {
     /// As a string if it is text, in hexadecimal digits if not.
     var json: (String, JSON) {
         if let text = String(validating: self, as: UTF8.self) { return ("text", .string(text)) }
-        return ("hex", .string(Hex.text(self)))
+        return ("hex", .string(hexadecimal))
     }
 }

@@ -112,7 +112,7 @@ private struct Field {
         for (offset, schema) in optionals where try Self.json(schema, offset, message) == "null" { return "" }
         if schema == .bytes {
             let bytes = Array(message[min(offset, message.count)...])
-            return String(validating: bytes, as: UTF8.self) ?? Hex.text(bytes)
+            return String(validating: bytes, as: UTF8.self) ?? bytes.hexadecimal
         }
         let json = schema.isFixedSize ? try Self.json(schema, offset, message) : try schema.json(of: message)
         return json == "null" ? "" : json.hasPrefix("\"") ? Self.unquoted(json) : json

@@ -70,7 +70,7 @@ struct TapCommand: Interruptible {
     private func line(_ message: ChannelTap.Message, _ format: MessageFormat) throws(IPCError) -> String {
         switch decoding {
         case .text: return try format.printable(message.bytes)
-        case .hex: return Hex.text(message.bytes)
+        case .hex: return message.bytes.hexadecimal
         case .json:
             var members: [(String, JSON)] = [
                 ("position", .string(message.position.description)), ("writer", .integer(message.writer)),

@@ -131,7 +131,7 @@ enum MemoryBytes {
             while position < offset + count {
                 let bytes = try MemoryBytes.read(
                     descriptor, position, min(1 << 20, offset + count - position), size, name)
-                try MessageOutput.put(hex ? Array(Hex.text(bytes).utf8) : bytes)
+                try MessageOutput.put(hex ? Array(bytes.hexadecimal.utf8) : bytes)
                 position += bytes.count
             }
             if hex, count > 0 { try MessageOutput.put(line: "") }

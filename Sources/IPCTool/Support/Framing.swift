@@ -52,7 +52,7 @@ extension Framing {
     func framed(_ message: [UInt8]) -> [UInt8] {
         switch self {
         case .lines: return message + [UInt8(ascii: "\n")]
-        case .hex: return Array((Hex.text(message) + "\n").utf8)
+        case .hex: return Array((message.hexadecimal + "\n").utf8)
         case .lengthPrefixed:
             let length = UInt32(message.count)
             return (0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * $0)) } + message
@@ -224,18 +224,15 @@ struct MessageOutput {
 }
 
 enum Hex {
-    static func text(_ bytes: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
-
+    /// The bytes of a line of digits, with blanks between them or none.
     static func bytes(_ text: [UInt8]) throws -> [UInt8] {
         let digits = text.filter { !" \t\r".utf8.contains($0) }
-        let values = digits.map { Character(UnicodeScalar($0)).hexDigitValue }
-        guard digits.count % 2 == 0, !values.contains(nil) else {
+        // Each byte by itself: a line may be anything.
+        guard let bytes = [UInt8](hexadecimal: String(String.UnicodeScalarView(digits.map { UnicodeScalar($0) })))
+        else {
             throw ValidationError(
                 "'\(String(decoding: text, as: UTF8.self))' is not a line of hexadecimal digits, two for each byte.")
         }
-        return stride(from: 0, to: values.count, by: 2).map { UInt8(values[$0]! << 4 | values[$0 + 1]!) }
+        return bytes
     }
 }
