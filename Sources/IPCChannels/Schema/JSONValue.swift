@@ -67,15 +67,15 @@ package enum JSONValue: Hashable, Sendable {
 }
 
 /// Why a text is no JSON, or not the JSON that was expected.
-struct JSONError: Error {
-    let reason: String
+package struct JSONError: Error {
+    package let reason: String
 
     init(_ reason: String) { self.reason = reason }
 }
 
 extension JSONValue {
     /// Parses a text that may come from anybody: its depth is limited, and nothing in it traps.
-    init(parsing text: String) throws(JSONError) {
+    package init(parsing text: String) throws(JSONError) {
         var parser = JSONParser(Array(text.utf8))
         self = try parser.parse()
     }

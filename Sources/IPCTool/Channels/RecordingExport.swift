@@ -115,41 +115,15 @@ private struct Field {
             return String(validating: bytes, as: UTF8.self) ?? bytes.hexadecimal
         }
         let json = schema.isFixedSize ? try Self.json(schema, offset, message) : try schema.json(of: message)
-        return json == "null" ? "" : json.hasPrefix("\"") ? Self.unquoted(json) : json
+        switch try? JSONValue(parsing: json) {
+        case .string(let text): return text
+        case .null: return ""
+        default: return json
+        }
     }
 
     private static func json(_ schema: MessageSchema, _ offset: Int, _ message: [UInt8]) throws(IPCError) -> String {
         try schema.json(of: Array(message[offset..<offset + schema.byteCount]))
-    }
-
-    /// The text of a string of JSON that this command wrote, and so with no pairs of surrogates.
-    private static func unquoted(_ json: String) -> String {
-        var (result, digits): (String, String?) = ("", nil)
-        var isEscaped = false
-        for scalar in json.unicodeScalars.dropFirst().dropLast() {
-            if let known = digits {
-                digits = known + String(scalar)
-                guard known.count == 3 else { continue }
-                if let number = UInt32(digits!, radix: 16), let control = Unicode.Scalar(number) {
-                    result.unicodeScalars.append(control)
-                }
-                digits = nil
-            } else if isEscaped {
-                isEscaped = false
-                switch scalar {
-                case "n": result += "\n"
-                case "r": result += "\r"
-                case "t": result += "\t"
-                case "u": digits = ""
-                default: result.unicodeScalars.append(scalar)
-                }
-            } else if scalar == "\\" {
-                isEscaped = true
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
     }
 }
 
