@@ -2,21 +2,24 @@ import Glibc
 import IPC
 import TestSupport
 
-/// Makes the objects of each row, has its calls end without success, and gives the objects up, again and again: descriptors,
-/// mappings and memory stay as they are.
+/// Makes the objects of each row, has its calls end without success, several times each, and gives the objects up, again and again:
+/// descriptors, mappings and memory stay as they are.
 enum LongUse {
+    /// The calls on the objects that were made. Many rows make the same kind of object.
+    private static let callsForEach = 10
     private static let warmUp = 30
     /// What may come and go beside the call: a thread's stack, a watch for a file that is closed in a second.
     private static let tolerance = 16
     /// In bytes. Only many repetitions show a small leak.
     private static let memoryTolerance = 1 << 20
 
+    /// - Parameter count: How often to make each call.
     /// - Returns: What has grown.
     static func run(_ row: Wait, _ count: Int) -> [String] {
         do {
             for _ in 0..<warmUp { try once(row) }
             let before = Usage()
-            for _ in 0..<count { try once(row) }
+            for _ in 0..<max(count / callsForEach, 1) { try once(row) }
             let after = Usage()
             return after.growth(since: before).map { "\(row.calls[0]): \($0) in \(count) times" }
         } catch {
@@ -26,11 +29,13 @@ enum LongUse {
 
     private static func once(_ row: Wait) throws {
         let made = try row.make()
-        for (_, attempt) in made.tries { _ = try attempt() }
         defer { if made.mustBeReleased { try? made.release() } }
-        if case .failure(let error) = Deadlines.attempt(made.call) {
-            guard let error = error as? IPCError, error.code == .timedOut || error.code == .notReady else {
-                throw error
+        for _ in 0..<callsForEach {
+            for (_, attempt) in made.tries { _ = try attempt() }
+            if case .failure(let error) = Deadlines.attempt(made.call) {
+                guard let error = error as? IPCError, error.code == .timedOut || error.code == .notReady else {
+                    throw error
+                }
             }
         }
     }

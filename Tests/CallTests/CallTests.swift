@@ -28,7 +28,7 @@ import Testing
     /// `Scripts/repeat.sh` is the long run: a small leak of memory shows only there.
     @Test(arguments: 0..<3)
     func manyCallsLeaveNothing(part: Int) throws {
-        #expect(try run("repeat", "20", "\(part)", "3") == "end\n")
+        #expect(try run("repeat", "200", "\(part)", "3") == "end\n")
     }
 
     /// Each system call of each call fails in turn; one that a signal interrupts is no failure. With one error each, and
