@@ -21,7 +21,7 @@ class Channel:
         self.locks = open(folder + "/locks", "r+b", buffering=0)
         with open(folder + "/control", "r+b", buffering=0) as control:
             self.control = mmap.mmap(control.fileno(), 0)
-        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 7, "not version 7"
+        assert self.control[:8] == b"SWIFTIPC" and self.half(8) == 8, "not version 8"
         self.key, self.capacity = self.word(KEY), self.word(CAPACITY)
         with open(folder + "/log", "r+b", buffering=0) as log:
             self.log = mmap.mmap(log.fileno(), self.capacity)
@@ -131,7 +131,7 @@ def read(channel, count):
         for start, length, kind, units in channel.frames(position):
             if length + 32 > units * 64 or units * 64 > channel.capacity // 2:
                 sys.exit("corrupted")
-            if kind == 1 and count > 0:
+            if kind in (1, 3) and count > 0:
                 print(channel.copy(start + 32, length).decode(), flush=True)
                 count -= 1
             position = start + units * 64

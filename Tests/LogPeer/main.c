@@ -53,7 +53,7 @@ static void attach(const char *path_of_folder) {
     if ((control_file = open(path, O_RDWR | O_CLOEXEC)) < 0 || fstat(control_file, &status) < 0) fail(path);
     control = mmap(0, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, control_file, 0);
     if (control == MAP_FAILED) fail("mmap");
-    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 7) { fputs("not version 7\n", stderr); exit(1); }
+    if (memcmp(control, "SWIFTIPC", 8) != 0 || *(uint32_t *)(control + 8) != 8) { fputs("not version 8\n", stderr); exit(1); }
     key = *(uint64_t *)(control + KEY);
     capacity = *(uint64_t *)(control + CAPACITY);
     snprintf(path, sizeof path, "%s/log", folder);
@@ -140,7 +140,7 @@ static void read_messages(uint64_t count) {
         char *frame = FRAME(position);
         uint32_t length = *(uint32_t *)(frame + 8), kind = *(uint32_t *)(frame + 12), units = *(uint32_t *)(frame + 28);
         if (length + 32ull > units * 64ull || units * 64ull > capacity / 2) { fputs("corrupted\n", stderr); exit(1); }
-        if (kind == 1) { printf("%.*s\n", (int)length, frame + 32); count--; }
+        if (kind == 1 || kind == 3) { printf("%.*s\n", (int)length, frame + 32); count--; }
         position += units * 64ull;
         atomic_store(cursor, position);
         wake(0);

@@ -16,7 +16,7 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     var subscription: Topic<RawBytes>.Subscription?
     /// The message that was borrowed, and not received yet.
     var borrowed: FrameHeader?
-    private var getter: Latest<RawBytes>.Getter?
+    var getter: Latest<RawBytes>.Getter?
     private var worker: WorkQueue<RawBytes>.Worker?
     private var server: AnyService.Server?
     private var participant: Event.Participant?
@@ -149,13 +149,13 @@ extension ChannelReader: ChannelSource {
 /// A job or a call that a ``ChannelReader`` has taken. Dropping it rejects the job, or loses the call.
 public struct TakenMessage: ~Copyable, @unchecked Sendable {
     // `@unchecked`: the frame belongs to this process alone until it is finished.
-    private enum Kind: ~Copyable {
+    enum Kind: ~Copyable {
         case job(WorkQueue<RawBytes>.Job)
         case call(AnyService.Call)
     }
 
     private let channel: AnyChannel
-    private let kind: Kind
+    let kind: Kind
 
     fileprivate init(_ channel: AnyChannel, job: consuming WorkQueue<RawBytes>.Job) {
         self.channel = channel

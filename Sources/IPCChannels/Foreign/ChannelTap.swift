@@ -27,6 +27,8 @@ public struct ChannelTap: ~Copyable {
         public let bytes: [UInt8]
         /// The size of the payload in bytes.
         public let byteCount: Int
+        /// Where it comes from; nil if it was written on this machine.
+        public let origin: MessageOrigin?
         /// For a work queue or a service: how often it was delivered, and whether it is taken or done.
         public let work: Progress?
 
@@ -97,6 +99,6 @@ public struct ChannelTap: ~Copyable {
         return Message(
             position: ChannelPosition(channel: reader.memory.key, offset: position), writer: Int(header.writer),
             sequence: header.sequence, bytes: unsafe Array(copy),
-            byteCount: byteCount, work: progress)
+            byteCount: byteCount, origin: reader.origin, work: progress)
     }
 }

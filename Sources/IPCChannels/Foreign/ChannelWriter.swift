@@ -91,7 +91,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         }
     }
 
-    private func check(_ options: JobOptions) throws(IPCError) {
+    func check(_ options: JobOptions) throws(IPCError) {
         guard channel.pattern != .workQueue, options != JobOptions() else { return }
         throw IPCError(
             .invalidArgument, "write", channel.name.description,

@@ -346,7 +346,7 @@ extension ChannelMemory {
 
     /// Raises the newest value's position to `position`, where a message was committed.
     func publishLatest(_ position: UInt64, _ kind: UInt32) {
-        if publishesLatest, kind == LogLayout.Kind.message { latest.raise(to: position | 1) }
+        if publishesLatest, LogLayout.Kind.isMessage(kind) { latest.raise(to: position | 1) }
     }
 
     /// Whether the frame at `position` is committed.

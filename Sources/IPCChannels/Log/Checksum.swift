@@ -1,6 +1,6 @@
 import CIPCShims
 
-/// The checksum of a frame in a durable log: CRC-32C of its stamp, header and payload, in its last eight bytes. For a skipped frame
+/// The checksum of a frame in a durable log: CRC-32C of its stamp, header, payload and origin, in its last eight bytes. For a skipped frame
 /// it covers only the stamp and the header, and follows the header: the other bytes may belong to a message that is set aside.
 enum Checksum {
     /// Writes the checksum, before the frame is committed.
@@ -38,6 +38,9 @@ enum Checksum {
         let skipped = memory.carriesWork ? min(LogLayout.Frame.workPrefixSize, Int(header.length)) : 0
         unsafe crc = ipc_crc32c(
             crc, frame + LogLayout.Frame.headerSize + skipped, Int(header.length) - skipped)
+        if let place = header.originPlace(trailerSize: memory.trailerSize) {
+            unsafe crc = ipc_crc32c(crc, frame + place, LogLayout.Frame.originSize)
+        }
         return UInt64(crc)
     }
 }

@@ -49,9 +49,15 @@ struct FrameHeader: Sendable {
             && (size <= maximum || kind == LogLayout.Kind.skipped && size <= 2 &* maximum)
     }
 
+    /// Whether it is a message, with an origin or without.
+    @inlinable @inline(__always)
+    var isMessage: Bool { LogLayout.Kind.isMessage(kind) }
+
+    var hasOrigin: Bool { kind == LogLayout.Kind.messageWithOrigin }
+
     /// Whether it is no message, or one that is long enough to be work. A shorter one was stored by a peer that does not use this
     /// library.
-    var hasWorkOrNone: Bool { kind != LogLayout.Kind.message || length >= UInt32(LogLayout.Frame.workPrefixSize) }
+    var hasWorkOrNone: Bool { !isMessage || length >= UInt32(LogLayout.Frame.workPrefixSize) }
 
     /// The same header for a skipped frame.
     var skipped: FrameHeader {

@@ -6,7 +6,7 @@
 enum LogLayout {
     /// "SWIFTIPC" in ASCII, read as a little-endian number.
     static let magic: UInt64 = 0x4350_4954_4649_5753
-    static let version: UInt32 = 7
+    static let version: UInt32 = 8
 
     /// Written once, before any other process sees the channel.
     enum Fixed {
@@ -212,6 +212,8 @@ enum LogLayout {
         static let workPrefixSize = 32
         /// In a durable log, the last bytes of each frame: a checksum of the rest.
         static let checksumSize = 8
+        /// Of a message with an origin: the last bytes of its frame, before the checksum.
+        static let originSize = 32
         /// The largest frame: half the log, and below 4 GiB, because the header has 32 bits for the payload's length.
         static func maximumSize(capacity: Int) -> UInt64 { min(UInt64(capacity) / 2, 0xffff_ffc0) }
 
@@ -232,6 +234,12 @@ enum LogLayout {
         @usableFromInline static let message: UInt32 = 1
         /// Claimed and abandoned, by its writer or by the recovery after the writer's death.
         @usableFromInline static let skipped: UInt32 = 2
+        /// A message that was carried here from another machine: its ``MessageOrigin`` is at the end of the frame. A kind of its
+        /// own, so that the others are read and written without a look at it.
+        @usableFromInline static let messageWithOrigin: UInt32 = 3
+
+        @inlinable @inline(__always)
+        static func isMessage(_ kind: UInt32) -> Bool { kind == message || kind == messageWithOrigin }
     }
 
     /// The bytes of `locks` whose locks have a meaning; the file itself is empty. In a channel without a name they are bytes of

@@ -80,7 +80,7 @@ enum LogPositions {
             guard case .frame(let header) = try look(memory, at: position) else {
                 return memory.mayBeOverwritten(position) ? nil : messages
             }
-            if header.kind == LogLayout.Kind.message { messages.append(position) }
+            if header.isMessage { messages.append(position) }
             position &+= header.size
         }
         return messages

@@ -47,7 +47,7 @@ enum DurableRecovery {
                 let index = Int(block % UInt64(LogLayout.blockCount))
                 memory.word(LogLayout.blockStarts + index * 8).relaxed = position
             }
-            if header.kind == LogLayout.Kind.message { restorer?.see(header, at: position) }
+            if header.isMessage { restorer?.see(header, at: position) }
             position += header.size
         }
         restorer?.finish(oldest: oldest, end: position)

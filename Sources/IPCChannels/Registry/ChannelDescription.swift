@@ -65,6 +65,8 @@ public struct ChannelDescription: Sendable {
         /// Whether it is alive, according to the kernel. For a user who may only read the channel: whether a process with that
         /// number exists. A dead participant needs no action: the next participant that encounters its state recovers it.
         public let isAlive: Bool
+        /// Whether it belongs to this process.
+        public let isOwn: Bool
         /// For a reader that causes back-pressure: the bytes of the log that it has not read.
         public let backlog: Int?
     }
@@ -106,11 +108,18 @@ public struct ChannelDescription: Sendable {
         asideCount = counts.aside
         (occupiedBytes, asideBytes, doneBytes) = (counts.occupiedBytes, counts.asideBytes, counts.doneBytes)
         pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)
+        participants = try Self.participants(memory, pattern, end)
+    }
+
+    /// - Parameter end: The end of what is claimed in the log.
+    static func participants(
+        _ memory: ChannelMemory, _ pattern: ChannelPattern, _ end: UInt64
+    ) throws(IPCError) -> [Participant] {
         var participants: [Participant] = []
         for (role, slot) in memory.usedSlots where memory.state(role, slot).relaxed != 0 {
-            participants.append(try Self.participant(memory, pattern, role, slot, end))
+            participants.append(try participant(memory, pattern, role, slot, end))
         }
-        self.participants = participants
+        return participants
     }
 
     private static func participant(
@@ -125,7 +134,7 @@ public struct ChannelDescription: Sendable {
         return Participant(
             role: role == .writer ? .writer : role == .guest ? .guest : .reader,
             process: Int32(truncatingIfNeeded: memory.process(role, slot).relaxed),
-            isAlive: try memory.isAlive(role, slot), backlog: backlog)
+            isAlive: try memory.isAlive(role, slot), isOwn: OwnSlots.contains(memory, role, slot), backlog: backlog)
     }
 
     private struct Counts {
@@ -142,7 +151,7 @@ public struct ChannelDescription: Sendable {
                 guard position < end, LogLayout.Frame.isAligned(position), memory.isCommitted(position) else { break }
                 let header = unsafe FrameHeader(memory.log + Int(truncatingIfNeeded: position & memory.mask))
                 guard header.isValid(upTo: memory.maximumFrame) else { break }
-                let isMessage = header.kind == LogLayout.Kind.message && (!isWork || header.hasWorkOrNone)
+                let isMessage = header.isMessage && (!isWork || header.hasWorkOrNone)
                 if isWork {
                     let state = Work.State(word: isMessage ? memory.workState(at: position).published : 0)
                     if !isMessage || state.stage == Work.Stage.done {

@@ -74,7 +74,7 @@ struct WaitingLimit {
     }
 
     private static func isWaiting(_ memory: ChannelMemory, _ header: FrameHeader, _ position: UInt64) -> Bool {
-        guard header.kind == LogLayout.Kind.message else { return false }
+        guard header.isMessage else { return false }
         let state = Work.State(word: memory.workState(at: position).published)
         return state.stage == Work.Stage.available && !state.isAside
     }

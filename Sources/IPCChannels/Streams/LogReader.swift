@@ -40,6 +40,10 @@ struct LogReader: ~Copyable {
     private var newsCount = 0
     /// Used where writers may overtake this reader: counts what was missed and keeps a copy of the borrowed message.
     @usableFromInline var overrun: OverrunGuard
+    /// The last origin that was read, and the position after its message. Compared when it is asked for, so that the messages without
+    /// one cost nothing.
+    private var originRead: MessageOrigin?
+    private var originEnd = LogLayout.unclaimed
 
     let memory: ChannelMemory
 
@@ -131,8 +135,11 @@ struct LogReader: ~Copyable {
             }
             let header = unsafe FrameHeader(frame)
             guard header.isValid(upTo: maximumFrame) else { try failCorrupted() }
-            if header.kind == LogLayout.Kind.message { return unsafe (header, frame + LogLayout.Frame.headerSize) }
-            advance(past: header)
+            if header.isMessage {
+                if header.hasOrigin { note(memory.origin(of: header, at: position), until: position &+ header.size) }
+                return unsafe (header, frame + LogLayout.Frame.headerSize)
+            }
+            skip(header)
         }
         return nil
     }
@@ -157,7 +164,7 @@ struct LogReader: ~Copyable {
                 if isBehind() { continue }
                 try failCorrupted()
             }
-            let isMessage = header.kind == LogLayout.Kind.message
+            let isMessage = header.isMessage
             // A header is valid only if it was not overwritten before it was copied. That holds for skipped frames too.
             guard
                 unsafe isMessage
@@ -167,8 +174,12 @@ struct LogReader: ~Copyable {
                 _ = isBehind()
                 continue
             }
-            advance(past: header)
-            if isMessage { return (header, here) }
+            if isMessage {
+                advance(past: header)
+                if header.hasOrigin { note(overrun.origin, until: position) }
+                return (header, here)
+            }
+            skip(header)
             overrun.see(header)
         }
         return nil
@@ -217,6 +228,7 @@ struct LogReader: ~Copyable {
             }
             guard unsafe overrun.take(frame + LogLayout.Frame.headerSize, header, at: newest) else { continue }
             position = newest &+ header.size
+            if header.hasOrigin { note(overrun.origin, until: position) }
             return Int(header.length)
         }
         // The value was overwritten and no newer one was published: setters died one after the other, for a whole log's capacity.
@@ -234,9 +246,24 @@ struct LogReader: ~Copyable {
             let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: next & mask))
             // Either it was overwritten, or the next read reports what is wrong.
             guard header.isValid(upTo: maximumFrame), !memory.mayBeOverwritten(next) else { return }
-            if header.kind == LogLayout.Kind.message { position = next }
+            if header.isMessage { position = next }
             next &+= header.size
         }
+    }
+
+    /// The origin of the message that was read last; nil if it was written on this machine.
+    var origin: MessageOrigin? { position == originEnd ? originRead : nil }
+
+    /// The same for the message that ``next()`` returned, before ``advance(past:)``.
+    func origin(of header: FrameHeader) -> MessageOrigin? { header.hasOrigin ? originRead : nil }
+
+    private mutating func note(_ origin: MessageOrigin?, until end: UInt64) { (originRead, originEnd) = (origin, end) }
+
+    /// Goes past a frame that is not a message. The message before it stays the one that was read last.
+    private mutating func skip(_ header: FrameHeader) {
+        let isAfterOrigin = position == originEnd
+        advance(past: header)
+        if isAfterOrigin { originEnd = position }
     }
 
     /// Counts a frame as read.
@@ -276,6 +303,7 @@ struct LogReader: ~Copyable {
         // oldest safe position, even if no frame begins there: writers will pass it, and then this check moves the reader again.
         let next = max(LogPositions.first(memory, from: oldest &+ UInt64(memory.capacity / 4)), oldest)
         overrun.missedBytes &+= next &- position
+        if position == originEnd { originEnd = next }
         position = next
         return true
     }

@@ -14,6 +14,8 @@ struct OverrunGuard: ~Copyable {
     /// The last payload that was taken. It stays valid if the next copy fails.
     @usableFromInline private(set) var copy: UnsafeMutableRawPointer
     private var copyCapacity: Int
+    /// The origin of the last message that was taken and had one.
+    private(set) var origin: MessageOrigin?
     private var spare: UnsafeMutableRawBufferPointer
 
     /// - Parameter start: Where the reader begins.
@@ -90,7 +92,9 @@ struct OverrunGuard: ~Copyable {
             unsafe spare = .allocate(byteCount: count * 2, alignment: LogLayout.Frame.alignment)
         }
         unsafe spare.baseAddress!.copyMemory(from: payload, byteCount: count)
+        let origin = header.hasOrigin ? memory.origin(of: header, at: position) : nil
         guard !memory.mayBeOverwritten(position) else { return false }
+        if header.hasOrigin { self.origin = origin }
         let taken = unsafe spare
         unsafe spare = UnsafeMutableRawBufferPointer(start: copy, count: copyCapacity)
         unsafe copy = taken.baseAddress!

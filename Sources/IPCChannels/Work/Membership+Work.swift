@@ -11,6 +11,11 @@ extension Membership {
     /// The header before the message.
     func header(of work: TakenWork) -> UnsafeMutableRawPointer { unsafe memory.workPayload(at: work.position) }
 
+    /// The origin of the work; nil if it has none, and in a child process of fork.
+    func origin(of work: TakenWork) -> MessageOrigin? {
+        memory.isInherited ? nil : memory.origin(of: work.header, at: work.position)
+    }
+
     /// Makes the work available again, for any worker or server.
     ///
     /// - Parameters:

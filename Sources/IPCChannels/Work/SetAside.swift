@@ -124,7 +124,7 @@ extension ChannelMemory {
         guard isCommitted(position) else { return true }
         // An abandoned frame contains whatever its writer had written.
         let header = unsafe FrameHeader(log + Int(truncatingIfNeeded: position & mask))
-        guard header.kind == LogLayout.Kind.message else { return true }
+        guard header.isMessage else { return true }
         let state = Work.State(word: workState(at: position).ordered)
         return state.stage == Work.Stage.done || !state.isOf(lap: workLap(at: position))
     }
@@ -199,8 +199,8 @@ extension ChannelMemory {
         for _ in 0..<frameLimit {
             guard passed < UInt64(capacity) / 8, held.count <= asideCount, let header = try workFrame(at: &position)
             else { break }
-            let state = Work.State(word: header.kind == LogLayout.Kind.message ? workState(at: position).ordered : 0)
-            if header.kind != LogLayout.Kind.message || state.stage == Work.Stage.done || state.isAside {
+            let state = Work.State(word: header.isMessage ? workState(at: position).ordered : 0)
+            if !header.isMessage || state.stage == Work.Stage.done || state.isAside {
                 passed &+= header.size
             } else {
                 // The rest waits for a free worker; setting held work aside does not help.
@@ -253,7 +253,7 @@ extension ChannelMemory {
         // The frame is not overwritten while its entry exists, so what was read belongs to this frame.
         atomicMemoryFence(ordering: .acquiring)
         guard aside(entry, Entry.position).relaxed == position | 1, header.isValid(upTo: maximumFrame),
-            header.kind == LogLayout.Kind.message, header.length >= UInt32(Work.prefixSize)
+            header.isMessage, header.length >= UInt32(Work.prefixSize)
         else { return nil }
         return header
     }
@@ -261,7 +261,7 @@ extension ChannelMemory {
     /// The process that has the work at the head; nil if it is not taken.
     var holderOfOldest: UInt32? {
         var position: UInt64 = 0
-        guard let header = try? workFrame(at: &position), header.kind == LogLayout.Kind.message else { return nil }
+        guard let header = try? workFrame(at: &position), header.isMessage else { return nil }
         let state = Work.State(word: workState(at: position).published)
         guard state.stage == Work.Stage.taken, state.slot < readerSlots else { return nil }
         return process(.reader, state.slot).relaxed

@@ -51,6 +51,8 @@ enum Work {
         var stage: UInt8 { UInt8(truncatingIfNeeded: word) & 0xf }
         /// Bit 4, of a call: the reply is no longer wanted.
         var isCancelled: Bool { word & 0x10 != 0 }
+        /// The same bit, of a job that is done: it was moved to the dead letters.
+        var isBuried: Bool { stage == Stage.done && word & 0x10 != 0 }
         /// Bits 5 to 11, of a call: how often another server may still repeat it if its server dies.
         var retries: Int { Int(word >> 5 & 0x7f) }
         /// Bits 12 to 26: how often it was delivered.
@@ -63,6 +65,8 @@ enum Work {
         func isOf(lap: UInt64) -> Bool { word >> 40 == lap }
         func at(_ stage: UInt8) -> State { State(word: word & ~0xf | UInt64(stage)) }
         var cancelled: State { State(word: word | 0x10) }
+        /// The last state of a job that was moved to the dead letters.
+        var buried: State { at(Stage.done).cancelled }
         var aside: State { State(word: word | 1 << 27) }
         var notAside: State { State(word: word & ~(1 << 27)) }
 
@@ -150,7 +154,7 @@ extension ChannelMemory {
         while left > 0 {
             left &-= 1
             guard let header = try workFrame(at: &position) else { break }
-            if header.kind == LogLayout.Kind.message {
+            if header.isMessage {
                 let state = Work.State(word: workState(at: position).ordered)
                 guard state.stage == Work.Stage.done || state.isAside else { break }
             }
@@ -192,7 +196,7 @@ extension ChannelMemory {
         for _ in 0..<frameLimit {
             guard let header = try workFrame(at: &position) else { return !hasSharedWriters || position >= end }
             guard position < end else { break }
-            if header.kind == LogLayout.Kind.message { try body(header, position) }
+            if header.isMessage { try body(header, position) }
             position &+= header.size
         }
         return true

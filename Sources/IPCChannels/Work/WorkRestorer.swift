@@ -51,7 +51,7 @@ struct WorkRestorer: FrameRestorer {
     /// Whether there is unfinished work at `position` that is set aside. If it was taken, makes it available.
     private func isUndone(at position: UInt64) -> Bool {
         guard let header = DurableRecovery.frame(memory, log, at: position, .max),
-            header.kind == LogLayout.Kind.message
+            header.isMessage
         else { return false }
         let word = word(at: position)
         let state = Work.State(word: word.relaxed)

@@ -151,7 +151,7 @@ struct WorkTaker: ~Copyable {
             left &-= 1
             guard let header = try memory.workFrame(at: &position) else { break }
             let here = position
-            if header.kind == LogLayout.Kind.message {
+            if header.isMessage {
                 let word = memory.workState(at: here)
                 let state = Work.State(word: word.published)
                 // Set-aside work is taken through its entry, once it is due.

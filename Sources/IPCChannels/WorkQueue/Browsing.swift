@@ -167,7 +167,7 @@ extension ChannelMemory {
         var position: UInt64 = 0
         for _ in 0..<frameLimit {
             guard let header = (try? workFrame(at: &position)) ?? nil else { return }
-            if header.kind == LogLayout.Kind.message, !seen.contains(position) {
+            if header.isMessage, !seen.contains(position) {
                 let state = Work.State(word: workState(at: position).published)
                 let keep = unsafe look(
                     position, state, 0, workPayload(at: position), Int(header.length) - Work.prefixSize)

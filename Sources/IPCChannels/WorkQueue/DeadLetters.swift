@@ -69,7 +69,7 @@ struct DeadLetters: ~Copyable {
         // Sent before it is acknowledged: if this process dies in between, the job becomes a dead letter twice, but is never
         // lost.
         if producer.writer.memory.isDurable { try producer.sync(until: .after(.seconds(1))) }
-        try membership.acknowledge(work)
+        try membership.bury(work)
     }
 
     /// The number of deliveries, without those that only moved the job to the dead letters. This one is subtracted; earlier
@@ -82,7 +82,7 @@ struct DeadLetters: ~Copyable {
         _ work: TakenWork, _ reason: DeadLetter.Reason?, _ producer: inout WorkQueue<RawBytes>.Producer
     ) throws(IPCError) -> Bool {
         let (membership, count, attempts) = (membership, work.byteCount, attempts(work))
-        return try unsafe producer.put(count, until: .immediate) { target in
+        return try unsafe producer.put(count, JobOptions(), membership.origin(of: work), until: .immediate) { target in
             let header = unsafe target - Work.prefixSize
             unsafe JobHeader.move(header, membership.header(of: work), reason, attempts: attempts)
             unsafe target.copyMemory(from: membership.payload(of: work), byteCount: count)

@@ -7,10 +7,16 @@ extension Membership {
     /// Marks the job as done: it is never delivered again.
     ///
     /// - Throws: ``/IPC/IPCError/Code/leaseLost``.
-    func acknowledge(_ work: TakenWork) throws(IPCError) {
+    func acknowledge(_ work: TakenWork) throws(IPCError) { try end(work) { $0.at(Work.Stage.done) } }
+
+    /// The same for a job that was moved to the dead letters.
+    func bury(_ work: TakenWork) throws(IPCError) { try end(work) { $0.buried } }
+
+    @inline(__always)
+    private func end(_ work: TakenWork, as done: (Work.State) -> Work.State) throws(IPCError) {
         guard !memory.isInherited else { throw memory.isInheritedError }
         let word = memory.workState(at: work.position)
-        let state = settle(work) { word.exchange($0.word, for: $0.at(Work.Stage.done).word) }
+        let state = settle(work) { word.exchange($0.word, for: done($0).word) }
         guard let state else { throw leaseLost }
         KillPoint.reach(.workDone)
         if state.isAside { memory.leave(work.position) }

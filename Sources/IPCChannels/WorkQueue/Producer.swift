@@ -23,14 +23,18 @@ extension WorkQueue {
             return true
         }
 
-        /// The same, with options.
+        /// The same, with options, and of a job from another machine with its origin.
         mutating func put(
-            _ count: Int, _ options: JobOptions, until deadline: Deadline, _ fill: (UnsafeMutableRawPointer) -> Void
+            _ count: Int, _ options: JobOptions, _ origin: MessageOrigin? = nil, until deadline: Deadline,
+            _ fill: (UnsafeMutableRawPointer) -> Void
         ) throws(IPCError) -> Bool {
             let total = Work.prefixSize + count
             let memory = writer.memory
             try options.check(memory)
-            guard let payload = try unsafe writer.claim(total, until: deadline) else { return false }
+            let claim =
+                try unsafe origin == nil
+                ? writer.claim(total, until: deadline) : writer.claim(withOrigin: total, until: deadline)
+            guard let payload = unsafe claim else { return false }
             let (position, size) = (writer.position, writer.claimed)
             var state = Work.State(lap: memory.workLap(at: position))
             var entry: Int?
@@ -54,7 +58,7 @@ extension WorkQueue {
             unsafe SharedUInt64(payload).relaxed = state.word
             unsafe JobHeader.write(payload, expires: options.timeToLive.map { WallClock.after($0) } ?? 0)
             unsafe fill(payload + Work.prefixSize)
-            try writer.deliver(total)
+            if let origin { try writer.deliver(total, origin) } else { try writer.deliver(total) }
             if let entry {
                 memory.stand(entry, at: position)
                 memory.announceReturns(0)
@@ -69,8 +73,12 @@ extension WorkQueue {
         }
 
         /// Sends a copy of the bytes, with options.
-        mutating func put(_ bytes: RawSpan, _ options: JobOptions, until deadline: Deadline) throws(IPCError) -> Bool {
-            try unsafe put(bytes.byteCount, options, until: deadline) { target in unsafe target.copyBytes(of: bytes) }
+        mutating func put(
+            _ bytes: RawSpan, _ options: JobOptions, _ origin: MessageOrigin? = nil, until deadline: Deadline
+        ) throws(IPCError) -> Bool {
+            try unsafe put(bytes.byteCount, options, origin, until: deadline) { target in
+                unsafe target.copyBytes(of: bytes)
+            }
         }
 
         var timedOut: IPCError {

@@ -145,6 +145,9 @@ extension WorkQueue {
         var payload: UnsafeMutableRawPointer { unsafe copy ?? membership.payload(of: work) }
 
         var channelName: ChannelName { membership.memory.name }
+        var position: ChannelPosition { ChannelPosition(channel: membership.memory.key, offset: work.position) }
+        /// Where it comes from; nil if it was sent on this machine, and in a child process of fork.
+        var origin: MessageOrigin? { membership.origin(of: work) }
         /// Throws in a child process that was forked while this process had the job.
         func checkInheritance() throws(IPCError) {
             if membership.memory.isInherited { throw membership.memory.isInheritedError }
