@@ -326,6 +326,34 @@ let openingOperations: [Operation] = [
             })
     },
     Operation(
+        "ChannelWriter.write(_:origin:_:until:)", "ChannelWriter.write(_:origin:_:until:) async",
+        "ChannelWriter.tryWrite(_:origin:)", "ChannelWriter.newestOrigins()", "ChannelWriter.jobState(at:)",
+        "AnyChannel.newestOrigins()", "AnyChannel.jobState(at:)", "AnyChannel.participants()"
+    ) {
+        let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(lifetime: .whileUsed, capacity: 65_536))
+        let holder = Giveable(try queue.makeProducer())
+        return Attempt(
+            end: { holder.give() },
+            suspending: {
+                let channel = try any(queue.name)
+                let message = [UInt8](repeating: 1, count: 8)
+                var reader = try channel.makeReader()
+                var writer = try channel.makeWriter()
+                let place = try await writer.write(
+                    message.span.bytes, origin: origin, until: .after(.seconds(10)))
+                try require(try writer.tryWrite(message.span.bytes, origin: origin) != nil, "room")
+                try require(try writer.newestOrigins() == [origin] && channel.newestOrigins() == [origin], "origins")
+                try require(try channel.participants().count == 3, "participants")
+                for _ in 0..<2 {
+                    let job = try await reader.take(until: .after(.seconds(10)))
+                    try require(job.origin == origin, "its origin")
+                    try job.acknowledge()
+                }
+                let states = [try writer.jobState(at: place), try channel.jobState(at: place)]
+                try require(states.allSatisfy { $0 == .acknowledged(attempts: 1) }, "that it is done")
+            })
+    },
+    Operation(
         "ChannelReader.take(until:)", "ChannelReader.take(until:) async", "ChannelReader.tryTake()",
         "TakenMessage.acknowledge()", "TakenMessage.release()"
     ) {

@@ -375,6 +375,27 @@ let anyChannelWaits: [Wait] = [
                 return true
             }, release: { try empty(subscription) })
     },
+    Wait("ChannelWriter.write(_:origin:_:until:)", "ChannelWriter.tryWrite(_:origin:)") {
+        let topic = try Topic<RawBytes>.create(channelName(), smallLog)
+        let (subscription, writer) = (Box(try topic.makeSubscription()), Box(try any(topic.name).makeWriter()))
+        try fill { try writer.value.tryWrite(kilobyte().span.bytes) }
+        return Wait.Case(
+            call: .blocking { deadline in
+                try writer.value.write(kilobyte().span.bytes, origin: origin, until: deadline)
+                return true
+            }, release: { try empty(subscription) },
+            tries: [("tryWrite", { try writer.value.tryWrite(kilobyte().span.bytes, origin: origin) != nil })])
+    },
+    Wait("ChannelWriter.write(_:origin:_:until:) async") {
+        let topic = try Topic<RawBytes>.create(channelName(), smallLog)
+        let (subscription, writer) = (Box(try topic.makeSubscription()), Box(try any(topic.name).makeWriter()))
+        try fill { try writer.value.tryWrite(kilobyte().span.bytes) }
+        return Wait.Case(
+            call: .suspending { deadline in
+                try await writer.value.write(kilobyte().span.bytes, origin: origin, until: deadline)
+                return true
+            }, release: { try empty(subscription) })
+    },
     Wait("ChannelWriter.call(_:replyLimit:_:until:)") {
         let service = try newByteService()
         let writer = Box(try any(service.name).makeWriter())
@@ -392,5 +413,7 @@ let anyChannelWaits: [Wait] = [
             }, release: { try serve(service) }, isReleasedByCall: true)
     },
 ]
+
+let origin = MessageOrigin(machine: 1, channel: 2, position: 3, sequence: 4)
 
 func any(_ name: ChannelName) throws -> AnyChannel { try AnyChannel.open(name.description) }

@@ -78,6 +78,8 @@ struct ChannelPeer {
                 say("claimed")
                 while true { pause() }
             }
+        case "carry": try Carrier.carry(arguments[1], machine: UInt64(number(2)), upTo: UInt64(number(3)))
+        case "carry-for-ever": try Carrier.flood(arguments[1], machine: UInt64(number(2)))
         case "wait":
             var subscription = try Topic<RawBytes>.open(arguments[1]).makeSubscription()
             say("ready")

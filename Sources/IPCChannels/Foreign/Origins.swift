@@ -208,8 +208,8 @@ extension AnyChannel {
     ///
     /// A carrier that starts reads from this what was written last, whatever became of the process that wrote it: each message that
     /// was written is found, also behind one that another writer has begun and not finished, unless it was overwritten since. Of a
-    /// work queue that includes jobs that are done, until their place is needed. A log that overwrites keeps no message for certain, so
-    /// what is missing here may have been written.
+    /// work queue that includes jobs that are done, until their place is needed. Newer messages than this one may have been written and
+    /// overwritten since, so a carrier goes on after it only if its own source has not recorded more.
     ///
     /// Of a durable channel that nobody has joined since the machine started, ask ``ChannelWriter/newestOrigins()`` instead.
     ///
@@ -265,7 +265,7 @@ extension ChannelMemory {
     /// Whether what was read of the work at `position` is valid: it was not overwritten, or is set aside and has an entry, without
     /// which nobody overwrites it.
     private func isKept(_ position: UInt64) -> Bool {
-        !mayBeOverwritten(position) || asideEntries.contains { asidePosition($0) == position }
+        !mayBeOverwritten(position) || (carriesWork && asideEntries.contains { asidePosition($0) == position })
     }
 
     fileprivate func newestOrigins() throws(IPCError) -> [MessageOrigin] {
@@ -288,7 +288,12 @@ extension ChannelMemory {
             guard isCommitted(position), let size = frame(at: position, see) else {
                 // Nothing begins here: it is in the middle of what was overwritten, or in a message that its writer has begun and
                 // not finished. What others have committed behind that is there, and begins at some later cache line.
-                position = max(position &+ UInt64(LogLayout.Frame.alignment), oldestSafe)
+                let oldest = oldestSafe
+                if oldest > position {
+                    // What was found may have had a newer one after it, which was overwritten with it.
+                    newest = newest.filter { isKept($0.value.position) }
+                }
+                position = max(position &+ UInt64(LogLayout.Frame.alignment), oldest)
                 continue
             }
             position &+= size
