@@ -26,6 +26,7 @@ for product in ipc ipc-ui; do
 done
 install -m 644 "$library/libipc.so.0" "$target/lib/libipc.so.0"
 ln -sf libipc.so.0 "$target/lib/libipc.so"
+install -m 644 "$library/libipc.a" "$target/lib/libipc.a"
 install -m 644 "$library/ipc.h" "$target/include/ipc.h"
 version=$("$target/bin/ipc" --version)
 cat >"$target/lib/pkgconfig/ipc.pc" <<PC
@@ -37,6 +38,7 @@ Name: ipc
 Description: Channels in shared memory
 Version: $version
 Libs: -L\${libdir} -lipc
+Libs.private: -lstdc++ -lm -lpthread -ldl
 Cflags: -I\${includedir}
 PC
 "$target/bin/ipc" --generate-completion-script bash >"$target/share/bash-completion/completions/ipc"
