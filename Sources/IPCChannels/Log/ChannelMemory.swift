@@ -324,7 +324,7 @@ extension ChannelMemory {
         )
     }
 
-    private var isRemovedError: IPCError {
+    var isRemovedError: IPCError {
         IPCError(
             .removed, "use channel", name.description,
             advice:

@@ -353,6 +353,9 @@ extension ChannelMemory {
         try Membership.remove(self)
         lookAtGuests()
         wakeEverybody()
+        // A writer compares these counts after each message. They stay different in a channel that is marked as removed, so that each
+        // writer that does not have to wait finds out after its next message.
+        waitingReaders.sleeps.add(1)
     }
 
     /// Marks the channel as removed. A process that has opened it and not joined yet opens it again; a participant that is

@@ -154,6 +154,7 @@ struct LogWriter: ~Copyable {
     ) throws(IPCError) -> UnsafeMutableRawPointer? {
         guard (0...maximumPayload).contains(count) else { try failTooLarge(count) }
         guard !memory.isInherited else { throw memory.isInheritedError }
+        guard !memory.isRemoved else { throw memory.isRemovedError }
         let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count &+ trailerSize))
         // Before the claim, so that a refused claim takes no room. Claims that others make in between are waited for after it.
         guard try waitUntilSyncIsPossible(size, until: deadline),
@@ -256,7 +257,10 @@ struct LogWriter: ~Copyable {
     @usableFromInline @inline(never)
     mutating func finishCommitSlowly() {
         if ((position &- claimed) ^ position) &>> blockShift != 0 { enterBlock() }
-        if readers.difference != 0 { memory.carriesWork ? readers.wakeOne(memory) : readers.wake(memory) }
+        guard readers.difference != 0 else { return }
+        memory.carriesWork ? readers.wakeOne(memory) : readers.wake(memory)
+        // Whoever removes the channel leaves the counts different. The next claim has no room at once, and finds out.
+        if memory.isRemoved { (limit, plainLimit) = (0, 0) }
     }
 
     /// Abandons the claim: it becomes a frame that readers skip.

@@ -110,6 +110,8 @@ struct WaitQueue: @unchecked Sendable {
         // process polls.
         guard signal(memory), areWritersSignalled else { return false }
         KillPoint.reach(.wakeSignalled)
+        // Whoever removed the channel has counted itself as a sleeper, for all writers to find out.
+        guard !memory.isRemoved else { return true }
         woken.raise(to: seen)
         // More were woken than ever slept: a peer stored an invalid value, and every waker would take this slow path. `sleeps`
         // never falls, so lowering `woken` to it is safe.
