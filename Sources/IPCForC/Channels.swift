@@ -26,20 +26,20 @@ final class OpenChannel: @unchecked Sendable {
 }
 
 /// Finds the root of a channel.
-func root(_ path: UnsafePointer<CChar>?, _ call: String) throws(IPCError) -> ChannelRoot {
-    path == nil ? .current : ChannelRoot(FilePath(try text(path, "root", call)))
+func root(_ path: UnsafePointer<CChar>?, _ call: String, of channel: String? = nil) throws(IPCError) -> ChannelRoot {
+    path == nil ? .current : ChannelRoot(FilePath(try text(path, "root", call, of: channel)))
 }
 
 /// A structure of options. That of an older program may be shorter; what it does not have is as in `usual`.
 func given<Options: BitwiseCopyable>(
-    _ pointer: UnsafePointer<Options>?, or usual: Options, _ call: String
+    _ pointer: UnsafePointer<Options>?, or usual: Options, _ call: String, of channel: String
 ) throws(IPCError) -> Options {
     guard let pointer else { return usual }
     let head = UnsafeRawPointer(pointer)
     // Each begins with its size.
     let size = min(head.load(as: Int.self), MemoryLayout<Options>.size)
     guard size >= MemoryLayout<Int>.size else {
-        throw .argument("options", call, "its size is \(size); begin with IPC_…OPTIONS_INIT")
+        throw .argument("options", call, "its size is \(size); begin with IPC_…OPTIONS_INIT", of: channel)
     }
     var given = usual
     withUnsafeMutableBytes(of: &given) { target in
@@ -58,35 +58,74 @@ func output(
 }
 
 /// The options of a channel.
-private func options(
-    _ pointer: UnsafePointer<ipc_options>?, _ call: String
-) throws(IPCError) -> (ChannelRoot, ChannelOptions, attempts: Int?, waiting: Int?) {
-    let given = try given(pointer, or: ipc_options(), call)
-    func choice<Value>(_ name: String, _ number: Int32, _ values: [Value]) throws(IPCError) -> Value? {
-        guard number != 0 else { return nil }
-        guard values.indices.contains(Int(number) - 1) else {
-            throw .argument(name, call, "it is \(number); there are 0 to \(values.count)")
-        }
-        return values[Int(number) - 1]
-    }
-    func count(_ number: UInt32) -> Int? { number == 0 ? nil : Int(number) }
+private struct GivenOptions {
     var options = ChannelOptions()
-    options.writers = try choice("writers", given.writers, [.exclusive, .shared])
-    options.overflow = try choice("overflow", given.overflow, [.block, .overwrite])
-    options.lifetime = try choice("lifetime", given.lifetime, [.whileUsed, .kept])
-    options.durability = try choice(
-        "durability", given.durability,
-        [.none, .syncedWhenAsked, .syncedEvery(bytes: Int(clamping: given.sync_bytes))])
-    options.capacity = given.capacity == 0 ? nil : Int(clamping: given.capacity)
-    options.maximumReaders = count(given.maximum_readers)
-    options.maximumWriters = count(given.maximum_writers)
-    for permissions in [given.permissions, given.subscriber_permissions] where permissions & ~0o666 != 0 {
-        throw .argument("permissions", call, "0\(String(permissions, radix: 8)) has other bits than those of 0666")
+    let root: ChannelRoot
+    let maximumAttempts: Int?
+    let maximumWaiting: Int?
+
+    init(_ pointer: UnsafePointer<ipc_options>?, _ call: String, of channel: String) throws(IPCError) {
+        let given = try given(pointer, or: ipc_options(), call, of: channel)
+        func choice<Value>(_ name: String, _ number: Int32, _ values: [Value]) throws(IPCError) -> Value? {
+            guard number != 0 else { return nil }
+            guard values.indices.contains(Int(number) - 1) else {
+                throw .argument(name, call, "it is \(number); there are 0 to \(values.count)", of: channel)
+            }
+            return values[Int(number) - 1]
+        }
+        func count(_ number: UInt32) -> Int? { number == 0 ? nil : Int(number) }
+        options.writers = try choice("writers", given.writers, [.exclusive, .shared])
+        options.overflow = try choice("overflow", given.overflow, [.block, .overwrite])
+        options.lifetime = try choice("lifetime", given.lifetime, [.whileUsed, .kept])
+        options.durability = try choice(
+            "durability", given.durability,
+            [.none, .syncedWhenAsked, .syncedEvery(bytes: Int(clamping: given.sync_bytes))])
+        if given.sync_bytes != 0, given.durability != Int32(IPC_SYNCED_EVERY) {
+            throw .argument(
+                "sync_bytes", call, "it has no effect without durability IPC_SYNCED_EVERY; leave it out", of: channel)
+        }
+        options.capacity = given.capacity == 0 ? nil : Int(clamping: given.capacity)
+        options.maximumReaders = count(given.maximum_readers)
+        options.maximumWriters = count(given.maximum_writers)
+        for permissions in [given.permissions, given.subscriber_permissions] where permissions & ~0o666 != 0 {
+            throw .argument(
+                "permissions", call, "0\(String(permissions, radix: 8)) has other bits than those of 0666",
+                of: channel)
+        }
+        options.permissions = given.permissions == 0 ? nil : FilePermissions(rawValue: given.permissions)
+        options.subscriberPermissions =
+            given.subscriber_permissions == 0 ? nil : FilePermissions(rawValue: given.subscriber_permissions)
+        root = try IPCForC.root(given.root, call, of: channel)
+        maximumAttempts = count(given.maximum_attempts)
+        maximumWaiting = count(given.maximum_waiting)
     }
-    options.permissions = given.permissions == 0 ? nil : FilePermissions(rawValue: given.permissions)
-    options.subscriberPermissions =
-        given.subscriber_permissions == 0 ? nil : FilePermissions(rawValue: given.subscriber_permissions)
-    return (try root(given.root, call), options, count(given.maximum_attempts), count(given.maximum_waiting))
+
+    /// The names of the options that were given, besides the root.
+    var names: [String] {
+        let all: [(name: String, isGiven: Bool)] = [
+            ("writers", options.writers != nil), ("overflow", options.overflow != nil),
+            ("lifetime", options.lifetime != nil), ("durability", options.durability != nil),
+            ("capacity", options.capacity != nil), ("maximum_readers", options.maximumReaders != nil),
+            ("maximum_writers", options.maximumWriters != nil), ("permissions", options.permissions != nil),
+            ("subscriber_permissions", options.subscriberPermissions != nil),
+            ("maximum_attempts", maximumAttempts != nil), ("maximum_waiting", maximumWaiting != nil),
+        ]
+        return all.filter(\.isGiven).map(\.name)
+    }
+}
+
+/// The schema of a channel, or that of its messages alone.
+private func schema(_ text: String, _ call: String, of channel: String) throws(IPCError) -> ChannelSchema {
+    do throws(IPCError) {
+        if case .object(let members)? = try? JSONValue(parsing: text),
+            members.contains(where: { ["message", "request", "reply", "failure"].contains($0.key) })
+        {
+            return try ChannelSchema(json: text)
+        }
+        return .messages(try MessageSchema(json: text))
+    } catch {
+        throw IPCError(error.code, call, channel, advice: error.advice)
+    }
 }
 
 /// The patterns, by their numbers in C.
@@ -94,9 +133,11 @@ private let patterns: [(number: ipc_pattern, pattern: ChannelPattern)] = [
     (IPC_TOPIC, .topic), (IPC_QUEUE, .workQueue), (IPC_SERVICE, .service), (IPC_LATEST, .latest), (IPC_EVENT, .event),
 ]
 
-private func pattern(_ number: ipc_pattern, _ call: String) throws(IPCError) -> ChannelPattern {
+private func pattern(
+    _ number: ipc_pattern, _ call: String, of channel: String
+) throws(IPCError) -> ChannelPattern {
     guard let known = patterns.first(where: { $0.number == number }) else {
-        throw .argument("pattern", call, "it is \(number.rawValue); there are 1 to 5")
+        throw .argument("pattern", call, "it is \(number.rawValue); there are 1 to 5", of: channel)
     }
     return known.pattern
 }
@@ -111,12 +152,17 @@ public func ipc_open(
 ) -> Int32 {
     call(error) { () throws(IPCError) in
         let channel = try output(channel, "channel", "ipc_open")
-        let (root, _, _, _) = try options(given, "ipc_open")
         let name = try text(name, "name", "ipc_open")
+        let given = try GivenOptions(given, "ipc_open", of: name)
+        if let first = given.names.first {
+            throw .argument(
+                first, "ipc_open", "it takes only root; leave it out, or use ipc_open_or_create, which compares it",
+                of: name)
+        }
         let opened =
             timeout == 0
-            ? try AnyChannel.open(name, in: root)
-            : try AnyChannel.open(name, in: root, until: Deadline(timeout: timeout))
+            ? try AnyChannel.open(name, in: given.root)
+            : try AnyChannel.open(name, in: given.root, until: Deadline(timeout: timeout))
         channel.pointee = Handle(OpenChannel(opened), .channel).pointer
     }
 }
@@ -126,20 +172,19 @@ private func create(
     _ given: UnsafePointer<ipc_options>?, isNew: Bool, _ out: UnsafeMutablePointer<OpaquePointer?>?, _ call: String
 ) throws(IPCError) {
     let out = try output(out, "channel", call)
-    let pattern = try pattern(number, call)
     let name = try text(name, "name", call)
-    let (root, options, attempts, waiting) = try options(given, call)
-    let schema = schema == nil ? nil : try ChannelSchema(json: text(schema, "schema", call))
-    // Programs in other languages are often started several times.
-    let defaults = ChannelOptions(writers: pattern == .event ? nil : .shared)
+    let pattern = try pattern(number, call, of: name)
+    let given = try GivenOptions(given, call, of: name)
+    let type =
+        schema == nil ? nil : try IPCForC.schema(text(schema, "schema", call, of: name), call, of: name)
     let channel =
         isNew
         ? try AnyChannel.create(
-            pattern, name, in: root, options, defaults: defaults, schema: schema, maximumAttempts: attempts,
-            maximumWaiting: waiting)
+            pattern, name, in: given.root, given.options, schema: type, maximumAttempts: given.maximumAttempts,
+            maximumWaiting: given.maximumWaiting)
         : try AnyChannel.openOrCreate(
-            pattern, name, in: root, options, defaults: defaults, schema: schema, maximumAttempts: attempts,
-            maximumWaiting: waiting)
+            pattern, name, in: given.root, given.options, schema: type, maximumAttempts: given.maximumAttempts,
+            maximumWaiting: given.maximumWaiting)
     out.pointee = Handle(OpenChannel(channel), .channel).pointer
 }
 
@@ -175,8 +220,8 @@ public func ipc_remove(
     _ name: UnsafePointer<CChar>?, _ path: UnsafePointer<CChar>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        try Topic<RawBytes>.remove(
-            text(name, "name", "ipc_remove"), in: root(path, "ipc_remove"))
+        let name = try text(name, "name", "ipc_remove")
+        try Topic<RawBytes>.remove(name, in: root(path, "ipc_remove", of: name))
     }
 }
 
@@ -210,9 +255,10 @@ public func ipc_to_json(
     _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
+        json?.pointee = nil
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_to_json") }
-        guard let json else { throw .argument("json", "ipc_to_json", "it is NULL") }
-        let message = try Array(span(bytes, count, "ipc_to_json"))
+        guard let json else { throw .argument("json", "ipc_to_json", "it is NULL", of: opened.channel) }
+        let message = try Array(span(bytes, count, "ipc_to_json", of: opened.channel))
         let text = try opened.channel.schema.message.json(of: message)
         json.pointee = try allocated(text.utf8).assumingMemoryBound(to: CChar.self)
     }
@@ -224,11 +270,15 @@ public func ipc_from_json(
     _ count: UnsafeMutablePointer<Int>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
+        bytes?.pointee = nil
+        count?.pointee = 0
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_from_json") }
         guard let bytes, let count else {
-            throw .argument("bytes, count", "ipc_from_json", "one of them is NULL")
+            throw .argument("bytes, count", "ipc_from_json", "one of them is NULL", of: opened.channel)
         }
-        let message = try opened.channel.schema.message.message(json: text(json, "json", "ipc_from_json"))
+        let name = opened.channel.name.description
+        let message = try opened.channel.schema.message.message(
+            json: text(json, "json", "ipc_from_json", of: name))
         bytes.pointee = try allocated(message)
         count.pointee = message.count
     }
@@ -258,10 +308,11 @@ public func ipc_describe(
     _ json: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        guard let json else { throw .argument("json", "ipc_describe", "it is NULL") }
-        let root = try root(path, "ipc_describe")
-        let name = try ChannelName(text(name, "name", "ipc_describe"))
-        let text = try ChannelDescription(name, in: root).json
+        json?.pointee = nil
+        let name = try text(name, "name", "ipc_describe")
+        guard let json else { throw .argument("json", "ipc_describe", "it is NULL", of: name) }
+        let root = try root(path, "ipc_describe", of: name)
+        let text = try ChannelDescription(ChannelName(name), in: root).json.text
         json.pointee = try allocated(text.utf8).assumingMemoryBound(to: CChar.self)
     }
 }

@@ -47,6 +47,7 @@ enum HandleKind: UInt64 {
     case reader = 0x6970_635f_7265_6164
     case writer = 0x6970_635f_7772_6974
     case message = 0x6970_635f_6d65_7373
+    case call = 0x6970_635f_6361_6c6c
     case result = 0x6970_635f_7265_7375
     case descriptor = 0x6970_635f_6465_7363
 }

@@ -8,8 +8,7 @@ import IPCChannels
 /// A reader as C has it.
 struct OpenReader: ~Copyable {
     var reader: ChannelReader
-    let pattern: ChannelPattern
-    let messageSize: Int?
+    let channel: AnyChannel
     /// A latest value that was received, and that the caller had no room for.
     var pending: [UInt8]?
 }
@@ -30,22 +29,24 @@ public func ipc_reader_open(
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_reader_open") }
         let usual = ipc_reader_options(
             size: MemoryLayout<ipc_reader_options>.size, start: IPC_NEXT, count: 0, spins: 2000, observe: 0)
-        let options = try IPCForC.given(given, or: usual, "ipc_reader_open")
+        let channel = opened.channel
+        let name = channel.name.description
+        let options = try IPCForC.given(given, or: usual, "ipc_reader_open", of: name)
         let start: SubscriptionStart
         switch options.start {
         case IPC_NEXT: start = .next
         case IPC_OLDEST: start = .oldest
         case IPC_LAST: start = .last(Int(options.count))
-        default: throw .argument("start", "ipc_reader_open", "it is \(options.start.rawValue); there are 0 to 2")
+        default:
+            throw .argument(
+                "start", "ipc_reader_open", "it is \(options.start.rawValue); there are 0 to 2", of: name)
         }
         let waiting = options.spins < 0 ? WaitStrategy.polling : .sleeping(spins: Int(options.spins))
-        let channel = opened.channel
         let reader =
             options.observe != 0
             ? try channel.makeObserver(from: start, waiting: waiting)
             : try channel.makeReader(from: start, waiting: waiting)
-        let state = OpenReader(reader: reader, pattern: channel.pattern, messageSize: channel.messageSize)
-        out.pointee = Handle(state, .reader).pointer
+        out.pointee = Handle(OpenReader(reader: reader, channel: channel), .reader).pointer
     }
 }
 
@@ -60,20 +61,50 @@ public func ipc_receive(
     _ pointer: OpaquePointer?, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
     _ timeout: Int64, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
+    // Most messages need no more than this. Whatever else has to be done is one call, the last thing here.
+    if let buffer, let handle = Handle<OpenReader>(pointer, .reader),
+        handle.value.pointee.reader.receiveAtOnce(buffer, capacity, count)
+    {
+        return 0
+    }
+    return receivePolling(pointer, buffer, capacity, count, timeout, error)
+}
+
+/// Polls before it makes the general call: a message that comes meanwhile is with the caller sooner.
+@inline(never)
+private func receivePolling(
+    _ pointer: OpaquePointer?, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+    _ timeout: Int64, _ error: ErrorPointer
+) -> Int32 {
+    if timeout != 0, let buffer, let handle = Handle<OpenReader>(pointer, .reader),
+        handle.value.pointee.reader.spin(), handle.value.pointee.reader.receiveAtOnce(buffer, capacity, count)
+    {
+        return 0
+    }
+    return receiveSlowly(pointer, buffer, capacity, count, timeout, error)
+}
+
+@inline(never)
+private func receiveSlowly(
+    _ pointer: OpaquePointer?, _ buffer: UnsafeMutableRawPointer?, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?,
+    _ timeout: Int64, _ error: ErrorPointer
+) -> Int32 {
     call(error) { () throws(IPCError) in
+        count?.pointee = 0
         let reader = try reader(pointer, "ipc_receive")
-        guard buffer != nil || capacity == 0 else { throw .argument("buffer", "ipc_receive", "it is NULL") }
-        if reader.pointee.pattern == .topic {
+        let channel = reader.pointee.channel
+        guard buffer != nil || capacity == 0 else {
+            throw .argument("buffer", "ipc_receive", "it is NULL", of: channel)
+        }
+        if channel.pattern == .topic {
             let message = try borrowed(reader, timeout)
-            count?.pointee = message.count
-            try copy(message, to: buffer, capacity)
+            try copy(message, to: buffer, capacity, count, channel)
             try reader.pointee.reader.advance()
         } else {
             let value = try newest(reader, timeout)
             reader.pointee.pending = value
-            count?.pointee = value.count
             try value.span.withUnsafeBytes { (bytes) throws(IPCError) in
-                try copy(bytes, to: buffer, capacity)
+                try copy(bytes, to: buffer, capacity, count, channel)
             }
             reader.pointee.pending = nil
         }
@@ -85,12 +116,13 @@ private func borrowed(
     _ reader: UnsafeMutablePointer<OpenReader>, _ timeout: Int64
 ) throws(IPCError) -> UnsafeRawBufferPointer {
     guard timeout == 0 else { return try reader.pointee.reader.borrow(until: Deadline(timeout: timeout)) }
-    guard let message = try reader.pointee.reader.tryBorrow() else { throw nothing }
+    guard let message = try reader.pointee.reader.tryBorrow() else { throw nothing(reader.pointee.channel) }
     return message
 }
 
-private var nothing: IPCError {
-    IPCError(.timedOut, "receive", "channel", advice: "nothing is there now; wait for it with a time-out")
+private func nothing(_ channel: AnyChannel) -> IPCError {
+    IPCError(
+        .timedOut, "receive", channel.name.description, advice: "nothing is there now; wait for it with a time-out")
 }
 
 /// A value that was not received yet.
@@ -102,13 +134,15 @@ private func newest(_ reader: UnsafeMutablePointer<OpenReader>, _ timeout: Int64
     return try reader.pointee.reader.receive(until: Deadline(timeout: timeout))
 }
 
-@inline(__always)
+/// - Parameter count: Gets the size of the message, also if that is more than the capacity.
 private func copy(
-    _ message: UnsafeRawBufferPointer, to buffer: UnsafeMutableRawPointer?, _ capacity: Int
+    _ message: UnsafeRawBufferPointer, to buffer: UnsafeMutableRawPointer?, _ capacity: Int,
+    _ count: UnsafeMutablePointer<Int>?, _ channel: AnyChannel
 ) throws(IPCError) {
+    count?.pointee = message.count
     guard message.count <= capacity else {
         throw IPCError(
-            .messageTooLarge, "receive", "channel",
+            .messageTooLarge, "receive", channel.name.description,
             advice: "the message has \(message.count) bytes, and the buffer \(capacity); receive it into a larger one")
     }
     if let buffer, let base = message.baseAddress {
@@ -122,12 +156,11 @@ public func ipc_borrow(
     _ timeout: Int64, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
+        bytes?.pointee = nil
+        count?.pointee = 0
         let reader = try reader(pointer, "ipc_borrow")
         guard let bytes, let count else {
-            throw .argument("bytes, count", "ipc_borrow", "one of them is NULL")
-        }
-        guard reader.pointee.pattern == .topic else {
-            throw .argument("reader", "ipc_borrow", "messages of topics can be borrowed; use ipc_receive or ipc_take")
+            throw .argument("bytes, count", "ipc_borrow", "one of them is NULL", of: reader.pointee.channel)
         }
         let message = try borrowed(reader, timeout)
         bytes.pointee = message.baseAddress
@@ -146,40 +179,51 @@ public func ipc_receive_many(
     _ timeout: Int64, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        let reader = try reader(pointer, "ipc_receive_many")
         received?.pointee = 0
+        let reader = try reader(pointer, "ipc_receive_many")
+        let channel = reader.pointee.channel
         guard let buffer, let received, limit >= 0 else {
-            throw .argument("buffer, received", "ipc_receive_many", "one of them is NULL, or the limit is too large")
+            throw .argument(
+                "buffer, received", "ipc_receive_many", "one of them is NULL, or the limit is too large", of: channel)
         }
-        guard reader.pointee.pattern == .topic, let size = reader.pointee.messageSize else {
-            throw .argument("reader", "ipc_receive_many", "its messages have no fixed size; use ipc_receive")
+        guard channel.pattern == .topic, let size = channel.messageSize else {
+            throw .argument(
+                "reader", "ipc_receive_many", "its messages have no fixed size; use ipc_receive", of: channel)
         }
-        guard limit > 0 else { return }
-        var message = try borrowed(reader, timeout)
         var count = 0
-        while true {
-            guard message.count == size else {
-                // It counts as received: nobody could ever receive it.
-                try reader.pointee.reader.advance()
-                if count > 0 { break }
-                throw IPCError(
-                    .corrupted, "receive", "channel",
-                    advice: "a message has \(message.count) bytes instead of \(size); see what its sender wrote")
+        while count < limit {
+            let place = buffer + count * size
+            if size <= ChannelWriter.mostAtOnce, reader.pointee.reader.receiveAtOnce(place, exactly: size) {
+                count += 1
+                continue
             }
-            if let base = message.baseAddress {
-                (buffer + count * size).copyMemory(from: base, byteCount: size)
+            if count == 0 {
+                try receive(borrowed(reader, timeout), reader, to: place, size)
+            } else {
+                // What was received is given first; an error comes with the next call.
+                do throws(IPCError) {
+                    guard let message = try reader.pointee.reader.tryBorrow() else { break }
+                    try receive(message, reader, to: place, size)
+                } catch { break }
             }
-            try reader.pointee.reader.advance()
             count += 1
-            received.pointee = count
-            guard count < limit else { break }
-            // What was received is given first; an error comes with the next call.
-            do throws(IPCError) {
-                guard let next = try reader.pointee.reader.tryBorrow() else { break }
-                message = next
-            } catch { break }
         }
+        received.pointee = count
     }
+}
+
+/// Copies a message that was borrowed, which counts as received: nobody could ever receive one of another size.
+private func receive(
+    _ message: UnsafeRawBufferPointer, _ reader: UnsafeMutablePointer<OpenReader>, to place: UnsafeMutableRawPointer,
+    _ size: Int
+) throws(IPCError) {
+    let count = message.count
+    if count == size, let base = message.baseAddress { place.copyMemory(from: base, byteCount: size) }
+    try reader.pointee.reader.advance()
+    guard count != size else { return }
+    throw IPCError(
+        .corrupted, "receive", reader.pointee.channel.name.description,
+        advice: "a message has \(count) bytes instead of \(size); see what its sender wrote")
 }
 
 @c @implementation
@@ -188,18 +232,24 @@ public func ipc_get(
     _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
+        count?.pointee = 0
         let reader = try reader(pointer, "ipc_get")
-        guard reader.pointee.pattern == .latest else {
-            throw .argument("reader", "ipc_get", "it is not of a latest value; use ipc_receive or ipc_take")
+        let channel = reader.pointee.channel
+        guard channel.pattern == .latest else {
+            throw IPCError(
+                .wrongType, "ipc_get", channel.name.description,
+                advice: "only a latest value has it; use ipc_receive, ipc_take or ipc_wait")
         }
-        guard buffer != nil || capacity == 0 else { throw .argument("buffer", "ipc_get", "it is NULL") }
+        guard buffer != nil || capacity == 0 else {
+            throw .argument("buffer", "ipc_get", "it is NULL", of: channel)
+        }
         reader.pointee.pending = nil
         guard let value = try reader.pointee.reader.tryReceive() else {
-            throw IPCError(.notFound, "get", "channel", advice: "no value was set yet; wait for one by ipc_receive")
+            throw IPCError(
+                .notFound, "get", channel.name.description, advice: "no value was set yet; wait for one by ipc_receive")
         }
-        count?.pointee = value.count
         try value.span.withUnsafeBytes { (bytes) throws(IPCError) in
-            try copy(bytes, to: buffer, capacity)
+            try copy(bytes, to: buffer, capacity, count, channel)
         }
     }
 }
@@ -256,15 +306,22 @@ public func ipc_arm(
     _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
+        isReady?.pointee = 0
         let reader = try reader(pointer, "ipc_arm")
-        guard let handle = Handle<ReadinessDescriptor>(descriptor, .descriptor) else {
-            throw .handle("descriptor", "ipc_arm")
-        }
         if reader.pointee.reader.isBorrowing || reader.pointee.pending != nil {
             isReady?.pointee = 1
             return
         }
-        let isArmed = try reader.pointee.reader.readiness().arm(handle.value.pointee)
-        isReady?.pointee = isArmed ? 0 : 1
+        try arm(reader.pointee.reader.readiness(), descriptor, isReady, "ipc_arm")
     }
+}
+
+/// - Parameter isReady: Gets 1 if there is something already; then it is not armed.
+func arm(
+    _ readiness: ChannelReadiness, _ descriptor: OpaquePointer?, _ isReady: UnsafeMutablePointer<Int32>?, _ call: String
+) throws(IPCError) {
+    guard let handle = Handle<ReadinessDescriptor>(descriptor, .descriptor) else {
+        throw .handle("descriptor", call)
+    }
+    if try !readiness.arm(handle.value.pointee) { isReady?.pointee = 1 }
 }

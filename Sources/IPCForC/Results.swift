@@ -1,6 +1,7 @@
 import CIPCInterface
 import Glibc
 import IPC
+import IPCChannels
 
 /// The error that a call of C fills.
 typealias ErrorPointer = UnsafeMutablePointer<ipc_error>?
@@ -69,8 +70,14 @@ private func fill(_ error: ErrorPointer, _ failure: IPCError) -> Int32 {
 }
 
 extension IPCError {
-    static func argument(_ name: String, _ call: String, _ what: String) -> IPCError {
-        IPCError(.invalidArgument, call, name, advice: what)
+    /// - Parameter channel: Whose name the error has; nil if it is not known.
+    static func argument(_ name: String, _ call: String, _ what: String, of channel: String? = nil) -> IPCError {
+        guard let channel else { return IPCError(.invalidArgument, call, name, advice: what) }
+        return IPCError(.invalidArgument, call, channel, advice: "\(name): \(what)")
+    }
+
+    static func argument(_ name: String, _ call: String, _ what: String, of channel: AnyChannel) -> IPCError {
+        argument(name, call, what, of: channel.name.description)
     }
 
     /// A handle that is null, of another kind, or closed.
@@ -90,10 +97,12 @@ extension Deadline {
 /// A text of C.
 ///
 /// - Parameter name: Of the argument.
-func text(_ pointer: UnsafePointer<CChar>?, _ name: String, _ call: String) throws(IPCError) -> String {
-    guard let pointer else { throw .argument(name, call, "it is NULL; a text is needed") }
+func text(
+    _ pointer: UnsafePointer<CChar>?, _ name: String, _ call: String, of channel: String? = nil
+) throws(IPCError) -> String {
+    guard let pointer else { throw .argument(name, call, "it is NULL; a text is needed", of: channel) }
     guard let text = String(validatingCString: pointer) else {
-        throw .argument(name, call, "it is not UTF-8")
+        throw .argument(name, call, "it is not UTF-8", of: channel)
     }
     return text
 }
@@ -101,10 +110,11 @@ func text(_ pointer: UnsafePointer<CChar>?, _ name: String, _ call: String) thro
 /// Bytes of C.
 @inline(__always)
 func span(
-    _ bytes: UnsafeRawPointer?, _ count: Int, _ call: String
+    _ bytes: UnsafeRawPointer?, _ count: Int, _ call: String, of channel: AnyChannel
 ) throws(IPCError) -> UnsafeRawBufferPointer {
     guard count >= 0, bytes != nil || count == 0 else {
-        throw .argument("bytes", call, "they are NULL, or their count (\(count)) is too large")
+        throw .argument(
+            "bytes", call, "they are NULL, or their count (\(UInt(bitPattern: count))) is too large", of: channel)
     }
     return UnsafeRawBufferPointer(start: bytes, count: count)
 }

@@ -8,7 +8,7 @@ import IPCChannels
 /// A writer as C has it.
 struct OpenWriter: ~Copyable {
     var writer: ChannelWriter
-    let messageSize: Int?
+    let channel: AnyChannel
     /// Whether room is reserved.
     var hasReserved = false
 }
@@ -26,9 +26,8 @@ public func ipc_writer_open(
     call(error) { () throws(IPCError) in
         let out = try output(out, "writer", "ipc_writer_open")
         guard let opened = opened(channel) else { throw .handle("channel", "ipc_writer_open") }
-        let state = OpenWriter(
-            writer: try opened.channel.makeWriter(), messageSize: opened.channel.messageSize)
-        out.pointee = Handle(state, .writer).pointer
+        let open = OpenWriter(writer: try opened.channel.makeWriter(), channel: opened.channel)
+        out.pointee = Handle(open, .writer).pointer
     }
 }
 
@@ -45,16 +44,45 @@ public func ipc_write(
     _ pointer: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ count: Int, _ timeout: Int64,
     _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
+    // Most messages need no more than this. Whatever else has to be done is one call, the last thing here.
+    if let bytes, let handle = Handle<OpenWriter>(pointer, .writer),
+        handle.value.pointee.writer.writeAloneAtOnce(bytes, count)
+    {
+        return 0
+    }
+    return writeShared(pointer, bytes, count, timeout, error)
+}
+
+@inline(never)
+private func writeShared(
+    _ pointer: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ count: Int, _ timeout: Int64, _ error: ErrorPointer
+) -> Int32 {
+    if let bytes, let handle = Handle<OpenWriter>(pointer, .writer),
+        handle.value.pointee.writer.writeAtOnce(bytes, count)
+    {
+        return 0
+    }
+    return writeSlowly(pointer, bytes, count, timeout, error)
+}
+
+@inline(never)
+private func writeSlowly(
+    _ pointer: OpaquePointer?, _ bytes: UnsafeRawPointer?, _ count: Int, _ timeout: Int64, _ error: ErrorPointer
+) -> Int32 {
     call(error) { () throws(IPCError) in
         let writer = try writer(pointer, "ipc_write")
-        let bytes = try span(bytes, count, "ipc_write").bytes
-        if timeout != 0 { return try writer.pointee.writer.write(bytes, until: Deadline(timeout: timeout)) }
-        guard try writer.pointee.writer.tryWrite(bytes) else { throw full }
+        try write(span(bytes, count, "ipc_write", of: writer.pointee.channel).bytes, writer, timeout)
     }
 }
 
-private var full: IPCError {
-    IPCError(.timedOut, "write", "channel", advice: "there is no room now; wait for it with a time-out")
+private func write(
+    _ bytes: RawSpan, _ writer: UnsafeMutablePointer<OpenWriter>, _ timeout: Int64
+) throws(IPCError) {
+    if timeout != 0 { return try writer.pointee.writer.write(bytes, until: Deadline(timeout: timeout)) }
+    guard try !writer.pointee.writer.tryWrite(bytes) else { return }
+    throw IPCError(
+        .timedOut, "write", writer.pointee.channel.name.description,
+        advice: "there is no room now; wait for it with a time-out")
 }
 
 @c @implementation
@@ -63,22 +91,33 @@ public func ipc_write_many(
     _ timeout: Int64, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        let writer = try writer(pointer, "ipc_write_many")
         written?.pointee = 0
-        guard let size = writer.pointee.messageSize else {
-            throw .argument("writer", "ipc_write_many", "its messages have no fixed size; use ipc_write")
+        let writer = try writer(pointer, "ipc_write_many")
+        let channel = writer.pointee.channel
+        guard let size = channel.messageSize else {
+            throw .argument("writer", "ipc_write_many", "its messages have no fixed size; use ipc_write", of: channel)
         }
         let (total, isTooLarge) = count.multipliedReportingOverflow(by: size)
-        guard !isTooLarge else { throw .argument("count", "ipc_write_many", "\(count) is too large") }
-        let all = try span(messages, total, "ipc_write_many")
-        let deadline = Deadline(timeout: timeout)
-        for index in 0..<max(count, 0) {
-            let message = UnsafeRawBufferPointer(rebasing: all[index * size..<(index + 1) * size]).bytes
-            if try !writer.pointee.writer.tryWrite(message) {
-                guard timeout != 0 else { throw full }
-                try writer.pointee.writer.write(message, until: deadline)
+        guard !isTooLarge else {
+            throw .argument("count", "ipc_write_many", "\(UInt(bitPattern: count)) is too large", of: channel)
+        }
+        let all = try span(messages, total, "ipc_write_many", of: channel)
+        var index = 0
+        defer { written?.pointee = index }
+        // Of all, not of each: what is left of it.
+        let deadline = timeout > 0 ? Deadline(timeout: timeout) : nil
+        while index < count {
+            if let base = all.baseAddress, writer.pointee.writer.writeAtOnce(base + index * size, size) {
+                index += 1
+                continue
             }
-            written?.pointee = index + 1
+            let message = UnsafeRawBufferPointer(rebasing: all[index * size..<(index + 1) * size]).bytes
+            if let deadline {
+                try writer.pointee.writer.write(message, until: deadline)
+            } else {
+                try write(message, writer, timeout)
+            }
+            index += 1
         }
     }
 }
@@ -94,7 +133,8 @@ public func ipc_send(
             delay: .nanoseconds(max(delay, 0)), timeToLive: timeToLive < 0 ? nil : .nanoseconds(timeToLive),
             requiresWorker: requiresWorker != 0)
         try writer.pointee.writer.write(
-            span(bytes, count, "ipc_send").bytes, options, until: Deadline(timeout: timeout))
+            span(bytes, count, "ipc_send", of: writer.pointee.channel).bytes, options,
+            until: Deadline(timeout: timeout))
     }
 }
 
@@ -104,8 +144,9 @@ public func ipc_reserve(
     _ timeout: Int64, _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
+        bytes?.pointee = nil
         let writer = try writer(pointer, "ipc_reserve")
-        guard let bytes else { throw .argument("bytes", "ipc_reserve", "it is NULL") }
+        guard let bytes else { throw .argument("bytes", "ipc_reserve", "it is NULL", of: writer.pointee.channel) }
         let room = try writer.pointee.writer.reserve(capacity, until: Deadline(timeout: timeout))
         writer.pointee.hasReserved = true
         bytes.pointee = room.baseAddress
@@ -146,18 +187,106 @@ public func ipc_call(
     _ error: UnsafeMutablePointer<ipc_error>?
 ) -> Int32 {
     call(error) { () throws(IPCError) in
-        let writer = try writer(pointer, "ipc_call")
         let result = try output(result, "result", "ipc_call")
-        let options = CallOptions(retries: Int(clamping: retries), requiresServer: requiresServer != 0)
+        let writer = try writer(pointer, "ipc_call")
         let outcome = try writer.pointee.writer.call(
-            span(request, count, "ipc_call").bytes, replyLimit: replyLimit, options, until: Deadline(timeout: timeout))
-        let (bytes, isFailure) =
-            switch outcome {
-            case .reply(let bytes): (bytes, false)
-            case .failure(let bytes): (bytes, true)
-            }
-        let open = OpenResult(bytes: try allocated(bytes), count: bytes.count, isFailure: isFailure)
+            span(request, count, "ipc_call", of: writer.pointee.channel).bytes,
+            replyLimit: Int(clamping: UInt(bitPattern: replyLimit)), CallOptions(retries, requiresServer),
+            until: Deadline(timeout: timeout))
+        result.pointee = try Handle(OpenResult(outcome), .result).pointer
+    }
+}
+
+extension CallOptions {
+    fileprivate init(_ retries: UInt32, _ requiresServer: Int32) {
+        self.init(retries: Int(clamping: retries), requiresServer: requiresServer != 0)
+    }
+}
+
+extension OpenResult {
+    fileprivate init(_ outcome: CallOutcome) throws(IPCError) {
+        let answer: [UInt8]
+        switch outcome {
+        case .reply(let bytes): (answer, isFailure) = (bytes, false)
+        case .failure(let bytes): (answer, isFailure) = (bytes, true)
+        }
+        (bytes, count) = (try allocated(answer), answer.count)
+    }
+}
+
+@c @implementation
+public func ipc_call_begin(
+    _ pointer: OpaquePointer?, _ request: UnsafeRawPointer?, _ count: Int, _ replyLimit: Int, _ retries: UInt32,
+    _ requiresServer: Int32, _ out: UnsafeMutablePointer<OpaquePointer?>?, _ timeout: Int64,
+    _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        let out = try output(out, "call", "ipc_call_begin")
+        let writer = try writer(pointer, "ipc_call_begin")
+        let begun = try writer.pointee.writer.begin(
+            span(request, count, "ipc_call_begin", of: writer.pointee.channel).bytes,
+            replyLimit: Int(clamping: UInt(bitPattern: replyLimit)), CallOptions(retries, requiresServer),
+            until: Deadline(timeout: timeout))
+        out.pointee = Handle(OpenCall(call: begun, channel: writer.pointee.channel), .call).pointer
+    }
+}
+
+/// A call in progress as C has it.
+struct OpenCall: ~Copyable {
+    var call: PendingOutcome
+    let channel: AnyChannel
+}
+
+private func openCall(_ pointer: OpaquePointer?, _ name: String) throws(IPCError) -> Handle<OpenCall> {
+    guard let handle = Handle<OpenCall>(pointer, .call) else { throw .handle("call", name) }
+    return handle
+}
+
+@c @implementation
+public func ipc_call_wait(
+    _ pointer: OpaquePointer?, _ result: UnsafeMutablePointer<OpaquePointer?>?, _ timeout: Int64,
+    _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        let result = try output(result, "result", "ipc_call_wait")
+        let handle = try openCall(pointer, "ipc_call_wait")
+        guard let outcome = try handle.value.pointee.call.wait(until: Deadline(timeout: timeout)) else {
+            throw IPCError(
+                .timedOut, "wait for call", handle.value.pointee.channel.name.description,
+                advice: "it has no outcome yet; wait again, or cancel it")
+        }
+        let open = try OpenResult(outcome)
+        _ = handle.take()
         result.pointee = Handle(open, .result).pointer
+    }
+}
+
+@c @implementation
+public func ipc_call_arm(
+    _ pointer: OpaquePointer?, _ descriptor: OpaquePointer?, _ isReady: UnsafeMutablePointer<Int32>?,
+    _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        isReady?.pointee = 0
+        let handle = try openCall(pointer, "ipc_call_arm")
+        try arm(handle.value.pointee.call.readiness(), descriptor, isReady, "ipc_call_arm")
+    }
+}
+
+@c @implementation
+public func ipc_call_cancel(_ pointer: OpaquePointer?) {
+    _ = Handle<OpenCall>(pointer, .call)?.take()
+}
+
+@c @implementation
+public func ipc_arm_room(
+    _ pointer: OpaquePointer?, _ count: Int, _ descriptor: OpaquePointer?, _ isReady: UnsafeMutablePointer<Int32>?,
+    _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        isReady?.pointee = 0
+        let writer = try writer(pointer, "ipc_arm_room")
+        try arm(writer.pointee.writer.readiness(forRoom: count), descriptor, isReady, "ipc_arm_room")
     }
 }
 

@@ -228,6 +228,77 @@ import Testing
         try ServiceChannel<RawBytes, RawBytes, CommandFailure>.remove(name)
     }
 
+    /// Whoever writes to a channel that was removed finds out after one message at most, and every time from then on.
+    @Test(arguments: [ChannelOptions.Writers.exclusive, .shared]) func aWriterFindsOutThatItsChannelIsGone(
+        writers: ChannelOptions.Writers
+    ) throws {
+        let name = channelName()
+        let topic = try Topic<UInt64>.create(name, ChannelOptions(writers: writers))
+        var publishers = [Box(try topic.makePublisher())]
+        if writers == .shared { publishers.append(Box(try topic.makePublisher())) }
+        for publisher in publishers { try publisher.value.publish(1) }
+        try Topic<UInt64>.remove(name)
+        for publisher in publishers {
+            _ = try? publisher.value.publish(2)
+            for _ in 0..<1000 {
+                #expect(failure { () throws(IPCError) in try publisher.value.publish(3) }?.code == .removed)
+                #expect(failure { () throws(IPCError) in _ = try publisher.value.tryPublish(3) }?.code == .removed)
+            }
+        }
+    }
+
+    /// An option that has no effect is not passed over.
+    @Test func anOptionWithoutEffectIsRefused() throws {
+        for (pattern, options, attempts, waiting, named) in [
+            (.topic, ChannelOptions(), 3, nil, "maximumAttempts"), (.topic, ChannelOptions(), nil, 3, "maximumWaiting"),
+            (.service, ChannelOptions(), 3, nil, "maximumAttempts"),
+            (.service, ChannelOptions(writers: .exclusive), nil, nil, "writers"),
+            (.latest, ChannelOptions(overflow: .block), nil, nil, "overflow"),
+            (.latest, ChannelOptions(durability: .syncedWhenAsked), nil, nil, "durability"),
+            (.event, ChannelOptions(capacity: 1 << 20), nil, nil, "capacity"),
+            (.workQueue, ChannelOptions(), nil, 3, "maximumWaiting"),
+        ] as [(ChannelPattern, ChannelOptions, Int?, Int?, String)] {
+            let name = channelName()
+            for isNew in [true, false] {
+                let error = failure { () throws(IPCError) in
+                    _ =
+                        isNew
+                        ? try AnyChannel.create(
+                            pattern, name, options, maximumAttempts: attempts, maximumWaiting: waiting)
+                        : try AnyChannel.openOrCreate(
+                            pattern, name, options, maximumAttempts: attempts, maximumWaiting: waiting)
+                }
+                #expect(error?.code == .invalidArgument && error?.advice.contains(named) == true, "\(error as Any)")
+                #expect(error?.resource == name)
+            }
+        }
+        // What it is in any case may be said.
+        let name = channelName()
+        _ = try AnyChannel.create(.latest, name, ChannelOptions(overflow: .overwrite, lifetime: .kept))
+        try Topic<RawBytes>.remove(name)
+    }
+
+    /// An answer has the size of its type.
+    @Test func anAnswerHasTheSizeOfItsType() throws {
+        struct Refusal: Error, BitwiseCopyable { var code: UInt32 }
+        let name = channelName()
+        let service = try ServiceChannel<UInt64, UInt64, Refusal>.create(name)
+        let any = try AnyChannel.open(name)
+        var client = try service.makeClient()
+        var server = try any.makeReader()
+        for (answer, isFailure) in [([UInt8](repeating: 0, count: 3), false), ([1], true)] {
+            let call = try client.begin(7, until: .after(.seconds(30)))
+            let taken = try server.take(until: .after(.seconds(30)))
+            var found: IPCError?
+            do throws(IPCError) {
+                if isFailure { try taken.fail(answer.span.bytes) } else { try taken.reply(answer.span.bytes) }
+            } catch { found = error }
+            #expect(found?.code == .invalidArgument && found?.advice.contains("\(answer.count)") == true)
+            do throws(IPCError) { _ = try call.wait() } catch { found = error }
+            #expect(found?.code == .brokenPipe)
+        }
+    }
+
     /// A handle is of the type that it was opened with, though another channel has the name by now.
     @Test func anotherChannelOfTheNameIsNotJoined() throws {
         let name = channelName()

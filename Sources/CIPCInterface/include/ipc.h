@@ -11,8 +11,8 @@
  *     while (ipc_receive(reader, &quote, sizeof quote, &count, IPC_FOREVER, &error) == IPC_OK) use(&quote);
  *
  * Results. Each call that can fail returns a code, and fills `error`, unless that is NULL, with a sentence that says what to do. No call
- * traps or ends the process: a NULL argument, and a handle that was closed, is IPC_INVALID_ARGUMENT. Read an output variable only after
- * IPC_OK; other codes may leave it unchanged.
+ * traps or ends the process: a NULL argument, and a handle that was closed, is IPC_INVALID_ARGUMENT. After any other code than IPC_OK, a
+ * pointer that is an output variable is NULL, and a count or a flag is 0, unless the call says what else it is.
  *
  * Participants. A channel is a handle, and no participant: ipc_reader_open and ipc_writer_open join. A channel that is not kept is removed
  * when its last participant leaves, and its messages with it.
@@ -108,21 +108,24 @@ enum { IPC_WHILE_USED = 1, IPC_KEPT = 2 };
 enum { IPC_NOT_DURABLE = 1, IPC_SYNCED_WHEN_ASKED = 2, IPC_SYNCED_EVERY = 3 };
 
 /* Where a channel is, and what it must be like. An option that is 0 or NULL is not compared with those of an existing channel, and has
- * the pattern's default in a new one. One that is given and differs is IPC_INCOMPATIBLE_OPTIONS. ipc_open takes only `root`. */
+ * the pattern's default in a new one, the same as in Swift. One that is given and differs is IPC_INCOMPATIBLE_OPTIONS; one that has no
+ * effect on the pattern is IPC_INVALID_ARGUMENT. ipc_open takes only `root`: any other is IPC_INVALID_ARGUMENT. */
 typedef struct ipc_options {
     size_t size;
     /* The folder of channels; NULL for that of the environment variable IPC_ROOT, or else the user's own, /dev/shm/swift-ipc.UID. */
     const char *root;
-    /* IPC_WRITERS_…; the default of a topic and of a latest value is shared writers. Programs in Swift have exclusive ones by default. */
+    /* IPC_WRITERS_…; the default of a topic and of a latest value is one writer at a time, that of a queue many. Programs that are
+     * started several times want IPC_WRITERS_SHARED. A service and an event have no choice. */
     int32_t writers;
-    /* What a full log does: IPC_BLOCK or IPC_OVERWRITE. */
+    /* Of a topic: what a full log does, IPC_BLOCK or IPC_OVERWRITE. */
     int32_t overflow;
     /* IPC_WHILE_USED or IPC_KEPT. */
     int32_t lifetime;
+    /* Of a topic or a queue. */
     int32_t durability;
     /* For IPC_SYNCED_EVERY: after how many bytes. */
     uint64_t sync_bytes;
-    /* Bytes of the log. */
+    /* Bytes of the log. An event has none. */
     uint64_t capacity;
     uint32_t maximum_readers;
     uint32_t maximum_writers;
@@ -145,8 +148,8 @@ typedef struct ipc_channel ipc_channel;
 int32_t ipc_open(
     const char *name, const ipc_options *options, int64_t timeout, ipc_channel **channel, ipc_error *error);
 
-/* Creates a channel; it must not exist. `schema` is the JSON of its type, as ipc_channel_schema returns it, such as {"message":"u64"};
- * NULL for bytes, and for an event. Without one, a service is like those of `ipc service serve`: bytes, and an int32_t as failure. */
+/* Creates a channel; it must not exist. `schema` is the JSON of its type, as ipc_channel_schema returns it, such as {"message":"u64"}, or
+ * that of its messages alone, such as "u64", with its quotation marks; NULL for bytes, and for an event. Without one, a service is like those of `ipc service serve`: bytes, and an int32_t as failure. */
 int32_t ipc_create(
     ipc_pattern pattern, const char *name, const char *schema, const ipc_options *options, ipc_channel **channel,
     ipc_error *error);
@@ -160,8 +163,8 @@ int32_t ipc_open_or_create(
 /* Closes the handle. The channel's readers and writers stay open. NULL is allowed. */
 void ipc_channel_close(ipc_channel *channel);
 
-/* Removes a channel, also while it is used: the next call of a participant that waits is IPC_REMOVED. Calls with IPC_NOW, and calls that
- * write, find out some time later. */
+/* Removes a channel, also while it is used: the next call of a participant that waits is IPC_REMOVED. Readers' calls with IPC_NOW find out
+ * within 20 ms. For writers see ipc_write. */
 int32_t ipc_remove(const char *name, const char *root, ipc_error *error);
 
 /* 0 for a handle that is not open. */
@@ -202,7 +205,7 @@ int32_t ipc_reader_open(
 void ipc_reader_close(ipc_reader *reader);
 
 /* Copies the next message of a topic, or the newest value that was not received yet. `count` gets its size. If that is more than
- * `capacity`, the call is IPC_MESSAGE_TOO_LARGE, and the message was not received. Blocks until the time-out. */
+ * `capacity`, the call is IPC_MESSAGE_TOO_LARGE, `count` has the size, and the message was not received. Blocks until the time-out. */
 int32_t ipc_receive(
     ipc_reader *reader, void *buffer, size_t capacity, size_t *count, int64_t timeout, ipc_error *error);
 
@@ -217,7 +220,8 @@ int32_t ipc_release(ipc_reader *reader, ipc_error *error);
 int32_t ipc_receive_many(
     ipc_reader *reader, void *buffer, size_t limit, size_t *received, int64_t timeout, ipc_error *error);
 
-/* The newest value of a latest value, also if it was received already; IPC_NOT_FOUND if none was set yet. Never blocks. */
+/* The newest value of a latest value, also if it was received already; IPC_NOT_FOUND if none was set yet. If it has more bytes than
+ * `capacity`, the call is IPC_MESSAGE_TOO_LARGE, and `count` has the size. Never blocks. */
 int32_t ipc_get(ipc_reader *reader, void *buffer, size_t capacity, size_t *count, ipc_error *error);
 
 /* How many messages were overwritten before they were received, since the previous call. */
@@ -230,7 +234,8 @@ int32_t ipc_wait(ipc_reader *reader, int64_t timeout, ipc_error *error);
 
 typedef struct ipc_message ipc_message;
 
-/* Takes the next job or call. It has to be ended by one of the calls below. Blocks until the time-out. */
+/* Takes the next job or call. It has to be ended by one of the calls below. Blocks until the time-out. A job of another size than that of
+ * the type becomes a dead letter, and the next one is taken. A request of another size is IPC_CORRUPTED, and its caller gets an error. */
 int32_t ipc_take(ipc_reader *reader, ipc_message **message, int64_t timeout, ipc_error *error);
 
 /* The job, or the request. Valid until the message is ended; NULL for a handle that is not open. */
@@ -247,7 +252,8 @@ int32_t ipc_acknowledge(ipc_message *message, ipc_error *error);
 int32_t ipc_reject(ipc_message *message, int64_t delay, ipc_error *error);
 /* Gives a job or a call back as if it had never been taken. */
 int32_t ipc_give_back(ipc_message *message, ipc_error *error);
-/* Answers a call with a reply, whose bytes are of the service's reply type. */
+/* Answers a call with a reply, whose bytes are of the service's reply type. If their number is another one, the call is
+ * IPC_INVALID_ARGUMENT, and its caller gets IPC_BROKEN_PIPE. Never blocks. The same holds for ipc_fail and the type of failures. */
 int32_t ipc_reply(ipc_message *message, const void *bytes, size_t count, ipc_error *error);
 /* Answers a call with a failure, whose bytes are of the service's failure type. */
 int32_t ipc_fail(ipc_message *message, const void *bytes, size_t count, ipc_error *error);
@@ -260,10 +266,15 @@ int32_t ipc_writer_open(const ipc_channel *channel, ipc_writer **writer, ipc_err
 /* Leaves the channel. What was written stays, as long as the channel does. NULL is allowed. */
 void ipc_writer_close(ipc_writer *writer);
 
-/* Publishes, sends or sets a copy of `count` bytes. Blocks while there is no room, until the time-out. */
+/* Publishes, sends or sets a copy of `count` bytes. Blocks while there is no room, until the time-out.
+ *
+ * After ipc_remove, or `ipc rm`, has returned, one more call of each writer may be IPC_OK, although nobody receives that message; all that
+ * follow are IPC_REMOVED. Where the files were deleted by other means, as by rm, a writer finds out when it next looks for room, which it
+ * does after a 16th of the log at the latest, but not more often than every 20 ms. The same holds for all calls that write. */
 int32_t ipc_write(ipc_writer *writer, const void *bytes, size_t count, int64_t timeout, ipc_error *error);
 
-/* Publishes, sends or sets `count` messages of a fixed size; `written` gets the number of those that were. Number i is at
+/* Publishes, sends or sets `count` messages of a fixed size; `written` gets the number of those that were, after other codes than IPC_OK,
+ * too. The time-out is for all of them. Number i is at
  * i * ipc_channel_message_size(channel): structures with padding at their end are not. */
 int32_t ipc_write_many(
     ipc_writer *writer, const void *messages, size_t count, size_t *written, int64_t timeout, ipc_error *error);
@@ -282,17 +293,35 @@ int32_t ipc_abandon(ipc_writer *writer, ipc_error *error);
 
 typedef struct ipc_reply_result ipc_reply_result;
 
-/* Calls a service with `count` bytes, and waits for its answer. `reply_limit` is the room for the answer in bytes. `retries` is how often
- * another server may do the call if one dies during it. With `requires_server` it is IPC_NOT_READY if none has joined. IPC_OK is a reply or
- * a failure. Free the result by ipc_result_free. */
+/* Calls a service with `count` bytes, and waits for its answer. `reply_limit` is the room for the answer in bytes; a reply or a failure of a
+ * fixed size has room in any case, also with 0. `retries` is how often another server may do the call if one dies during it. With
+ * `requires_server` it is IPC_NOT_READY if none has joined. IPC_OK is a reply or a failure; one of another size than that of its type is
+ * IPC_CORRUPTED. Free the result by ipc_result_free. */
 int32_t ipc_call(
     ipc_writer *writer, const void *request, size_t count, size_t reply_limit, uint32_t retries,
     int32_t requires_server, ipc_reply_result **result, int64_t timeout, ipc_error *error);
-/* The bytes of the reply, or of the failure, valid until ipc_result_free. Check `count` before you copy a structure. */
+/* The bytes of the reply, or of the failure, valid until ipc_result_free. */
 const void *ipc_result_bytes(const ipc_reply_result *result, size_t *count);
 /* 1 if the server answered with a failure. */
 int32_t ipc_result_is_failure(const ipc_reply_result *result);
 void ipc_result_free(ipc_reply_result *result);
+
+/* A call in progress: many of one writer may be. It stays valid when its writer is closed. One thread at a time may use it, any thread, also
+ * another than that of the writer. */
+typedef struct ipc_pending_call ipc_pending_call;
+
+/* Begins a call, as ipc_call does, and does not wait for its answer. The time-out is that of the whole call: its server sees when it passes.
+ * Blocks only while there is no room in the log, or in this writer's share of it. */
+int32_t ipc_call_begin(
+    ipc_writer *writer, const void *request, size_t count, size_t reply_limit, uint32_t retries,
+    int32_t requires_server, ipc_pending_call **call, int64_t timeout, ipc_error *error);
+/* Waits for the answer, until this time-out or that of the call, whichever comes first; with IPC_NOW it only looks. IPC_OK closes `call`, and
+ * the result is as that of ipc_call. After any other code `call` is still to be cancelled; after IPC_TIMED_OUT it may be waited for again,
+ * unless the call's own time has passed. */
+int32_t ipc_call_wait(ipc_pending_call *call, ipc_reply_result **result, int64_t timeout, ipc_error *error);
+/* Ends the call and closes the handle: a server that has it sees that nobody waits for it, and its answer is discarded. NULL is allowed, and a
+ * call that ipc_call_wait has closed. */
+void ipc_call_cancel(ipc_pending_call *call);
 
 /* Ends `count` waits for an event, now or later. */
 int32_t ipc_notify(ipc_writer *writer, uint32_t count, ipc_error *error);
@@ -316,11 +345,17 @@ int32_t ipc_descriptor_clear(ipc_descriptor *descriptor, ipc_error *error);
 /* Makes the descriptor readable once, when the reader has something. `is_ready` gets 1 if it has something already: receive that first,
  * and arm again. */
 int32_t ipc_arm(ipc_reader *reader, ipc_descriptor *descriptor, int32_t *is_ready, ipc_error *error);
+/* The same, when there is room for a message of `count` bytes: then write it with IPC_NOW. Another writer may take the room first. Of a topic,
+ * a latest value or a queue; for calls and events there is no such wait. */
+int32_t ipc_arm_room(
+    ipc_writer *writer, size_t count, ipc_descriptor *descriptor, int32_t *is_ready, ipc_error *error);
+/* The same, when a call has an outcome: then ipc_call_wait with IPC_NOW returns it. A call whose time has passed has none: wait with a time-out,
+ * too. */
+int32_t ipc_call_arm(ipc_pending_call *call, ipc_descriptor *descriptor, int32_t *is_ready, ipc_error *error);
 
 /* ---- Inspecting ---- */
 
-/* The name and pattern of a channel, the counts of its messages, and its participants, as JSON: the members name, pattern, messages, taken,
- * published and participants of `ipc info NAME --format json`. Free it by ipc_free. */
+/* All about a channel, and its participants, as JSON on one line: that of `ipc info NAME --format json`. Free it by ipc_free. */
 int32_t ipc_describe(const char *name, const char *root, char **json, ipc_error *error);
 
 #ifdef __cplusplus

@@ -186,6 +186,38 @@ static inline void ipc_prefetch_to_write(const void *address) {
 #endif
 }
 
+// Copies some hundred bytes at most without a call, for whoever has no registers to save then. What hides the offset from the
+// compiler keeps it from making a call of the loop.
+
+__attribute__((always_inline)) static inline void ipc_copy(void *to, const void *from, size_t count) {
+    char *target = (char *)to;
+    const char *source = (const char *)from;
+    if (count >= 16) {
+        for (size_t offset = 0; offset < count - 16; offset += 16) {
+            __asm__("" : "+r"(offset));
+            __builtin_memcpy(target + offset, source + offset, 16);
+        }
+        __builtin_memcpy(target + count - 16, source + count - 16, 16);
+    } else if (count >= 8) {
+        uint64_t first, last;
+        __builtin_memcpy(&first, source, 8);
+        __builtin_memcpy(&last, source + count - 8, 8);
+        __builtin_memcpy(target, &first, 8);
+        __builtin_memcpy(target + count - 8, &last, 8);
+    } else if (count >= 4) {
+        uint32_t first, last;
+        __builtin_memcpy(&first, source, 4);
+        __builtin_memcpy(&last, source + count - 4, 4);
+        __builtin_memcpy(target, &first, 4);
+        __builtin_memcpy(target + count - 4, &last, 4);
+    } else if (count > 0) {
+        // The middle one, where there are three.
+        target[0] = source[0];
+        target[count / 2] = source[count / 2];
+        target[count - 1] = source[count - 1];
+    }
+}
+
 // Looks so often for a value of a word, some ten nanoseconds apart, and brings the line after it too; whether it came. The time
 // between the looks is a chain of multiplications: a pause takes twice as long on some processors, and looks without anything
 // between them get in the way of the core that writes there.

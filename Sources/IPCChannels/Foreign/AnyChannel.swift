@@ -26,6 +26,8 @@ public struct AnyChannel: Sendable {
     public let messageSize: Int?
     /// The size of the header of each message in bytes.
     let headerSize: Int
+    /// The sizes of a service's replies and failures in bytes; nil where they vary.
+    let replySize, failureSize: Int?
 
     private init(_ channel: Channel, _ pattern: ChannelPattern, in root: ChannelRoot) throws(IPCError) {
         if pattern == .workQueue {
@@ -39,6 +41,12 @@ public struct AnyChannel: Sendable {
         let message = schema.message
         messageSize = message.isFixedSize ? message.byteCount : nil
         headerSize = if case .framed(let header) = message { header.byteCount } else { 0 }
+        if case .calls(_, let reply, let failure) = schema {
+            replySize = reply.isFixedSize ? reply.byteCount : nil
+            failureSize = failure.isFixedSize ? failure.byteCount : nil
+        } else {
+            (replySize, failureSize) = (nil, nil)
+        }
     }
 
     /// Opens a channel, with the pattern and the type that it has.
@@ -72,8 +80,8 @@ public struct AnyChannel: Sendable {
     /// Creates a channel of a schema, which must not exist. Without one it is of bytes; a service fails by a ``CommandFailure`` then.
     ///
     /// - Parameters: As for ``openOrCreate(_:_:in:_:defaults:schema:maximumAttempts:backoff:maximumWaiting:)``.
-    /// - Throws: ``/IPC/IPCError/Code/alreadyExists``; ``/IPC/IPCError/Code/invalidArgument``;
-    ///   ``/IPC/IPCError/Code/permissionDenied``.
+    /// - Throws: ``/IPC/IPCError/Code/alreadyExists``; ``/IPC/IPCError/Code/invalidArgument``, also for an option that has no effect on
+    ///   the pattern; ``/IPC/IPCError/Code/permissionDenied``.
     public static func create(
         _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
         _ options: ChannelOptions = ChannelOptions(), defaults: ChannelOptions = ChannelOptions(),
@@ -82,6 +90,7 @@ public struct AnyChannel: Sendable {
     ) throws(IPCError) -> AnyChannel {
         var options = options.retrying(maximumAttempts, backoff)
         options.maximumWaiting = maximumWaiting
+        try pattern.check(options, name)
         let schema = if let schema { schema } else { try pattern.usualSchema() }
         try pattern.check(schema, name)
         let channel = try Channel(
@@ -103,8 +112,8 @@ public struct AnyChannel: Sendable {
     ///   - backoff: Of a work queue: as for ``WorkQueue``.
     ///   - maximumWaiting: Of a service: as for ``ServiceOptions``.
     /// - Throws: ``/IPC/IPCError/Code/wrongType`` if it exists with another pattern, or another type than the schema's;
-    ///   ``/IPC/IPCError/Code/incompatibleOptions``; ``/IPC/IPCError/Code/invalidArgument``;
-    ///   ``/IPC/IPCError/Code/permissionDenied``.
+    ///   ``/IPC/IPCError/Code/incompatibleOptions``; ``/IPC/IPCError/Code/invalidArgument``, also for an option that has no effect on
+    ///   the pattern; ``/IPC/IPCError/Code/permissionDenied``.
     public static func openOrCreate(
         _ pattern: ChannelPattern, _ name: String, in root: ChannelRoot = .current,
         _ options: ChannelOptions = ChannelOptions(), defaults: ChannelOptions = ChannelOptions(),
@@ -114,6 +123,7 @@ public struct AnyChannel: Sendable {
         let usual = ChannelAttributes(defaults, or: pattern.usual(for: name, schema))
         var options = options.retrying(maximumAttempts, backoff)
         options.maximumWaiting = maximumWaiting
+        try pattern.check(options, name)
         let opening = Channel.Opening.openOrCreate(options)
         let channel: Channel
         if let schema {
@@ -227,6 +237,33 @@ extension ChannelPattern {
     fileprivate func usualSchema() throws(IPCError) -> ChannelSchema {
         guard self == .service else { return .messages(.bytes) }
         return .calls(request: .bytes, reply: .bytes, failure: try MessageSchema(of: CommandFailure.self))
+    }
+
+    /// Checks that each option that is given has an effect on a channel of this pattern, or is what it always is.
+    fileprivate func check(_ options: ChannelOptions, _ name: String) throws(IPCError) {
+        func refuse(_ option: String, unless hasEffect: Bool) throws(IPCError) {
+            if hasEffect { return }
+            throw IPCError(
+                .invalidArgument, "open \(self)", name,
+                advice: "\(withArticle) has no option \(option); leave it out")
+        }
+        let usual = ChannelAttributes.usual(for: self)
+        if self == .service || self == .event {
+            try refuse("writers", unless: options.writers ?? usual.writers == usual.writers)
+        }
+        if self != .topic, self != .workQueue {
+            try refuse("overflow", unless: options.overflow ?? usual.overflow == usual.overflow)
+            try refuse("durability", unless: options.durability ?? usual.durability == usual.durability)
+        }
+        if self == .event {
+            try refuse("capacity", unless: options.capacity == nil)
+            try refuse("maximumWriters", unless: options.maximumWriters == nil)
+        }
+        if self != .workQueue {
+            try refuse("maximumAttempts", unless: options.maximumAttempts == nil)
+            try refuse("backoff", unless: options.backoff == nil)
+        }
+        if self != .service { try refuse("maximumWaiting", unless: options.maximumWaiting == nil) }
     }
 
     /// Checks that a channel of this pattern can carry what the schema describes.

@@ -13,7 +13,7 @@ extension ChannelReader {
     public mutating func borrow(until deadline: Deadline) throws(IPCError) -> UnsafeRawBufferPointer {
         guard channel.pattern == .topic else { throw channel.misused("borrow") }
         if let copy = unsafe borrowedCopy() { return unsafe copy }
-        let (header, message) = try unsafe subscription!.borrow(until: deadline)
+        let (header, message) = try unsafe subscription!.pointee.borrow(until: deadline)
         borrowed = header
         return unsafe message
     }
@@ -23,7 +23,7 @@ extension ChannelReader {
     public mutating func tryBorrow() throws(IPCError) -> UnsafeRawBufferPointer? {
         guard channel.pattern == .topic else { throw channel.misused("borrow") }
         if let copy = unsafe borrowedCopy() { return unsafe copy }
-        guard let (header, message) = try unsafe subscription!.tryBorrow() else { return nil }
+        guard let (header, message) = try unsafe subscription!.pointee.tryBorrow() else { return nil }
         borrowed = header
         return unsafe message
     }
@@ -31,7 +31,8 @@ extension ChannelReader {
     /// A message that was borrowed where the topic overwrites: a copy, after which the reader has advanced already.
     private mutating func borrowedCopy() -> UnsafeRawBufferPointer? {
         guard let header = borrowed, header.size == 0 else { return nil }
-        return unsafe UnsafeRawBufferPointer(start: subscription!.reader.overrun.copy, count: Int(header.length))
+        return unsafe UnsafeRawBufferPointer(
+            start: subscription!.pointee.reader.overrun.copy, count: Int(header.length))
     }
 
     /// Whether a message is borrowed. Until ``advance()``, no other can be received.
@@ -54,7 +55,7 @@ extension ChannelReader {
                 advice: "no message is borrowed; borrow one first")
         }
         borrowed = nil
-        subscription!.reader.advance(past: header)
+        unsafe subscription!.pointee.reader.advance(past: header)
     }
 }
 
@@ -96,6 +97,13 @@ extension Topic.Publisher where Message == RawBytes {
     }
 }
 
+extension LogWriter {
+    fileprivate func checkedReadiness(forRoom count: Int) throws(IPCError) -> ChannelReadiness {
+        guard count <= maximumPayload else { try failTooLarge(count) }
+        return readiness(forRoom: count)
+    }
+}
+
 extension ChannelWriter {
     /// Reserves room for a message in the log of a topic. Blocks the thread while there is none.
     ///
@@ -112,7 +120,7 @@ extension ChannelWriter {
         guard channel.pattern == .topic else { throw channel.misused("reserve") }
         try checkNothingIsReserved("reserve")
         try check(byteCount)
-        let payload = try unsafe publisher!.reserve(byteCount, until: deadline)
+        let payload = try unsafe publisher!.pointee.reserve(byteCount, until: deadline)
         reserved = byteCount
         return unsafe UnsafeMutableRawBufferPointer(start: payload, count: byteCount)
     }
@@ -130,9 +138,10 @@ extension ChannelWriter {
             )
         }
         try check(byteCount)
-        guard !publisher!.writer.memory.isInherited else { throw publisher!.writer.memory.isInheritedError }
+        let memory = unsafe publisher!.pointee.writer.memory
+        guard !memory.isInherited else { throw memory.isInheritedError }
         reserved = nil
-        try publisher!.writer.deliver(byteCount)
+        try unsafe publisher!.pointee.writer.deliver(byteCount)
     }
 
     /// Gives up what was reserved: no reader sees it.
@@ -144,7 +153,21 @@ extension ChannelWriter {
                 .invalidArgument, "abandon", channel.name.description, advice: "nothing is reserved; reserve first")
         }
         reserved = nil
-        publisher!.writer.abandon()
+        unsafe publisher!.pointee.writer.abandon()
+    }
+
+    /// The readiness of room for a message of a topic, a latest value or a work queue.
+    ///
+    /// - Parameter byteCount: The size of the message.
+    /// - Throws: ``/IPC/IPCError/Code/invalidArgument`` if the bytes have not the size of the channel's type;
+    ///   ``/IPC/IPCError/Code/messageTooLarge``; ``/IPC/IPCError/Code/wrongType``.
+    package mutating func readiness(forRoom byteCount: Int) throws(IPCError) -> ChannelReadiness {
+        try check(byteCount)
+        switch channel.pattern {
+        case .topic, .latest: return try unsafe publisher!.pointee.writer.checkedReadiness(forRoom: byteCount)
+        case .workQueue: return try producer!.writer.checkedReadiness(forRoom: Work.prefixSize + byteCount)
+        default: throw channel.misused("wait for room")
+        }
     }
 
     func checkNothingIsReserved(_ operation: String) throws(IPCError) {
@@ -162,7 +185,7 @@ extension ChannelWriter {
         // A claim of this writer's own would count as on the disk.
         try checkNothingIsReserved("sync")
         switch channel.pattern {
-        case .topic, .latest: try publisher!.sync(until: deadline)
+        case .topic, .latest: try unsafe publisher!.pointee.sync(until: deadline)
         case .workQueue: try producer!.sync(until: deadline)
         default: throw channel.misused("sync")
         }

@@ -9,13 +9,14 @@ public import IPC
 /// | event | `wait(until:)` |
 ///
 /// A call of another pattern throws ``/IPC/IPCError/Code/wrongType``.
+@safe
 public struct ChannelReader: ~Copyable, @unchecked Sendable {
     // `@unchecked`: ownership limits it to one thread at a time.
     let channel: AnyChannel
-    // One of them, by pattern.
-    var subscription: Topic<RawBytes>.Subscription?
+    // One of them, by pattern. A subscription has memory of its own, so that one comparison tells whether there is one, and not a call.
+    @usableFromInline let subscription: UnsafeMutablePointer<Topic<RawBytes>.Subscription>?
     /// The message that was borrowed, and not received yet.
-    var borrowed: FrameHeader?
+    @usableFromInline var borrowed: FrameHeader?
     var getter: Latest<RawBytes>.Getter?
     private var worker: WorkQueue<RawBytes>.Worker?
     private var server: AnyService.Server?
@@ -27,12 +28,14 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
         server: consuming AnyService.Server? = nil, participant: consuming Event.Participant? = nil
     ) {
         self.channel = channel
-        self.subscription = subscription
+        unsafe self.subscription = .holding(subscription)
         self.getter = getter
         self.worker = worker
         self.server = server
         self.participant = participant
     }
+
+    deinit { unsafe subscription?.giveBack() }
 
     /// Receives a copy of the next message, or of the newest value that was not received yet. Blocks the thread until there is
     /// one.
@@ -42,7 +45,8 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     public mutating func receive(until deadline: Deadline = .never) throws(IPCError) -> [UInt8] {
         try checkNothingIsBorrowed()
         return switch channel.pattern {
-        case .topic: try subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .topic:
+            try unsafe subscription!.pointee.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         case .latest: try getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
@@ -56,7 +60,10 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     ) async throws(IPCError) -> [UInt8] {
         try checkNothingIsBorrowed()
         switch channel.pattern {
-        case .topic: return try await subscription!.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .topic:
+            return try await unsafe subscription!.pointee.receive(until: deadline) { (bytes) throws(IPCError) in
+                bytes.array
+            }
         case .latest: return try await getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
@@ -66,14 +73,14 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     public mutating func tryReceive() throws(IPCError) -> [UInt8]? {
         try checkNothingIsBorrowed()
         return switch channel.pattern {
-        case .topic: try subscription!.tryReceive { (bytes) throws(IPCError) in bytes.array }
+        case .topic: try unsafe subscription!.pointee.tryReceive { (bytes) throws(IPCError) in bytes.array }
         case .latest: try getter!.get { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
     }
 
     /// The number of a topic's messages that were overwritten before they were received, since the previous call.
-    public mutating func takeMissed() -> UInt64 { subscription?.takeMissed() ?? 0 }
+    public mutating func takeMissed() -> UInt64 { unsafe subscription?.pointee.takeMissed() ?? 0 }
 
     /// Takes the next job or call. Blocks the thread until there is one.
     ///
@@ -137,7 +144,7 @@ extension ChannelReader: ChannelSource {
     /// For a ``WaitSet``, or, by ``ChannelReadiness/arm(_:)``, for the descriptor of a foreign event loop.
     public mutating func readiness() -> ChannelReadiness {
         switch channel.pattern {
-        case .topic: subscription!.readiness()
+        case .topic: unsafe subscription!.pointee.readiness()
         case .latest: getter!.readiness()
         case .workQueue: worker!.readiness()
         case .service: server!.readiness()
@@ -169,12 +176,17 @@ public struct TakenMessage: ~Copyable, @unchecked Sendable {
 
     /// A copy of the message, or of the call's request.
     ///
-    /// - Throws: ``/IPC/IPCError/Code/inherited`` in a child process of fork.
+    /// - Throws: ``/IPC/IPCError/Code/inherited`` in a child process of fork; ``/IPC/IPCError/Code/corrupted`` if a client that does not
+    ///   use this library sent a request of another size than that of its type; drop the call then.
     public var bytes: [UInt8] {
         get throws(IPCError) {
             switch kind {
-            case .job(let job): try job.withBytes { (bytes) throws(IPCError) in bytes.array }
-            case .call(let call): try call.withRequest { (bytes) throws(IPCError) in bytes.array }
+            // A job of another size became a dead letter.
+            case .job(let job): return try job.withBytes { (bytes) throws(IPCError) in bytes.array }
+            case .call(let call):
+                let bytes = try call.withRequest { (bytes) throws(IPCError) in bytes.array }
+                try channel.check(received: "a request", bytes.count, channel.messageSize, call.membership.memory)
+                return bytes
             }
         }
     }
@@ -253,12 +265,15 @@ public struct TakenMessage: ~Copyable, @unchecked Sendable {
     /// Ends a call with a copy of the bytes. Never blocks.
     ///
     /// - Throws: ``/IPC/IPCError/Code/messageTooLarge`` if the reply is larger than its caller allows; the caller gets the same
-    ///   error. ``/IPC/IPCError/Code/wrongType`` for a job, which is then rejected.
+    ///   error. ``/IPC/IPCError/Code/invalidArgument`` if the bytes have not the size of the service's replies; the call is then dropped.
+    ///   ``/IPC/IPCError/Code/wrongType`` for a job, which is then rejected.
     public consuming func reply(_ bytes: RawSpan) throws(IPCError) {
         let channel = channel
         switch consume kind {
         case .job: throw channel.misused("reply")
-        case .call(let call): try call.reply(bytes)
+        case .call(let call):
+            try channel.check(answer: "replies", bytes.byteCount, channel.replySize, "reply")
+            try call.reply(bytes)
         }
     }
 
@@ -269,8 +284,30 @@ public struct TakenMessage: ~Copyable, @unchecked Sendable {
         let channel = channel
         switch consume kind {
         case .job: throw channel.misused("fail")
-        case .call(let call): try call.fail(bytes: bytes)
+        case .call(let call):
+            try channel.check(answer: "failures", bytes.byteCount, channel.failureSize, "fail")
+            try call.fail(bytes: bytes)
         }
+    }
+}
+
+extension AnyChannel {
+    /// Checks the size of an answer that a server gives.
+    fileprivate func check(
+        answer what: String, _ byteCount: Int, _ size: Int?, _ operation: String
+    ) throws(IPCError) {
+        guard let size, size != byteCount else { return }
+        throw IPCError(
+            .invalidArgument, operation, name.description,
+            advice: "its \(what) have \(size) bytes, but this one has \(byteCount); the call was dropped")
+    }
+
+    /// Checks the size of what came from another process.
+    func check(
+        received what: String, _ byteCount: Int, _ size: Int?, _ memory: ChannelMemory
+    ) throws(IPCError) {
+        guard let size, size != byteCount else { return }
+        throw memory.corrupted("\(what) has \(byteCount) bytes instead of \(size)")
     }
 }
 

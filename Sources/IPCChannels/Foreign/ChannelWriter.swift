@@ -9,24 +9,27 @@ public import IPC
 /// | event | ``notify(count:)``, ``notifyAll()`` |
 ///
 /// A call of another pattern throws ``/IPC/IPCError/Code/wrongType``.
+@safe
 public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     // `@unchecked`: ownership limits it to one thread at a time.
     let channel: AnyChannel
     /// The size of the message that was reserved, and neither committed nor abandoned yet.
-    var reserved: Int?
-    // One of them, by pattern. A topic's publisher also sets a latest value.
-    var publisher: Topic<RawBytes>.Publisher?
+    @usableFromInline var reserved: Int?
+    /// The sizes of the messages that may be written without a call, as their least and the number of those above it.
+    @usableFromInline let leastAtOnce: Int
+    @usableFromInline let rangeAtOnce: UInt
+    // One of them, by pattern. A topic's publisher also sets a latest value; it has memory of its own, so that one comparison tells
+    // whether there is one, and not a call.
+    @usableFromInline let publisher: UnsafeMutablePointer<Topic<RawBytes>.Publisher>?
     var producer: WorkQueue<RawBytes>.Producer?
     private var client: AnyService.Client?
     private var participant: Event.Participant?
 
     /// What is reserved would hold all readers up.
     deinit {
-        guard reserved != nil else { return }
-        switch publisher {
-        case .some(let publisher): publisher.writer.abandonAtEnd()
-        case .none: break
-        }
+        guard let publisher = unsafe publisher else { return }
+        if reserved != nil { unsafe publisher.pointee.writer.abandonAtEnd() }
+        unsafe publisher.giveBack()
     }
 
     init(
@@ -35,7 +38,8 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         participant: consuming Event.Participant? = nil
     ) {
         self.channel = channel
-        self.publisher = publisher
+        (leastAtOnce, rangeAtOnce) = channel.sizesAtOnce
+        unsafe self.publisher = .holding(publisher)
         self.producer = producer
         self.client = client
         self.participant = participant
@@ -56,7 +60,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         try check(options)
         try check(bytes.byteCount)
         switch channel.pattern {
-        case .topic, .latest: try publisher!.publish(bytes, until: deadline)
+        case .topic, .latest: try unsafe publisher!.pointee.publish(bytes, until: deadline)
         case .workQueue: try producer!.send(bytes, options, until: deadline)
         default: throw channel.misused("write")
         }
@@ -72,7 +76,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         try check(options)
         try check(bytes.byteCount)
         switch channel.pattern {
-        case .topic, .latest: try await publisher!.publish(bytes, until: deadline)
+        case .topic, .latest: try await unsafe publisher!.pointee.publish(bytes, until: deadline)
         case .workQueue: try await producer!.send(bytes, options, until: deadline)
         default: throw channel.misused("write")
         }
@@ -85,7 +89,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         try checkNothingIsReserved("write")
         try check(bytes.byteCount)
         switch channel.pattern {
-        case .topic, .latest: return try publisher!.tryPublish(bytes)
+        case .topic, .latest: return try unsafe publisher!.pointee.tryPublish(bytes)
         case .workQueue: return try producer!.trySend(bytes)
         default: throw channel.misused("write")
         }
@@ -117,20 +121,37 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - request: A value of the type of the service's requests.
-    ///   - replyLimit: The maximum size of the reply or the failure in bytes; this much room is reserved.
+    ///   - replyLimit: The maximum size of the reply or the failure in bytes; this much room is reserved, and no less than a reply or
+    ///     a failure of a fixed size takes.
     ///   - options: Retries and metadata.
     ///   - deadline: When the caller gives up. The server sees it.
     /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/brokenPipe`` if the server died or dropped the call;
     ///   ``/IPC/IPCError/Code/messageTooLarge``; ``/IPC/IPCError/Code/overloaded``; ``/IPC/IPCError/Code/invalidArgument`` if the
-    ///   request has not the size of its type; ``/IPC/IPCError/Code/wrongType``.
+    ///   request has not the size of its type; ``/IPC/IPCError/Code/corrupted`` if the answer has not the size of its type;
+    ///   ``/IPC/IPCError/Code/wrongType``.
     public mutating func call(
         _ request: RawSpan, replyLimit: Int = 4096, _ options: CallOptions = CallOptions(),
         until deadline: Deadline = .never
     ) throws(IPCError) -> CallOutcome {
+        let channel = channel
+        return try beginCall(request, replyLimit, options, until: deadline).waitForBytes(channel)
+    }
+
+    /// Begins a call with a copy of the bytes. Blocks the thread only while there is no room in the log, or in this writer's share of it.
+    package mutating func begin(
+        _ request: RawSpan, replyLimit: Int = 4096, _ options: CallOptions = CallOptions(),
+        until deadline: Deadline = .never
+    ) throws(IPCError) -> PendingOutcome {
+        let channel = channel
+        return PendingOutcome(channel, try beginCall(request, replyLimit, options, until: deadline))
+    }
+
+    private mutating func beginCall(
+        _ request: RawSpan, _ replyLimit: Int, _ options: CallOptions, until deadline: Deadline
+    ) throws(IPCError) -> PendingCall<RawBytes, AnyFailure> {
         guard channel.pattern == .service else { throw channel.misused("call") }
         try check(request.byteCount)
-        let call = try client!.begin(request, replyLimit: replyLimit, options, until: deadline)
-        return try call.waitForBytes()
+        return try client!.begin(request, replyLimit: channel.room(for: replyLimit), options, until: deadline)
     }
 
     /// Calls with a copy of the bytes, suspended until there is an outcome.
@@ -142,8 +163,10 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     ) async throws(IPCError) -> CallOutcome {
         guard channel.pattern == .service else { throw channel.misused("call") }
         try check(request.byteCount)
-        let call = try await client!.begin(request, replyLimit: replyLimit, options, until: deadline)
-        return try await call.waitForBytes()
+        let channel = channel
+        let call = try await client!.begin(
+            request, replyLimit: channel.room(for: replyLimit), options, until: deadline)
+        return try await call.waitForBytes(channel)
     }
 
     /// Adds `count` notices to an event. Each ends one wait, in progress or later.
@@ -182,17 +205,84 @@ public enum CallOutcome: Hashable, Sendable {
     }
 }
 
+extension AnyChannel {
+    /// The room that a call needs for its answer.
+    fileprivate func room(for replyLimit: Int) -> Int { max(replyLimit, replySize ?? 0, failureSize ?? 0) }
+
+    /// See ``ChannelWriter/leastAtOnce``.
+    fileprivate var sizesAtOnce: (least: Int, range: UInt) {
+        let least = messageSize ?? headerSize
+        let most = min(messageSize ?? .max, ChannelWriter.mostAtOnce)
+        // No message has the size that stands for none.
+        return least <= most ? (least, UInt(most - least)) : (.max, 0)
+    }
+}
+
 extension PendingCall where Reply == RawBytes, Failure == AnyFailure {
-    fileprivate consuming func waitForBytes() throws(IPCError) -> CallOutcome {
+    fileprivate consuming func waitForBytes(_ channel: AnyChannel) throws(IPCError) -> CallOutcome {
         let state = try membership.waitForOutcome(of: call)
-        isEnded = true
-        return CallOutcome(try membership.finish(call, state, CodedFailure<AnyCodedFailure>.self))
+        return try end(state, channel)
     }
 
-    fileprivate nonisolated(nonsending) consuming func waitForBytes() async throws(IPCError) -> CallOutcome {
+    fileprivate nonisolated(nonsending) consuming func waitForBytes(
+        _ channel: AnyChannel
+    ) async throws(IPCError) -> CallOutcome {
         let state = try await waitForOutcome()
+        return try end(state, channel)
+    }
+
+    fileprivate mutating func end(_ state: Work.State, _ channel: AnyChannel) throws(IPCError) -> CallOutcome {
         isEnded = true
-        return CallOutcome(try membership.finish(call, state, CodedFailure<AnyCodedFailure>.self))
+        let outcome = CallOutcome(try membership.finish(call, state, CodedFailure<AnyCodedFailure>.self))
+        switch outcome {
+        case .reply(let bytes):
+            try channel.check(received: "a reply", bytes.count, channel.replySize, membership.memory)
+        case .failure(let bytes):
+            try channel.check(received: "a failure", bytes.count, channel.failureSize, membership.memory)
+        }
+        return outcome
+    }
+}
+
+/// A call of a ``ChannelWriter`` in progress. Dropping it cancels the call. Any thread may wait for it, one at a time.
+package struct PendingOutcome: ~Copyable, @unchecked Sendable {
+    // `@unchecked`: as ``PendingCall``.
+    private let channel: AnyChannel
+    private var call: PendingCall<RawBytes, AnyFailure>
+
+    fileprivate init(_ channel: AnyChannel, _ call: consuming PendingCall<RawBytes, AnyFailure>) {
+        self.channel = channel
+        self.call = call
+    }
+
+    /// Waits for the outcome. Blocks the thread until this deadline or that of the call, whichever comes first.
+    ///
+    /// - Returns: Nil if there is none by the deadline that is given; then it can be waited for again.
+    /// - Throws: As ``ChannelWriter/call(_:replyLimit:_:until:)``; ``/IPC/IPCError/Code/invalidArgument`` if it was returned already.
+    package mutating func wait(until deadline: Deadline) throws(IPCError) -> CallOutcome? {
+        guard !call.isEnded else {
+            throw IPCError(
+                .invalidArgument, "wait for call", channel.name.description,
+                advice: "its outcome was returned already; begin another call")
+        }
+        guard let state = try call.waitForOutcome(until: deadline) else { return nil }
+        return try call.end(state, channel)
+    }
+
+    /// The readiness of the outcome.
+    package func readiness() throws(IPCError) -> ChannelReadiness { try call.readiness() }
+}
+
+extension PendingCall {
+    fileprivate borrowing func waitForOutcome(until deadline: Deadline) throws(IPCError) -> Work.State? {
+        guard deadline < call.deadline else { return try membership.waitForOutcome(of: call) }
+        let sooner = SentCall(
+            frame: call.frame, position: call.position, byteCount: call.byteCount, deadline: deadline,
+            spins: call.spins, checks: call.checks)
+        do throws(IPCError) { return try membership.waitForOutcome(of: sooner) } catch {
+            if error.code == .timedOut { return nil }
+            throw error
+        }
     }
 }
 

@@ -38,7 +38,7 @@ extension ChannelWriter {
             if channel.pattern == .workQueue {
                 try await producer!.waitForRoom(count, until: deadline)
             } else {
-                guard try await publisher!.writer.waitForRoom(count, until: deadline) else { throw timedOut }
+                guard try await unsafe publisher!.pointee.writer.waitForRoom(count, until: deadline) else { throw timedOut }
             }
         }
     }
@@ -57,7 +57,7 @@ extension ChannelWriter {
         try check(options)
         try check(bytes.byteCount)
         switch channel.pattern {
-        case .topic, .latest: return try publisher!.writer.put(bytes, origin, until: deadline)
+        case .topic, .latest: return try unsafe publisher!.pointee.writer.put(bytes, origin, until: deadline)
         case .workQueue:
             guard try producer!.put(bytes, options, origin, until: deadline) else { return nil }
             return producer!.writer.lastChannelPosition
@@ -66,13 +66,10 @@ extension ChannelWriter {
     }
 
     private var timedOut: IPCError {
-        switch publisher {
-        case .some(let publisher): publisher.timedOut
-        case .none:
-            switch producer {
-            case .some(let producer): producer.timedOut
-            case .none: channel.misused("write")
-            }
+        if let publisher = unsafe publisher { return unsafe publisher.pointee.timedOut }
+        return switch producer {
+        case .some(let producer): producer.timedOut
+        case .none: channel.misused("write")
         }
     }
 
@@ -90,13 +87,10 @@ extension ChannelWriter {
     }
 
     private var memory: ChannelMemory? {
-        switch publisher {
-        case .some(let publisher): publisher.writer.memory
-        case .none:
-            switch producer {
-            case .some(let producer): producer.writer.memory
-            case .none: nil
-            }
+        if let publisher = unsafe publisher { return unsafe publisher.pointee.writer.memory }
+        return switch producer {
+        case .some(let producer): producer.writer.memory
+        case .none: nil
         }
     }
 
@@ -129,14 +123,13 @@ extension ChannelReader {
     /// The origin of the message that is borrowed, or else of the one that was received last; nil if that was written on this machine,
     /// and for a pattern other than a topic or a latest value.
     public var origin: MessageOrigin? {
-        switch subscription {
-        case .some(let subscription):
-            if let borrowed { subscription.reader.origin(of: borrowed) } else { subscription.reader.origin }
-        case .none:
-            switch getter {
-            case .some(let getter): getter.subscription.reader.origin
-            case .none: nil
-            }
+        if let subscription = unsafe subscription {
+            if let borrowed { return unsafe subscription.pointee.reader.origin(of: borrowed) }
+            return unsafe subscription.pointee.reader.origin
+        }
+        return switch getter {
+        case .some(let getter): getter.subscription.reader.origin
+        case .none: nil
         }
     }
 
@@ -145,13 +138,10 @@ extension ChannelReader {
     ///
     /// A message that is borrowed counts as received from ``advance()`` on; one of a topic that overwrites, at once.
     public var position: ChannelPosition? {
-        switch subscription {
-        case .some(let subscription): subscription.position
-        case .none:
-            switch getter {
-            case .some(let getter): getter.subscription.position
-            case .none: nil
-            }
+        if let subscription = unsafe subscription { return unsafe subscription.pointee.position }
+        return switch getter {
+        case .some(let getter): getter.subscription.position
+        case .none: nil
         }
     }
 }

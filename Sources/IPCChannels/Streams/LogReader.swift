@@ -108,15 +108,19 @@ struct LogReader: ~Copyable {
     /// The caller uses it and then calls ``advance(past:)``.
     @inlinable @inline(__always)
     mutating func next() throws(IPCError) -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
+        if let message = unsafe nextAtOnce() { return unsafe message }
+        return try unsafe nextSlowly()
+    }
+
+    /// The same without a call. Nil if one is needed.
+    @inlinable @inline(__always)
+    func nextAtOnce() -> (header: FrameHeader, payload: UnsafeMutableRawPointer)? {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
         // Acquiring: pairs with the writer's releasing store of the stamp.
-        if unsafe SharedUInt64(frame).published == position ^ plainKey {
-            let header = unsafe FrameHeader(frame)
-            if header.kind == LogLayout.Kind.message, header.isValid(upTo: maximumFrame) {
-                return unsafe (header, frame + LogLayout.Frame.headerSize)
-            }
-        }
-        return try unsafe nextSlowly()
+        guard unsafe SharedUInt64(frame).published == position ^ plainKey else { return nil }
+        let header = unsafe FrameHeader(frame)
+        guard header.kind == LogLayout.Kind.message, header.isValid(upTo: maximumFrame) else { return nil }
+        return unsafe (header, frame + LogLayout.Frame.headerSize)
     }
 
     /// The slow path of ``next()``: the frame is not there yet, may be overwritten, is skipped, or is invalid.

@@ -136,6 +136,16 @@ struct LogWriter: ~Copyable {
         return unsafe claimedPayload
     }
 
+    /// The same for an exclusive writer alone.
+    @inlinable @inline(__always)
+    mutating func claimAloneAtOnce(_ count: Int) -> UnsafeMutableRawPointer? {
+        guard UInt(bitPattern: count) <= UInt(bitPattern: maximumPayload) else { return nil }
+        let size = UInt64(truncatingIfNeeded: LogLayout.Frame.size(payload: count))
+        guard position &+ size <= plainLimit, forks == ipc_forks() else { return nil }
+        if claimed != size { claimed = size }
+        return unsafe claimedPayload
+    }
+
     /// Where the claimed payload goes. Prefetches its cache lines.
     @inlinable @inline(__always)
     var claimedPayload: UnsafeMutableRawPointer {
@@ -185,11 +195,23 @@ struct LogWriter: ~Copyable {
     /// The same for a plain writer.
     @inlinable @inline(__always)
     mutating func deliverAtOnce(_ count: Int) {
+        publishClaimed(count)
+        if isPlainShared { giveUpIntent() }
+        finishCommit()
+    }
+
+    /// The same for a plain writer that is exclusive.
+    @inlinable @inline(__always)
+    mutating func deliverAloneAtOnce(_ count: Int) {
+        publishClaimed(count)
+        finishCommit()
+    }
+
+    @inlinable @inline(__always)
+    func publishClaimed(_ count: Int) {
         let frame = unsafe log + Int(truncatingIfNeeded: position & mask)
         unsafe header(count, LogLayout.Kind.message).store(at: frame)
         unsafe stamp(frame)
-        if isPlainShared { giveUpIntent() }
-        finishCommit()
     }
 
     @usableFromInline @inline(never)

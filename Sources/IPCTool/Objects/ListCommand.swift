@@ -93,52 +93,10 @@ struct InfoCommand: Interruptible {
         }
     }
 
-    private static func text(_ backoff: RetryBackoff) -> String {
-        switch backoff {
-        case .none: "none"
-        case .fixed(let delay): "\(delay)"
-        case .exponential(let first, let limit): "\(first) to \(limit)"
-        }
-    }
-
     private func show(_ channel: ChannelDescription) throws {
-        let options = channel.attributes
-        func ofWork(_ number: Int) -> JSON { channel.carriesWork ? .integer(number) : .null }
-        let facts: [(String, JSON)] = [
-            ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
-            ("type", .string(channel.messageType)), ("message-size", JSON(channel.messageSize)),
-            ("writers", .string(options.writers == .shared ? "shared" : "exclusive")),
-            ("overflow", .string(options.overflow == .block ? "block" : "overwrite")),
-            ("kept", .bool(options.lifetime == .kept)), ("durable", .bool(options.durability != .none)),
-            ("permissions", .string(options.permissions.octal)),
-            (
-                "subscriber-permissions",
-                options.subscriberPermissions.isEmpty ? .null : .string(options.subscriberPermissions.octal)
-            ),
-            ("capacity", .integer(options.capacity)), ("position", .integer(Int(clamping: channel.position))),
-            ("published", .integer(Int(clamping: channel.publishedCount))),
-            ("messages", .integer(channel.messageCount)),
-            ("taken", .integer(channel.takenCount)), ("notices", .integer(channel.pendingNotices)),
-            ("set-aside", ofWork(channel.asideCount)), ("bytes-occupied", ofWork(channel.occupiedBytes)),
-            ("bytes-set-aside", ofWork(channel.asideBytes)), ("bytes-done", ofWork(channel.doneBytes)),
-            ("attempts", JSON(channel.maximumAttempts)),
-            ("backoff", channel.backoff.map { .string(Self.text($0)) } ?? .null),
-            ("maximum-waiting", JSON(channel.maximumWaiting)),
-            ("redeliveries", .integer(Int(clamping: channel.redeliveryCount))),
-            ("recoveries", .integer(Int(clamping: channel.recoveryCount))),
-        ]
-        if format.format == .json {
-            let participants = channel.participants.map { participant in
-                JSON.object([
-                    ("role", .string("\(participant.role)")),
-                    ("process", .integer(Int(participant.process))), ("alive", .bool(participant.isAlive)),
-                    ("backlog", JSON(participant.backlog)),
-                ])
-            }
-            return try MessageOutput.put(line: JSON.object(facts + [("participants", .array(participants))]).text)
-        }
-        func plain(_ value: JSON) -> String { if case .string(let text) = value { text } else { value.text } }
-        var rows = facts.filter { $0.1.text != "null" }.map { [$0.0, plain($0.1)] }
+        if format.format == .json { return try MessageOutput.put(line: channel.json.text) }
+        func plain(_ value: JSONValue) -> String { if case .string(let text) = value { text } else { value.text } }
+        var rows = channel.facts.filter { $0.value != .null }.map { [$0.name, plain($0.value)] }
         for participant in channel.participants {
             let role = "\(participant.role)"
             let backlog = participant.backlog.map { ", \(Table.size($0)) behind" } ?? ""
