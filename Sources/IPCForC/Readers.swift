@@ -269,6 +269,20 @@ public func ipc_wait(
 }
 
 @c @implementation
+public func ipc_round(_ pointer: OpaquePointer?) -> UInt64 {
+    Handle<OpenReader>(pointer, .reader)?.value.pointee.reader.round() ?? 0
+}
+
+@c @implementation
+public func ipc_wait_since(
+    _ pointer: OpaquePointer?, _ round: UInt64, _ timeout: Int64, _ error: UnsafeMutablePointer<ipc_error>?
+) -> Int32 {
+    call(error) { () throws(IPCError) in
+        try reader(pointer, "ipc_wait_since").pointee.reader.wait(sinceRound: round, until: Deadline(timeout: timeout))
+    }
+}
+
+@c @implementation
 public func ipc_descriptor_open(
     _ path: UnsafePointer<CChar>?, _ out: UnsafeMutablePointer<OpaquePointer?>?,
     _ error: UnsafeMutablePointer<ipc_error>?

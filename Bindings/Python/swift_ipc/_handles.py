@@ -38,31 +38,23 @@ def nanoseconds(timeout: float) -> int:
         raise error_of(9, f"timeout: it is {timeout!r}; give seconds as a number, or None for no limit") from None
 
 
-def sliced(attempt: Callable[[int, Any], int], timeout: Optional[float], error: Any, part: int = SLICE) -> int:
+def sliced(attempt: Callable[[int, Any], int], timeout: Optional[float], error: Any) -> int:
     """Waits in slices.
 
-    ``attempt`` gets nanoseconds and an error to fill, and returns a code.
+    ``attempt`` gets nanoseconds and an error to fill, and returns a code. It has to find what came between two slices. A
+    failure is not repeated: it may be told only once.
     """
     if timeout is None:
         while True:
-            code = attempt(part, NULL)
-            if code and code != TIMED_OUT:
-                # Again, for its text.
-                code = attempt(0, error)
+            code = attempt(SLICE, error)
             if code != TIMED_OUT:
                 return code
     left = nanoseconds(timeout)
-    if left <= part:
-        return attempt(left, error)
-    end = monotonic_ns() + left
-    while left > part:
-        code = attempt(part, NULL)
-        if code == 0:
-            return code
+    end = monotonic_ns() + left if left > SLICE else 0
+    while left > SLICE:
+        code = attempt(SLICE, error)
         if code != TIMED_OUT:
-            code = attempt(0, error)
-            if code != TIMED_OUT:
-                return code
+            return code
         left = end - monotonic_ns()
     return attempt(max(left, 0), error)
 
@@ -166,13 +158,26 @@ class Resource:
             return self._closed_error()
         return failure(code, self._error)
 
-    def _wait(self, attempt: Callable[[int, Any], int], timeout: Optional[float], part: int = SLICE) -> int:
+    def _failure_without_text(self, code: int, what: str, again: Callable[[Any], int]) -> Optional[IPCError]:
+        """The exception of an attempt that did not ask for the text of its error, which takes longer to write than to find nothing.
+
+        ``again`` repeats it for the text. If that has another result, the kind of the first is what counts. None if it
+        succeeds. The token is taken.
+        """
+        repeated = again(self._error)
+        if repeated == 0:
+            return None
+        if repeated == code or self.closed:
+            return self._failure(code)
+        return error_of(code, f"{what} {self.name}: {bytes(ffi.string(lib.ipc_code_name(code))).decode()}; try again")
+
+    def _wait(self, attempt: Callable[[int, Any], int], timeout: Optional[float]) -> int:
         """Waits in slices until there is a result, or this was closed. The token is taken."""
 
         def unless_closed(left: int, error: Any) -> int:
             return 9 if self._is_closing else attempt(left, error)
 
-        return sliced(unless_closed, timeout, self._error, part)
+        return sliced(unless_closed, timeout, self._error)
 
 
 def _discard(_: Any) -> None:

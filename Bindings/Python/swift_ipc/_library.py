@@ -44,6 +44,8 @@ ffi.cdef(
     int32_t ipc_get(void *, void *, size_t, size_t *, ipc_error *);
     uint64_t ipc_missed(void *);
     int32_t ipc_wait(void *, int64_t, ipc_error *);
+    uint64_t ipc_round(void *);
+    int32_t ipc_wait_since(void *, uint64_t, int64_t, ipc_error *);
     int32_t ipc_take(void *, void **, int64_t, ipc_error *);
     const void *ipc_message_bytes(const void *, size_t *);
     uint32_t ipc_message_attempt(const void *);

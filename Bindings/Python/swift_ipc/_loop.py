@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Set
 
@@ -12,7 +11,7 @@ from ._errors import FORK_ADVICE, error_of
 from ._library import NULL, check, failure, ffi, lib, new_error, text_argument
 
 if TYPE_CHECKING:
-    from ._readers import Reader, Waiter
+    from ._readers import Reader
 
 #: What an attempt returns if there is nothing.
 NOTHING: Any = object()
@@ -77,6 +76,10 @@ async def until(reader: "Reader", attempt: Callable[[], Any], timeout: Optional[
         if reader._is_armable:
             descriptor = _descriptor(loop, reader.channel.root)
             if descriptor.arm(reader):
+                if reader._looks_when_armed:
+                    result = attempt()
+                    if result is not NOTHING:
+                        return result
                 await _next_wake(loop, descriptor, reader, end)
         else:
             # Nobody signals for an observer.
@@ -122,94 +125,3 @@ def _set(future: "asyncio.Future[None]") -> None:
 
 def _timed_out(reader: "Reader") -> Exception:
     return error_of(1, f"wait {reader.name}: nothing came by the time-out; check that the other side runs, or allow more")
-
-
-class EventWait:
-    """A wait for an event in a thread: a notice to all ends only the waits that are in progress.
-
-    It outlives a cancelled task for a moment; another task of the same waiter goes on with it.
-    """
-
-    #: Each slice ends with a moment in which nobody waits. So it is longer than others.
-    SLICE = 0.5
-
-    def __init__(self, waiter: "Waiter", listener: "asyncio.Future[None]") -> None:
-        self._waiter = waiter
-        self._lock = threading.Lock()
-        self._listener: Optional["asyncio.Future[None]"] = listener
-        self._error: Optional[BaseException] = None
-        self._is_over = False
-        threading.Thread(target=self._run, name=f"wait for {waiter.name}", daemon=True).start()
-
-    def listen(self, future: "asyncio.Future[None]") -> bool:
-        """False if it is over: begin another one."""
-        with self._lock:
-            if self._is_over:
-                return False
-            self._listener = future
-            return True
-
-    def leave(self) -> bool:
-        """Whether the wait has ended without its listener's knowing."""
-        with self._lock:
-            self._listener = None
-            return self._is_over and self._error is None
-
-    def result(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self._waiter.wait(self.SLICE)
-            except TimeoutError:
-                with self._lock:
-                    if self._listener is not None:
-                        continue
-                    self._is_over = True
-                return
-            except BaseException as error:
-                self._error = error
-            with self._lock:
-                self._is_over = True
-                listener = self._listener
-            if listener is not None:
-                try:
-                    listener.get_loop().call_soon_threadsafe(_set, listener)
-                except RuntimeError:
-                    pass  # the loop was closed
-            elif self._error is None:
-                # For somebody else.
-                self._waiter.channel.notify()  # type: ignore[attr-defined]
-            return
-
-
-async def wait_in_thread(waiter: "Waiter", timeout: Optional[float]) -> None:
-    loop = asyncio.get_running_loop()
-    future: "asyncio.Future[None]" = loop.create_future()
-    wait = waiter._event_wait
-    if wait is None or not wait.listen(future):
-        while wait is not None and not waiter._tokens:
-            await asyncio.sleep(0.002)
-        if waiter.try_wait():
-            return
-        wait = waiter._event_wait = EventWait(waiter, future)
-    timer = loop.call_later(timeout, future.cancel) if timeout is not None else None
-    begin = loop.time()
-    try:
-        await future
-    except asyncio.CancelledError:
-        is_taken = wait.leave()
-        is_timed_out = timeout is not None and loop.time() - begin >= timeout
-        if is_taken and is_timed_out:
-            return
-        if is_taken:
-            waiter.channel.notify()  # type: ignore[attr-defined]
-        if is_timed_out:
-            raise _timed_out(waiter) from None
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
-    wait.result()

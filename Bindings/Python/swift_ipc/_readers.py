@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any, AsyncIterator, Callable, Iterator, Optional, Set
 
 from . import _loop
 from ._errors import InvalidArgument, LeaseLost, MessageTooLarge, ServiceFailure, error_of
 from ._handles import (
-    SLICE, TIMED_OUT, Channel, Loan, Participant, in_loan_error, nanoseconds, pending, taken,
+    SLICE, TIMED_OUT, Channel, Loan, Participant, in_loan_error, nanoseconds, pending,
 )  # fmt: skip
 from ._library import NULL, failure, ffi, lib, new_error
 from ._types import numpy as numpy
@@ -16,6 +15,8 @@ from ._types import numpy as numpy
 _receive = lib.ipc_receive
 _receive_many = lib.ipc_receive_many
 _take = lib.ipc_take
+_round = lib.ipc_round
+_wait_since = lib.ipc_wait_since
 _buffer = ffi.buffer
 _TOO_LARGE = 10
 _NOT_FOUND = 2
@@ -25,6 +26,9 @@ _SMALL, _LARGE = 4096, 1 << 20
 
 class Reader(Participant):
     """Joins a channel to receive, or only observes it."""
+
+    #: Whether something may have come before it was armed that does not make it ready.
+    _looks_when_armed = False
 
     def __init__(self, channel: Channel, as_: Any = None, **options: Any) -> None:
         self._codec, self._style = channel._codec.checked_style(as_)
@@ -94,28 +98,49 @@ class CopyingReader(Reader):
             if self._loan is not None:
                 self._settle()
             left = SLICE if timeout is None or timeout > 0.1 else nanoseconds(timeout)
-            if _receive(pointer, self._buffer, self._capacity, self._count, left, NULL):
-                self._receive_slowly(timeout, left)
+            code = _receive(pointer, self._buffer, self._capacity, self._count, left, self._error)
+            if code:
+                self._receive_slowly(code, timeout, left)
             count = self._count[0]
             return self._whole() if count == self._whole_size else self._value(count)
         finally:
             self._give(pointer)
 
-    def _receive_slowly(self, timeout: Optional[float], passed: int) -> None:
-        """After a first attempt that failed."""
+    def _receive_slowly(self, code: int, timeout: Optional[float], passed: int) -> None:
+        """After a first attempt that failed with this code, and waited for so many nanoseconds."""
         if timeout is not None:
             timeout = max(timeout - passed / 1e9, 0)
-        while True:
+        is_over = timeout == 0
+        while code:
+            if code == _TOO_LARGE and self._count[0] > self._capacity:
+                # The message was not received.
+                self._make_room(self._count[0])
+            elif code != TIMED_OUT or is_over:
+                raise self._failure(code)
             code = self._wait(
                 lambda left, error: _receive(self._pointer, self._buffer, self._capacity, self._count, left, error),
                 timeout,
             )
-            if code == 0:
-                return
-            if code != _TOO_LARGE or self._count[0] <= self._capacity:
-                raise self._failure(code)
-            # The message was not received.
-            self._make_room(self._count[0])
+            is_over = True
+
+    def _receive_now(self, pointer: Any) -> bool:
+        """Whether there was a message. It does not ask for the text of an error first: mostly there is only nothing."""
+        code = _receive(pointer, self._buffer, self._capacity, self._count, 0, NULL)
+        while code:
+            if code == TIMED_OUT:
+                return False
+            if code == _TOO_LARGE and self._count[0] > self._capacity:
+                self._make_room(self._count[0])
+                code = _receive(pointer, self._buffer, self._capacity, self._count, 0, NULL)
+                continue
+            error = self._failure_without_text(
+                code, "receive",
+                lambda error: _receive(pointer, self._buffer, self._capacity, self._count, 0, error),
+            )  # fmt: skip
+            if error is not None:
+                raise error
+            return True
+        return True
 
     def try_receive(self) -> Any:
         """The next message, or the newest value that was not received yet; None if there is none."""
@@ -126,14 +151,8 @@ class CopyingReader(Reader):
         try:
             if self._loan is not None:
                 self._settle()
-            code = _receive(pointer, self._buffer, self._capacity, self._count, 0, NULL)
-            if code:
-                if code == TIMED_OUT:
-                    return None
-                try:
-                    self._receive_slowly(0, 0)
-                except TimeoutError:
-                    return None
+            if not self._receive_now(pointer):
+                return None
             count = self._count[0]
             return self._whole() if count == self._whole_size else self._value(count)
         finally:
@@ -149,15 +168,7 @@ class CopyingReader(Reader):
         try:
             if self._loan is not None:
                 self._settle()
-            code = _receive(self._pointer, self._buffer, self._capacity, self._count, 0, NULL)
-            if code:
-                if code == TIMED_OUT:
-                    return _loop.NOTHING
-                try:
-                    self._receive_slowly(0, 0)
-                except TimeoutError:
-                    return _loop.NOTHING
-            return self._received()
+            return self._received() if self._receive_now(self._pointer) else _loop.NOTHING
         finally:
             self._release()
 
@@ -538,10 +549,11 @@ class TakingReader(Reader):
         try:
             left = SLICE if timeout is None or timeout > 0.1 else nanoseconds(timeout)
             cell = self._cell
-            code = _take(pointer, cell, left, NULL)
+            code = _take(pointer, cell, left, self._error)
             if code:
-                rest = None if timeout is None else max(timeout - left / 1e9, 0)
-                code = self._wait(lambda left, error: _take(self._pointer, cell, left, error), rest)
+                if code == TIMED_OUT and left == SLICE:
+                    rest = None if timeout is None else max(timeout - left / 1e9, 0)
+                    code = self._wait(lambda left, error: _take(self._pointer, cell, left, error), rest)
                 if code:
                     raise self._failure(code)
             return self._kind(self, cell[0])
@@ -562,13 +574,14 @@ class TakingReader(Reader):
             raise self._in_use()
         try:
             code = _take(self._pointer, self._cell, 0, NULL)
-            if code and code != TIMED_OUT:
-                # Again, for its text.
-                code = _take(self._pointer, self._cell, 0, self._error)
             if code == TIMED_OUT:
                 return _loop.NOTHING
             if code:
-                raise self._failure(code)
+                failed = self._failure_without_text(
+                    code, "take", lambda error: _take(self._pointer, self._cell, 0, error)
+                )
+                if failed is not None:
+                    raise failed
             return self._kind(self, self._cell[0])
         finally:
             self._release()
@@ -670,21 +683,20 @@ class Server(TakingReader):
 class Waiter(Reader):
     """Waits for the notices of an event."""
 
-    _event_wait: Optional[_loop.EventWait] = None
+    # A notice to all.
+    _looks_when_armed = True
 
     def wait(self, timeout: Optional[float] = None) -> None:
-        """Waits for a notice, and takes it, at most ``timeout`` seconds.
+        """Waits for a notice, and takes it, or for the next one to all, at most ``timeout`` seconds.
 
         Raises ``TimedOut``.
         """
         if not self._acquire():
-            # The thread of a task's wait that was cancelled ends at its next slice.
-            if self._event_wait is None or taken(self._tokens, 2 * _loop.EventWait.SLICE) is None:
-                raise self._in_use()
+            raise self._in_use()
         try:
-            # Only the main thread has handlers of signals.
-            part = SLICE if threading.current_thread() is threading.main_thread() else int(_loop.EventWait.SLICE * 1e9)
-            code = self._wait(lambda left, error: lib.ipc_wait(self._pointer, left, error), timeout, part)
+            # The wait consists of slices: a notice to all that comes between two of them ends it, too.
+            begun = _round(self._pointer)
+            code = self._wait(lambda left, error: _wait_since(self._pointer, begun, left, error), timeout)
             if code:
                 raise self._failure(code)
         finally:
@@ -692,15 +704,32 @@ class Waiter(Reader):
 
     def try_wait(self) -> bool:
         """Takes a notice; false if there is none."""
+        return self._attempt(None)
+
+    def _attempt(self, begun: Optional[int]) -> bool:
+        """Takes a notice; also true if there was one to all since the round ``begun``."""
+        if not self._acquire():
+            raise self._in_use()
         try:
-            self.wait(0)
-            return True
-        except TimeoutError:
-            return False
+            since = _round(self._pointer) if begun is None else begun
+            code = _wait_since(self._pointer, since, 0, NULL)
+            if code and code != TIMED_OUT:
+                failed = self._failure_without_text(
+                    code, "wait", lambda error: _wait_since(self._pointer, since, 0, error)
+                )
+                if failed is not None:
+                    raise failed
+            return code != TIMED_OUT
+        finally:
+            self._release()
 
     async def wait_async(self, timeout: Optional[float] = None) -> None:
         """As ``wait``, in an event loop. If it is cancelled, no notice was taken."""
-        await _loop.wait_in_thread(self, timeout)
+        if not self._acquire():
+            raise self._in_use()
+        begun = _round(self._pointer)
+        self._release()
+        await self._until(lambda: self._attempt(begun) or _loop.NOTHING, timeout)
 
 
 __all__ = ["Borrowing", "Call", "Getter", "Job", "Server", "Subscription", "Waiter", "Worker"]

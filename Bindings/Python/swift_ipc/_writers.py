@@ -38,15 +38,17 @@ class Writer(Participant):
             raise self._in_use() from None
         try:
             left = SLICE if timeout is None or timeout > 0.1 else nanoseconds(timeout)
-            if _write(pointer, data, count, left, NULL):
-                self._write_slowly(data, count, timeout, left)
+            code = _write(pointer, data, count, left, self._error)
+            if code:
+                self._write_slowly(code, data, count, timeout, left)
         finally:
             self._give(pointer)
 
-    def _write_slowly(self, data: Any, count: int, timeout: Optional[float], passed: int) -> None:
-        """After a first attempt that failed."""
-        rest = None if timeout is None else max(timeout - passed / 1e9, 0)
-        code = self._wait(lambda left, error: _write(self._pointer, data, count, left, error), rest)
+    def _write_slowly(self, code: int, data: Any, count: int, timeout: Optional[float], passed: int) -> None:
+        """After a first attempt that failed with this code, and waited for so many nanoseconds."""
+        if code == TIMED_OUT and passed == SLICE:
+            rest = None if timeout is None else max(timeout - passed / 1e9, 0)
+            code = self._wait(lambda left, error: _write(self._pointer, data, count, left, error), rest)
         if code:
             raise self._failure(code)
 
@@ -108,8 +110,9 @@ class Publisher(Writer):
             raise self._in_use() from None
         try:
             left = SLICE if timeout is None or timeout > 0.1 else nanoseconds(timeout)
-            if _write(pointer, data, count, left, NULL):
-                self._write_slowly(data, count, timeout, left)
+            code = _write(pointer, data, count, left, self._error)
+            if code:
+                self._write_slowly(code, data, count, timeout, left)
         finally:
             self._give(pointer)
 

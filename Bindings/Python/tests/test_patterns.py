@@ -1,5 +1,6 @@
 """The five patterns within one process, and the rules of their objects."""
 
+import asyncio
 import dataclasses
 import enum
 import gc
@@ -487,3 +488,93 @@ def test_dropped_readers_leave(quotes):
             quotes.publisher()
         assert len(quotes.describe()["participants"]) == 1
         assert subscription.try_receive() is None
+
+
+WAITS = {
+    "receive": lambda root: ipc.topic(root, QUOTE).subscribe().receive,
+    "receive_many": lambda root: (lambda subscription: lambda timeout: subscription.receive_many(5, timeout))(
+        ipc.topic(root, QUOTE).subscribe()),
+    "borrow": lambda root: (lambda subscription: lambda timeout: subscription.borrow(timeout).__enter__())(
+        ipc.topic(root, QUOTE).subscribe()),
+    "take": lambda root: ipc.queue(root, bytes).worker().take,
+    "serve": lambda root: ipc.service(root, bytes).server().take,
+    "next": lambda root: ipc.latest(root, int).getter().next,
+    "wait": lambda root: ipc.event(root).waiter().wait,
+    "call": lambda root: (lambda client: lambda timeout: client.call(b"", timeout=timeout))(
+        ipc.service(root, bytes).client()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WAITS)
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_removed_while_it_waits(name, what, timeout):
+    """The kind of an error is not lost: the library may tell it only once."""
+    wait = WAITS[what](name)
+    timer = threading.Timer(0.15, ipc.remove, (name,))
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(ipc.Removed, match=name):
+        wait(timeout)
+    assert time.monotonic() - begin < 10
+    timer.join()
+
+
+@pytest.mark.parametrize("what", ["try_receive", "try_take", "receive_async", "take_async", "wait_async"])
+def test_removed_is_seen_by_attempts(name, what):
+    opening = {
+        "receive": lambda: ipc.topic(name, bytes).subscribe(), "take": lambda: ipc.queue(name, bytes).worker(),
+        "wait": lambda: ipc.event(name).waiter(),
+    }  # fmt: skip
+    reader = opening[what.replace("try_", "").replace("_async", "")]()
+    ipc.remove(name)
+    end = time.monotonic() + 10
+    with pytest.raises(ipc.Removed, match=name):
+        while time.monotonic() < end:
+            if what.endswith("_async"):
+                asyncio.run(getattr(reader, what)(10))
+            else:
+                getattr(reader, what)()
+
+
+def test_notice_to_all_between_two_parts_of_a_wait(name, monkeypatch):
+    from swift_ipc import _readers
+
+    with ipc.event(name) as event, event.waiter() as waiter, event.notifier() as notifier:
+        wait_since, parts = _readers._wait_since, []
+
+        def wait_then_notify(*arguments):
+            code = wait_since(*arguments)
+            if code == ipc.TimedOut.code:
+                parts.append(code)
+                notifier.notify_all()
+            return code
+
+        monkeypatch.setattr(_readers, "_wait_since", wait_then_notify)
+        waiter.wait(20)
+        event.wait(20)
+        assert len(parts) == 2
+        monkeypatch.setattr(_readers, "_wait_since", wait_since)
+        # One that came before the wait ends none.
+        with pytest.raises(ipc.TimedOut):
+            waiter.wait(0.25)
+        assert not waiter.try_wait()
+
+
+def test_notice_to_all_before_a_task_is_woken(name, monkeypatch):
+    from swift_ipc import _loop
+
+    with ipc.event(name) as event, event.waiter() as waiter, event.notifier() as notifier:
+        arm = _loop._Descriptor.arm
+        monkeypatch.setattr(_loop._Descriptor, "arm", lambda self, reader: (notifier.notify_all(), arm(self, reader))[1])
+        asyncio.run(waiter.wait_async(20))
+        monkeypatch.setattr(_loop._Descriptor, "arm", arm)
+
+        async def all_of(count):
+            tasks = [asyncio.ensure_future(waiter.wait_async(20)) for _ in range(count)]
+            await asyncio.sleep(0.05)
+            notifier.notify_all()
+            await asyncio.gather(*tasks)
+            with pytest.raises(ipc.TimedOut):
+                await waiter.wait_async(0.1)
+
+        asyncio.run(all_of(5))

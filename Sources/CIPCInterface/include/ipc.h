@@ -230,6 +230,12 @@ uint64_t ipc_missed(ipc_reader *reader);
 /* Waits for a notice of an event, and takes it. Blocks until the time-out. */
 int32_t ipc_wait(ipc_reader *reader, int64_t timeout, ipc_error *error);
 
+/* For a wait that consists of several calls: a program looks for signals between them, or its loop waits. ipc_round is how often
+ * ipc_notify_all was called so far; 0 for a handle that is not open. ipc_wait_since is as ipc_wait, and also ends if ipc_notify_all was called
+ * after ipc_round returned `round`. With ipc_arm: call it after that with IPC_NOW, and whenever the descriptor is readable. */
+uint64_t ipc_round(ipc_reader *reader);
+int32_t ipc_wait_since(ipc_reader *reader, uint64_t round, int64_t timeout, ipc_error *error);
+
 /* ---- Jobs and calls ---- */
 
 typedef struct ipc_message ipc_message;

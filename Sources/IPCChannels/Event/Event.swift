@@ -174,8 +174,15 @@ extension Event {
             if !tryWait() { try wait(sinceRound: round, until: deadline) }
         }
 
+        /// The number of calls of ``notifyAll()`` so far.
+        package var round: UInt64 { rounds.published }
+
+        /// Waits for a notice and takes it, or for a round that is not the one given: for a wait that consists of several calls, and
+        /// misses no ``notifyAll()`` between them.
+        ///
+        /// - Throws: As ``wait(until:)``.
         @inline(never)
-        private func wait(sinceRound round: UInt64, until deadline: Deadline) throws(IPCError) {
+        package func wait(sinceRound round: UInt64, until deadline: Deadline) throws(IPCError) {
             var wait = ThreadWait(spins, until: deadline)
             while !tryWait() {
                 if rounds.published != round { return }

@@ -128,6 +128,17 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
         try participant!.wait(until: deadline)
     }
 
+    /// The number of notices to all so far, of an event; 0 of another pattern.
+    package mutating func round() -> UInt64 { participant?.round ?? 0 }
+
+    /// As ``wait(until:)``, and a notice to all that came after ``round()`` was this ends it, too.
+    ///
+    /// - Throws: As ``wait(until:)``.
+    package mutating func wait(sinceRound round: UInt64, until deadline: Deadline) throws(IPCError) {
+        guard channel.pattern == .event else { throw channel.misused("wait") }
+        try participant!.wait(sinceRound: round, until: deadline)
+    }
+
     /// Waits for a notice of an event and takes it, or for the next one to all, suspended meanwhile.
     ///
     /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and no notice was taken.
