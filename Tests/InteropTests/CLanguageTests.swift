@@ -98,7 +98,7 @@ import Testing
     }
 
     private struct Quote: BitwiseCopyable, Equatable {
-        var symbol: UInt64
+        var symbol: UInt32
         var price: Double
     }
 
@@ -113,7 +113,7 @@ import Testing
             for number in 1...5 {
                 #expect(
                     try subscription.receive(until: .after(.seconds(10)))
-                        == Quote(symbol: UInt64(number), price: 12.5 * Double(number)))
+                        == Quote(symbol: UInt32(number), price: 12.5 * Double(number)))
             }
         }
     }

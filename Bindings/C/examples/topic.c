@@ -5,13 +5,13 @@
 #include <string.h>
 
 struct quote {
-    uint64_t symbol;
+    uint32_t symbol;
     double price;
 };
 
 static const char schema[] =
     "{\"message\":{\"struct\":{\"name\":\"Quote\",\"size\":16,\"alignment\":8,\"fields\":["
-    "{\"name\":\"symbol\",\"offset\":0,\"type\":\"u64\"},{\"name\":\"price\",\"offset\":8,\"type\":\"f64\"}]}}}";
+    "{\"name\":\"symbol\",\"offset\":0,\"type\":\"u32\"},{\"name\":\"price\",\"offset\":8,\"type\":\"f64\"}]}}}";
 
 static int failed(const ipc_error *error) {
     fprintf(stderr, "topic: %s\n", error->text);
@@ -25,8 +25,8 @@ int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "publish") == 0) {
         ipc_writer *writer;
         if (ipc_writer_open(channel, &writer, &error) != IPC_OK) return failed(&error);
-        for (uint64_t number = 1; number <= 5; number++) {
-            struct quote quote = {number, 12.5 * (double)number};
+        for (uint32_t number = 1; number <= 5; number++) {
+            struct quote quote = {number, 12.5 * number};
             if (ipc_write(writer, &quote, sizeof quote, IPC_FOREVER, &error) != IPC_OK) return failed(&error);
         }
         ipc_writer_close(writer);
@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
             struct quote quote;
             size_t size;
             if (ipc_receive(reader, &quote, sizeof quote, &size, IPC_FOREVER, &error) != IPC_OK) return failed(&error);
-            printf("%" PRIu64 " at %g\n", quote.symbol, quote.price);
+            printf("%" PRIu32 " at %g\n", quote.symbol, quote.price);
         }
         ipc_reader_close(reader);
     }

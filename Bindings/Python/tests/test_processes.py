@@ -168,7 +168,7 @@ def own_root(tmp_path, monkeypatch):
 def test_c_publishes(tmp_path, own_root):
     program = compiled(tmp_path, "topic")
     topic = ipc.topic("market/quotes", schema={"struct": {"name": "Quote", "size": 16, "alignment": 8, "fields": [
-        {"name": "symbol", "offset": 0, "type": "u64"}, {"name": "price", "offset": 8, "type": "f64"}]}}, root=own_root)  # fmt: skip
+        {"name": "symbol", "offset": 0, "type": "u32"}, {"name": "price", "offset": 8, "type": "f64"}]}}, root=own_root)  # fmt: skip
     with topic.subscribe(as_="tuple") as subscription:
         subprocess.run([program, "publish"], check=True, timeout=50)
         assert [subscription.receive(5) for _ in range(5)] == [(n, 12.5 * n) for n in range(1, 6)]

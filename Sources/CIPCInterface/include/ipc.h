@@ -1,6 +1,6 @@
 /* swift-ipc for C and C++: the channels of IPCChannels, with all their guarantees.
  *
- *     struct quote { uint64_t symbol; double price; };
+ *     struct quote { uint32_t symbol; double price; };
  *     ipc_channel *channel;  // its messages should be quotes: ipc_open does not check that, ipc_open_or_create with a schema does
  *     ipc_error error = IPC_ERROR_INIT;
  *     if (ipc_open("market/quotes", NULL, IPC_NOW, &channel, &error) != IPC_OK) { fprintf(stderr, "%s\n", error.text); return 1; }
