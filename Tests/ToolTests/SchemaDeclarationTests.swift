@@ -219,5 +219,88 @@ extension SchemaCommandTests {
         }
     }
 
+    /// Where the test script has prepared Python, the declaration opens the channel.
+    @Test(.enabled(if: getenv("IPC_TEST_PYTHON") != nil), .timeLimit(.minutes(3)))
+    func theDeclarationInPythonIsThatOfTheType() throws {
+        let (_, quotes) = try topic()
+        let service = try ServiceChannel<Quote, Double, Refusal>.create(channelName(), ServiceOptions(lifetime: .kept))
+            .name.description
+        let framed = try Topic<Framed<Quote>>.create(channelName(), kept()).name.description
+        let number = try Latest<UInt32?>.create(channelName(), LatestOptions(lifetime: .kept)).name.description
+        let event = try Event.create(channelName(), EventOptions(lifetime: .kept)).name.description
+        let names = [quotes, service, framed, number, event]
+        defer { for name in names { _ = try? ipc("rm", name) } }
+        let text = try ipc("schema", quotes, "--format", "python").output
+        let expected = """
+
+            class Side(enum.Enum):
+                buy = 66
+                sell = 83
+
+
+            @dataclasses.dataclass
+            class Quote:
+                symbol: ipc.u64
+                price: ipc.f64
+                side: Side
+                note: Optional[ipc.u32]
+
+            # ipc.topic('\(quotes)', Quote) opens the channel.
+
+            """
+        #expect(text.hasSuffix(expected), "\(text)")
+        func check(_ name: String) throws {
+            let outcome = try ipc("schema", name, "--format", "python")
+            try #require(outcome.status == .exited(0), "\(outcome)")
+            // With a type that differs, this is an error.
+            let script = """
+                import sys
+                exec(sys.argv[1])
+                call = sys.argv[1].splitlines()[-1].removeprefix("# ").removesuffix(") opens the channel.")
+                eval(call + ", create=False, timeout=30)")
+                """
+            let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent().path
+            let peer = try Peer(
+                python, ["-c", script, outcome.output],
+                environment: [
+                    "IPC_ROOT=\(channelRoot)", "PATH=/usr/bin:/bin", "SWIFT_IPC_LIBRARY=" + product("libipc-c.so"),
+                    "PYTHONPATH=\(repository)/Bindings/Python", "PYTHONDONTWRITEBYTECODE=1",
+                ])
+            let (status, text) = try peer.finish()
+            #expect(status == .exited(0), "\(outcome.output)\n\(text)")
+        }
+        for name in names { try check(name) }
+        for schema in [
+            "\"u128\"", "\"bytes\"", Self.named,
+            "{\"array\":{\"count\":2,\"of\":{\"list\":{\"capacity\":3,\"of\":{\"text\":{\"capacity\":5}}}}}}",
+        ] {
+            try withChannel(schema, check)
+        }
+        for (schema, reason) in [
+            (Self.rich, "blob has 16 bytes"), (Self.packed, "b is at byte 1"), (Self.keyword, "class"),
+            ("{\"opaque\":{\"size\":3,\"alignment\":1}}", "the message has 3 bytes"),
+            ("{\"coded\":{\"type\":\"T\",\"coder\":\"JSON\"}}", "encoded by"),
+        ] {
+            try withChannel(schema) { name in
+                let outcome = try ipc("schema", name, "--format", "python")
+                #expect(outcome.status == .exited(1) && outcome.errors.contains(reason), "\(outcome)")
+                #expect(outcome.errors.contains("by its name alone"), "\(outcome)")
+            }
+        }
+    }
+
+    /// Names that classes of Python cannot have.
+    private static let named = """
+        {"struct":{"name":"a b's","size":2,"alignment":1,"fields":[\
+        {"name":"class_","offset":0,"type":{"enum":{"name":"class","cases":[{"name":"x","raw":"é'\\n"},"y"]}}},\
+        {"name":"other","offset":1,"type":{"struct":{"name":"Optional","size":1,"alignment":1,"fields":[\
+        {"name":"z","offset":0,"type":"bool"}]}}}]}}
+        """
+
+    private static let keyword = """
+        {"struct":{"name":"K","size":1,"alignment":1,"fields":[{"name":"class","offset":0,"type":"u8"}]}}
+        """
+
     // MARK: Recordings
 }

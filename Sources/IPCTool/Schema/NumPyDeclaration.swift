@@ -88,7 +88,7 @@ enum NumPyDeclaration {
     }
 
     /// A string of Python, in ASCII.
-    private static func literal(_ text: String) -> String {
+    static func literal(_ text: String) -> String {
         var result = "'"
         for scalar in text.unicodeScalars {
             switch scalar {

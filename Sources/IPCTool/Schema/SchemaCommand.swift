@@ -8,7 +8,7 @@ struct SchemaCommand: Interruptible {
         commandName: "schema", abstract: "Print what a channel's messages consist of, as JSON or as a declaration.",
         discussion: """
             Formats: json; c, structures of C11 whose layout the compiler checks; swift, types that open the channel; numpy, a Python \
-            expression for numpy.frombuffer. The channel is not joined. Of a service, there are three types: request, reply and \
+            expression for numpy.frombuffer; python, types for swift_ipc. The channel is not joined. Of a service, there are three types: request, reply and \
             failure.
 
             Examples:
@@ -17,7 +17,7 @@ struct SchemaCommand: Interruptible {
               ipc schema market/quotes --format c > quote.h
             """)
 
-    enum Format: String, CaseIterable, ExpressibleByArgument { case json, c, swift, numpy }
+    enum Format: String, CaseIterable, ExpressibleByArgument { case json, c, swift, numpy, python }
 
     @Argument(help: "The channel's name, such as market/quotes.", completion: ChannelCompletion.anyPattern)
     var name: String
@@ -31,6 +31,7 @@ struct SchemaCommand: Interruptible {
             case .c: try CDeclaration.text(channel.schema, of: name)
             case .swift: try SwiftDeclaration.text(channel.schema, of: name, channel.pattern)
             case .numpy: try NumPyDeclaration.text(channel.schema, of: name) + "\n"
+            case .python: try PythonDeclaration.text(channel.schema, of: name, channel.pattern)
             }
         try MessageOutput.put(Array(text.utf8))
     }

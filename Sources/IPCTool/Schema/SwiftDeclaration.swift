@@ -171,6 +171,18 @@ struct SwiftDeclaration {
 
     // MARK: Layout
 
+    /// Checks that a message has the layout that Swift gives it, which that of another language is, too.
+    ///
+    /// - Parameter refusal: The error of the other language.
+    static func checkLayout(
+        _ schema: MessageSchema, of channel: String, _ refusal: (String) -> IPCError
+    ) throws(IPCError) {
+        let declaration = SwiftDeclaration(channel: channel)
+        do throws(IPCError) { _ = try declaration.layout(schema, path: "") } catch {
+            throw refusal(error.advice.split(separator: ";").first.map(String.init) ?? error.advice)
+        }
+    }
+
     /// Where Swift places a type.
     private struct Layout {
         var size = 0
@@ -330,7 +342,7 @@ struct SwiftDeclaration {
 
 extension MessageSchema {
     /// Whether it is that of a vector of the processor, such as `SIMD4<Float>`.
-    fileprivate var isVector: Bool {
+    var isVector: Bool {
         guard case .structure(let structure) = self, let first = structure.fields.first else { return false }
         let scalar: MessageSchema
         let count: Int
