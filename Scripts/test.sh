@@ -19,9 +19,9 @@ fi
 # posix_ipc, the foreign program that shared memory, semaphores and message queues are tested against; and what the tests of the Python
 # package need.
 python=.build-python/bin/python
-if ! "$python" -c 'import posix_ipc, cffi, numpy, pytest' 2>/dev/null; then
+if ! "$python" -c 'import posix_ipc, cffi, numpy, pytest, mcap' 2>/dev/null; then
     python3 -m venv .build-python
-    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc cffi numpy pytest
+    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc cffi numpy pytest mcap
 fi
 export IPC_TEST_PYTHON="$PWD/$python"
 
