@@ -11,6 +11,7 @@ and so on of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any, Dict, List as _List, Optional, Tuple, Union
 
@@ -38,6 +39,13 @@ Start = Union[str, Tuple[str, int]]
 def library_version() -> int:
     """The version of the library: 200 for 0.2.0."""
     return int(_lib.ipc_version())
+
+
+@dataclasses.dataclass
+class CommandFailure:
+    """The failure of a service of bytes: the exit code of the command that answered, with ``ipc service serve``."""
+
+    code: i32
 
 
 class Topic(Channel):
@@ -225,7 +233,8 @@ def topic(
     one must have this type. Types are dataclasses, NumPy's types with the name of the structure as ``name``, schemas of JSON,
     and ``bytes``. Without a type, an existing one is opened, and waited for until the time-out.
 
-    What is not given of the options is not asked for: an existing channel is taken as it is.
+    What is not given of the options is not asked for: an existing channel is taken as it is, and a new one has the defaults of
+    Swift: one publisher at a time, for example, unless ``writers`` is "shared".
     """
     options = dict(
         writers=writers, overflow=overflow, lifetime=lifetime, durability=durability, capacity=capacity,
@@ -256,17 +265,18 @@ def queue(
 
 def service(
     channel: str, request: Any = None, reply: Any = None, failure: Any = None, /, *, schema: Any = None,
-    root: _Root = None, create: bool = True, timeout: Optional[float] = None, writers: Optional[str] = None,
-    lifetime: Optional[str] = None, capacity: Optional[int] = None, maximum_readers: Optional[int] = None,
-    maximum_writers: Optional[int] = None, permissions: Optional[int] = None, maximum_waiting: Optional[int] = None,
+    root: _Root = None, create: bool = True, timeout: Optional[float] = None, lifetime: Optional[str] = None,
+    capacity: Optional[int] = None, maximum_readers: Optional[int] = None, maximum_writers: Optional[int] = None,
+    permissions: Optional[int] = None, maximum_waiting: Optional[int] = None,
 ) -> Service:  # fmt: skip
     """Opens a service, as ``topic`` opens a topic, with the types of its requests, replies and failures.
 
-    A reply or a failure that is not given is ``bytes``. ``maximum_waiting`` is how many calls may wait.
+    A reply that is not given is ``bytes``, and so is a failure. But if requests and replies are bytes, it is ``CommandFailure``,
+    as in Swift and C, and in what ``ipc service serve`` serves. ``maximum_waiting`` is how many calls may wait.
     """
     options = dict(
-        writers=writers, lifetime=lifetime, capacity=capacity, maximum_readers=maximum_readers,
-        maximum_writers=maximum_writers, permissions=permissions, maximum_waiting=maximum_waiting,
+        lifetime=lifetime, capacity=capacity, maximum_readers=maximum_readers, maximum_writers=maximum_writers,
+        permissions=permissions, maximum_waiting=maximum_waiting,
     )  # fmt: skip
     given: Optional[Tuple[Optional[_List[Any]], Any]] = None
     if schema is not None:
@@ -274,7 +284,11 @@ def service(
             raise error_of(9, "give the types, or schema=, and not both")
         given = (None, _schema_text(schema))
     elif request is not None:
-        given = ([_types.node_of_type(bytes if part is None else part) for part in (request, reply, failure)], None)
+        if reply is None:
+            reply = bytes
+        if failure is None:
+            failure = CommandFailure if request is bytes and reply is bytes else bytes
+        given = ([_types.node_of_type(part) for part in (request, reply, failure)], None)
     elif reply is not None or failure is not None:
         raise error_of(9, "give the type of the requests too")
     return _open(Service, channel, given, root, create, timeout, options)  # type: ignore
@@ -283,13 +297,13 @@ def service(
 def latest(
     channel: str, type: Any = None, /, *, dtype: Any = None, schema: Any = None, name: Optional[str] = None,
     root: _Root = None, create: bool = True, timeout: Optional[float] = None, writers: Optional[str] = None,
-    lifetime: Optional[str] = None, durability: Any = None, capacity: Optional[int] = None,
-    maximum_readers: Optional[int] = None, maximum_writers: Optional[int] = None, permissions: Optional[int] = None,
+    lifetime: Optional[str] = None, capacity: Optional[int] = None, maximum_readers: Optional[int] = None,
+    maximum_writers: Optional[int] = None, permissions: Optional[int] = None,
     subscriber_permissions: Optional[int] = None,
 ) -> Latest:  # fmt: skip
     """Opens a latest value, as ``topic`` opens a topic."""
     options = dict(
-        writers=writers, lifetime=lifetime, durability=durability, capacity=capacity, maximum_readers=maximum_readers,
+        writers=writers, lifetime=lifetime, capacity=capacity, maximum_readers=maximum_readers,
         maximum_writers=maximum_writers, permissions=permissions, subscriber_permissions=subscriber_permissions,
     )  # fmt: skip
     return _open(Latest, channel, _type_of(type, dtype, schema, name), root, create, timeout, options)  # type: ignore
@@ -297,19 +311,16 @@ def latest(
 
 def event(
     channel: str, /, *, root: _Root = None, create: bool = True, timeout: Optional[float] = None,
-    lifetime: Optional[str] = None, maximum_readers: Optional[int] = None, maximum_writers: Optional[int] = None,
-    permissions: Optional[int] = None,
+    lifetime: Optional[str] = None, maximum_readers: Optional[int] = None, permissions: Optional[int] = None,
 ) -> Event:  # fmt: skip
     """Opens an event, and creates it if there is none, unless ``create`` is false."""
-    options = dict(
-        lifetime=lifetime, maximum_readers=maximum_readers, maximum_writers=maximum_writers, permissions=permissions
-    )
-    given = ([_types.Bytes()], None) if create else None
+    options = dict(lifetime=lifetime, maximum_readers=maximum_readers, permissions=permissions)
+    given: Any = ([_types.Bytes()], None)
     return _open(Event, channel, given, root, create, timeout, options)  # type: ignore
 
 
 __all__ = [
-    "AddressInUse", "AlreadyExists", "Array", "BrokenPipe", "Call", "Channel", "Client", "Corrupted", "Event", "Framed",
+    "AddressInUse", "AlreadyExists", "Array", "BrokenPipe", "Call", "Channel", "Client", "CommandFailure", "Corrupted", "Event", "Framed",
     "Getter", "IPCError", "IncompatibleOptions", "Inherited", "InvalidArgument", "Job", "Latest", "LeaseLost",
     "LimitReached", "List", "MessageTooLarge", "NoSpace", "NotFound", "NotReady", "Notifier", "Overloaded",
     "PermissionDenied", "Producer", "Publisher", "Queue", "Removed", "Server", "Service", "ServiceFailure", "Setter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, Type
 
 
@@ -161,3 +162,62 @@ def error_of(code: int, text: str, system_error: int = 0) -> IPCError:
     error.code = code
     error.system_error = system_error
     return error
+
+
+# ---- The library's texts, in the words of Python ----
+
+#: What options, arguments and values are called here.
+_words = {
+    "maximumReaders": "maximum_readers", "maximumServers": "maximum_readers", "maximumParticipants": "maximum_readers",
+    "maximumWriters": "maximum_writers", "maximumClients": "maximum_writers", "maximumAttempts": "maximum_attempts",
+    "maximumWaiting": "maximum_waiting", "subscriberPermissions": "subscriber_permissions",
+    "whileUsed": "while_used", "syncedWhenAsked": "synced_when_asked", "syncedEvery(bytes: ": "synced_every (",
+    "shared writers": 'writers="shared"', "overflow overwrite": 'overflow="overwrite"', "overflow block": 'overflow="block"',
+    "lifetime kept": 'lifetime="kept"', "(requiresServer: false)": "(requires_server=False)",
+    "(requiresWorker: false)": "(requires_worker=False)", "or nil for": "or None for", "by ipc_receive": "by next()",
+    "start at .oldest": 'start at "oldest"', 
+    "before the deadline": "by the time-out",
+    "work queue": "queue",
+}  # fmt: skip
+_all_words = re.compile("|".join(map(re.escape, sorted(_words, key=len, reverse=True))))
+#: Swift's types, innermost first.
+_types = [
+    (re.compile(r"\bInlineString<(\d+)>"), r"Text[\1]"), (re.compile(r"\bInlineList<([^<>]+), (\d+)>"), r"List[\1, \2]"),
+    (re.compile(r"\bInlineArray<(\d+), ([^<>]+)>"), r"Array[\2, \1]"),
+    (re.compile(r"\bOptional<([^<>]+)>"), r"Optional[\1]"), (re.compile(r"\bFramed<([^<>]+)>"), r"Framed.of(\1)"),
+]  # fmt: skip
+_simple_types = {"Float16": "f16", "Float": "f32", "Double": "f64", "Bool": "bool", "Unicode.Scalar": "char", "RawBytes": "bytes"}
+_simple_type = re.compile(r"\b(U?)Int(8|16|32|64|128)\b|\b(Float16|Float|Double|Bool|Unicode\.Scalar|RawBytes)\b")
+#: What was attempted, and on what.
+_subject = re.compile(r'([^":]*)(?: "([^"]*)")?: ')
+#: Errors that name types, and so perhaps fields, which are nobody's options.
+_of_types = (4, 12)
+
+
+def in_python(code: int, text: str, name: str = "") -> str:
+    """A text of the library with the names that this package has. ``name`` is that of the channel, if the library has none."""
+    match = _subject.match(text)
+    if match is None:
+        return text
+    operation, resource, advice = match[1], match[2], text[match.end() :]
+    if operation.startswith("ipc_"):
+        operation = operation[4:].replace("_or_create", "").replace("_", " ")
+    if resource == "channel" and name:
+        resource = name
+    operation = operation.replace("work queue", "queue")
+    if code not in _of_types:
+        advice = _all_words.sub(lambda word: _words[word[0]], advice)
+        if advice.endswith("; allow more"):
+            advice += " by reply_limit="
+    else:
+        advice = advice.replace("work queue", "queue")
+    if code in (*_of_types, 9):
+        advice = _simple_type.sub(
+            lambda word: _simple_types[word[3]] if word[3] else ("u" if word[1] else "i") + word[2], advice
+        )
+        before = ""
+        while before != advice:
+            before = advice
+            for pattern, form in _types:
+                advice = pattern.sub(form, advice)
+    return f'{operation} "{resource}": {advice}' if resource is not None else f"{operation}: {advice}"

@@ -156,7 +156,7 @@ class Resource:
             if self._is_closing and self._pointer is not NULL:
                 self._finish_close()
             return self._closed_error()
-        return failure(code, self._error)
+        return failure(code, self._error, self.name)
 
     def _failure_without_text(self, code: int, what: str, again: Callable[[Any], int]) -> Optional[IPCError]:
         """The exception of an attempt that did not ask for the text of its error, which takes longer to write than to find nothing.
@@ -368,9 +368,10 @@ def _schema_text(nodes: List[types.Node]) -> str:
     return json.dumps({"request": request.form(), "reply": reply.form(), "failure": failure_node.form()})
 
 
-def _opening(name: str, options: Any, timeout: Optional[float]) -> Any:
+def _opening(name: str, root: Optional[str], timeout: Optional[float]) -> Any:
     error, cell = new_error(), ffi.new("void **")
     encoded = text_argument(name, "name")
+    options, kept = options_of(root, {})
     code = sliced(lambda left, error: lib.ipc_open(encoded, options, left, cell, error), timeout, error)
     check(code, error)
     return cell[0]
@@ -388,12 +389,17 @@ def open_channel(
     encoded = text_argument(name, "name")
     error, cell = new_error(), ffi.new("void **")
     if nodes is None and text is None:
-        pointer = _opening(name, options, timeout)
+        useless = [option for option, value in given.items() if value is not None]
+        if useless:
+            raise error_of(
+                9, f'open "{name}": {", ".join(useless)}: without a type, a channel is opened as it is; give its type too,'
+                " or leave this out")
+        pointer = _opening(name, root, timeout)
     else:
         schema = text_argument(text if text is not None else _schema_text(nodes or []), "schema")
         if not create:
             # Wait for it; then compare the types.
-            lib.ipc_channel_close(_opening(name, options, timeout))
+            lib.ipc_channel_close(_opening(name, root, timeout))
         check(lib.ipc_open_or_create(pattern, encoded, schema, options, cell, error), error)
         pointer = cell[0]
     try:

@@ -7,7 +7,7 @@ from typing import Any, List, Optional
 
 import cffi  # type: ignore[import-untyped]
 
-from ._errors import IPCError, error_of
+from ._errors import IPCError, error_of, in_python
 
 ffi = cffi.FFI()
 # As in ipc.h. Handles are void pointers here: cffi converts those fastest.
@@ -114,10 +114,10 @@ def new_error() -> Any:
     return error
 
 
-def failure(code: int, error: Any) -> IPCError:
-    """The exception of a call that returned this code, and filled this error."""
+def failure(code: int, error: Any, name: str = "") -> IPCError:
+    """The exception of a call that returned this code, and filled this error. ``name`` is that of the channel."""
     text = bytes(ffi.string(error.text)).decode("utf-8", "replace")
-    return error_of(code, text, error.system_error)
+    return error_of(code, in_python(code, text, name), error.system_error)
 
 
 def check(code: int, error: Any) -> None:

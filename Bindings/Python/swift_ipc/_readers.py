@@ -719,7 +719,7 @@ class Waiter(Reader):
                 )
                 if failed is not None:
                     raise failed
-            return code != TIMED_OUT
+            return bool(code != TIMED_OUT)
         finally:
             self._release()
 

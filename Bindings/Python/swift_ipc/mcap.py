@@ -52,7 +52,7 @@ def export(recording: _Path, target: _Path, *, command: str = "ipc") -> int:
 
 
 def _write(file: Any, recording: str, command: str) -> Tuple[int, str]:
-    writer = Writer(file)
+    writer: Any = Writer(file)
     writer.start(profile="", library="swift-ipc")
     channels: Dict[str, Tuple[int, types.Node]] = {}
     count = 0

@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import gc
 import os
+import re
 import threading
 import time
 from typing import Optional
@@ -578,3 +579,112 @@ def test_notice_to_all_before_a_task_is_woken(name, monkeypatch):
                 await waiter.wait_async(0.1)
 
         asyncio.run(all_of(5))
+
+
+# ---- Defaults, and the words of errors ----
+
+
+def test_defaults(name):
+    """As those of Swift: see Documentation/channels.md."""
+    for opened, write in ((ipc.topic(name, bytes), "publisher"), (ipc.latest(name + "/latest", int), "setter")):
+        with opened, getattr(opened, write)():
+            with pytest.raises(ipc.AddressInUse, match="writers=\"shared\""):
+                getattr(opened, write)()
+    with ipc.topic(name + "/shared", bytes, writers="shared") as shared, shared.publisher(), shared.publisher():
+        # What is not given is not compared.
+        ipc.topic(name + "/shared", bytes).close()
+        with pytest.raises(ipc.IncompatibleOptions):
+            ipc.topic(name + "/shared", bytes, writers="exclusive")
+    for service in (ipc.service(name + "/service", bytes), ipc.service(name + "/service", bytes, bytes)):
+        assert service.schema["failure"] == {"struct": {"name": "CommandFailure", "size": 4, "alignment": 4, "fields": [
+            {"name": "code", "offset": 0, "type": "i32"}]}}  # fmt: skip
+
+    def fail(request):
+        raise ipc.ServiceFailure(ipc.CommandFailure(3))
+
+    with service.client() as client, service.server() as server:
+        thread = threading.Thread(target=server.serve, args=(fail,), kwargs={"count": 1})
+        thread.start()
+        with pytest.raises(ipc.ServiceFailure) as failure:
+            client.call(b"", timeout=30)
+        assert failure.value.value == ipc.CommandFailure(3)
+        thread.join()
+
+
+def test_options_without_effect(name, quotes):
+    with pytest.raises(ipc.InvalidArgument, match="capacity"):
+        ipc.topic(quotes.name, capacity=1 << 20)
+    with ipc.service(name + "/service", bytes) as service, service.client() as client:
+        for wrong in ({"retries": -1}, {"retries": 1000}, {"reply_limit": -1}, {"reply_limit": 1 << 40}, {"retries": 1.5}):
+            with pytest.raises(ipc.InvalidArgument, match=next(iter(wrong))):
+                client.call(b"", **wrong)
+
+
+#: What Swift and C call things.
+FOREIGN = re.compile(r"\b(?!swift-ipc)[a-z]+[A-Z]\w*|ipc_|NULL|\bnil\b|\"channel\"|\bU?Int\d|Double|Inline|deadline|\.oldest|: false|work queue")
+
+
+def test_errors_have_the_words_of_python(name, quotes):
+    """Errors that advise what to do name the arguments and the types of this package."""
+    subscription, publisher = quotes.subscribe(), quotes.publisher()
+    small = ipc.topic(name + "/small", bytes, writers="shared", maximum_readers=1, maximum_writers=1)
+    kept = small.subscribe(), small.publisher()
+    latest, queue, service = ipc.latest(name + "/l", ipc.u8), ipc.queue(name + "/q", bytes), ipc.service(name + "/s", bytes)
+    getter, client, event = latest.getter(), service.client(), ipc.event(name + "/e")
+
+    def fill():
+        while True:
+            kept[1].publish(bytes(10_000), timeout=0)
+
+    fields = [("symbol", "u4"), ("price", "f8")]
+    calls = {
+        "nothing is there": lambda: subscription.receive(0), "allow more time": lambda: subscription.receive(0.001),
+        "now": lambda: subscription.receive_many(5, 0), "time-out": lambda: event.wait(0.001),
+        "by next": getter.get, "maximum_readers": small.subscribe, "maximum_writers": small.publisher,
+        "larger capacity": lambda: kept[1].publish(bytes(1 << 24)), "no room": fill,
+        'writers="shared"': quotes.publisher, "u64, and u32": lambda: ipc.topic(quotes.name, numpy.dtype(fields), name="Quote"),
+        "maximum_attempts": lambda: ipc.queue(name + "/x", bytes, maximum_attempts=1 << 20),
+        "maximum_waiting": lambda: ipc.service(name + "/x", bytes, maximum_waiting=1 << 31),
+        "subscriber_permissions": lambda: ipc.topic(name + "/x", bytes, subscriber_permissions=0o020),
+        "0777": lambda: ipc.topic(name + "/x", bytes, permissions=0o777),
+        'overflow="block"': lambda: ipc.queue(name + "/x", bytes, overflow="overwrite"),
+        'lifetime="kept"': lambda: ipc.topic(name + "/x", bytes, durability="synced_when_asked", lifetime="while_used"),
+        "durability none": lambda: ipc.topic(quotes.name, QUOTE, name="Quote", durability=("synced_every", 5)),
+        "requires_worker=False": lambda: queue.producer().send(b"", requires_worker=True),
+        "requires_server=False": lambda: client.call(b"", requires_server=True),
+        "number of u64": lambda: quotes.from_json('{"symbol":-1,"price":0}'),
+        "expected a queue": lambda: ipc.queue(quotes.name, bytes),
+    }  # fmt: skip
+    for expected, call in calls.items():
+        with pytest.raises(ipc.IPCError) as error:
+            call()
+        text = str(error.value)
+        assert expected in text and not FOREIGN.search(text), text
+    assert publisher
+
+
+def test_types_in_the_words_of_python():
+    from swift_ipc._errors import in_python
+
+    text = 'open "x": a is InlineList<Optional<UInt16>, 3>, and InlineArray<2, InlineString<5>> in this program'
+    assert in_python(4, text) == 'open "x": a is List[Optional[u16], 3], and Array[Text[5], 2] in this program'
+    # A field that is called like an option.
+    assert "maximumReaders" in in_python(4, 'open "x": maximumReaders is Double, and Float in this program')
+
+
+def test_writers_see_that_a_channel_was_removed(name):
+    """One more call may succeed: see Documentation/guarantees.md."""
+    opened = {
+        "publish": lambda n: (ipc.topic(n, ipc.u64), lambda c: (lambda w: lambda: w.publish(1))(c.publisher())),
+        "publish_many": lambda n: (ipc.topic(n, ipc.u64), lambda c: (lambda w: lambda: w.publish_many([1]))(c.publisher())),
+        "send": lambda n: (ipc.queue(n, ipc.u64), lambda c: (lambda w: lambda: w.send(1))(c.producer())),
+        "set": lambda n: (ipc.latest(n, ipc.u64), lambda c: (lambda w: lambda: w.set(1))(c.setter())),
+    }  # fmt: skip
+    for what, opening in opened.items():
+        channel, write_of = opening(f"{name}/{what}")
+        write = write_of(channel)
+        write()
+        channel.remove()
+        with pytest.raises(ipc.Removed):
+            write()
+            write()
