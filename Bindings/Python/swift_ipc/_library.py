@@ -63,7 +63,9 @@ ffi.cdef(
     int32_t ipc_reserve(void *, size_t, void **, int64_t, ipc_error *);
     int32_t ipc_commit(void *, size_t, ipc_error *);
     int32_t ipc_abandon(void *, ipc_error *);
-    int32_t ipc_call(void *, const void *, size_t, size_t, uint32_t, int32_t, void **, int64_t, ipc_error *);
+    int32_t ipc_call_begin(void *, const void *, size_t, size_t, uint32_t, int32_t, void **, int64_t, ipc_error *);
+    int32_t ipc_call_wait(void *, void **, int64_t, ipc_error *);
+    void ipc_call_cancel(void *);
     const void *ipc_result_bytes(const void *, size_t *);
     int32_t ipc_result_is_failure(const void *);
     void ipc_result_free(void *);

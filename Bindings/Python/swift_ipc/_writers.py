@@ -6,11 +6,11 @@ import asyncio
 import os
 import queue
 import threading
-from time import sleep
+from time import monotonic_ns, sleep
 from typing import Any, Callable, Optional
 
-from ._errors import ServiceFailure, error_of
-from ._handles import SLICE, TIMED_OUT, Channel, Loan, Participant, in_loan_error, nanoseconds, pending
+from ._errors import IPCError, ServiceFailure, error_of
+from ._handles import SLICE, TIMED_OUT, Channel, Loan, Participant, in_loan_error, nanoseconds, pending, taken
 from ._library import NULL, failure, ffi, lib, new_error
 from ._types import numpy as numpy
 
@@ -356,8 +356,10 @@ class Notifier(Writer):
 class _Outcome:
     """A call in a thread of its own."""
 
-    def __init__(self, run: Callable[[], Any]) -> None:
-        self.run: Optional[Callable[[], Any]] = run
+    def __init__(self, run: "_Run") -> None:
+        self.run: "Optional[_Run]" = run
+        #: Whether nobody waits for it any more: the call is then cancelled.
+        self.is_given_up = False
         self.result: Any = None
         self.error: Optional[BaseException] = None
         self.done = threading.Lock()
@@ -367,7 +369,7 @@ class _Outcome:
     def carry_out(self) -> None:
         try:
             assert self.run is not None
-            self.result = self.run()
+            self.result = self.run(self)
         except BaseException as error:
             self.error = error
         self.run = None
@@ -382,6 +384,10 @@ class _Outcome:
             finally:
                 self.error = None
         return self.result
+
+
+#: Carries out a call, and cancels it once it is given up.
+_Run = Callable[[Optional[_Outcome]], Any]
 
 
 class _CallThread:
@@ -414,9 +420,7 @@ class Client(Writer):
         codec, style = self._reply.checked_style(as_)
         self._decode = codec.decoder(style)
         self._decode_failure = self._failed.decoder(self._failed.default)
-        self._limit = max(self._reply.size, self._failed.size)
-        if not (self._reply.is_fixed and self._failed.is_fixed):
-            self._limit = max(self._limit, 4096)
+        self._limit = max(self._reply.size, self._failed.size, 4096)
         self._thread: Optional[_CallThread] = None
 
     def call(
@@ -428,19 +432,21 @@ class Client(Writer):
         ``retries`` is how often another server may do the call if one dies in it. With ``requires_server`` it raises
         ``NotReady`` if none has joined. ``reply_limit`` is the room for a reply that varies in size, in bytes: 4096 if not
         given. Raises ``ServiceFailure`` with the server's failure; ``TimedOut``; ``BrokenPipe`` if the server died.
+
+        If it is interrupted, by Ctrl-C for example, the call is cancelled: its server sees that nobody waits for it.
         """
         run = self._prepared(request, timeout, retries, requires_server, reply_limit)
         is_short = timeout is not None and timeout <= 0.1
         if is_short or threading.current_thread() is not threading.main_thread():
-            return run()
-        # The library's call goes on after a signal; this thread's does not.
+            return run(None)
+        # A call waits for room in the log without a look for signals; this thread does not.
         outcome = self._started(run)
         try:
             while not outcome.done.acquire(timeout=SLICE / 1e9):
                 if self._is_closing:
                     raise self._closed_error()
         except BaseException:
-            self._give_up()
+            self._give_up(outcome, 3 * SLICE / 1e9)
             raise
         return outcome.get()
 
@@ -448,7 +454,7 @@ class Client(Writer):
         self, request: Any = b"", *, timeout: Optional[float] = None, retries: int = 0, requires_server: bool = False,
         reply_limit: Optional[int] = None,
     ) -> Any:  # fmt: skip
-        """As ``call``, in an event loop. If it is cancelled, nobody gets the reply."""
+        """As ``call``, in an event loop. If the task is cancelled, so is the call."""
         loop = asyncio.get_running_loop()
         future: "asyncio.Future[None]" = loop.create_future()
         run = self._prepared(request, timeout, retries, requires_server, reply_limit)
@@ -463,13 +469,14 @@ class Client(Writer):
         try:
             await future
         except BaseException:
-            self._give_up()
+            # The loop does not wait.
+            self._give_up(outcome, 0)
             raise
         return outcome.get()
 
     def _prepared(
         self, request: Any, timeout: Optional[float], retries: int, requires_server: bool, limit: Optional[int]
-    ) -> Callable[[], Any]:
+    ) -> _Run:
         if os.getpid() != self._process:
             # Threads are not inherited.
             raise self._in_use()
@@ -478,18 +485,35 @@ class Client(Writer):
         count = len(data)
         left = -1 if timeout is None else nanoseconds(timeout)
         room = self._limit if limit is None else limit
+        for what, number, most in (("retries", retries, 127), ("reply_limit", room, 1 << 31)):
+            if not isinstance(number, int) or not 0 <= number <= most:
+                raise error_of(9, f"call {self.name}: {what} is {number!r}; it must be 0 to {most}")
         take, give = self._take, self._give
 
-        def run() -> Any:
+        def run(outcome: Optional[_Outcome]) -> Any:
             try:
                 pointer = take()
             except IndexError:
                 raise self._in_use() from None
+            call, cell, error = ffi.new("void **"), ffi.new("void **"), new_error()
             try:
-                cell, error = ffi.new("void **"), new_error()
-                code = lib.ipc_call(pointer, data, count, room, retries, requires_server, cell, left, error)
+                end = monotonic_ns() + left
+                code = lib.ipc_call_begin(pointer, data, count, room, retries, requires_server, call, left, error)
                 if code:
-                    raise failure(code, error)
+                    raise failure(code, error, self.name)
+                while True:
+                    if self._is_closing or outcome is not None and outcome.is_given_up:
+                        raise self._closed_error()
+                    # In the end until the time-out of the call itself.
+                    part = SLICE if left < 0 or end - monotonic_ns() > SLICE else -1
+                    code = lib.ipc_call_wait(call[0], cell, part, error)
+                    if code == 0:
+                        break
+                    if code != TIMED_OUT or part != SLICE:
+                        raise failure(code, error, self.name)
+            except BaseException:
+                lib.ipc_call_cancel(call[0])
+                raise
             finally:
                 give(pointer)
             result = cell[0]
@@ -505,7 +529,7 @@ class Client(Writer):
 
         return run
 
-    def _started(self, run: Callable[[], Any], then: Optional[Callable[[], None]] = None) -> _Outcome:
+    def _started(self, run: _Run, then: Optional[Callable[[], None]] = None) -> _Outcome:
         if self._thread is None:
             self._thread = _CallThread(self.name)
         outcome = _Outcome(run)
@@ -513,17 +537,23 @@ class Client(Writer):
         self._thread.start(outcome)
         return outcome
 
-    def _give_up(self) -> None:
-        """Leaves a call in progress to its thread, and goes on with a writer of its own."""
-        if self._acquire():
+    def _give_up(self, outcome: _Outcome, patience: float) -> None:
+        """Lets the thread of a call cancel it. If that takes longer, goes on with a writer of its own."""
+        outcome.is_given_up = True
+        if taken(self._tokens, patience) is not None:
             self._release()
             return
         if self.closed:
             return
+        try:
+            pointer = self.channel._open_writer()
+        except IPCError:
+            # The next call waits for the thread.
+            return
         self._finalizer.detach()
         self._thread = None
         threading.Thread(target=_close_later, args=(self._tokens,), daemon=True).start()
-        Participant.__init__(self, self.channel, self.channel._open_writer(), lib.ipc_writer_close)
+        Participant.__init__(self, self.channel, pointer, lib.ipc_writer_close)
 
 
 def _close_later(tokens: Any) -> None:

@@ -311,6 +311,55 @@ def test_client_goes_on_after_an_interrupt(name, peer):
     assert finish(child) == "interrupted\nb'found'\n"
 
 
+def test_interrupted_call_is_cancelled(name, peer):
+    """Its server sees that nobody waits, and the client goes on with the same slot."""
+    with ipc.service(name, bytes) as service, service.server() as server:
+        child = peer(
+            """
+            service = ipc.service(sys.argv[1])
+            client = service.client()
+            for _ in range(3):
+                try:
+                    client.call(b"lost")
+                except KeyboardInterrupt:
+                    print("interrupted", flush=True)
+            print(client.call(b"found", timeout=20))
+            print(len(service.describe()["participants"]))
+            """, name)  # fmt: skip
+        for _ in range(3):
+            call = server.take(30)
+            assert call.message == b"lost" and not call.cancelled
+            child.send_signal(signal.SIGINT)
+            assert child.stdout.readline() == "interrupted\n"
+            wait_for(lambda call=call: call.cancelled, 5)
+            call.give_back()
+        # What was cancelled is not done by anybody.
+        server.serve(lambda request: request, count=1, timeout=30)
+        assert finish(child) == "b'found'\n2\n"
+
+
+def test_cancelled_task_cancels_its_call(name):
+    async def main():
+        with ipc.service(name, bytes) as service, service.server() as server, service.client() as client:
+            for _ in range(3):
+                task = asyncio.ensure_future(client.call_async(b"lost"))
+                call = await server.take_async(30)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                end = time.monotonic() + 10
+                while not call.cancelled and time.monotonic() < end:
+                    await asyncio.sleep(0.01)
+                assert call.cancelled
+                call.give_back()
+            task = asyncio.ensure_future(client.call_async(b"found", timeout=30))
+            with await server.take_async(30) as call:
+                call.reply(call.message)
+            assert await task == b"found"
+
+    asyncio.run(main())
+
+
 def test_handler_closes(name, peer):
     """A handler of a signal may close what the thread below it waits for."""
     child = peer(
