@@ -123,9 +123,11 @@ class CopyingReader(Reader):
             )
             is_over = True
 
-    def _receive_now(self, pointer: Any) -> bool:
-        """Whether there was a message. It does not ask for the text of an error first: mostly there is only nothing."""
-        code = _receive(pointer, self._buffer, self._capacity, self._count, 0, NULL)
+    def _receive_now(self, pointer: Any, code: int) -> bool:
+        """Whether there is a message, after an attempt that failed with this code.
+
+        The attempt did not ask for the text of its error: mostly there is only nothing, and the text takes longer than that.
+        """
         while code:
             if code == TIMED_OUT:
                 return False
@@ -151,7 +153,8 @@ class CopyingReader(Reader):
         try:
             if self._loan is not None:
                 self._settle()
-            if not self._receive_now(pointer):
+            code = _receive(pointer, self._buffer, self._capacity, self._count, 0, NULL)
+            if code and (code == TIMED_OUT or not self._receive_now(pointer, code)):
                 return None
             count = self._count[0]
             return self._whole() if count == self._whole_size else self._value(count)
@@ -168,7 +171,10 @@ class CopyingReader(Reader):
         try:
             if self._loan is not None:
                 self._settle()
-            return self._received() if self._receive_now(self._pointer) else _loop.NOTHING
+            code = _receive(self._pointer, self._buffer, self._capacity, self._count, 0, NULL)
+            if code and (code == TIMED_OUT or not self._receive_now(self._pointer, code)):
+                return _loop.NOTHING
+            return self._received()
         finally:
             self._release()
 
