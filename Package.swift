@@ -222,8 +222,8 @@ let package = Package(
             .testTarget(
                 name: "ToolTests",
                 dependencies: [
-                    "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "IPCViewer", "TestPeer",
-                    "TestSupport",
+                    "CBaselines", "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "IPCViewer",
+                    "TestPeer", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings

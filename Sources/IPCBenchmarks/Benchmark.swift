@@ -108,10 +108,11 @@ public struct Benchmark {
         if let twin { _ = try pair.ping(count, twin) }  // both warm
         var samples: [Implementation: [UInt64]] = [:]
         var ratios: [Double] = []
-        // What is polled is held to the bare line as well, in turn, since the line's own time changes by the minute.
+        // What is polled is held to the cache-line floor as well, in turn, since the line's own time changes by the minute.
         let hasLine =
             options.comparison == .c && mechanism.isPolled && options.placement == .crossCore
             && (size <= 64 || mechanism == .topicZeroCopy)
+        let lineLoop = hasLine ? try pair.fastestLineLoop() : nil
         var line: [UInt64] = []
         var lineRatios: [Double] = []
         var rounds = 0
@@ -119,12 +120,16 @@ public struct Benchmark {
             rounds += 1
             var medians: [Implementation: UInt64] = [:]
             var bare: UInt64?
-            if hasLine {
-                let round = try pair.linePing(count)
-                line += round
-                bare = Measurement.median(round)
-            }
-            for implementation in implementations(twin) {
+            let own = implementations(twin)
+            let lineTurn = lineLoop == nil ? nil : Int.random(in: 0...own.count, using: &generator)
+            for turn in 0...own.count {
+                if let lineLoop, turn == lineTurn {
+                    let round = try pair.linePing(count, lineLoop)
+                    line += round
+                    bare = Measurement.median(round)
+                }
+                guard turn < own.count else { break }
+                let implementation = own[turn]
                 let round = try pair.ping(count, implementation)
                 samples[implementation, default: []] += round
                 medians[implementation] = Measurement.median(round)
@@ -135,12 +140,13 @@ public struct Benchmark {
             }
             if let bare { lineRatios.append(Double(swift) / Double(max(bare, 1))) }
         }
-        append(.latency, mechanism, size, samples)
+        let floor = lineLoop.map { LineFloor(loop: $0, latency: Measurement.Latency(line)) }
+        append(.latency, mechanism, size, samples, floor: floor)
         var ratio = BaselineRatio(mechanism: mechanism, payloadBytes: size)
         ratio.latency = PairedRatio(ratios)
         ratio.lineLatency = PairedRatio(lineRatios)
-        if hasLine, let own = samples[.swift] {
-            ratio.lineTail = Double(Measurement.Latency(own).p99) / Double(max(Measurement.Latency(line).p99, 1))
+        if let floor, let own = samples[.swift] {
+            ratio.lineTail = Double(Measurement.Latency(own).p99) / Double(max(floor.latency.p99, 1))
         }
         return ratio
     }
@@ -205,7 +211,7 @@ public struct Benchmark {
 
     private mutating func append(
         _ measure: Measurement.Measure, _ mechanism: Mechanism, _ size: Int, _ samples: [Implementation: [UInt64]],
-        rate: Int? = nil, _ processorTime: Double? = nil
+        floor: LineFloor? = nil, rate: Int? = nil, _ processorTime: Double? = nil
     ) {
         for implementation in Implementation.allCases {
             guard let samples = samples[implementation] else { continue }
@@ -213,6 +219,7 @@ public struct Benchmark {
                 mechanism: mechanism, implementation: implementation, measure: measure, placement: options.placement,
                 payloadBytes: size, count: samples.count)
             measurement.latency = Measurement.Latency(samples)
+            measurement.floor = floor
             measurement.rate = rate
             measurement.processorNanosecondsPerMessage = processorTime
             result.measurements.append(measurement)
@@ -223,20 +230,20 @@ public struct Benchmark {
         // Whoever wants few messages for each figure wants no more for these.
         let count = options.count ?? .max
         let time: UInt64 = count < 10_000 ? 1_000_000 : 100_000_000
-        var line: Measurement.Latency?
+        var line: LineFloor?
         if Placement.processors.count > 1 {
             do throws(IPCError) {
                 let pair = try WorkerPair.start(
                     .shmSpin, size: 64, log: 0, placement: .crossCore, executable: executable, interruption)
                 let part = min(5000, count)
-                _ = try pair.linePing(part)
                 // On a busy machine a few thousand have to do: two processes that spin are seldom on at the same time there.
                 let end = Deadline.after(.seconds(2))
+                let loop = try pair.fastestLineLoop()
                 var samples: [UInt64] = []
                 repeat {
-                    samples += try pair.linePing(part)
+                    samples += try pair.linePing(part, loop)
                 } while samples.count < min(200_000, count) && !end.hasPassed
-                line = Measurement.Latency(samples)
+                line = LineFloor(loop: loop, latency: Measurement.Latency(samples))
             } catch  where error.operation == Interruption.operation {
                 throw error
             } catch {
@@ -244,7 +251,7 @@ public struct Benchmark {
             }
         }
         return MachineLimits(
-            lineRoundTrip: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 18, time),
+            line: line, copyBytesPerSecond: cb_copy_bandwidth(1 << 18, time),
             farCopyBytesPerSecond: cb_copy_bandwidth(1 << 26, 2 * time))
     }
 }

@@ -48,7 +48,7 @@ extension Loops {
             outcome.received = unsafe try await consumePaced(
                 &link, count, isLossy: round.isLossy, start: command.start, interval: command.interval,
                 base: round.base, round.samples.pointer)
-        case .attach, .linePing, .lineEcho: break
+        case .attach, .lineChoice, .linePing, .lineEcho: break
         }
         return outcome
     }

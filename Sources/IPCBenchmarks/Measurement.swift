@@ -1,3 +1,4 @@
+import CBaselines
 import Histogram
 
 /// One figure of a run: what a mechanism did at a size, in one implementation and placement.
@@ -21,6 +22,8 @@ public struct Measurement: Sendable {
     public var rate: Int?
     /// Processor time of both processes together, per message in nanoseconds, if a rate was given.
     public var processorNanosecondsPerMessage: Double?
+    /// The round trips of a cache line, measured in turn with these, for what is polled beside its baseline.
+    public var floor: LineFloor?
 
     public var bytesPerSecond: Double? { messagesPerSecond.map { $0 * Double(payloadBytes) } }
 
@@ -95,7 +98,7 @@ public struct BaselineRatio: Sendable {
     public var latency: PairedRatio?
     /// Of messages per second; at least 0.95 is wanted.
     public var throughput: PairedRatio?
-    /// The median round trip to that of a bare cache line, for what is polled.
+    /// The median round trip to the cache-line floor, for what is polled.
     public var lineLatency: PairedRatio?
     /// The same of the 99th percentiles of all.
     public var lineTail: Double?
@@ -128,10 +131,26 @@ public struct Omission: Sendable {
     public let reason: String
 }
 
+/// One of the ways to send a cache line to and fro, in C.
+public struct LineLoop: Sendable, BitwiseCopyable {
+    let number: UInt32
+
+    /// How many lines, how they are written, how they are polled, and whether each round trip takes another one, as
+    /// "one-line store tight stay".
+    public var name: String { unsafe String(cString: cb_line_name(number)) }
+}
+
+/// What no mechanism across cores can be faster than: the round trip of a cache line and nothing else, by the fastest loop that
+/// was found.
+public struct LineFloor: Sendable {
+    public let loop: LineLoop
+    public let latency: Measurement.Latency
+}
+
 /// The limits of the machine, measured in C.
 public struct MachineLimits: Sendable {
-    /// The round trip of a bare cache line between two cores; nil on one core.
-    public let lineRoundTrip: Measurement.Latency?
+    /// The round trip of a cache line between two cores; nil on one core.
+    public let line: LineFloor?
     /// Bytes copied per second, in blocks of 1 MiB.
     public let copyBytesPerSecond: Double
     /// The same for memory that is not in the processor's own caches, as what another one wrote is not.

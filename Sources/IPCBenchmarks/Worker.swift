@@ -69,10 +69,8 @@ private struct Session: LinkBody, ~Copyable {
                 try link.prepare(forStream: [.consume, .consumePaced].contains(command.action))
                 try control.send(WorkerReply(outcome: .ready))
             }
-            if command.action == .linePing || command.action == .lineEcho {
-                // The samples come first in the results; the two lines lie behind them.
-                let lines = unsafe results.pointer(at: Worker.sampleCapacity * 8, byteCount: Int(CB_LINE_BYTES) + 256)
-                unsafe cb_line_ping(lines, command.action == .linePing ? 1 : 0, command.count, samples(0))
+            if [.lineChoice, .linePing, .lineEcho].contains(command.action) {
+                try runLine(command, &reply)
             } else if command.implementation == .c {
                 try unsafe runC(command, &c, &reply)
             } else {
@@ -117,7 +115,7 @@ private struct Session: LinkBody, ~Copyable {
             reply.received = try unsafe Loops.consumePaced(
                 &link, count, isLossy: mechanism.isLossy, start: command.start, interval: command.interval,
                 base: [.eventfd, .event].contains(mechanism) ? link.progress.received : 0, samples(count))
-        case .attach, .linePing, .lineEcho: break
+        case .attach, .lineChoice, .linePing, .lineEcho: break
         }
     }
 
@@ -139,6 +137,20 @@ private struct Session: LinkBody, ~Copyable {
         (reply.elapsed, reply.received) = (outcome.elapsed, outcome.received)
     }
 
+    private borrowing func runLine(_ command: WorkerCommand, _ reply: inout WorkerReply) throws(IPCError) {
+        // The samples come first in the results; the lines lie behind them.
+        let lines = unsafe results.pointer(at: Worker.sampleCapacity * 8, byteCount: Int(CB_LINE_BYTES))
+        var number: CUnsignedInt = 0
+        let result =
+            switch command.action {
+            case .lineChoice: unsafe cb_line_choose(lines, command.interval, &number)
+            case .linePing: unsafe cb_line_ping(lines, command.loop?.number ?? 0, command.count, samples(command.count))
+            default: unsafe cb_line_echo(lines)
+            }
+        guard result == 0 else { throw IPCError("cache line", mechanism.rawValue, Errno(rawValue: result)) }
+        reply.loop = LineLoop(number: number)
+    }
+
     private borrowing func runC(_ command: WorkerCommand, _ c: inout cb_link, _ reply: inout WorkerReply)
         throws(IPCError)
     {
@@ -154,7 +166,7 @@ private struct Session: LinkBody, ~Copyable {
             case .consumePaced:
                 unsafe cb_consume_paced(
                     &c, count, lossy, command.start, command.interval, samples(count), &reply.received)
-            case .attach, .linePing, .lineEcho: CInt(0)
+            case .attach, .lineChoice, .linePing, .lineEcho: CInt(0)
             }
         guard result != CInt(CB_CORRUPTED) else { throw Loops.corrupted }
         guard result == 0 else { throw IPCError("C loop", mechanism.rawValue, Errno(rawValue: result)) }

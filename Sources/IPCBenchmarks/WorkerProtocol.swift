@@ -12,7 +12,7 @@ public enum Implementation: String, Sendable, CaseIterable, BitwiseCopyable {
 /// What the coordinator tells a worker: a fixed record, in one packet.
 struct WorkerCommand: BitwiseCopyable {
     enum Action: UInt8, BitwiseCopyable {
-        case attach, ping, echo, produce, consume, producePaced, consumePaced, linePing, lineEcho
+        case attach, ping, echo, produce, consume, producePaced, consumePaced, lineChoice, linePing, lineEcho
     }
     var action: Action
     var mechanism: UInt8 = 0
@@ -21,6 +21,8 @@ struct WorkerCommand: BitwiseCopyable {
     var count: UInt64 = 0
     var start: UInt64 = 0
     var interval: UInt64 = 0
+    /// Of the cache line, for `linePing`.
+    var loop: LineLoop?
 }
 
 /// What a worker answers. A failure's text follows in the same packet.
@@ -36,6 +38,8 @@ struct WorkerReply: BitwiseCopyable {
     var received: UInt64 = 0
     /// Nanoseconds of processor time that this worker used.
     var processorTime: UInt64 = 0
+    /// The fastest loop, for `lineChoice`.
+    var loop: LineLoop?
 }
 
 extension PacketSocket {

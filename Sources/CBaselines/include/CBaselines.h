@@ -70,8 +70,20 @@ int cb_consume_paced(struct cb_link *link, uint64_t count, int is_lossy, uint64_
                      uint64_t *samples, uint64_t *received);
 
 // The machine's limits.
-enum { CB_LINE_BYTES = 1 << 20 };  // of the memory for `cb_line_ping`, which takes 256 more
-void cb_line_ping(void *memory, int is_first, uint64_t count, uint64_t *samples);
+
+// Round trips of a cache line between two processes that share `memory`, CB_LINE_BYTES of it, zeroed, on a boundary of 128. While one
+// of them is in `cb_line_echo`, the other calls one of the others, once. Each returns 0, or ETIMEDOUT if the other side did not answer for
+// 10 seconds: then the memory is of no further use.
+enum { CB_LINE_BYTES = 16384, CB_LINE_LOOPS = 32 };
+int cb_line_echo(void *memory);
+// Tries all loops in turn, and then the best of those that stay on a line and of those that walk; `*fastest` gets the number of the one
+// with the lowest median. Takes so many nanoseconds at most, but for the round trips that are under way.
+int cb_line_choose(void *memory, uint64_t nanoseconds, unsigned *fastest);
+// Round trips by that loop. One that stays on a line first looks for the line that is the nearest now.
+int cb_line_ping(void *memory, unsigned loop, uint64_t count, uint64_t *samples);
+// How many lines, how they are written, how they are polled, and whether each round trip takes another one: "one-line store tight stay".
+const char *cb_line_name(unsigned loop);
+
 double cb_copy_bandwidth(size_t size, uint64_t nanoseconds);
 
 uint64_t cb_now(void);
@@ -79,13 +91,18 @@ uint64_t cb_now(void);
 // The wait until a paced message is due; sleeps if that is far, and polls the clock at the end.
 void cb_wait_until(uint64_t time);
 
-// One pause of a polling loop; gives the processor away now and then, for when the other side needs the same core.
-static inline void cb_relax(uint32_t *spins) {
+// The processor's hint that this loop waits for another core.
+static inline void cb_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+// One pause of a polling loop; gives the processor away now and then, for when the other side needs the same core.
+static inline void cb_relax(uint32_t *spins) {
+    cb_pause();
     extern int sched_yield(void);
     if ((++*spins & 1023) == 0) sched_yield();
 }

@@ -4,7 +4,10 @@ public enum HTMLReport {
         let machine = result.machine
         var limits = ""
         if let found = result.limits {
-            let line = found.lineRoundTrip.map { "cache-line floor: round trip \(Quantity.time($0.p50)); " } ?? ""
+            let line =
+                found.line.map {
+                    "cache-line floor: round trip \(Quantity.time($0.latency.p50)) (\(escaped($0.loop.name))); "
+                } ?? ""
             limits =
                 "<p>Machine limits: \(line)memory copy \(Quantity.bandwidth(found.copyBytesPerSecond)) in the cache, "
                 + "\(Quantity.bandwidth(found.farCopyBytesPerSecond)) beyond it.</p>"

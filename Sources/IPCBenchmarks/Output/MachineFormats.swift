@@ -13,7 +13,7 @@ public enum CSVFormat {
     private static let columns = [
         "mechanism", "implementation", "measure", "placement", "payloadBytes", "count", "p50Nanoseconds",
         "p99Nanoseconds", "p999Nanoseconds", "maxNanoseconds", "messagesPerSecond", "bytesPerSecond", "rate",
-        "processorNanosecondsPerMessage",
+        "processorNanosecondsPerMessage", "floorP50Nanoseconds", "floorP99Nanoseconds", "floorLoop",
     ]
 
     /// A header and one line for each figure; what a figure does not have is empty.
@@ -67,6 +67,12 @@ private func fields(_ measurement: Measurement) -> [(String, FieldValue)] {
     if let rate = measurement.rate { fields.append(("rate", .integer(rate))) }
     if let time = measurement.processorNanosecondsPerMessage {
         fields.append(("processorNanosecondsPerMessage", .number(time)))
+    }
+    if let floor = measurement.floor {
+        fields += [
+            ("floorP50Nanoseconds", .integer(Int(floor.latency.p50))),
+            ("floorP99Nanoseconds", .integer(Int(floor.latency.p99))), ("floorLoop", .name(floor.loop.name)),
+        ]
     }
     return fields
 }

@@ -30,8 +30,9 @@ public enum TableFormat {
         ]
         if let limits = result.limits {
             let line =
-                limits.lineRoundTrip.map {
-                    "cache-line floor: round trip \(Quantity.time($0.p50)) (p99 \(Quantity.time($0.p99))), "
+                limits.line.map {
+                    "cache-line floor: round trip \(Quantity.time($0.latency.p50)) "
+                        + "(p99 \(Quantity.time($0.latency.p99)), \($0.loop.name)), "
                 } ?? ""
             lines.append(
                 "machine limits: \(line)memory copy \(Quantity.bandwidth(limits.copyBytesPerSecond)) in the cache, "
