@@ -288,6 +288,7 @@ static void queues(void) {
     char buffer[8];
     CHECK(ipc_receive(reader, buffer, 8, &count, IPC_NOW, &error) == IPC_WRONG_TYPE);
     CHECK(ipc_wait(reader, IPC_NOW, &error) == IPC_WRONG_TYPE);
+    CHECK(ipc_wait_since(reader, 0, IPC_NOW, &error) == IPC_WRONG_TYPE && ipc_round(reader) == 0 && ipc_round(NULL) == 0);
     ipc_reader_close(reader);
     ipc_writer_close(writer);
     ipc_channel_close(channel);
@@ -452,6 +453,13 @@ static void latest_and_events(void) {
     OK(ipc_wait(waiter, IPC_NOW, &error));
     OK(ipc_wait(waiter, IPC_NOW, &error));
     OK(ipc_notify_all(notifier, &error));
+    // A wait that consists of several calls.
+    uint64_t round = ipc_round(waiter);
+    CHECK(round == 1);
+    CHECK(ipc_wait_since(waiter, round, 20000000, &error) == IPC_TIMED_OUT);
+    OK(ipc_notify_all(notifier, &error));
+    CHECK(ipc_wait(waiter, IPC_NOW, &error) == IPC_TIMED_OUT);
+    OK(ipc_wait_since(waiter, round, IPC_NOW, &error));
 
     // A foreign loop.
     ipc_descriptor *descriptor;
@@ -527,7 +535,8 @@ static void nonsense(void) {
         ipc_receive(NULL, NULL, 0, NULL, IPC_NOW, &error), ipc_receive((ipc_reader *)1, NULL, 0, NULL, IPC_NOW, &error),
         ipc_borrow(NULL, &bytes, &count, IPC_NOW, &error), ipc_release(NULL, &error),
         ipc_receive_many(NULL, &count, 1, &count, IPC_NOW, &error), ipc_get(NULL, NULL, 0, NULL, &error),
-        ipc_wait(NULL, IPC_NOW, &error), ipc_take(NULL, &message, IPC_NOW, &error), ipc_take(NULL, NULL, IPC_NOW, &error),
+        ipc_wait(NULL, IPC_NOW, &error), ipc_wait_since(NULL, 0, IPC_NOW, &error),
+        ipc_take(NULL, &message, IPC_NOW, &error), ipc_take(NULL, NULL, IPC_NOW, &error),
         ipc_acknowledge(NULL, &error), ipc_reject(NULL, -1, &error), ipc_give_back(NULL, &error), ipc_reply(NULL, NULL, 0, &error),
         ipc_fail(NULL, NULL, 0, &error), ipc_writer_open(NULL, &writer, &error), ipc_write(NULL, "", 0, IPC_NOW, &error),
         ipc_write_many(NULL, "", 0, &count, IPC_NOW, &error), ipc_send(NULL, "", 0, 0, 0, 0, IPC_NOW, &error),
