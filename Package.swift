@@ -31,12 +31,16 @@ let package = Package(
         .library(name: "ipc-c", type: .dynamic, targets: ["IPCForC"]),
         .executable(name: "ipc", targets: ["IPCTool"]),
         .executable(name: "ipc-ui", targets: ["IPCViewer"]),
+        .executable(name: "ipc-bridge", targets: ["IPCBridgeTool"]),
     ],
     // What a program asks for that wants it; none is resolved or built for others.
     traits: [
         .trait(name: "Lifecycle", description: "Servers and workers as services of swift-service-lifecycle."),
         .trait(name: "Logging", description: "Deaths, recoveries and dead letters told to swift-log."),
         .trait(name: "Metrics", description: "Channels' figures told to swift-metrics."),
+        .trait(
+            name: "NATS", description: "The bridge between machines, over NATS JetStream: needs libnats.",
+            enabledTraits: ["Logging", "Metrics"]),
         .trait(name: "Tracing", description: "The context of swift-distributed-tracing in messages."),
     ],
     dependencies: [
@@ -80,6 +84,27 @@ let package = Package(
                 "CIPCInterface", "IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system"),
             ],
             // Without the checks for unsafe code: it consists of nothing but pointers.
+            swiftSettings: plainSettings
+        ),
+        // Floor 4, between machines: empty without the trait
+        .systemLibrary(name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
+        .target(
+            name: "IPCBridge",
+            dependencies: [
+                .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCChannels",
+                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "Logging", package: "swift-log", condition: .when(traits: ["NATS"])),
+                .product(name: "Metrics", package: "swift-metrics", condition: .when(traits: ["NATS"])),
+            ],
+            swiftSettings: plainSettings
+        ),
+        .executableTarget(
+            name: "IPCBridgeTool",
+            dependencies: [
+                "IPC", "IPCBridge", "IPCChannels",
+                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: plainSettings
         ),
         // Measurements
@@ -216,6 +241,14 @@ let package = Package(
                 dependencies: [
                     "ChannelPeer", "CIPCShims", "IPC", "IPCChannels", "Soak", "TestSupport", "Torture",
                     .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                swiftSettings: plainSettings
+            ),
+            .testTarget(
+                name: "BridgeTests",
+                dependencies: [
+                    .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge", "IPCChannels",
+                    "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings
             ),

@@ -29,7 +29,7 @@ package enum JSONValue: Hashable, Sendable {
     }
 
     /// The member of an object; nil if there is none, or if this is no object.
-    subscript(key: String) -> JSONValue? {
+    package subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.key == key }?.value
     }

@@ -1,0 +1,3 @@
+#if NATS
+    enum BridgeError: Error { case closed }
+#endif
