@@ -1,8 +1,5 @@
 #if NATS
-    import CNATS
     import Testing
 
-    @Suite struct ClientTests {
-        @Test func aa() { #expect(String(cString: nats_GetVersion()) != "") }
-    }
+    @testable import IPCBridge
 #endif

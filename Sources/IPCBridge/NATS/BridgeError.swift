@@ -1,3 +1,72 @@
 #if NATS
-    enum BridgeError: Error { case closed }
+    /// Why something between machines failed. Its text names the thing and the way out.
+    enum BridgeError: Error, Equatable {
+        /// No server can be reached now; the last thing that the library said of it.
+        case notConnected(String)
+        /// The connection was lost while an answer was awaited: it may have been done or not.
+        case connectionLost
+        /// The connection or the mailbox was closed.
+        case closed
+        /// The task was cancelled.
+        case cancelled
+        /// No answer came in time.
+        case timedOut(String)
+        /// Nobody takes what is sent to this subject.
+        case noResponders(String)
+        /// A message is larger than the server takes.
+        case tooLarge(bytes: Int, limit: Int)
+        /// So much waits to be sent that the network takes no more.
+        case congested(bytes: Int)
+        /// JetStream refused a request. `error` is its own number, `code` that of HTTP.
+        case refused(what: String, code: Int, error: Int, description: String)
+        /// What was published may be stored or not: ask the stream for its last sequence.
+        case doubt(stream: String, reason: String)
+        /// An answer that JetStream does not give.
+        case malformed(String)
+        /// The configuration of the connection cannot be used.
+        case configuration(String)
+    }
+
+    extension BridgeError: CustomStringConvertible {
+        var description: String {
+            switch self {
+            case .notConnected(let reason): "There is no connection to a NATS server: \(reason)."
+            case .connectionLost: "The connection to the NATS server was lost before an answer came."
+            case .closed: "The connection to the NATS server is closed."
+            case .cancelled: "The task was cancelled."
+            case .timedOut(let what): "No answer came in time: \(what)."
+            case .noResponders(let subject):
+                "Nobody takes what is sent to \(subject)"
+                    + (subject.hasPrefix("$JS.")
+                        ? ": JetStream is not enabled on the server, or has no majority of its servers." : ".")
+            case .tooLarge(let bytes, let limit):
+                "A message of \(bytes) bytes is larger than the server takes: "
+                    + "raise max_payload of the server above its \(limit) bytes."
+            case .congested(let bytes): "The network is slower than what is sent: \(bytes) bytes wait already."
+            case .refused(let what, _, let error, let description):
+                "The server refused \(what): \(description) (JetStream's error \(error))."
+            case .doubt(let stream, let reason): "It is in doubt what the stream \(stream) has stored: \(reason)."
+            case .malformed(let what): "An answer of the server is not as JetStream defines it: \(what)."
+            case .configuration(let what): what
+            }
+        }
+    }
+
+    extension BridgeError {
+        /// JetStream's number of the error; nil if it is none of JetStream.
+        var apiError: Int? {
+            guard case .refused(_, _, let error, _) = self else { return nil }
+            return error
+        }
+
+        /// Whether the same request may succeed when a server or the majority is back.
+        var mayPass: Bool {
+            switch self {
+            case .notConnected, .connectionLost, .timedOut, .noResponders, .congested: true
+            // 10005: no peers for the replicas, as long as too few servers run.
+            case .refused(_, let code, let error, _): code >= 500 || error == 10005
+            default: false
+            }
+        }
+    }
 #endif

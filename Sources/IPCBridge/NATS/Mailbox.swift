@@ -1,0 +1,145 @@
+#if NATS
+    import Synchronization
+
+    /// Where messages wait for one task that takes them.
+    final class Mailbox: MessageReceiver, TimerTarget {
+        private typealias Answer = Result<NATSMessage?, BridgeError>
+        private typealias Continuation = CheckedContinuation<Answer, Never>
+        private struct State {
+            var messages: [NATSMessage] = []
+            var head = 0
+            var wasLost = false
+            var isClosed = false
+            var waiter: (continuation: Continuation, deadline: ContinuousClock.Instant?)?
+            var armed: ContinuousClock.Instant?
+        }
+        private let state = Mutex(State())
+        private let timers: Timers
+        private let tellsOfLosses: Bool
+        private let end: @Sendable () -> Void
+        /// Where to send what shall arrive here.
+        let subject: String
+
+        /// - Parameters:
+        ///   - tellsOfLosses: Whether `next` throws `.connectionLost` once after each loss of the connection.
+        ///   - end: Called once when the mailbox is closed or forgotten.
+        init(subject: String, timers: Timers, tellsOfLosses: Bool, end: @escaping @Sendable () -> Void) {
+            self.subject = subject
+            self.timers = timers
+            self.tellsOfLosses = tellsOfLosses
+            self.end = end
+        }
+
+        deinit { close() }
+
+        /// The next message, in the order of arrival.
+        /// - Parameter timeout: How long to wait for it; nil for as long as it takes.
+        /// - Returns: Nil if none came in time.
+        /// - Throws: `.closed`, `.cancelled`, `.connectionLost` (what had arrived before is given first).
+        func next(timeout: Duration? = nil) async throws(BridgeError) -> NATSMessage? {
+            try await next(until: timeout.map { .now + $0 })
+        }
+
+        /// As `next(timeout:)`, until a time.
+        func next(until deadline: ContinuousClock.Instant?) async throws(BridgeError) -> NATSMessage? {
+            if let answer = state.withLock({ take(&$0) }) { return try answer.get() }
+            let answer = await withTaskCancellationHandler {
+                await withCheckedContinuation { (continuation: Continuation) in
+                    let answer = state.withLock { state -> Answer? in
+                        if let answer = take(&state) { return answer }
+                        if Task.isCancelled { return .failure(.cancelled) }
+                        if let deadline, deadline <= .now { return .success(nil) }
+                        precondition(state.waiter == nil, "a mailbox has one consumer")
+                        state.waiter = (continuation, deadline)
+                        if let deadline, state.armed.map({ deadline < $0 }) ?? true {
+                            state.armed = deadline
+                            timers.arm(self, at: deadline)
+                        }
+                        return nil
+                    }
+                    if let answer { continuation.resume(returning: answer) }
+                }
+            } onCancel: {
+                resume { _ in .failure(.cancelled) }
+            }
+            return try answer.get()
+        }
+
+        /// The next message if there is one already.
+        func tryNext() -> NATSMessage? { state.withLock { takeMessage(&$0) } }
+
+        /// What comes later is dropped; a waiting `next` throws `.closed`.
+        func close() {
+            let isFirst = state.withLock { state in
+                defer { state.isClosed = true }
+                return !state.isClosed
+            }
+            guard isFirst else { return }
+            end()
+            resume { _ in .failure(.closed) }
+        }
+
+        private func takeMessage(_ state: inout State) -> NATSMessage? {
+            guard state.head < state.messages.count else { return nil }
+            let message = state.messages[state.head]
+            state.head += 1
+            if state.head == state.messages.count {
+                state.messages.removeAll(keepingCapacity: state.head <= 1024)
+                state.head = 0
+            } else if state.head >= 1024 {
+                state.messages.removeSubrange(..<state.head)
+                state.head = 0
+            }
+            return message
+        }
+
+        private func take(_ state: inout State) -> Answer? {
+            if let message = takeMessage(&state) { return .success(message) }
+            if state.isClosed { return .failure(.closed) }
+            guard state.wasLost else { return nil }
+            state.wasLost = false
+            return .failure(.connectionLost)
+        }
+
+        /// Resumes the task that waits, if there is one and something for it.
+        private func resume(_ answer: (inout State) -> Answer?) {
+            let resumed = state.withLock { state -> (waiter: Continuation, answer: Answer)? in
+                guard let waiter = state.waiter, let answer = answer(&state) else { return nil }
+                state.waiter = nil
+                return (waiter.continuation, answer)
+            }
+            if let resumed { resumed.waiter.resume(returning: resumed.answer) }
+        }
+
+        func receive(_ message: NATSMessage) {
+            state.withLock { if !$0.isClosed { $0.messages.append(message) } }
+            resume { take(&$0) }
+        }
+
+        func connectionWasLost() {
+            guard tellsOfLosses else { return }
+            state.withLock { $0.wasLost = true }
+            resume { take(&$0) }
+        }
+
+        func connectionWasClosed() { close() }
+
+        func timerFired(armed time: ContinuousClock.Instant) -> ContinuousClock.Instant? {
+            var late: Continuation?
+            let next = state.withLock { state -> ContinuousClock.Instant? in
+                guard state.armed == time else { return nil }
+                state.armed = nil
+                guard let waiter = state.waiter, let deadline = waiter.deadline else { return nil }
+                if deadline <= .now {
+                    late = waiter.continuation
+                    state.waiter = nil
+                } else {
+                    state.armed = deadline
+                }
+                return state.armed
+            }
+            late?.resume(returning: .success(nil))
+            return next
+        }
+    }
+#endif
