@@ -23,6 +23,8 @@
         case doubt(stream: String, reason: String)
         /// An answer that JetStream does not give.
         case malformed(String)
+        /// Somebody woke the task that waited at a mailbox.
+        case interrupted
         /// The configuration of the connection cannot be used.
         case configuration(String)
     }
@@ -47,6 +49,7 @@
                 "The server refused \(what): \(description) (JetStream's error \(error))."
             case .doubt(let stream, let reason): "It is in doubt what the stream \(stream) has stored: \(reason)."
             case .malformed(let what): "An answer of the server is not as JetStream defines it: \(what)."
+            case .interrupted: "A wait for messages was interrupted."
             case .configuration(let what): what
             }
         }
@@ -58,6 +61,12 @@
             guard case .refused(_, _, let error, _) = self else { return nil }
             return error
         }
+
+        /// Whether a key or a stream had another sequence than was expected.
+        var isOtherRevision: Bool { apiError == 10071 || apiError == 10164 }
+
+        /// Whether there is no such stream.
+        var isNoStream: Bool { apiError == 10059 }
 
         /// Whether the same request may succeed when a server or the majority is back.
         var mayPass: Bool {

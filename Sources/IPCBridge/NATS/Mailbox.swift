@@ -8,7 +8,8 @@
         private struct State {
             var messages: [NATSMessage] = []
             var head = 0
-            var wasLost = false
+            /// What `next` throws once when no message is left.
+            var notice: BridgeError?
             var isClosed = false
             var waiter: (continuation: Continuation, deadline: ContinuousClock.Instant?)?
             var armed: ContinuousClock.Instant?
@@ -20,13 +21,21 @@
         /// Where to send what shall arrive here.
         let subject: String
 
+        /// The stream that has the consumer whose messages come here.
+        private let stream: String?
+
         /// - Parameters:
         ///   - tellsOfLosses: Whether `next` throws `.connectionLost` once after each loss of the connection.
+        ///   - stream: A new leader of this stream or of its consumers is a loss as well.
         ///   - end: Called once when the mailbox is closed or forgotten.
-        init(subject: String, timers: Timers, tellsOfLosses: Bool, end: @escaping @Sendable () -> Void) {
+        init(
+            subject: String, timers: Timers, tellsOfLosses: Bool, stream: String? = nil,
+            end: @escaping @Sendable () -> Void
+        ) {
             self.subject = subject
             self.timers = timers
             self.tellsOfLosses = tellsOfLosses
+            self.stream = stream
             self.end = end
         }
 
@@ -96,9 +105,9 @@
         private func take(_ state: inout State) -> Answer? {
             if let message = takeMessage(&state) { return .success(message) }
             if state.isClosed { return .failure(.closed) }
-            guard state.wasLost else { return nil }
-            state.wasLost = false
-            return .failure(.connectionLost)
+            guard let notice = state.notice else { return nil }
+            state.notice = nil
+            return .failure(notice)
         }
 
         /// Resumes the task that waits, if there is one and something for it.
@@ -118,7 +127,15 @@
 
         func connectionWasLost() {
             guard tellsOfLosses else { return }
-            state.withLock { $0.wasLost = true }
+            state.withLock { $0.notice = .connectionLost }
+            resume { take(&$0) }
+        }
+
+        func leaderChanged(stream: String) { if stream == self.stream { connectionWasLost() } }
+
+        /// A waiting `next`, or the next one that has no message, throws `.interrupted`.
+        func interrupt() {
+            state.withLock { if $0.notice == nil { $0.notice = .interrupted } }
             resume { take(&$0) }
         }
 

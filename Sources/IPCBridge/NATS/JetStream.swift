@@ -1,0 +1,84 @@
+#if NATS
+    import IPCChannels
+
+    /// JetStream's requests: JSON in a message to `$JS.API.…`, and one message in answer.
+    extension NATSConnection {
+        /// One request.
+        /// - Parameters:
+        ///   - call: The subject after `$JS.API.`.
+        ///   - what: What is asked for, in words for an error.
+        /// - Throws: `.refused` with JetStream's reason, and what `request` throws.
+        func api(
+            _ call: String, _ body: JSONValue? = nil, what: String, timeout: Duration = .seconds(5)
+        ) async throws(BridgeError) -> JSONValue {
+            let answer = try await request(
+                "$JS.API.\(call)", Array((body?.text ?? "").utf8), timeout: timeout)
+            let json = try answer.json()
+            guard let error = json["error"] else { return json }
+            throw .refused(
+                what: what, code: error["code"]?.integer ?? 0, error: error["err_code"]?.integer ?? 0,
+                description: error["description"]?.string ?? "no reason is given")
+        }
+
+        /// Does it again while it fails for a reason that passes: servers are down, have no majority, or changed their leader.
+        /// - Throws: The last reason when the time is over.
+        func retrying<Value>(
+            for time: Duration, _ body: () async throws(BridgeError) -> Value
+        ) async throws(BridgeError) -> Value {
+            let deadline = ContinuousClock.now + time
+            while true {
+                do throws(BridgeError) {
+                    return try await body()
+                } catch {
+                    guard error.mayPass, .now < deadline else { throw error }
+                }
+                if !isConnected { try await waitUntilConnected(for: deadline - .now) }
+                try await pause(.milliseconds(100))
+            }
+        }
+    }
+
+    /// Waits.
+    func pause(_ time: Duration) async throws(BridgeError) {
+        do { try await Task.sleep(for: time) } catch { throw .cancelled }
+    }
+
+    extension NATSMessage {
+        func json() throws(BridgeError) -> JSONValue {
+            let text = withBytes { String(validating: $0, as: UTF8.self) }
+            guard let text else { throw .malformed("its text is not UTF-8") }
+            do throws(JSONError) { return try JSONValue(parsing: text) } catch { throw .malformed(error.reason) }
+        }
+    }
+
+    extension JSONValue {
+        func unsigned(_ key: String) -> UInt64? {
+            guard case .number(let text)? = self[key] else { return nil }
+            return UInt64(text)
+        }
+
+        var integer: Int? {
+            guard case .number(let text) = self else { return nil }
+            return Int(text)
+        }
+
+        var string: String? {
+            guard case .string(let text) = self else { return nil }
+            return text
+        }
+
+        /// The members of an object whose values are strings.
+        var strings: [String: String] {
+            guard case .object(let members) = self else { return [:] }
+            var strings: [String: String] = [:]
+            for member in members { if let text = member.value.string { strings[member.key] = text } }
+            return strings
+        }
+
+        /// The object with these members in the place of its own.
+        func merging(_ other: JSONValue) -> JSONValue {
+            guard case .object(let ours) = self, case .object(let theirs) = other else { return other }
+            return .object(ours.filter { other[$0.key] == nil } + theirs)
+        }
+    }
+#endif
