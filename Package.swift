@@ -274,12 +274,18 @@ let package = Package(
         ]
 )
 
-// Under a sanitizer the libraries are tested, and a build of everything takes twice as long: Scripts/test.sh sets this.
-if Context.environment["IPC_LIBRARIES_ONLY"] != nil {
-    let tests: Set = ["IPCTests", "IPCChannelsTests"]
-    let programs: Set = ["AsyncPeer", "ChannelPeer", "TestPeer", "TopLevelPeer"]
-    let libraries: Set = ["AllocationCounter", "CIPCShims", "IPC", "IPCChannels", "SystemSupport", "TestSupport"]
-    let kept = tests.union(programs).union(libraries)
+// A part alone, where a build of everything takes too long: Scripts/test.sh sets these, the first under a sanitizer.
+let parts: [String: Set<String>] = [
+    "IPC_LIBRARIES_ONLY": [
+        "IPCTests", "IPCChannelsTests", "AsyncPeer", "ChannelPeer", "TestPeer", "TopLevelPeer", "AllocationCounter",
+        "CIPCShims", "IPC", "IPCChannels", "SystemSupport", "TestSupport",
+    ],
+    "IPC_BRIDGE_ONLY": [
+        "BridgeTests", "CIPCShims", "CNATS", "IPC", "IPCBridge", "IPCBridgeTool", "IPCChannels", "TestSupport",
+        "ipc-bridge",
+    ],
+]
+for (variable, kept) in parts where Context.environment[variable] != nil {
     package.targets.removeAll { !kept.contains($0.name) }
-    package.products.removeAll { !libraries.contains($0.name) }
+    package.products.removeAll { !kept.contains($0.name) }
 }

@@ -320,11 +320,12 @@
         private func wasDisconnected(_ connection: OpaquePointer) {
             let isConnected = natsConnection_Status(connection) == NATS_CONN_STATUS_CONNECTED
             let error = lastError(connection) ?? "the connection was lost"
-            state.withLock { state in
+            let isClosing = state.withLock { state in
                 state.status.isConnected = isConnected
                 state.status.lastError = error
+                return state.isClosing
             }
-            router.connectionWasLost()
+            if !isClosing { router.connectionWasLost() }
         }
 
         private func couldNotConnect(_ connection: OpaquePointer) {

@@ -75,8 +75,7 @@
                 natsOptions_SetWriteDeadline(options, 1000), natsOptions_SetPingInterval(options, 500),
                 natsOptions_SetMaxPingsOut(options, 2), natsOptions_SetMaxReconnect(options, -1),
                 natsOptions_SetReconnectBufSize(options, 1), natsOptions_SetTimeout(options, 2000),
-                natsOptions_UseGlobalMessageDelivery(options, true), natsOptions_SetMaxPendingMsgs(options, CInt.max),
-                natsOptions_SetSendAsap(options, true),
+                natsOptions_UseGlobalMessageDelivery(options, true), natsOptions_SetSendAsap(options, true),
             ]
             for status in statuses { try check(status, "The NATS library refuses an option") }
         }
