@@ -1,5 +1,0 @@
-#if NATS
-    import Testing
-
-    @testable import IPCBridge
-#endif

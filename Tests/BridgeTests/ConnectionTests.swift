@@ -1,0 +1,107 @@
+#if NATS
+    import Testing
+
+    @testable import IPCBridge
+
+    @Suite(.serialized) struct ConnectionTests {
+        @Test(.timeLimit(.minutes(1))) func aRequestIsAnsweredOrToldAtOnceThatNobodyTakesIt() async throws {
+            let server = try TestServer()
+            let connection = try server.connect()
+            try await connection.waitUntilConnected()
+            let clock = ContinuousClock()
+            let nobody = await clock.measure {
+                await #expect(throws: BridgeError.noResponders("test.nobody")) {
+                    _ = try await connection.request("test.nobody", [1], timeout: .seconds(20))
+                }
+            }
+            #expect(nobody < .seconds(5))
+            let questions = connection.subscribe("test.*.double", queue: "servers")
+            async let served: Void = {
+                while let question = try await questions.next(timeout: .seconds(20)) {
+                    guard let reply = question.reply else { return }
+                    let back = question.header("Name").map { [("Name", $0)] } ?? []
+                    try connection.publish(reply, headers: back, question.bytes + question.bytes)
+                }
+            }()
+            for size in [0, 1, 1000, 500_000] {
+                let bytes = [UInt8](repeating: UInt8(size & 0xff), count: size)
+                let answer = try await connection.request(
+                    "test.\(size).double", headers: [("Name", "n\(size)")], bytes, timeout: .seconds(20))
+                #expect(answer.bytes == bytes + bytes)
+                #expect(answer.header("Name") == "n\(size)")
+                #expect(answer.status == nil)
+            }
+            #expect(try await connection.roundTrip() < .seconds(5))
+            try connection.publish("test.end.double", [])
+            try await served
+            #expect(throws: BridgeError.self) {
+                try connection.publish("test.a", [UInt8](repeating: 0, count: 2 << 20))
+            }
+            await connection.close()
+            await #expect(throws: BridgeError.closed) { _ = try await questions.next() }
+            #expect(throws: BridgeError.closed) { try connection.publish("test.a", []) }
+        }
+
+        @Test(.timeLimit(.minutes(1))) func aWaitEndsWithItsTimeAndWithItsTask() async throws {
+            let server = try TestServer()
+            let connection = try server.connect()
+            try await connection.waitUntilConnected()
+            let mailbox = connection.makeMailbox()
+            for milliseconds in [200, 20, 100] {
+                let start = ContinuousClock.now
+                #expect(try await mailbox.next(timeout: .milliseconds(milliseconds)) == nil)
+                #expect(.now - start >= .milliseconds(milliseconds))
+            }
+            let waiting = Task { try await mailbox.next() }
+            waiting.cancel()
+            await #expect(throws: BridgeError.cancelled) { _ = try await waiting.value }
+            let late = Task { try await mailbox.next(timeout: .seconds(20))?.bytes }
+            try connection.publish(mailbox.subject + ".more", [7])
+            #expect(try await late.value == [7])
+            let ended = Task { try await mailbox.next() }
+            mailbox.close()
+            await #expect(throws: BridgeError.closed) { _ = try await ended.value }
+        }
+
+        @Test(.timeLimit(.minutes(1))) func aLostConnectionIsToldAtOnceAndComesBack() async throws {
+            let server = try TestServer()
+            server.kill()
+            let connection = try server.connect()
+            await #expect(throws: BridgeError.self) { try await connection.waitUntilConnected(for: .milliseconds(300)) }
+            #expect(throws: BridgeError.self) { try connection.publish("test", []) }
+            let subscription = connection.subscribe("test.hello")
+            try server.start()
+            try await connection.waitUntilConnected()
+            #expect(connection.epoch == 1)
+            let mailbox = connection.makeMailbox()
+            async let lost: Void = {
+                await #expect(throws: BridgeError.connectionLost) { _ = try await mailbox.next() }
+            }()
+            server.kill()
+            await lost
+            try server.start()
+            try await connection.waitUntilConnected()
+            #expect(connection.epoch == 2)
+            try connection.publish("test.hello", [1])
+            #expect(try await subscription.next(timeout: .seconds(20))?.bytes == [1])
+        }
+
+        @Test(.timeLimit(.minutes(1))) func aForgottenConnectionEnds() async throws {
+            let server = try TestServer()
+            var connection: NATSConnection? = try server.connect()
+            try await connection!.waitUntilConnected()
+            weak let router = connection!.router
+            var mailbox: Mailbox? = connection!.makeMailbox()
+            connection = nil
+            do throws(BridgeError) {
+                _ = try await mailbox!.next()
+                Issue.record("a message came from nowhere")
+            } catch {
+                #expect(error == .closed)
+            }
+            mailbox = nil
+            // The library's threads let go of it.
+            while router != nil { try await Task.sleep(for: .milliseconds(10)) }
+        }
+    }
+#endif
