@@ -112,7 +112,24 @@
 
         private func end(_ work: WorkMessage, _ word: String, _ time: Duration) async throws(BridgeError) {
             try await connection.retrying(for: time) { () throws(BridgeError) in
-                _ = try await connection.request(work.reply, Array(word.utf8), timeout: .seconds(2))
+                do throws(BridgeError) {
+                    _ = try await connection.request(work.reply, Array(word.utf8), timeout: .seconds(1))
+                    return
+                } catch {
+                    guard case .timedOut = error else { throw error }
+                }
+                // A server that was killed may have forgotten that it gave this job: it takes no acknowledgement then, and would
+                // give the job again. What counts is that the job is gone.
+                let what = "to remove the job \(work.sequence) of the stream \(stream)"
+                do throws(BridgeError) {
+                    _ = try await connection.api(
+                        "STREAM.MSG.DELETE.\(stream)",
+                        .members([("seq", .integer(work.sequence)), ("no_erase", .bool(true))]), what: what)
+                } catch {
+                    guard case .refused = error, !error.mayPass,
+                        try await connection.message(of: stream, work.sequence, for: .seconds(5)) == nil
+                    else { throw error }
+                }
             }
         }
 
