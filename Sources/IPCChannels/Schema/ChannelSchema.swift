@@ -67,7 +67,7 @@ public enum ChannelSchema: Hashable, Sendable {
     }
 
     /// The first difference between what a channel carries and what a program has, as the end of a sentence; nil if there is none.
-    static func difference(channel: ChannelSchema, program: ChannelSchema) -> String? {
+    package static func difference(channel: ChannelSchema, program: ChannelSchema) -> String? {
         switch (channel, program) {
         case (.messages(let channel), .messages(let program)): MessageSchema.difference(channel, program)
         case (

@@ -1,0 +1,87 @@
+#if NATS
+    import IPC
+    import Logging
+    import Synchronization
+
+    /// A carrier's task: begins it anew after errors, until it is stopped.
+    final class CarrierTask: Sendable {
+        /// Pauses between attempts.
+        private static let (shortest, longest) = (Duration.milliseconds(100), Duration.seconds(5))
+        /// After that long without an error, the pause is short again.
+        private static let goodTime = Duration.seconds(10)
+
+        let rule: ChannelRule
+        let status: CarrierStatus
+        /// Why it does not carry; nil if it does.
+        let refusal: String?
+        private let task: Task<Void, Never>?
+        private let end: End
+
+        private final class End: Sendable {
+            let isDone = Atomic(false)
+        }
+
+        /// Whether the carrier has ended.
+        var isDone: Bool { end.isDone.load(ordering: .acquiring) }
+
+        /// Starts a carrier.
+        ///
+        /// - Parameter changed: Called after an error: something about its channel may have changed.
+        init(
+            _ carrier: any Carrier, _ rule: ChannelRule, _ status: CarrierStatus, _ logger: Logger,
+            changed: @escaping @Sendable () -> Void
+        ) {
+            (self.rule, self.status, refusal) = (rule, status, nil)
+            let end = End()
+            self.end = end
+            task = Task.detached {
+                await Self.repeated(carrier, status, logger, changed)
+                end.isDone.store(true, ordering: .releasing)
+            }
+        }
+
+        /// What is not carried, and why.
+        init(refused: String, _ rule: ChannelRule, _ status: CarrierStatus) {
+            (self.rule, self.status, refusal, task) = (rule, status, refused, nil)
+            end = End()
+            end.isDone.store(true, ordering: .releasing)
+            status.set(.refused(refused))
+        }
+
+        /// Asks it to end.
+        func cancel() { task?.cancel() }
+
+        private static func repeated(
+            _ carrier: any Carrier, _ status: CarrierStatus, _ logger: Logger, _ changed: @Sendable () -> Void
+        ) async {
+            var pause = shortest
+            while !Task.isCancelled {
+                let start = ContinuousClock.now
+                var reason = "it ended by itself"
+                do { try await carrier.run() } catch let refusal as Refusal {
+                    logger.error("not carried", metadata: ["reason": "\(refusal)"])
+                    return status.set(.refused(refusal.description))
+                } catch { reason = "\(error)" }
+                guard !Task.isCancelled else { return }
+                if ContinuousClock.now - start > goodTime { pause = shortest }
+                logger.warning("carrier begins anew", metadata: ["reason": "\(reason)", "pause": "\(pause)"])
+                status.failed(reason, waiting: "begins anew: \(reason)")
+                changed()
+                try? await Task.sleep(for: pause)
+                pause = min(pause * 2, longest)
+            }
+        }
+
+        /// Cancels carriers and waits until they have ended, or the time is over.
+        static func stop(_ carriers: [CarrierTask], within time: Duration) async {
+            for carrier in carriers { carrier.cancel() }
+            let deadline = ContinuousClock.now + time
+            // In a task of its own: this is also called by one that was cancelled, whose sleep ends at once.
+            await Task.detached {
+                while carriers.contains(where: { !$0.isDone }), ContinuousClock.now < deadline {
+                    try? await Task.sleep(for: .milliseconds(2))
+                }
+            }.value
+        }
+    }
+#endif

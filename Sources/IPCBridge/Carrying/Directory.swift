@@ -1,0 +1,113 @@
+#if NATS
+    import IPC
+    import IPCChannels
+    import Logging
+    import Synchronization
+
+    /// What channels the machines have: a bucket on the server, followed from now on. Safe from several threads.
+    ///
+    /// Entries stay when a channel or its bridge goes: what is stored of it can still be read.
+    final class Directory: Sendable {
+        private struct State {
+            /// What the server has, by key.
+            var entries: [String: DirectoryEntry] = [:]
+            /// What it has of this machine, as it is written.
+            var published: [String: String] = [:]
+            var wanted: [String: String] = [:]
+            var changes = 0
+            var isComplete = false
+            var waiter: CheckedContinuation<Void, Never>?
+        }
+
+        let connection: NATSConnection
+        private let machine: Machine
+        let names: ServerNames
+        private let logger: Logger
+        private let state = Mutex(State())
+
+        init(_ connection: NATSConnection, _ machine: Machine, _ names: ServerNames, _ logger: Logger) {
+            self.connection = connection
+            self.machine = machine
+            self.names = names
+            self.logger = logger
+        }
+
+        /// Counts what changed: for somebody who looks now and then.
+        var changes: Int { state.withLock { $0.changes } }
+
+        /// Whether all that the server had is here.
+        var isComplete: Bool { state.withLock { $0.isComplete } }
+
+        /// What the other machines have.
+        var others: [DirectoryEntry] {
+            state.withLock { state in state.entries.values.filter { $0.machine != machine } }
+        }
+
+        /// What the other machines have under a name.
+        func others(_ channel: ChannelName) -> [DirectoryEntry] { others.filter { $0.channel == channel } }
+
+        /// Says what this machine has. It is published when there is a connection.
+        func publish(_ entries: [DirectoryEntry]) {
+            let wanted = Dictionary(
+                entries.map { (names.directoryKey($0.pattern, $0.machine, $0.channel), $0.json) },
+                uniquingKeysWith: { $1 })
+            state.withLock { state in
+                guard state.wanted != wanted else { return }
+                state.wanted = wanted
+                state.waiter?.resume()
+                state.waiter = nil
+            }
+        }
+
+        /// What the server has of an entry now; nil for nothing.
+        func set(_ key: String, _ json: String?) {
+            var entry: DirectoryEntry?
+            if let json {
+                do throws(EntryError) { entry = try DirectoryEntry(key: key, json: json, names) } catch {
+                    logger.warning(
+                        "entry of the directory ignored", metadata: ["key": "\(key)", "reason": "\(error.reason)"])
+                }
+            }
+            state.withLock { state in
+                if state.entries[key] != entry {
+                    state.entries[key] = entry
+                    state.changes += 1
+                }
+                guard entry.map({ $0.machine == machine }) ?? (state.published[key] != nil) else { return }
+                state.published[key] = json
+                state.waiter?.resume()
+                state.waiter = nil
+            }
+        }
+
+        /// What the server does not have of this machine yet, by key.
+        var unpublished: [String: String] {
+            state.withLock { state in state.wanted.filter { state.published[$0.key] != $0.value } }
+        }
+
+        func setPublished(_ key: String, _ json: String) { state.withLock { $0.published[key] = json } }
+
+        func setComplete() { state.withLock { ($0.isComplete, $0.changes) = (true, $0.changes + 1) } }
+
+        /// Waits until there is something unpublished, or the task is cancelled.
+        func waitForUnpublished() async {
+            await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    let isThere = state.withLock { state in
+                        if Task.isCancelled || state.wanted.contains(where: { state.published[$0.key] != $0.value }) {
+                            return true
+                        }
+                        state.waiter = continuation
+                        return false
+                    }
+                    if isThere { continuation.resume() }
+                }
+            } onCancel: {
+                state.withLock { state in
+                    state.waiter?.resume()
+                    state.waiter = nil
+                }
+            }
+        }
+    }
+#endif

@@ -1,0 +1,213 @@
+#if NATS
+    /// The body of a message on the server: a header, and records that each say where in the log of the origin they end.
+    ///
+    /// Little-endian:
+    ///
+    /// | offset | bytes | |
+    /// |---|---|---|
+    /// | 0 | 4 | `IPCB` |
+    /// | 4 | 1 | version: 1 |
+    /// | 5 | 1 | kind |
+    /// | 6 | 1 | hops: how many bridges have passed it on |
+    /// | 7 | 1 | 0 |
+    /// | 8 | 8 | machine: hash of the origin's name |
+    /// | 16 | 8 | incarnation: of the origin's channel |
+    /// | 24 | 8 | missed: messages that the origin's log dropped before the first record |
+    /// | 32 | 4 | count of records |
+    ///
+    /// Each record: position (8), length (4), and the payload. Positions rise from record to record, except in parts: each part of a
+    /// message has the position of the whole.
+    struct Envelope: Sendable {
+        enum Kind: UInt8, CaseIterable, Sendable {
+            /// Messages of a topic.
+            case batch = 1
+            /// A job of a queue.
+            case job = 2
+            /// The newest value.
+            case value = 3
+            /// The place of something that turned out not to be there.
+            case void = 4
+            /// One record: a piece of a message that is too large for the server. The payload begins with the index of the piece (4)
+            /// and how many there are (4).
+            case part = 5
+            /// Notices of an event.
+            case notice = 6
+            /// A call of a service, and what comes back.
+            case call = 7
+            case reply = 8
+            case failure = 9
+        }
+
+        /// A message among those of an envelope.
+        struct Record: Hashable, Sendable {
+            /// The end of the message in the origin's log.
+            let position: UInt64
+            /// Its payload within the body.
+            let range: Range<Int>
+        }
+
+        /// What an envelope says about all of its records.
+        struct Header: Hashable, Sendable {
+            var kind: Kind
+            var hops: UInt8 = 0
+            /// The origin: ``Machine/hash``.
+            var machine: UInt64
+            /// The incarnation of the origin's channel.
+            var incarnation: UInt64
+            var missed: UInt64 = 0
+        }
+
+        static let headerSize = 36
+        static let recordHeaderSize = 12
+        static let maximumHops: UInt8 = 8
+        fileprivate static let magic: [UInt8] = Array("IPCB".utf8)
+        fileprivate static let version: UInt8 = 1
+
+        let header: Header
+        let records: [Record]
+
+        /// Checks a body that anybody may have written. Nothing in it traps.
+        init(reading body: RawSpan) throws(EnvelopeError) {
+            var place = Place()
+            let magic = body.byteCount < Self.headerSize ? [] : (0..<4).map { _ in place.integer(of: body) as UInt8 }
+            guard magic == Self.magic else {
+                throw EnvelopeError(reason: "it does not begin as an envelope of a bridge")
+            }
+            let version: UInt8 = place.integer(of: body)
+            guard version == Self.version else {
+                throw EnvelopeError(
+                    reason:
+                        "it has version \(version), and this bridge reads \(Self.version); use bridges of one version")
+            }
+            let kindNumber: UInt8 = place.integer(of: body)
+            guard let kind = Kind(rawValue: kindNumber) else {
+                throw EnvelopeError(reason: "its kind is \(kindNumber), which this bridge does not know")
+            }
+            let hops: UInt8 = place.integer(of: body)
+            let reserved: UInt8 = place.integer(of: body)
+            guard hops <= Self.maximumHops, reserved == 0 else {
+                throw EnvelopeError(reason: "it passed through \(hops) bridges, with \(reserved) in a byte that is 0")
+            }
+            header = Header(
+                kind: kind, hops: hops, machine: place.integer(of: body), incarnation: place.integer(of: body),
+                missed: place.integer(of: body))
+            let count: UInt32 = place.integer(of: body)
+            guard Int(count) <= (body.byteCount - Self.headerSize) / Self.recordHeaderSize else {
+                throw EnvelopeError(reason: "it has \(body.byteCount) bytes, too few for \(count) records")
+            }
+            var records: [Record] = []
+            records.reserveCapacity(Int(count))
+            for _ in 0..<count {
+                guard (body.byteCount - place.position) >= Self.recordHeaderSize else {
+                    throw EnvelopeError(reason: "a record is cut off")
+                }
+                let position: UInt64 = place.integer(of: body)
+                let length: UInt32 = place.integer(of: body)
+                guard Int(length) <= (body.byteCount - place.position) else {
+                    throw EnvelopeError(reason: "a record of \(length) bytes exceeds the body")
+                }
+                guard records.last.map({ $0.position < position }) ?? true else {
+                    throw EnvelopeError(reason: "its positions do not rise")
+                }
+                records.append(Record(position: position, range: place.position..<place.position + Int(length)))
+                place.position += Int(length)
+            }
+            guard place.position == body.byteCount else {
+                throw EnvelopeError(reason: "\((body.byteCount - place.position)) bytes follow its records")
+            }
+            self.records = records
+        }
+
+        /// The piece that an envelope of the kind ``Kind/part`` has: which of how many, and where in the body it is.
+        func part(in body: RawSpan) throws(EnvelopeError) -> (index: Int, count: Int, range: Range<Int>) {
+            guard header.kind == .part, records.count == 1, records[0].range.count >= 8 else {
+                throw EnvelopeError(reason: "it is not one piece of a message")
+            }
+            var place = Place(position: records[0].range.lowerBound)
+            let (index, count): (UInt32, UInt32) = (place.integer(of: body), place.integer(of: body))
+            guard index < count else { throw EnvelopeError(reason: "it is piece \(index) of \(count)") }
+            return (Int(index), Int(count), place.position..<records[0].range.upperBound)
+        }
+    }
+
+    /// Why a body is not one that a bridge wrote.
+    struct EnvelopeError: Error, CustomStringConvertible {
+        let reason: String
+        var description: String { "the message is not an envelope of a bridge: \(reason)" }
+    }
+
+    /// Writes an envelope, record by record. It can be used again after ``finish()``, and keeps its memory.
+    struct EnvelopeWriter: Sendable {
+        var header: Envelope.Header
+        private var body: [UInt8] = []
+        /// How many records there are.
+        private(set) var count: UInt32 = 0
+        /// Bytes of the body so far.
+        var byteCount: Int { body.isEmpty ? Envelope.headerSize : body.count }
+        var isEmpty: Bool { count == 0 }
+
+        init(_ header: Envelope.Header) { self.header = header }
+
+        /// What a payload adds to a body.
+        static func size(of payload: Int) -> Int { Envelope.recordHeaderSize + payload }
+
+        /// - Parameters:
+        ///   - position: The end of the message in the origin's log, beyond that of the record before.
+        ///   - payload: At most `UInt32.max` bytes.
+        mutating func append(position: UInt64, _ payload: RawSpan) {
+            open(position, payload.byteCount)
+            payload.withUnsafeBytes { body.append(contentsOf: $0) }
+        }
+
+        /// Writes one piece of a message, for the kind ``Envelope/Kind/part``.
+        mutating func appendPart(_ index: Int, of total: Int, position: UInt64, _ piece: RawSpan) {
+            open(position, 8 + piece.byteCount)
+            add(UInt32(index))
+            add(UInt32(total))
+            piece.withUnsafeBytes { body.append(contentsOf: $0) }
+        }
+
+        private mutating func open(_ position: UInt64, _ length: Int) {
+            openBody()
+            add(position)
+            add(UInt32(length))
+            count += 1
+        }
+
+        /// The body. The writer is empty afterwards.
+        mutating func finish() -> [UInt8] {
+            openBody()
+            body.withUnsafeMutableBytes { body in
+                body.copyBytes(from: Envelope.magic + [Envelope.version, header.kind.rawValue, header.hops, 0])
+                for (offset, number) in [(8, header.machine), (16, header.incarnation), (24, header.missed)] {
+                    body.storeBytes(of: number.littleEndian, toByteOffset: offset, as: UInt64.self)
+                }
+                body.storeBytes(of: count.littleEndian, toByteOffset: 32, as: UInt32.self)
+            }
+            let finished = body
+            body = []
+            body.reserveCapacity(finished.count)
+            (count, header.missed) = (0, 0)
+            return finished
+        }
+
+        /// Leaves room for the header.
+        private mutating func openBody() {
+            if body.isEmpty { body.append(contentsOf: repeatElement(0, count: Envelope.headerSize)) }
+        }
+
+        private mutating func add<Number: FixedWidthInteger>(_ number: Number) {
+            withUnsafeBytes(of: number.littleEndian) { body.append(contentsOf: $0) }
+        }
+    }
+
+    /// The place in a body up to which it was read. Its size is checked before.
+    private struct Place {
+        var position = 0
+
+        mutating func integer<Number: FixedWidthInteger & BitwiseCopyable>(of body: RawSpan) -> Number {
+            defer { position += MemoryLayout<Number>.size }
+            return Number(littleEndian: body.unsafeLoadUnaligned(fromByteOffset: position, as: Number.self))
+        }
+    }
+#endif

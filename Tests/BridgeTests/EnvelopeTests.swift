@@ -1,0 +1,86 @@
+#if NATS
+    import Testing
+
+    @testable import IPCBridge
+
+    @Suite(.timeLimit(.minutes(1)))
+    struct EnvelopeTests {
+        private let header = Envelope.Header(
+            kind: .batch, hops: 2, machine: 0x0123_4567_89ab_cdef, incarnation: 77, missed: 5)
+
+        @Test func whatIsWrittenIsRead() throws {
+            var writer = EnvelopeWriter(header)
+            var random = SystemRandomNumberGenerator()
+            for _ in 0..<50 {
+                writer.header = header
+                let payloads = (0..<Int.random(in: 0...40)).map { _ in
+                    (0..<Int.random(in: 0...300)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                }
+                var size = Envelope.headerSize
+                for (index, payload) in payloads.enumerated() {
+                    writer.append(position: UInt64(index + 1) * 1000, payload.span.bytes)
+                    size += EnvelopeWriter.size(of: payload.count)
+                }
+                #expect(writer.byteCount == size && writer.isEmpty == payloads.isEmpty)
+                let body = writer.finish()
+                #expect(body.count == size && writer.isEmpty && writer.byteCount == Envelope.headerSize)
+                let envelope = try Envelope(reading: body.span.bytes)
+                #expect(envelope.header == header)
+                #expect(envelope.records.map(\.position) == payloads.indices.map { UInt64($0 + 1) * 1000 })
+                #expect(envelope.records.map { Array(body[$0.range]) } == payloads)
+            }
+        }
+
+        @Test func piecesOfAMessageAreRead() throws {
+            var writer = EnvelopeWriter(Envelope.Header(kind: .part, machine: 1, incarnation: 2))
+            writer.appendPart(3, of: 5, position: 640, [UInt8](repeating: 9, count: 100).span.bytes)
+            let body = writer.finish()
+            let part = try Envelope(reading: body.span.bytes).part(in: body.span.bytes)
+            #expect(part.index == 3 && part.count == 5 && Array(body[part.range]) == [UInt8](repeating: 9, count: 100))
+            writer.appendPart(5, of: 5, position: 640, [UInt8]().span.bytes)
+            let wrong = writer.finish()
+            #expect(throws: EnvelopeError.self) { try Envelope(reading: wrong.span.bytes).part(in: wrong.span.bytes) }
+            var batch = EnvelopeWriter(header)
+            let none = batch.finish()
+            #expect(throws: EnvelopeError.self) { try Envelope(reading: none.span.bytes).part(in: none.span.bytes) }
+        }
+
+        @Test func positionsHaveToRise() {
+            var writer = EnvelopeWriter(header)
+            writer.append(position: 20, [UInt8(1)].span.bytes)
+            writer.append(position: 20, [UInt8(2)].span.bytes)
+            let body = writer.finish()
+            #expect(throws: EnvelopeError.self) { try Envelope(reading: body.span.bytes) }
+        }
+
+        /// Whoever may publish on the server may send any bytes.
+        @Test func anyBytesAreReadOrRefused() throws {
+            var writer = EnvelopeWriter(header)
+            for index in 1...5 {
+                writer.append(position: UInt64(index), [UInt8](repeating: 7, count: index * 3).span.bytes)
+            }
+            let valid = writer.finish()
+            for count in 0..<valid.count {
+                let cut = Array(valid[..<count])
+                #expect(throws: EnvelopeError.self) { try Envelope(reading: cut.span.bytes) }
+            }
+            var generator = SystemRandomNumberGenerator()
+            for _ in 0..<20_000 {
+                var bytes = valid
+                switch Int.random(in: 0..<3, using: &generator) {
+                case 0:
+                    for _ in 0..<Int.random(in: 1...4) { bytes[Int.random(in: 0..<bytes.count)] = .random(in: 0...255) }
+                case 1:
+                    // A size or a count of all bits.
+                    let place = Int.random(in: 0...bytes.count - 4)
+                    bytes.replaceSubrange(place..<place + 4, with: [255, 255, 255, [127, 255].randomElement()!])
+                default: bytes = Array(valid[..<32]) + (0..<Int.random(in: 0...200)).map { _ in .random(in: 0...255) }
+                }
+                guard let envelope = try? Envelope(reading: bytes.span.bytes) else { continue }
+                // What is read lies within the bytes.
+                #expect(envelope.records.allSatisfy { $0.range.upperBound <= bytes.count })
+                _ = try? envelope.part(in: bytes.span.bytes)
+            }
+        }
+    }
+#endif
