@@ -80,7 +80,8 @@
                 "channels[0].start: it says where reading starts"
             ),
             (#"{"name": "a", "start": "2026-02-29T12:00:00Z"}"#, "channels[0].start: expected next, oldest or a time"),
-            (#"{"name": "a"}, {"name": "a", "pattern": "topic"}"#, nil),
+            (#"{"name": "a", "pattern": "topic"}, {"name": "a"}"#, nil),
+            (#"{"name": "a"}, {"name": "a", "pattern": "topic"}"#, "channels[1].name: it has no effect"),
             (#"{"name": "a"}, {"name": "a"}"#, "channels[1].name: it has no effect: channels[0]"),
             ("5", "channels[0]: expected an object, found the number 5"),
             ("", "channels: expected a list with at least one"),

@@ -104,6 +104,18 @@
 
         func set(_ new: State) { state.withLock { $0.state = new } }
 
+        /// What is not carried from now on, and why.
+        ///
+        /// - Returns: Whether that is another reason than the last time.
+        @discardableResult
+        func refuse(_ reason: String) -> Bool {
+            state.withLock { figures in
+                figures.state = .refused(reason)
+                defer { figures.lastError = reason }
+                return figures.lastError != reason
+            }
+        }
+
         /// An error after which the carrier begins anew.
         func failed(_ error: String, waiting: String) {
             state.withLock {

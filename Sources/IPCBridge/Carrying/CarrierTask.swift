@@ -45,7 +45,7 @@
             (self.rule, self.status, refusal, task) = (rule, status, refused, nil)
             end = End()
             end.isDone.store(true, ordering: .releasing)
-            status.set(.refused(refused))
+            status.refuse(refused)
         }
 
         /// Asks it to end.
@@ -59,8 +59,10 @@
                 let start = ContinuousClock.now
                 var reason = "it ended by itself"
                 do { try await carrier.run() } catch let refusal as Refusal {
-                    logger.error("not carried", metadata: ["reason": "\(refusal)"])
-                    return status.set(.refused(refusal.description))
+                    if status.refuse(refusal.description) {
+                        logger.error("not carried", metadata: ["reason": "\(refusal)"])
+                    }
+                    return
                 } catch { reason = "\(error)" }
                 guard !Task.isCancelled else { return }
                 if ContinuousClock.now - start > goodTime { pause = shortest }

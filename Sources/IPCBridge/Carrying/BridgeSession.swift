@@ -1,0 +1,347 @@
+#if NATS
+    import Glibc
+    import IPC
+    import IPCChannels
+    import Logging
+    import Metrics
+    import Synchronization
+
+    /// A bridge with its lock and its connection. One task uses it.
+    final class BridgeSession {
+        private struct Key: Hashable {
+            let channel: ChannelName
+            let pattern: ChannelPattern
+            let direction: CarrierDirection
+        }
+
+        /// A channel of this machine.
+        private struct Local {
+            let description: ChannelDescription
+            let schema: ChannelSchema
+        }
+
+        /// How often it looks for new channels and changed rules.
+        private static let interval = Duration.milliseconds(200)
+        private static let statusInterval = Duration.seconds(1)
+        private static let roundTripInterval = Duration.seconds(10)
+
+        private var configuration: BridgeConfiguration
+        private let root: ChannelRoot
+        private let logger: Logger
+        private let names: ServerNames
+        private let connection: NATSConnection
+        private let directory: Directory
+        private let started = ContinuousClock.now
+        private let startTime = time(nil)
+        private var carriers: [Key: CarrierTask] = [:]
+        /// The figures of carriers that are about to begin anew.
+        private var statuses: [Key: CarrierStatus] = [:]
+        /// Whether something may have changed that no time stamp tells.
+        private let isDirty = Shared(true)
+        private let roundTrip = Shared<Duration?>(nil)
+        private var seenDirectory = -1
+        private var seenRoot: [Int] = []
+        private var wasConnected = false
+        private var seenEpoch = 0
+        private var nextStatus = ContinuousClock.now
+        private var nextRoundTrip = ContinuousClock.now
+        /// What could not be done, so that it is logged once.
+        private var told: Set<String> = []
+
+        private final class Shared<Value: Sendable>: Sendable {
+            private let content: Mutex<Value>
+            init(_ value: Value) { content = Mutex(value) }
+            var value: Value {
+                get { content.withLock { $0 } }
+                set { content.withLock { $0 = newValue } }
+            }
+            func exchange(_ new: Value) -> Value {
+                content.withLock { value in
+                    defer { value = new }
+                    return value
+                }
+            }
+        }
+
+        init(_ configuration: BridgeConfiguration, in root: ChannelRoot, _ logger: Logger) throws {
+            self.configuration = configuration
+            self.root = root
+            var logger = logger
+            logger[metadataKey: "machine"] = "\(configuration.machine)"
+            self.logger = logger
+            names = ServerNames(prefix: configuration.prefix)
+            do throws(BridgeError) {
+                connection = try NATSConnection(configuration.servers, name: "ipc-bridge \(configuration.machine)")
+            } catch {
+                throw IPCError(
+                    .invalidArgument, "connect", configuration.servers.servers.joined(separator: ", "),
+                    advice: "\(error)")
+            }
+            directory = Directory(connection, configuration.machine, names, logger)
+        }
+
+        /// Runs until the task is cancelled, or the configuration asks for another connection.
+        func run(holding lock: consuming BridgeStatus, _ wanted: () -> BridgeConfiguration) async throws {
+            let following = follow()
+            var failure: (any Error)?
+            while !Task.isCancelled {
+                let configuration = wanted()
+                guard configuration.isSameSession(as: self.configuration) else { break }
+                if configuration != self.configuration {
+                    logger.notice("carries by another configuration")
+                    self.configuration = configuration
+                    isDirty.value = true
+                }
+                watchConnection()
+                do throws(IPCError) {
+                    if try hasChanged() { try await reconcile() }
+                    if nextStatus <= .now {
+                        nextStatus = .now + Self.statusInterval
+                        try publishStatus(&lock)
+                    }
+                } catch {
+                    failure = error
+                    break
+                }
+                try? await Task.sleep(for: Self.interval)
+            }
+            await stop()
+            following.cancel()
+            await connection.close()
+            if let failure { throw failure }
+        }
+
+        /// Outgoing carriers first: what they have read is acknowledged or known not to be.
+        private func stop() async {
+            await CarrierTask.stop(carriers.filter { $0.key.direction == .out }.map(\.value), within: .seconds(3))
+            await CarrierTask.stop(Array(carriers.values), within: .seconds(1))
+            let late = carriers.filter { !$0.value.isDone }.map { "\($0.key.channel)" }
+            if !late.isEmpty {
+                logger.error("carriers did not end in time", metadata: ["channels": "\(late.sorted())"])
+            }
+            carriers = [:]
+        }
+
+        /// Follows the directory, also when that fails for a time.
+        private func follow() -> Task<Void, Never> {
+            let replicas = configuration.rules.map(\.replicas).max() ?? 1
+            let (directory, connection, logger) = (directory, connection, logger)
+            return Task.detached {
+                while !Task.isCancelled {
+                    do {
+                        try await connection.waitUntilConnected()
+                        try await directory.run(replicas: replicas)
+                    } catch {
+                        guard !Task.isCancelled else { return }
+                        logger.warning("the directory is followed anew", metadata: ["reason": "\(error)"])
+                        try? await Task.sleep(for: .seconds(1))
+                    }
+                }
+            }
+        }
+
+        // MARK: The connection
+
+        private func watchConnection() {
+            let (isConnected, epoch) = (connection.isConnected, connection.epoch)
+            if isConnected, !wasConnected || epoch != seenEpoch {
+                logger.notice(
+                    "connected", metadata: ["servers": "\(configuration.servers.servers)", "times": "\(epoch)"])
+                Counter(label: "ipc_bridge_connections").increment()
+                nextRoundTrip = .now
+            } else if !isConnected, wasConnected {
+                logger.warning("connection lost", metadata: ["reason": "\(connection.lastError)"])
+                roundTrip.value = nil
+            }
+            (wasConnected, seenEpoch) = (isConnected, epoch)
+            guard isConnected, nextRoundTrip <= .now else { return }
+            nextRoundTrip = .now + Self.roundTripInterval
+            Task.detached { [connection, roundTrip] in
+                guard let time = try? await connection.roundTrip() else { return }
+                roundTrip.value = time
+                Metrics.Timer(label: "ipc_bridge_round_trip").recordNanoseconds(Int64(time / .nanoseconds(1)))
+            }
+        }
+
+        // MARK: Channels
+
+        /// Whether there are other channels, here or elsewhere, than when this was asked last.
+        private func hasChanged() throws(IPCError) -> Bool {
+            var status = stat()
+            var isNews = isDirty.exchange(false)
+            let found = stat(root.path, &status) == 0
+            let stamp = found ? [Int(status.st_ino), status.st_mtim.tv_sec, status.st_mtim.tv_nsec] : []
+            // A change within one tick of the clock has the same time: what is younger is looked at again.
+            let isYoung = found && time(nil) - status.st_mtim.tv_sec <= 1
+            if stamp != seenRoot || isYoung { isNews = true }
+            seenRoot = stamp
+            let changes = directory.changes
+            if changes != seenDirectory { isNews = true }
+            seenDirectory = changes
+            return isNews
+        }
+
+        /// The channels of this machine that a rule names.
+        private func look() throws(IPCError) -> [ChannelName: Local] {
+            var locals: [ChannelName: Local] = [:]
+            for name in try root.names() where configuration.rules.contains(where: { $0.name.matches(name) }) {
+                guard !BridgeStatus.isStatus(name) else { continue }
+                do throws(IPCError) {
+                    let description = try ChannelDescription(name, in: root, countsMessages: false)
+                    guard configuration.rule(for: name, description.pattern) != nil else { continue }
+                    locals[name] = Local(
+                        description: description, schema: try AnyChannel.open(name.description, in: root).schema)
+                } catch {
+                    // One that was removed meanwhile is no news.
+                    if error.code != .notFound, error.code != .removed {
+                        tell("a channel cannot be carried", name, error.advice)
+                    }
+                }
+            }
+            return locals
+        }
+
+        private func tell(_ what: String, _ channel: ChannelName, _ reason: String) {
+            guard told.insert("\(what) \(channel) \(reason)").inserted else { return }
+            logger.error("\(what)", metadata: ["channel": "\(channel)", "reason": "\(reason)"])
+        }
+
+        /// Starts and stops carriers, so that they are those that the rules, the channels and the directory ask for.
+        private func reconcile() async throws(IPCError) {
+            var locals = try look()
+            let others = directory.others
+            if create(others, locals) { locals = try look() }
+            publishEntries(locals)
+            var wanted: [Key: (rule: ChannelRule, refusal: String?)] = [:]
+            let byChannel = Dictionary(grouping: others, by: \.channel)
+            for (name, local) in locals {
+                let pattern = local.description.pattern
+                guard let rule = configuration.rule(for: name, pattern) else { continue }
+                let elsewhere = byChannel[name] ?? []
+                func refusal(_ entry: DirectoryEntry) -> String? {
+                    entry.refusal(here: local.description, local.schema, on: configuration.machine)
+                }
+                let isForEach = Carriers.hasOneForEachMachine(pattern)
+                let common = isForEach ? nil : elsewhere.lazy.compactMap(refusal).first
+                if rule.direction.isOut {
+                    wanted[Key(channel: name, pattern: pattern, direction: .out)] = (rule, common)
+                }
+                guard rule.direction.isIn else { continue }
+                if !isForEach {
+                    wanted[Key(channel: name, pattern: pattern, direction: .in(from: nil))] = (rule, common)
+                }
+                for entry in elsewhere where isForEach && entry.isOut {
+                    wanted[Key(channel: name, pattern: pattern, direction: .in(from: entry.machine))] = (
+                        rule, refusal(entry)
+                    )
+                }
+            }
+            await stopOthers(than: wanted)
+            // One that refused by itself may find another channel now.
+            for (key, (rule, refusal)) in wanted where carriers[key].map({ $0.isDone && $0.refusal == nil }) ?? true {
+                start(key, rule, refusal)
+            }
+        }
+
+        private func stopOthers(than wanted: [Key: (rule: ChannelRule, refusal: String?)]) async {
+            let ended = carriers.filter { key, carrier in
+                guard let wanted = wanted[key] else { return true }
+                return wanted.rule != carrier.rule || wanted.refusal != carrier.refusal
+            }
+            guard !ended.isEmpty else { return }
+            await CarrierTask.stop(ended.filter { $0.key.direction == .out }.map(\.value), within: .seconds(3))
+            await CarrierTask.stop(Array(ended.values), within: .seconds(1))
+            for key in ended.keys {
+                // What it has counted goes on.
+                statuses[key] = wanted[key] == nil ? nil : carriers[key]?.status
+                carriers[key] = nil
+            }
+        }
+
+        private func start(_ key: Key, _ rule: ChannelRule, _ refusal: String?) {
+            let status =
+                statuses.removeValue(forKey: key) ?? carriers[key]?.status
+                ?? CarrierStatus(key.channel, key.pattern, key.direction)
+            status.set(.starting)
+            if let refusal {
+                tell("not carried", key.channel, refusal)
+                carriers[key] = CarrierTask(refused: refusal, rule, status)
+                return
+            }
+            var logger = logger
+            logger[metadataKey: "channel"] = "\(key.channel)"
+            switch key.direction {
+            case .out: logger[metadataKey: "direction"] = "out"
+            case .in(let machine):
+                logger[metadataKey: "direction"] = "in"
+                if let machine { logger[metadataKey: "from"] = "\(machine)" }
+            }
+            let context = CarrierContext(
+                connection: connection, directory: directory, machine: configuration.machine, rule: rule, root: root,
+                name: key.channel, pattern: key.pattern, names: names, status: status, logger: logger)
+            guard let carrier = Carriers.make(context, key.direction) else { return }
+            carriers[key] = CarrierTask(carrier, rule, status, logger) { [isDirty] in isDirty.value = true }
+        }
+
+        /// Creates what other machines have and this one does not.
+        ///
+        /// - Returns: Whether there was any.
+        private func create(_ others: [DirectoryEntry], _ locals: [ChannelName: Local]) -> Bool {
+            var hasCreated = false
+            for entry in others where locals[entry.channel] == nil {
+                guard let rule = configuration.rule(for: entry.channel, entry.pattern), entry.isCarried(here: rule)
+                else {
+                    continue
+                }
+                do throws(IPCError) {
+                    try entry.createChannel(in: root)
+                    hasCreated = true
+                    logger.info(
+                        "channel created as on another machine",
+                        metadata: ["channel": "\(entry.channel)", "from": "\(entry.machine)"])
+                } catch {
+                    tell("a channel of \(entry.machine) cannot be created here", entry.channel, error.advice)
+                }
+            }
+            return hasCreated
+        }
+
+        private func publishEntries(_ locals: [ChannelName: Local]) {
+            directory.publish(
+                locals.compactMap { name, local in
+                    configuration.rule(for: name, local.description.pattern).map {
+                        DirectoryEntry(local.description, local.schema, of: configuration.machine, $0)
+                    }
+                })
+        }
+
+        // MARK: Status
+
+        private func publishStatus(_ lock: inout BridgeStatus) throws(IPCError) {
+            let head: [(String, JSONValue?)] = [
+                ("machine", .string(configuration.machine.name)), ("prefix", .string(configuration.prefix)),
+                ("process", .integer(getpid())), ("since", .integer(startTime)),
+                ("servers", .array(configuration.servers.servers.map { .string($0) })),
+                ("connected", .bool(wasConnected)), ("connections", .integer(seenEpoch)),
+                ("lastError", wasConnected || connection.lastError.isEmpty ? nil : .string(connection.lastError)),
+            ]
+            let volatile: [(String, JSONValue?)] = [
+                (
+                    "roundTripMicroseconds",
+                    roundTrip.value.map { .number("\((($0 / .microseconds(1)) * 10).rounded() / 10)") }
+                )
+            ]
+            let lines = carriers.values.map(\.status).sorted { $0.channel.description < $1.channel.description }.map(
+                \.json)
+            try lock.publish(head, volatile: volatile, lines)
+        }
+    }
+
+    extension DirectoryEntry {
+        /// Whether a machine with this rule needs the channel, to receive what that machine sends.
+        fileprivate func isCarried(here rule: ChannelRule) -> Bool {
+            // Calls go out here to servers there.
+            pattern == .service ? rule.direction.isOut && isIn : rule.direction.isIn && isOut
+        }
+    }
+#endif
