@@ -25,7 +25,7 @@ struct IPCCommand: ParsableCommand {
             ListCommand.self, InfoCommand.self, RemoveCommand.self, CleanCommand.self,
             TopicCommand.self, QueueCommand.self, ServiceCommand.self, LatestCommand.self, EventCommand.self,
             SchemaCommand.self, TapCommand.self, TopCommand.self, ServeUICommand.self, RecordCommand.self,
-            ReplayCommand.self,
+            ReplayCommand.self, BridgeCommand.self,
             PipeCommand.self, FIFOCommand.self, SharedMemoryCommand.self, MappedFileCommand.self,
             MessageQueueCommand.self, SemaphoreCommand.self, SocketCommand.self, SignalCommand.self,
             BenchCommand.self, ChooseCommand.self, DoctorCommand.self, BenchWorkerCommand.self,

@@ -90,6 +90,7 @@ enum ViewerPage {
               const words = p.role + ' ' + p.process + (p.alive ? '' : ' dead') + '  ';
               who.append(text('span', words, p.alive ? '' : 'dead'));
             }
+            for (const line of channel.bridges ?? []) who.append(text('span', line + '  '));
             row.append(who); rows.push(row);
           }
           for (const name of shown.keys()) if (!names.has(name)) shown.delete(name);

@@ -142,10 +142,15 @@ import Testing
         for (flags, type) in [
             (["--remote"], "StreamSocket"), (["--related"], "AnonymousPipe"), (["--receivers", "reply"], "Service"),
             (["--receivers", "any"], "WorkQueue"), (["--no-related"], "StreamSocket"), (["--survives-crash"], "Topic"),
-            (["--remote", "--rate", "1000000"], "DatagramSocket"),
+            (["--remote", "--rate", "1000000"], "DatagramSocket"), (["--remote", "--receivers", "all"], "Topic"),
+            (["--remote", "--receivers", "any"], "WorkQueue"), (["--remote", "--receivers", "reply"], "Service"),
+            (["--remote", "--survives-crash"], "Topic"),
         ] {
             let output = try Tool(["choose"] + flags).finish().output
             #expect(output.hasPrefix(type), "\(flags): \(output)")
+            // A channel gets to other machines by a bridge.
+            let isCarried = flags.first == "--remote" && !type.hasSuffix("Socket")
+            #expect(output.contains("ipc bridge --server") == isCarried, "\(flags): \(output)")
         }
     }
 

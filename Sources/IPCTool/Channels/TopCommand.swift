@@ -85,6 +85,7 @@ struct TopScreen {
     private var rows: [String: Row] = [:]
     /// How many are there, and cannot be looked at.
     private var unreadable = 0
+    private var bridges = BridgeLines()
     private var lastLook: ContinuousClock.Instant?
     private var sort = Sort.rate
     private var filter = ""
@@ -100,6 +101,7 @@ struct TopScreen {
         let elapsed = lastLook.map { (now - $0) / .seconds(1) } ?? 0
         var fresh: [String: Row] = [:]
         unreadable = 0
+        bridges = BridgeLines()
         for name in try root.names() {
             let channel: ChannelDescription
             do throws(IPCError) {
@@ -110,6 +112,7 @@ struct TopScreen {
                 channel =
                     !isOpened && description.carriesWork && description.attributes.capacity <= Self.countedCapacity
                     ? try ChannelDescription(name, in: root) : description
+                if BridgeLines.isStatus(name) { try bridges.add(description, in: root) }
             } catch {
                 if Inventory.isToBeTold(error, name, in: root) { unreadable += 1 }
                 continue
@@ -184,6 +187,7 @@ struct TopScreen {
                 + (unreadable > 0 ? ", \(unreadable) more cannot be read: ipc ls channel" : "")
                 + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")
         ]
+        lines += bridges.heads
         if let opened, let row = rows[opened] { return lines + detail(row) }
         var table = [
             ["name", "pattern", "messages/s", "published", "behind", "readers", "writers", "dead", "recovered"]
@@ -222,6 +226,7 @@ struct TopScreen {
                 "\(role)  \(participant.process)  \(ProcFiles.command(participant.process))\(behind)\(participant.isAlive ? "" : "  dead")"
             )
         }
+        lines += (bridges.carried[channel.name.description] ?? []).map(\.line)
         return lines + ["", "newest:"] + recent.map { "  " + $0 }
     }
 
@@ -249,6 +254,7 @@ extension TopScreen {
                     ("type", .string(channel.messageType)), ("rate", .number(row.rate)),
                     ("published", .integer(Int(clamping: channel.publishedCount))),
                     ("behind", JSON(row.behind)),
+                    ("bridges", .array((bridges.carried[channel.name.description] ?? []).map { .string($0.line) })),
                     ("participants", .array(participants)),
                 ])
             })

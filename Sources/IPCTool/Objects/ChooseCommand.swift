@@ -118,19 +118,7 @@ struct Advice {
     init(_ needs: Needs) {
         var reasons: [String] = []
         if needs.remote {
-            reasons.append("Only the network reaches another machine.")
-            if needs.size <= 1400, !needs.ordering, !needs.survivesCrash, needs.receivers != .reply,
-                needs.rate > 100_000
-            {
-                self.init(
-                    .udp, "DatagramSocket",
-                    reasons + ["Messages are small and frequent, and may be lost or arrive out of order."], Self.udp)
-            } else {
-                self.init(
-                    .tcp, "StreamSocket",
-                    reasons + ["TCP keeps the order and reports a lost connection; frames carry the messages."],
-                    Self.tcp)
-            }
+            self = Self.between(needs)
             return
         }
         switch needs.receivers {
@@ -182,6 +170,54 @@ struct Advice {
                 ],
                 Self.topic)
         }
+    }
+
+    /// For processes on different machines.
+    private static func between(_ needs: Needs) -> Advice {
+        let bridge = [
+            "Programs use it in shared memory on each machine; ipc bridge carries it between the machines, over NATS."
+        ]
+        switch needs.receivers {
+        case .reply:
+            return Advice(
+                .service, "ServiceChannel",
+                bridge + ["A call finds its server on whichever machine it runs; without one, it fails at once."],
+                service + carried("math/roots"))
+        case .any:
+            return Advice(
+                .workQueue, "WorkQueue",
+                bridge + ["A job goes to a machine with a free worker; that of a dead worker goes to another."],
+                workQueue + carried("orders"))
+        case .all:
+            return Advice(
+                .topic, "Topic",
+                bridge + ["Each message arrives once, in order, also after a bridge or a server died."],
+                topic + carried("market/quotes"))
+        case .one where needs.survivesCrash:
+            return Advice(
+                .topic, "Topic",
+                bridge + ["What the server has acknowledged arrives once, in order, though bridges and programs die."],
+                topic + carried("market/quotes"))
+        case .one where needs.size <= 1400 && !needs.ordering && needs.rate > 100_000:
+            return Advice(
+                .udp, "DatagramSocket",
+                [
+                    "Only the network reaches another machine.",
+                    "Messages are small and frequent, and may be lost or arrive out of order.",
+                ], udp)
+        case .one:
+            return Advice(
+                .tcp, "StreamSocket",
+                [
+                    "Only the network reaches another machine.",
+                    "TCP keeps the order and reports a lost connection; frames carry the messages.",
+                ], tcp)
+        }
+    }
+
+    /// How a channel gets to the other machines.
+    private static func carried(_ channel: String) -> String {
+        "\n// on each machine: ipc bridge --server nats://HOST:4222 --channel \(channel)"
     }
 
     private init(_ mechanism: Mechanism, _ type: String, _ reasons: [String], _ code: String) {
