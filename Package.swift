@@ -247,8 +247,8 @@ let package = Package(
             .testTarget(
                 name: "BridgeTests",
                 dependencies: [
-                    .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge", "IPCChannels",
-                    "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+                    .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge", "IPCBridgeTool",
+                    "IPCChannels", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings
             ),

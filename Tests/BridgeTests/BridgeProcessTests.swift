@@ -1,0 +1,173 @@
+#if NATS
+    import Glibc
+    import IPC
+    import IPCChannels
+    import Logging
+    import SystemPackage
+    import TestSupport
+    import Testing
+
+    @testable import IPCBridge
+
+    /// A folder of channels of its own, which is gone afterwards.
+    private final class TestRoot: Sendable {
+        let path = "/dev/shm/" + uniqueName()
+        var root: ChannelRoot { ChannelRoot(FilePath(path)) }
+        deinit { removeAll(path) }
+
+        /// Starts `ipc-bridge`; what it logs is its output.
+        func start(_ arguments: [String]) throws -> Peer {
+            try Peer(
+                "/bin/sh", ["-c", "exec \"$0\" \"$@\" 2>&1", product("ipc-bridge")] + arguments,
+                environment: ["IPC_ROOT=\(path)"])
+        }
+
+        func run(_ arguments: [String]) throws -> (status: IPC.ExitStatus, text: String) {
+            try start(arguments).finish()
+        }
+
+        /// Waits until a bridge says something.
+        func wait(_ what: String, _ isTrue: ([BridgeReport]) -> Bool) throws {
+            let patience = Deadline.after(.seconds(30))
+            while !isTrue((try? BridgeReport.all(in: root)) ?? []) {
+                guard !patience.hasPassed else {
+                    Issue.record("\(what): \(BridgeReport.json((try? BridgeReport.all(in: root)) ?? []))")
+                    throw IPCError(.timedOut, "wait", what, advice: "it did not come to be")
+                }
+                usleep(20_000)
+            }
+        }
+    }
+
+    extension BridgeReport {
+        fileprivate var process: String? {
+            guard isAlive, case .number(let number) = status["process"] else { return nil }
+            return number
+        }
+    }
+
+    @Suite(.timeLimit(.minutes(2)))
+    struct BridgeProcessTests {
+        /// Nobody listens there.
+        private let flags = ["--server", "nats://127.0.0.1:1", "--channel", "market/**", "--machine", "robot-1"]
+
+        @Test func aStandByTakesOverWhenTheFirstBridgeIsKilled() throws {
+            let folder = TestRoot()
+            let first = try folder.start(flags)
+            let number = "\(first.child.handle.identifier)"
+            try folder.wait("the first bridge") { $0.first?.process == number }
+            let second = try folder.start(flags)
+            #expect(try second.said().contains("another bridge of this machine runs"))
+            // One of another machine or prefix does not wait.
+            let other = try folder.start(flags + ["--prefix", "lab"])
+            try folder.wait("another bridge") {
+                $0.contains { $0.name.description == "bridge/lab/robot-1/status" && $0.isAlive }
+            }
+            try other.child.handle.send(.terminate)
+            #expect(try other.finish().status == .exited(143))
+
+            try first.child.handle.send(.kill)
+            let next = "\(second.child.handle.identifier)"
+            try folder.wait("the stand-by") { $0.first?.process == next }
+            try second.child.handle.send(.terminate)
+            let (status, text) = try second.finish()
+            #expect(status == .exited(143) && text.contains("takes over"), "\(text)")
+            #expect(try folder.root.names().isEmpty)
+        }
+
+        @Test func aChangedConfigurationIsReadAndAWrongOneIsNot() throws {
+            let folder = TestRoot()
+            let files = try TestFolder()
+            func write(_ machine: String, _ name: String) throws -> String {
+                try files.write(
+                    "bridge.json",
+                    #"{"machine": "\#(machine)", "servers": ["nats://127.0.0.1:1"], "channels": [{"name": "\#(name)"}]}"#
+                )
+            }
+            let bridge = try folder.start(["--config", try write("robot-1", "a")])
+            try folder.wait("the bridge") { $0.first?.isAlive == true }
+            _ = try write("robot-1", "a//b")
+            try bridge.child.handle.send(.hangUp)
+            let said = try bridge.said()
+            #expect(
+                said.contains("stays as it was") && said.contains("channels[0].name: no channel can have"), "\(said)")
+            _ = try write("robot-2", "b")
+            try bridge.child.handle.send(.hangUp)
+            try folder.wait("the other machine") { $0.map(\.name.description) == ["bridge/ipc/robot-2/status"] }
+            try bridge.child.handle.send(.interrupt)
+            #expect(try bridge.finish().status == .exited(130))
+        }
+
+        @Test func checkSaysWhatIsCarriedAndWhereAMistakeIs() throws {
+            let folder = TestRoot()
+            let files = try TestFolder()
+            for name in ["market/eu", "jobs"] {
+                _ = try AnyChannel.create(.topic, name, in: folder.root, ChannelOptions(lifetime: .kept))
+            }
+            let (status, text) = try folder.run(["check"] + flags)
+            #expect(status == .exited(0))
+            #expect(
+                text == """
+                    machine robot-1, prefix ipc, servers nats://127.0.0.1:1
+                    channels[0]: market/**, all patterns, both
+                      market/eu
+
+                    """)
+            let file = try files.write(
+                "a.json", #"{"servers": ["h"], "channels": [{"name": "a"}, {"name": "b", "delivery": 1}]}"#)
+            let wrong = try folder.run(["check", "--config", file])
+            #expect(wrong.status == .exited(64))
+            #expect(wrong.text.contains("channels[1].delivery: expected stored or best-effort, found the number 1"))
+            #expect(wrong.text.split(separator: "\n").count == 1)
+            let both = try folder.run(["check", "--config", file, "--channel", "a"])
+            #expect(both.status == .exited(64) && both.text.contains("--config and --channel"))
+            #expect(try folder.run(["check", "--config", files.path + "/none"]).status == .exited(4))
+            #expect(try folder.run(["status"]).status == .exited(4))
+            #expect(try folder.run(["check"]).text == "ipc-bridge: give --config FILE, or --server and --channel.\n")
+        }
+
+        @Test func aChannelIsCreatedOnOtherMachinesAndAnotherTypeIsRefusedWithBothNamed() throws {
+            let server = try TestServer()
+            let (one, two, three) = (TestRoot(), TestRoot(), TestRoot())
+            let price = ChannelSchema.messages(
+                .structure(
+                    .init(
+                        name: "Quote", byteCount: 8, alignment: 8, fields: [.init("price", at: 0, .float(byteCount: 8))]
+                    )))
+            let options = ChannelOptions(overflow: .overwrite, lifetime: .kept, capacity: 1 << 18, maximumReaders: 7)
+            _ = try AnyChannel.create(.topic, "market/eu", in: one.root, options, schema: price)
+            _ = try AnyChannel.create(.topic, "market/eu", in: three.root, options)
+            func start(_ folder: TestRoot, _ machine: String, _ direction: String) throws -> Peer {
+                try folder.start(
+                    ["--server", server.url, "--channel", "market/**", "--machine", machine, "--direction", direction])
+            }
+            let first = try start(one, "robot-1", "out")
+            let second = try start(two, "robot-2", "in")
+            let third = try start(three, "robot-3", "both")
+            let name = try ChannelName("market/eu")
+            try two.wait("the channel on the second machine") { _ in (try? two.root.names().contains(name)) == true }
+            let there = try ChannelDescription(name, in: two.root)
+            #expect(try AnyChannel.open("market/eu", in: two.root).schema == price)
+            #expect(there.attributes.overflow == .overwrite && there.attributes.capacity == 1 << 18)
+            #expect(there.attributes.maximumReaders == 7 && there.attributes.lifetime == .kept)
+            // The bridge writes there too, and for each machine.
+            #expect(there.attributes.writers == .shared)
+            try three.wait("the refusal") { reports in
+                let text = BridgeReport.lines(reports).joined(separator: "\n")
+                return text.contains("refused")
+                    && text.contains("market/eu has the type bytes on robot-3, and Quote on robot-1")
+            }
+            for bridge in [0, 1, 2] {
+                switch bridge {
+                case 0: try first.child.handle.send(.terminate)
+                case 1: try second.child.handle.send(.terminate)
+                default: try third.child.handle.send(.terminate)
+                }
+            }
+            #expect(try first.finish().status == .exited(143))
+            #expect(try second.finish().status == .exited(143))
+            let (status, text) = try third.finish()
+            #expect(status == .exited(143) && text.contains("connected") && text.contains("not carried"), "\(text)")
+        }
+    }
+#endif
