@@ -28,6 +28,7 @@ let package = Package(
     products: [
         .library(name: "IPC", targets: ["IPC"]),
         .library(name: "IPCChannels", targets: ["IPCChannels"]),
+        .library(name: "IPCBridge", targets: ["IPCBridge"]),
         .library(name: "ipc-c", type: .dynamic, targets: ["IPCForC"]),
         .executable(name: "ipc", targets: ["IPCTool"]),
         .executable(name: "ipc-ui", targets: ["IPCViewer"]),
@@ -255,7 +256,8 @@ let package = Package(
             .testTarget(
                 name: "ToolTests",
                 dependencies: [
-                    "CBaselines", "ChannelPeer", "IPC", "IPCBenchmarks", "IPCChannels", "IPCTool", "IPCViewer",
+                    "CBaselines", "ChannelPeer", "IPC", "IPCBenchmarks", "IPCBridgeTool", "IPCChannels", "IPCTool",
+                    "IPCViewer",
                     "TestPeer", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],

@@ -16,6 +16,8 @@
 
         /// A channel of this machine.
         private struct Local {
+            /// Of its folder: another one under the same name has another identity.
+            let identity: [Int]
             let description: ChannelDescription
             let schema: ChannelSchema
         }
@@ -39,10 +41,16 @@
         /// Whether something may have changed that no time stamp tells.
         private let isDirty = Shared(true)
         private let roundTrip = Shared<Duration?>(nil)
+        /// What was found at the last look, so that only new channels are opened.
+        private var known: [ChannelName: Local] = [:]
+        private var seenFigures = -1
         private var seenDirectory = -1
         private var seenRoot: [Int] = []
         private var wasConnected = false
+        /// Whether something about the bridge itself has changed since it was published.
+        private var isNewHead = true
         private var seenEpoch = 0
+        private var seenError = ""
         private var nextStatus = ContinuousClock.now
         private var nextRoundTrip = ContinuousClock.now
         /// What could not be done, so that it is logged once.
@@ -153,7 +161,9 @@
                 logger.warning("connection lost", metadata: ["reason": "\(connection.lastError)"])
                 roundTrip.value = nil
             }
-            (wasConnected, seenEpoch) = (isConnected, epoch)
+            let error = isConnected ? "" : connection.lastError
+            if wasConnected != isConnected || seenEpoch != epoch || seenError != error { isNewHead = true }
+            (wasConnected, seenEpoch, seenError) = (isConnected, epoch, error)
             guard isConnected, nextRoundTrip <= .now else { return }
             nextRoundTrip = .now + Self.roundTripInterval
             Task.detached { [connection, roundTrip] in
@@ -186,11 +196,17 @@
             var locals: [ChannelName: Local] = [:]
             for name in try root.names() where configuration.rules.contains(where: { $0.name.matches(name) }) {
                 guard !BridgeStatus.isStatus(name) else { continue }
+                let identity = Self.identity(of: root.folder(name))
+                if let local = known[name], local.identity == identity {
+                    if configuration.rule(for: name, local.description.pattern) != nil { locals[name] = local }
+                    continue
+                }
                 do throws(IPCError) {
                     let description = try ChannelDescription(name, in: root, countsMessages: false)
                     guard configuration.rule(for: name, description.pattern) != nil else { continue }
                     locals[name] = Local(
-                        description: description, schema: try AnyChannel.open(name.description, in: root).schema)
+                        identity: identity, description: description,
+                        schema: try AnyChannel.open(name.description, in: root).schema)
                 } catch {
                     // One that was removed meanwhile is no news.
                     if error.code != .notFound, error.code != .removed {
@@ -198,7 +214,14 @@
                     }
                 }
             }
+            known = locals
             return locals
+        }
+
+        private static func identity(of folder: String) -> [Int] {
+            var status = stat()
+            guard stat(folder, &status) == 0 else { return [] }
+            return [Int(status.st_ino), status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
         }
 
         private func tell(_ what: String, _ channel: ChannelName, _ reason: String) {
@@ -249,6 +272,7 @@
                 return wanted.rule != carrier.rule || wanted.refusal != carrier.refusal
             }
             guard !ended.isEmpty else { return }
+            isNewHead = true
             await CarrierTask.stop(ended.filter { $0.key.direction == .out }.map(\.value), within: .seconds(3))
             await CarrierTask.stop(Array(ended.values), within: .seconds(1))
             for key in ended.keys {
@@ -318,12 +342,16 @@
         // MARK: Status
 
         private func publishStatus(_ lock: inout BridgeStatus) throws(IPCError) {
+            // With a thousand idle channels, their lines would cost more than all else.
+            let changes = CarrierStatus.changes.load(ordering: .relaxed)
+            guard changes != seenFigures || isNewHead else { return }
+            (seenFigures, isNewHead) = (changes, false)
             let head: [(String, JSONValue?)] = [
                 ("machine", .string(configuration.machine.name)), ("prefix", .string(configuration.prefix)),
                 ("process", .integer(getpid())), ("since", .integer(startTime)),
                 ("servers", .array(configuration.servers.servers.map { .string($0) })),
                 ("connected", .bool(wasConnected)), ("connections", .integer(seenEpoch)),
-                ("lastError", wasConnected || connection.lastError.isEmpty ? nil : .string(connection.lastError)),
+                ("lastError", seenError.isEmpty ? nil : .string(seenError)),
             ]
             let volatile: [(String, JSONValue?)] = [
                 (

@@ -49,6 +49,9 @@
             var lastError: String?
         }
 
+        /// Counts changes of any carrier of this process, for somebody who looks now and then.
+        static let changes = Atomic(0)
+
         let channel: ChannelName
         let pattern: ChannelPattern
         let direction: CarrierDirection
@@ -76,9 +79,14 @@
 
         var figures: Figures { state.withLock { $0 } }
 
+        private func change<Result: Sendable>(_ body: (inout Figures) -> Result) -> Result {
+            defer { Self.changes.add(1, ordering: .relaxed) }
+            return state.withLock { body(&$0) }
+        }
+
         /// Counts messages that arrived on the other side.
         func addCarried(_ count: Int, bytes: Int) {
-            state.withLock {
+            change {
                 $0.carried += UInt64(count)
                 $0.bytes += UInt64(bytes)
             }
@@ -87,29 +95,29 @@
         }
 
         func addRedelivered(_ count: Int) {
-            state.withLock { $0.redelivered += UInt64(count) }
+            change { $0.redelivered += UInt64(count) }
             counters.redelivered.increment(by: count)
         }
 
         func addDropped(_ count: UInt64) {
-            state.withLock { $0.dropped += count }
+            change { $0.dropped += count }
             counters.dropped.increment(by: Int(clamping: count))
         }
 
         /// How many messages are read and not carried yet.
         func setBehind(_ count: UInt64) {
-            state.withLock { $0.behind = count }
+            change { $0.behind = count }
             counters.behind.record(count)
         }
 
-        func set(_ new: State) { state.withLock { $0.state = new } }
+        func set(_ new: State) { change { $0.state = new } }
 
         /// What is not carried from now on, and why.
         ///
         /// - Returns: Whether that is another reason than the last time.
         @discardableResult
         func refuse(_ reason: String) -> Bool {
-            state.withLock { figures in
+            change { figures in
                 figures.state = .refused(reason)
                 defer { figures.lastError = reason }
                 return figures.lastError != reason
@@ -118,7 +126,7 @@
 
         /// An error after which the carrier begins anew.
         func failed(_ error: String, waiting: String) {
-            state.withLock {
+            change {
                 $0.lastError = error
                 $0.restarts += 1
                 $0.state = .waiting(waiting)

@@ -24,6 +24,7 @@ struct BridgeCommand: ParsableCommand {
         let folder = ProcFiles.link("/proc/self/exe")?.split(separator: "/").dropLast().joined(separator: "/") ?? ""
         let program = "/" + folder + "/ipc-bridge"
         guard unsafe access(program, X_OK) == 0 else {
+            if arguments == ["--help"] || arguments == ["-h"] { throw CleanExit.helpRequest(self) }
             throw IPCError(
                 .notFound, "start", program,
                 advice:
