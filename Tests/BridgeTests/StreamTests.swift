@@ -78,6 +78,11 @@
                 expected += 1
             }
             #expect(try await doubts >= 1)
+            // It is made anew for a reason only.
+            #expect(reader.consumersMade <= 6, "\(reader.consumersMade) consumers were made")
+            let quiet = StreamReader(connection, stream: "numbers", from: .new)
+            #expect(try await quiet.next(timeout: .seconds(4)) == nil)
+            #expect(quiet.consumersMade == 1)
         }
 
         @Test(.timeLimit(.minutes(1))) func aSecondWriterStoresNothing() async throws {

@@ -11,6 +11,8 @@
             /// What `next` throws once when no message is left.
             var notice: BridgeError?
             var isClosed = false
+            /// When it was made, or asked to look whether its consumer is still there.
+            var looked = ContinuousClock.now
             var waiter: (continuation: Continuation, deadline: ContinuousClock.Instant?)?
             var armed: ContinuousClock.Instant?
         }
@@ -21,21 +23,22 @@
         /// Where to send what shall arrive here.
         let subject: String
 
-        /// The stream that has the consumer whose messages come here.
-        private let stream: String?
+        /// The consumer whose messages come here.
+        private let source: (stream: String, consumer: String, isShared: Bool)?
 
         /// - Parameters:
         ///   - tellsOfLosses: Whether `next` throws `.connectionLost` once after each loss of the connection.
-        ///   - stream: A new leader of this stream or of its consumers is a loss as well.
+        ///   - source: A new leader of this stream or consumer is a loss as well.
         ///   - end: Called once when the mailbox is closed or forgotten.
         init(
-            subject: String, timers: Timers, tellsOfLosses: Bool, stream: String? = nil,
+            subject: String, timers: Timers, tellsOfLosses: Bool,
+            source: (stream: String, consumer: String, isShared: Bool)? = nil,
             end: @escaping @Sendable () -> Void
         ) {
             self.subject = subject
             self.timers = timers
             self.tellsOfLosses = tellsOfLosses
-            self.stream = stream
+            self.source = source
             self.end = end
         }
 
@@ -131,7 +134,20 @@
             resume { take(&$0) }
         }
 
-        func leaderChanged(stream: String) { if stream == self.stream { connectionWasLost() } }
+        func leaderChanged(stream: String, consumer: String?) {
+            guard let source else { return }
+            // A consumer that was just made has its first leader. When streams of others have new ones, a server may be gone, and
+            // our consumer with it: it is looked after, but not for each of many streams. A shared one tells of its own leader.
+            let isOurs = stream == source.stream && consumer.map { $0 == source.consumer } ?? true
+            let isDue = state.withLock { state in
+                let now = ContinuousClock.now
+                guard state.looked + (isOurs ? .seconds(2) : .seconds(10)) <= now else { return false }
+                if isOurs || consumer == nil { state.looked = now }
+                return true
+            }
+            guard isDue else { return }
+            if isOurs { connectionWasLost() } else if consumer == nil, !source.isShared { interrupt() }
+        }
 
         /// A waiting `next`, or the next one that has no message, throws `.interrupted`.
         func interrupt() {

@@ -37,7 +37,7 @@
         private static let activeTime = Duration.seconds(30)
         private static let idleTime = Duration.seconds(600)
 
-        init(_ connection: NATSConnection, stream: String, consumer: String, maximumBytes: Int) {
+        init(_ connection: NATSConnection, stream: String, consumer: String, isShared: Bool, maximumBytes: Int) {
             self.connection = connection
             self.maximumBytes = max(maximumBytes, 2 * connection.maximumPayload)
             call = "$JS.API.CONSUMER.MSG.NEXT.\(stream).\(consumer)"
@@ -46,7 +46,7 @@
             let key = "\(stream).\(consumer)"
             mailbox = Mailbox(
                 subject: connection.router.prefix + token, timers: connection.timers, tellsOfLosses: true,
-                stream: stream,
+                source: (stream, consumer, isShared),
                 end: { [router = connection.router] in
                     router.remove(token)
                     router.remove(key)

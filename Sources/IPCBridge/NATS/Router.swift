@@ -6,14 +6,14 @@
         func receive(_ message: NATSMessage)
         /// The connection was lost: what was asked over it may never be answered.
         func connectionWasLost()
-        /// A stream or its consumers have a new leader, which knows nothing of requests to the old one.
-        func leaderChanged(stream: String)
+        /// A stream, or this consumer of it, has a new leader, which knows nothing of requests to the old one.
+        func leaderChanged(stream: String, consumer: String?)
         /// The connection is closed for good.
         func connectionWasClosed()
     }
 
     extension MessageReceiver {
-        func leaderChanged(stream: String) {}
+        func leaderChanged(stream: String, consumer: String?) {}
     }
 
     /// Delivers the messages of the one inbox to receivers, by the token after the inbox, or for messages of consumers, which keep
@@ -66,7 +66,8 @@
         func advise(_ message: NATSMessage) {
             let tokens = message.subject.split(separator: ".")
             guard tokens.count >= 6 else { return }
-            for receiver in all() { receiver.leaderChanged(stream: String(tokens[5])) }
+            let consumer = tokens.count > 6 ? String(tokens[6]) : nil
+            for receiver in all() { receiver.leaderChanged(stream: String(tokens[5]), consumer: consumer) }
         }
 
         func connectionWasLost() { for receiver in all() { receiver.connectionWasLost() } }

@@ -139,7 +139,7 @@
         /// - Returns: False if there was no time.
         private func makeConsumer(until deadline: ContinuousClock.Instant?) async throws(BridgeError) -> Bool {
             let name = "r" + connection.router.makeToken() + "-" + String(UInt64.random(in: 0 ... .max), radix: 36)
-            let puller = Puller(connection, stream: stream, consumer: name, maximumBytes: windowBytes)
+            let puller = Puller(connection, stream: stream, consumer: name, isShared: false, maximumBytes: windowBytes)
             let body = JSONValue.members([
                 ("stream_name", .string(stream)), ("action", .string("create")), ("config", configuration(name)),
             ])

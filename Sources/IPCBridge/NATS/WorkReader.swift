@@ -93,7 +93,7 @@
                 if let deadline, deadline <= .now { return false }
                 try await pause(.milliseconds(100))
             }
-            puller = Puller(connection, stream: stream, consumer: consumer, maximumBytes: 0)
+            puller = Puller(connection, stream: stream, consumer: consumer, isShared: true, maximumBytes: 0)
             return true
         }
 
