@@ -322,6 +322,16 @@ let anyChannelWaits: [Wait] = [
             }, release: { try empty(subscription) },
             tries: [("tryWrite", { try writer.value.tryWrite(kilobyte().span.bytes) })])
     },
+    Wait("ChannelReader.borrow(until:) async") {
+        let topic = try Topic<UInt64>.create(channelName(), smallLog)
+        let (publisher, reader) = (Box(try topic.makePublisher()), Box(try any(topic.name).makeReader()))
+        return Wait.Case(
+            call: .suspending { deadline in
+                let count = try await reader.value.borrow(until: deadline).count
+                try reader.value.advance()
+                return count == 8
+            }, release: { try publisher.value.publish(7) })
+    },
     Wait("ChannelReader.borrow(until:)", "ChannelReader.tryBorrow()") {
         let topic = try Topic<UInt64>.create(channelName(), smallLog)
         let (publisher, reader) = (Box(try topic.makePublisher()), Box(try any(topic.name).makeReader()))

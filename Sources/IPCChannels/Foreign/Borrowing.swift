@@ -18,6 +18,22 @@ extension ChannelReader {
         return unsafe message
     }
 
+    /// Borrows the next message of a topic in the log, without a copy, or a copy if the topic overwrites, suspended until there is
+    /// one. If there is one already, the call neither suspends nor allocates.
+    ///
+    /// - Returns: As the blocking call.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and nothing is borrowed.
+    @unsafe
+    public nonisolated(nonsending) mutating func borrow(
+        until deadline: Deadline
+    ) async throws(IPCError) -> UnsafeRawBufferPointer {
+        guard channel.pattern == .topic else { throw channel.misused("borrow") }
+        while true {
+            if let message = try unsafe tryBorrow() { return unsafe message }
+            try await subscription!.waitForMessage(until: deadline)
+        }
+    }
+
     /// Borrows the next message of a topic in the log; nil if there is none.
     @unsafe
     public mutating func tryBorrow() throws(IPCError) -> UnsafeRawBufferPointer? {
@@ -37,6 +53,15 @@ extension ChannelReader {
 
     /// Whether a message is borrowed. Until ``advance()``, no other can be received.
     public var isBorrowing: Bool { borrowed != nil }
+
+    /// The position after the message that is borrowed, or else after the one that was received last: an offset in the log in bytes,
+    /// as in ``ChannelPosition``. 0 for a pattern other than a topic.
+    public var endPosition: UInt64 {
+        switch subscription {
+        case .some(let subscription): subscription.reader.position &+ (borrowed?.size ?? 0)
+        case .none: 0
+        }
+    }
 
     func checkNothingIsBorrowed() throws(IPCError) {
         guard borrowed != nil else { return }
