@@ -134,10 +134,12 @@
         private func follow() -> Task<Void, Never> {
             let replicas = configuration.rules.map(\.replicas).max() ?? 1
             let (directory, connection, logger) = (directory, connection, logger)
+            let history = TopicHistory(names, in: root)
             return Task.detached {
                 while !Task.isCancelled {
                     do {
                         try await connection.waitUntilConnected()
+                        try await history.begin(connection)
                         try await directory.run(replicas: replicas)
                     } catch {
                         guard !Task.isCancelled else { return }

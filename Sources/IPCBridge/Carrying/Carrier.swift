@@ -48,8 +48,10 @@
 
         /// - Returns: Nil if nothing is to be carried in this direction.
         static func make(_ context: CarrierContext, _ direction: CarrierDirection) -> (any Carrier)? {
-            switch context.pattern {
-            case .topic, .workQueue, .service, .latest, .event: nil
+            switch (context.pattern, direction) {
+            case (.topic, .out): TopicExport(context: context)
+            case (.topic, .in(let origin?)): TopicImport(context: context, origin: origin)
+            case (.topic, .in(nil)), (.workQueue, _), (.service, _), (.latest, _), (.event, _): nil
             }
         }
     }

@@ -1,0 +1,38 @@
+#if NATS
+    import IPC
+    import IPCChannels
+
+    /// Carries a topic by core NATS, to whoever is connected.
+    final class BestEffortTopicExport: @unchecked Sendable {
+        // `@unchecked`: one task uses it.
+        private let context: CarrierContext
+        private var pump: TopicPump
+        private let subject: String
+
+        init(_ context: CarrierContext, _ channel: AnyChannel) throws {
+            self.context = context
+            subject = context.names.subject(.bestEffort, of: context.machine, context.name)
+            pump = try TopicPump(channel, channel.incarnation, context)
+        }
+
+        func run() async throws {
+            context.status.set(.carrying)
+            while true {
+                let batches = try await pump.next()
+                for (index, batch) in batches.enumerated() {
+                    do {
+                        try context.connection.publish(subject, batch.bytes)
+                        context.status.addCarried(batch.count, bytes: batch.bytes.count)
+                        context.status.addDropped(batch.missed)
+                    } catch {
+                        // Told to the others with the next batch that leaves.
+                        let lost = batches[index...].reduce(0) { $0 + UInt64($1.count) + $1.missed }
+                        pump.lose(lost)
+                        context.status.addDropped(lost - batches[index...].reduce(0) { $0 + $1.missed })
+                        break
+                    }
+                }
+            }
+        }
+    }
+#endif

@@ -1,0 +1,68 @@
+#if NATS
+    import Glibc
+    import IPC
+    import IPCChannels
+    import SystemPackage
+
+    /// How far a topic was carried, in a small file beside the channels: it outlives the bridge's process, and is lost with the channels'
+    /// memory.
+    ///
+    /// Each field is stored by itself, in such an order that a process killed between two of them leaves what is still true.
+    struct TopicCheckpoint: Sendable {
+        private let mapping: MemoryMapping
+
+        /// - Parameters:
+        ///   - name: A name of ``ServerNames``, which no other channel and no other direction has.
+        ///   - root: Its folder `.bridge` has the file.
+        init(_ name: String, in root: ChannelRoot) throws(IPCError) {
+            let folder = root.path + "/.bridge"
+            if mkdir(folder, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", folder, Errno(rawValue: errno)) }
+            mapping = try MappedFile.openOrCreate(FilePath("\(folder)/\(name)"), byteCount: Self.size).map()
+        }
+
+        private static let size = 64
+
+        /// The incarnation of the channel at the origin.
+        private(set) var incarnation: UInt64 {
+            get { mapping.load(at: 0) }
+            nonmutating set { mapping.store(newValue, at: 0) }
+        }
+        /// The position after the last message that was carried, in the log of the origin.
+        private(set) var position: UInt64 {
+            get { mapping.load(at: 8) }
+            nonmutating set { mapping.store(newValue, at: 8) }
+        }
+        /// The sequence in the stream of the batch that this message is in.
+        private(set) var sequence: UInt64 {
+            get { mapping.load(at: 16) }
+            nonmutating set { mapping.store(newValue, at: 16) }
+        }
+        /// Whether it was decided where to begin: 1 if so.
+        private var mark: UInt64 {
+            get { mapping.load(at: 24) }
+            nonmutating set { mapping.store(newValue, at: 24) }
+        }
+        var isBegun: Bool { mark != 0 }
+
+        /// Says where reading begins.
+        ///
+        /// - Parameter sequence: Of the first batch.
+        func begin(at sequence: UInt64) {
+            (incarnation, position) = (0, 0)
+            self.sequence = sequence
+            mark = 1
+        }
+
+        /// Says that all messages up to a position are carried.
+        func advance(_ incarnation: UInt64, _ position: UInt64, sequence: UInt64) {
+            if self.incarnation != incarnation {
+                // Between these stores nothing of the new incarnation counts as carried.
+                self.position = 0
+                self.incarnation = incarnation
+            }
+            self.position = position
+            self.sequence = sequence
+            mark = 1
+        }
+    }
+#endif

@@ -1,0 +1,248 @@
+#if NATS
+    import IPC
+    import IPCChannels
+    import Synchronization
+
+    /// Carries a topic from this machine to the server.
+    final class TopicExport: Carrier {
+        let context: CarrierContext
+        /// Stays where it is while the carrier begins anew, so that publishers do not overwrite what is not stored.
+        private let keeper = Mutex<TopicKeeper?>(nil)
+
+        init(context: CarrierContext) { self.context = context }
+
+        func run() async throws {
+            let channel = try context.openChannel()
+            guard channel.pattern == .topic else {
+                throw Refusal("\(context.name) is \(channel.pattern) on \(context.machine), not a topic")
+            }
+            switch context.rule.delivery {
+            case .stored: try await StoredTopicExport(context, channel, keeper(of: channel)).run()
+            case .bestEffort: try await BestEffortTopicExport(context, channel).run()
+            }
+        }
+
+        /// The keeper of a topic that blocks. It joins before there is a connection: what is published from now on is stored.
+        private func keeper(of channel: AnyChannel) throws(IPCError) -> TopicKeeper? {
+            let incarnation = try channel.incarnation
+            let present = keeper.withLock { $0 }
+            if let present, present.incarnation == incarnation { return present }
+            let new = try channel.attributes.overflow == .block ? TopicKeeper(channel) : nil
+            keeper.withLock { $0 = new }
+            return new
+        }
+    }
+
+    /// Carries a topic to a stream that has this one writer.
+    ///
+    /// What was sent is kept until the server has acknowledged it. After any doubt, the stream's last sequence says what is stored, and the
+    /// rest is sent again as it was. After a restart of the bridge, the position in the stream's last message says where to go on in the log.
+    ///
+    /// Where the topic blocks, a second subscription, the keeper, stays at what the server has acknowledged. Once the log is full beyond it,
+    /// publishers wait: nothing that is not stored is overwritten while this bridge runs.
+    final class StoredTopicExport: @unchecked Sendable {
+        // `@unchecked`: the pump and its reader belong to one task at a time.
+        private let context: CarrierContext
+        private let incarnation: UInt64
+        private let stream: String
+        private let subject: String
+        private let checkpoint: TopicCheckpoint
+        private var pump: TopicPump
+        private let keeper: TopicKeeper?
+        private let sent: Mutex<Sent>
+
+        /// What is not acknowledged.
+        private struct Sent {
+            /// The sequence before that of the first batch.
+            var acknowledged: UInt64
+            var batches: [SentBatch] = []
+            /// The first of them that is not acknowledged.
+            var first = 0
+            /// Everything before this position of the log is acknowledged, in the batches, or not to be carried.
+            var passed: UInt64 = 0
+
+            var pending: ArraySlice<SentBatch> { batches[first...] }
+
+            /// Removes what is stored up to a sequence.
+            mutating func removeStored(upTo sequence: UInt64) -> ArraySlice<SentBatch> {
+                let count = min(Int(sequence &- acknowledged), batches.count - first)
+                let removed = batches[first..<first + count]
+                acknowledged += UInt64(count)
+                first += count
+                if first == batches.count {
+                    batches.removeAll(keepingCapacity: batches.count <= 512)
+                    first = 0
+                } else if first >= 256 {
+                    batches.removeFirst(first)
+                    first = 0
+                }
+                return removed
+            }
+        }
+
+        private let connection: NATSConnection
+        private let last: UInt64
+
+        init(_ context: CarrierContext, _ channel: AnyChannel, _ keeper: TopicKeeper?) async throws {
+            (self.context, self.keeper, connection) = (context, keeper, context.connection)
+            stream = context.names.stream(.topic, of: context.machine, context.name)
+            subject = context.names.subject(.topic, of: context.machine, context.name)
+            checkpoint = try TopicCheckpoint(stream + ".out", in: context.root)
+            incarnation = try channel.incarnation
+            try await connection.waitUntilConnected()
+            let state = try await connection.ensureStream(Self.settings(context, channel, stream, subject))
+            try TopicSchema.check(channel, context.machine, against: state.metadata, of: context.machine, context.name)
+            let stored = try await connection.lastMessage(of: stream, subject: nil)
+            let resume = ExportResume(
+                incarnation, lastSequence: state.lastSequence,
+                last: try stored.flatMap { try Self.end(of: $0.bytes, context) },
+                checkpoint: (checkpoint.incarnation, checkpoint.position, checkpoint.sequence))
+            last = resume.sequence
+            pump = try TopicPump(channel, incarnation, context, after: resume.position)
+            let passed = pump.passed
+            keeper?.move(to: passed)
+            sent = Mutex(Sent(acknowledged: last, passed: passed))
+        }
+
+        private static func settings(
+            _ context: CarrierContext, _ channel: AnyChannel, _ stream: String, _ subject: String
+        ) -> StreamSettings {
+            let keep = context.rule.keep
+            return StreamSettings(
+                name: stream, subjects: [subject], retention: .limits, maximumBytes: Int64(keep.byteCount),
+                maximumMessages: keep.batchCount.map { Int64($0) }, maximumAge: keep.age,
+                replicas: context.rule.replicas,
+                metadata: TopicSchema.metadata(channel, context.machine, context.name))
+        }
+
+        /// Where the last message of the stream ends.
+        private static func end(
+            of bytes: [UInt8], _ context: CarrierContext
+        ) throws -> (incarnation: UInt64, end: UInt64, isIncomplete: Bool)? {
+            let envelope = try Envelope(reading: bytes.span.bytes)
+            guard envelope.header.machine == context.machine.hash else {
+                throw Refusal(
+                    "the stream of \(context.name) of \(context.machine) has messages of another machine; give each machine a name of its own"
+                )
+            }
+            guard let end = envelope.records.last?.position, end > 0 else { return nil }
+            guard envelope.header.kind == .part else { return (envelope.header.incarnation, end, false) }
+            let part = try envelope.part(in: bytes.span.bytes)
+            return (envelope.header.incarnation, end, part.index + 1 < part.count)
+        }
+
+        // MARK: Carrying
+
+        func run() async throws {
+            var last = last
+            while true {
+                let writer = StreamWriter(connection, stream: stream, subject: subject, after: last)
+                context.status.set(.carrying)
+                do {
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        group.addTask { try await self.send(with: writer) }
+                        group.addTask { try await self.follow(writer) }
+                        defer { group.cancelAll() }
+                        try await group.next()
+                    }
+                } catch BridgeError.doubt {
+                    try Task.checkCancellation()
+                    last = try await settle()
+                }
+            }
+        }
+
+        /// Sends what is not known to be stored, and then what is published.
+        private func send(with writer: StreamWriter) async throws {
+            let pending = sent.withLock { Array($0.pending) }
+            for batch in pending { _ = try await writer.send(batch.bytes) }
+            while true {
+                let batches = try await pump.next()
+                if batches.isEmpty {
+                    passBy()
+                    continue
+                }
+                sent.withLock {
+                    $0.batches += batches
+                    $0.passed = batches.last!.end
+                }
+                tellBehind()
+                for batch in batches {
+                    context.status.addDropped(batch.missed)
+                    _ = try await writer.send(batch.bytes)
+                }
+            }
+        }
+
+        /// Follows what the server acknowledges.
+        private func follow(_ writer: StreamWriter) async throws {
+            while true {
+                let next = sent.withLock { $0.acknowledged } + 1
+                try await writer.waitForAcknowledgement(of: next)
+                release(upTo: writer.acknowledged)
+            }
+        }
+
+        /// Moves the keeper past messages of other machines, which are not carried, where nothing before them is pending.
+        private func passBy() {
+            let passed = pump.passed
+            let isFree = sent.withLock {
+                $0.passed = passed
+                return $0.pending.isEmpty
+            }
+            if isFree { note(passed) }
+        }
+
+        private func release(upTo sequence: UInt64) {
+            let (removed, end) = sent.withLock {
+                let removed = $0.removeStored(upTo: sequence)
+                return (removed, $0.pending.isEmpty ? $0.passed : removed.last?.end)
+            }
+            guard let end, !removed.isEmpty else { return }
+            note(end)
+            var (count, bytes) = (0, 0)
+            for batch in removed { (count, bytes) = (count + batch.count, bytes + batch.bytes.count) }
+            context.status.addCarried(count, bytes: bytes)
+            tellBehind()
+        }
+
+        private func tellBehind() {
+            let behind = sent.withLock { $0.pending.reduce(0) { $0 + $1.count } }
+            context.status.setBehind(UInt64(behind))
+        }
+
+        /// Everything before this position is stored.
+        private func note(_ position: UInt64) {
+            checkpoint.advance(incarnation, position, sequence: sent.withLock { $0.acknowledged })
+            keeper?.move(to: position)
+        }
+
+        /// After a doubt: what is stored?
+        ///
+        /// - Returns: The sequence of the last batch that is stored, after which the rest is sent again.
+        private func settle() async throws -> UInt64 {
+            try await connection.waitUntilConnected()
+            guard let state = try await connection.streamState(stream) else {
+                throw StartAnew("the stream \(stream) was deleted; it is made anew")
+            }
+            let (acknowledged, pending) = sent.withLock { ($0.acknowledged, Array($0.pending)) }
+            guard state.lastSequence >= acknowledged, state.lastSequence - acknowledged <= UInt64(pending.count) else {
+                throw StartAnew(
+                    "the stream \(stream) ends at \(state.lastSequence), but this bridge has stored \(acknowledged) batches and sent \(pending.count) more; is another bridge running for \(context.machine)?"
+                )
+            }
+            let count = Int(state.lastSequence - acknowledged)
+            if count > 0 {
+                // An earlier process of this machine may have sent something that arrived only now.
+                guard let stored = try await connection.lastMessage(of: stream, subject: nil),
+                    stored.sequence == state.lastSequence, stored.bytes == pending[count - 1].bytes
+                else {
+                    throw StartAnew("the stream \(stream) ends with what another process sent; it is read again")
+                }
+                release(upTo: state.lastSequence)
+            }
+            context.status.addRedelivered(pending.dropFirst(count).reduce(0) { $0 + $1.count })
+            return state.lastSequence
+        }
+    }
+#endif

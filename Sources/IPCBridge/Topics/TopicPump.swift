@@ -1,0 +1,133 @@
+#if NATS
+    import IPC
+    import IPCChannels
+
+    /// Reads a topic's messages that were written on this machine, and makes batches of them.
+    struct TopicPump: ~Copyable, @unchecked Sendable {
+        // `@unchecked`: ownership limits it to one task at a time.
+        private var reader: ChannelReader
+        private var batch: TopicBatch
+        private let delay: Duration
+        private let limit: Int
+        /// Messages that end here or before are not to be carried.
+        private var skipped: UInt64
+        /// The messages before this position were returned, or are not to be carried.
+        private(set) var passed: UInt64
+
+        /// Begins after what is carried already.
+        ///
+        /// - Parameter position: Messages up to here are carried; nil to begin with the oldest.
+        init(
+            _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext, after position: UInt64?
+        ) throws(IPCError) {
+            try self.init(Self.reader(channel, incarnation, after: position), channel, incarnation, context)
+            guard let position else { return }
+            skipped = position
+            guard passed > position else { return }
+            batch.missed = 1
+            context.logger.warning(
+                "messages were overwritten before a bridge read them",
+                metadata: ["channel": "\(context.name)", "bytes": "\(passed - position)"])
+        }
+
+        /// Begins with the next message.
+        init(_ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext) throws(IPCError) {
+            try self.init(channel.makeReader(from: .next), channel, incarnation, context)
+        }
+
+        private init(
+            _ reader: consuming ChannelReader, _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext
+        ) throws(IPCError) {
+            guard let position = reader.position, position.channel == incarnation else {
+                throw IPCError(
+                    .notFound, "carry", channel.name.description,
+                    advice: "it was created anew meanwhile; it is opened again")
+            }
+            self.reader = reader
+            passed = position.offset
+            skipped = 0
+            batch = TopicBatch(machine: context.machine, incarnation: incarnation)
+            delay = context.rule.delay
+            limit = context.connection.maximumPayload - 4096
+        }
+
+        private static func reader(
+            _ channel: AnyChannel, _ incarnation: UInt64, after position: UInt64?
+        ) throws(IPCError) -> ChannelReader {
+            guard let position else { return try channel.makeReader(from: .oldest) }
+            do throws(IPCError) {
+                return try channel.makeReader(from: .position(ChannelPosition(channel: incarnation, offset: position)))
+            } catch {
+                // It is no longer kept, or a publisher is writing there at this moment, or it is within a message. What follows shows it.
+                guard error.code == .invalidArgument else { throw error }
+                return try channel.makeReader(from: .oldest)
+            }
+        }
+
+        /// Counts messages as lost: the next batch tells so.
+        mutating func lose(_ count: UInt64) { batch.missed += count }
+
+        /// Waits for messages, and for more of them as long as the delay allows.
+        ///
+        /// - Returns: Batches; nothing if all that was read is of other machines.
+        mutating func next() async throws -> [SentBatch] {
+            if batch.isEmpty { _ = try await reader.borrow(until: .never) }
+            var mayWait = delay > .zero
+            while true {
+                switch try fill() {
+                case .full: return [take()]
+                case .large(let batches): return batches
+                case .empty:
+                    guard !batch.isEmpty else { return [] }
+                    guard mayWait else { return [take()] }
+                    mayWait = false
+                    // If it is cancelled, the batch stays, and is the beginning of the next one.
+                    try await Task.sleep(for: delay, tolerance: .zero)
+                }
+            }
+        }
+
+        private mutating func take() -> SentBatch {
+            batch.missed += reader.takeMissed()
+            let taken = batch.take()
+            passed = taken.end
+            return taken
+        }
+
+        private enum Outcome {
+            /// There is no more message, or a part of the log was passed in which none is to be carried.
+            case empty
+            case full
+            case large([SentBatch])
+        }
+
+        /// Adds what there is to the batch.
+        private mutating func fill() throws(IPCError) -> Outcome {
+            // So that the keeper is moved on now and then.
+            var left = 4096
+            while let message = try reader.tryBorrow() {
+                let end = reader.endPosition
+                guard reader.origin == nil, end > skipped else {
+                    try reader.advance()
+                    guard batch.isEmpty else { continue }
+                    passed = end
+                    left -= 1
+                    if left > 0 { continue }
+                    return .empty
+                }
+                guard TopicBatch.canCarry(message.count) else {
+                    guard batch.isEmpty else { return .full }
+                    batch.missed += reader.takeMissed()
+                    let batches = batch.takeAlone(message.bytes, from: passed, to: end, limit: limit)
+                    try reader.advance()
+                    passed = end
+                    return .large(batches)
+                }
+                guard batch.hasRoom(message.count) else { return .full }
+                batch.append(message.bytes, end: end)
+                try reader.advance()
+            }
+            return .empty
+        }
+    }
+#endif
