@@ -307,8 +307,8 @@ let openingOperations: [Operation] = [
     },
     Operation(
         "AnyChannel.makeReader(from:waiting:)", "AnyChannel.makeWriter(waiting:)", "ChannelReader.receive(until:)",
-        "ChannelReader.tryReceive()", "ChannelReader.receive(until:) async", "ChannelWriter.write(_:_:until:)",
-        "ChannelWriter.write(_:_:until:) async", "ChannelWriter.tryWrite(_:)"
+        "ChannelReader.tryReceive()", "ChannelReader.receive(until:) async", "ChannelReader.borrow(until:) async",
+        "ChannelWriter.write(_:_:until:)", "ChannelWriter.write(_:_:until:) async", "ChannelWriter.tryWrite(_:)"
     ) {
         let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared, capacity: 65_536))
         let holder = Giveable(try topic.makePublisher())
@@ -323,6 +323,9 @@ let openingOperations: [Operation] = [
                 message = try await reader.receive(until: .after(.seconds(10)))
                 try require(try writer.tryWrite(message.span.bytes), "room")
                 try require(try reader.tryReceive() == message, "the message")
+                try require(try writer.tryWrite(message.span.bytes), "room")
+                try require(try await reader.borrow(until: .after(.seconds(10))).count == 8, "the message")
+                try reader.advance()
             })
     },
     Operation(
