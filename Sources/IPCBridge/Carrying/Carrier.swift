@@ -51,7 +51,9 @@
             switch (context.pattern, direction) {
             case (.topic, .out): TopicExport(context: context)
             case (.topic, .in(let origin?)): TopicImport(context: context, origin: origin)
-            case (.topic, .in(nil)), (.workQueue, _), (.service, _), (.latest, _), (.event, _): nil
+            case (.topic, .in(nil)), (.workQueue, _), (.service, _), (.event, _): nil
+            case (.latest, .out): LatestExport(context: context)
+            case (.latest, .in): LatestImport(context: context)
             }
         }
     }

@@ -1,46 +1,36 @@
 #if NATS
-    import Glibc
     import IPC
     import IPCChannels
-    import SystemPackage
 
     /// How far a topic was carried, in a small file beside the channels: it outlives the bridge's process, and is lost with the channels'
     /// memory.
     ///
     /// Each field is stored by itself, in such an order that a process killed between two of them leaves what is still true.
     struct TopicCheckpoint: Sendable {
-        private let mapping: MemoryMapping
+        private let file: NoteFile
 
-        /// - Parameters:
-        ///   - name: A name of ``ServerNames``, which no other channel and no other direction has.
-        ///   - root: Its folder `.bridge` has the file.
-        init(_ name: String, in root: ChannelRoot) throws(IPCError) {
-            let folder = root.path + "/.bridge"
-            if mkdir(folder, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", folder, Errno(rawValue: errno)) }
-            mapping = try MappedFile.openOrCreate(FilePath("\(folder)/\(name)"), byteCount: Self.size).map()
-        }
-
-        private static let size = 64
+        /// - Parameter name: A name of ``ServerNames``, which no other channel and no other direction has.
+        init(_ name: String, in root: ChannelRoot) throws(IPCError) { file = try NoteFile(name, in: root) }
 
         /// The incarnation of the channel at the origin.
         private(set) var incarnation: UInt64 {
-            get { mapping.load(at: 0) }
-            nonmutating set { mapping.store(newValue, at: 0) }
+            get { file[0] }
+            nonmutating set { file[0] = newValue }
         }
         /// The position after the last message that was carried, in the log of the origin.
         private(set) var position: UInt64 {
-            get { mapping.load(at: 8) }
-            nonmutating set { mapping.store(newValue, at: 8) }
+            get { file[1] }
+            nonmutating set { file[1] = newValue }
         }
         /// The sequence in the stream of the batch that this message is in.
         private(set) var sequence: UInt64 {
-            get { mapping.load(at: 16) }
-            nonmutating set { mapping.store(newValue, at: 16) }
+            get { file[2] }
+            nonmutating set { file[2] = newValue }
         }
         /// Whether it was decided where to begin: 1 if so.
         private var mark: UInt64 {
-            get { mapping.load(at: 24) }
-            nonmutating set { mapping.store(newValue, at: 24) }
+            get { file[3] }
+            nonmutating set { file[3] = newValue }
         }
         var isBegun: Bool { mark != 0 }
 

@@ -1,0 +1,27 @@
+#if NATS
+    import Glibc
+    import IPC
+    import IPCChannels
+    import SystemPackage
+
+    /// Eight numbers in a small file beside the channels: what a carrier notes as it goes. It outlives the bridge's process, and is
+    /// lost with the channels' memory.
+    struct NoteFile: Sendable {
+        private let mapping: MemoryMapping
+
+        /// - Parameters:
+        ///   - name: One that no other carrier of this root has.
+        ///   - root: Its folder `.bridge` has the file.
+        init(_ name: String, in root: ChannelRoot) throws(IPCError) {
+            let folder = root.path + "/.bridge"
+            if mkdir(folder, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", folder, Errno(rawValue: errno)) }
+            mapping = try MappedFile.openOrCreate(FilePath("\(folder)/\(name)"), byteCount: 64).map()
+        }
+
+        /// Each is loaded and stored by itself.
+        subscript(index: Int) -> UInt64 {
+            get { mapping.load(at: index * 8) }
+            nonmutating set { mapping.store(newValue, at: index * 8) }
+        }
+    }
+#endif
