@@ -197,7 +197,7 @@
         private func look() throws(IPCError) -> [ChannelName: Local] {
             var locals: [ChannelName: Local] = [:]
             for name in try root.names() where configuration.rules.contains(where: { $0.name.matches(name) }) {
-                guard !BridgeStatus.isStatus(name) else { continue }
+                guard !BridgeStatus.isOfBridge(name) else { continue }
                 let identity = Self.identity(of: root.folder(name))
                 if let local = known[name], local.identity == identity {
                     if configuration.rule(for: name, local.description.pattern) != nil { locals[name] = local }
@@ -254,6 +254,11 @@
                 guard rule.direction.isIn else { continue }
                 if !isForEach {
                     wanted[Key(channel: name, pattern: pattern, direction: .in(from: nil))] = (rule, common)
+                }
+                if pattern == .workQueue, rule.direction.isOut {
+                    // What left this machine comes back when it has free workers.
+                    let own = CarrierDirection.in(from: configuration.machine)
+                    wanted[Key(channel: name, pattern: pattern, direction: own)] = (rule, nil)
                 }
                 for entry in elsewhere where isForEach && entry.isOut {
                     wanted[Key(channel: name, pattern: pattern, direction: .in(from: entry.machine))] = (

@@ -14,9 +14,12 @@
         /// Half of the log: what one value may take. Some 250 bytes are one carrier.
         private static let capacity = 4 << 20
 
-        /// Whether this is the channel of a bridge's status, which is never carried.
+        /// Whether this is a channel of a bridge, which is never carried.
+        static func isOfBridge(_ name: ChannelName) -> Bool { name.description.hasPrefix("bridge/") }
+
+        /// Whether this is the channel of a bridge's status.
         static func isStatus(_ name: ChannelName) -> Bool {
-            name.description.hasPrefix("bridge/") && name.description.hasSuffix("/status")
+            isOfBridge(name) && name.description.hasSuffix("/status")
         }
 
         static func name(_ configuration: BridgeConfiguration) -> String {

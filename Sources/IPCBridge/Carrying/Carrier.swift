@@ -51,9 +51,13 @@
             switch (context.pattern, direction) {
             case (.topic, .out): TopicExport(context: context)
             case (.topic, .in(let origin?)): TopicImport(context: context, origin: origin)
-            case (.topic, .in(nil)), (.workQueue, _), (.service, _), (.event, _): nil
+            case (.workQueue, .out): JobExport(context: context)
+            case (.workQueue, .in(let origin?)): JobImport(context: context, origin: origin)
+            case (.service, .out): CallExport(context: context)
+            case (.service, .in): CallImport(context: context)
             case (.latest, .out): LatestExport(context: context)
             case (.latest, .in): LatestImport(context: context)
+            case (.topic, .in(nil)), (.workQueue, .in(nil)), (.event, _): nil
             }
         }
     }

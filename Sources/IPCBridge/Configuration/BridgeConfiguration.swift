@@ -26,7 +26,7 @@
 
         /// The rule for a channel; nil if it is not carried.
         public func rule(for name: ChannelName, _ pattern: ChannelPattern) -> ChannelRule? {
-            guard !BridgeStatus.isStatus(name) else { return nil }
+            guard !BridgeStatus.isOfBridge(name) else { return nil }
             return rules.first { $0.matches(name, pattern) }
         }
 

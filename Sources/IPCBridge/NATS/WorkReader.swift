@@ -3,15 +3,27 @@
 
     /// A job as a work queue gave it. One of the calls of its reader ends it; else it is given again after the acknowledgement wait.
     struct WorkMessage: Sendable {
-        let message: NATSMessage
+        /// Nil for a job that an earlier process was given.
+        let message: NATSMessage?
         let sequence: UInt64
+        /// The number of this delivery among all of the consumer.
+        let consumerSequence: UInt64
         /// How often it was given, this time included.
         let deliveries: Int
-        /// When it was stored, in nanoseconds since 1970.
-        let time: Int64
-        /// How many wait after it.
-        let pending: UInt64
         fileprivate let reply: String
+
+        fileprivate init(_ message: NATSMessage, _ delivery: Delivery, reply: String) {
+            self.message = message
+            (sequence, consumerSequence) = (delivery.streamSequence, delivery.consumerSequence)
+            (deliveries, self.reply) = (delivery.deliveries, reply)
+        }
+
+        /// A job that an earlier process was given, to be ended by this one.
+        init(stream: String, consumer: String, sequence: UInt64, consumerSequence: UInt64, deliveries: Int) {
+            message = nil
+            (self.sequence, self.consumerSequence, self.deliveries) = (sequence, consumerSequence, deliveries)
+            reply = "$JS.ACK.\(stream).\(consumer).\(deliveries).\(sequence).\(consumerSequence).0.0"
+        }
     }
 
     /// Takes jobs from a work queue: a durable consumer of this stream, which any number of readers on any machine share.
@@ -63,9 +75,7 @@
                 case .gone: self.puller = nil
                 case .message(let message, let delivery):
                     guard let reply = message.reply else { continue }
-                    return WorkMessage(
-                        message: message, sequence: delivery.streamSequence, deliveries: delivery.deliveries,
-                        time: delivery.time, pending: delivery.pending, reply: reply)
+                    return WorkMessage(message, delivery, reply: reply)
                 }
             }
         }

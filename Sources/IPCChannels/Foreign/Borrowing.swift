@@ -30,7 +30,7 @@ extension ChannelReader {
         guard channel.pattern == .topic else { throw channel.misused("borrow") }
         while true {
             if let message = try unsafe tryBorrow() { return unsafe message }
-            try await subscription!.waitForMessage(until: deadline)
+            try await unsafe subscription!.pointee.waitForMessage(until: deadline)
         }
     }
 
@@ -57,10 +57,8 @@ extension ChannelReader {
     /// The position after the message that is borrowed, or else after the one that was received last: an offset in the log in bytes,
     /// as in ``ChannelPosition``. 0 for a pattern other than a topic.
     public var endPosition: UInt64 {
-        switch subscription {
-        case .some(let subscription): subscription.reader.position &+ (borrowed?.size ?? 0)
-        case .none: 0
-        }
+        guard let subscription = unsafe subscription else { return 0 }
+        return unsafe subscription.pointee.reader.position &+ (borrowed?.size ?? 0)
     }
 
     func checkNothingIsBorrowed() throws(IPCError) {

@@ -226,6 +226,14 @@ public struct TakenMessage: ~Copyable, @unchecked Sendable {
         }
     }
 
+    /// Of a call: the maximum size of its reply or failure in bytes; 0 for a job.
+    public var replyLimit: Int {
+        switch kind {
+        case .job: 0
+        case .call(let call): call.call.frame.replyLimit
+        }
+    }
+
     /// Of a call: when its caller gives up.
     public var deadline: Deadline {
         switch kind {

@@ -138,12 +138,27 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     }
 
     /// Begins a call with a copy of the bytes. Blocks the thread only while there is no room in the log, or in this writer's share of it.
-    package mutating func begin(
+    ///
+    /// - Parameters: As for `call`.
+    /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/messageTooLarge``; ``/IPC/IPCError/Code/overloaded``;
+    ///   ``/IPC/IPCError/Code/invalidArgument``; ``/IPC/IPCError/Code/wrongType``.
+    public mutating func begin(
         _ request: RawSpan, replyLimit: Int = 4096, _ options: CallOptions = CallOptions(),
         until deadline: Deadline = .never
     ) throws(IPCError) -> PendingOutcome {
         let channel = channel
         return PendingOutcome(channel, try beginCall(request, replyLimit, options, until: deadline))
+    }
+
+    /// Begins a call with a copy of the bytes, suspended only while there is no room.
+    ///
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and nothing was sent.
+    public nonisolated(nonsending) mutating func begin(
+        _ request: RawSpan, replyLimit: Int = 4096, _ options: CallOptions = CallOptions(),
+        until deadline: Deadline = .never
+    ) async throws(IPCError) -> PendingOutcome {
+        let channel = channel
+        return PendingOutcome(channel, try await beginCall(request, replyLimit, options, until: deadline))
     }
 
     private mutating func beginCall(
@@ -161,12 +176,17 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         _ request: RawSpan, replyLimit: Int = 4096, _ options: CallOptions = CallOptions(),
         until deadline: Deadline = .never
     ) async throws(IPCError) -> CallOutcome {
+        let channel = channel
+        return try await beginCall(request, replyLimit, options, until: deadline).waitForBytes(channel)
+    }
+
+    private nonisolated(nonsending) mutating func beginCall(
+        _ request: RawSpan, _ replyLimit: Int, _ options: CallOptions, until deadline: Deadline
+    ) async throws(IPCError) -> PendingCall<RawBytes, AnyFailure> {
         guard channel.pattern == .service else { throw channel.misused("call") }
         try check(request.byteCount)
-        let channel = channel
-        let call = try await client!.begin(
+        return try await client!.begin(
             request, replyLimit: channel.room(for: replyLimit), options, until: deadline)
-        return try await call.waitForBytes(channel)
     }
 
     /// Adds `count` notices to an event. Each ends one wait, in progress or later.
@@ -245,7 +265,7 @@ extension PendingCall where Reply == RawBytes, Failure == AnyFailure {
 }
 
 /// A call of a ``ChannelWriter`` in progress. Dropping it cancels the call. Any thread may wait for it, one at a time.
-package struct PendingOutcome: ~Copyable, @unchecked Sendable {
+public struct PendingOutcome: ~Copyable, @unchecked Sendable {
     // `@unchecked`: as ``PendingCall``.
     private let channel: AnyChannel
     private var call: PendingCall<RawBytes, AnyFailure>
@@ -259,18 +279,31 @@ package struct PendingOutcome: ~Copyable, @unchecked Sendable {
     ///
     /// - Returns: Nil if there is none by the deadline that is given; then it can be waited for again.
     /// - Throws: As ``ChannelWriter/call(_:replyLimit:_:until:)``; ``/IPC/IPCError/Code/invalidArgument`` if it was returned already.
-    package mutating func wait(until deadline: Deadline) throws(IPCError) -> CallOutcome? {
-        guard !call.isEnded else {
-            throw IPCError(
-                .invalidArgument, "wait for call", channel.name.description,
-                advice: "its outcome was returned already; begin another call")
-        }
+    public mutating func wait(until deadline: Deadline) throws(IPCError) -> CallOutcome? {
+        try checkIsOpen()
         guard let state = try call.waitForOutcome(until: deadline) else { return nil }
         return try call.end(state, channel)
     }
 
+    /// Waits for the outcome, suspended until this deadline or that of the call, whichever comes first.
+    ///
+    /// - Returns: Nil if there is none by the deadline that is given; then it can be waited for again.
+    /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and it can be waited for again.
+    public nonisolated(nonsending) mutating func wait(until deadline: Deadline) async throws(IPCError) -> CallOutcome? {
+        try checkIsOpen()
+        guard let state = try await call.waitForOutcome(until: deadline) else { return nil }
+        return try call.end(state, channel)
+    }
+
+    private func checkIsOpen() throws(IPCError) {
+        guard call.isEnded else { return }
+        throw IPCError(
+            .invalidArgument, "wait for call", channel.name.description,
+            advice: "its outcome was returned already; begin another call")
+    }
+
     /// The readiness of the outcome.
-    package func readiness() throws(IPCError) -> ChannelReadiness { try call.readiness() }
+    public func readiness() throws(IPCError) -> ChannelReadiness { try call.readiness() }
 }
 
 extension PendingCall {
@@ -283,6 +316,19 @@ extension PendingCall {
             if error.code == .timedOut { return nil }
             throw error
         }
+    }
+}
+
+extension PendingCall {
+    fileprivate nonisolated(nonsending) borrowing func waitForOutcome(
+        until deadline: Deadline
+    ) async throws(IPCError) -> Work.State? {
+        guard deadline < call.deadline, !call.isFinished else { return try await waitForOutcome() }
+        let (readiness, spins) = (try readiness(), call.spins)
+        let isSettled = try await Permits.lending { () async throws(IPCError) in
+            try await readiness.wait(until: deadline, spins: spins, "call")
+        }
+        return isSettled ? call.state : nil
     }
 }
 

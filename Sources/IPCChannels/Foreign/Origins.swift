@@ -86,6 +86,24 @@ extension ChannelWriter {
         return try memory.newestOrigins()
     }
 
+    /// All messages of one machine that the log still has, of the channel that this writer has joined, in no order.
+    ///
+    /// For a carrier of jobs that starts: what it finds was written, and must not be written again.
+    ///
+    /// - Parameter machine: ``MessageOrigin/machine``.
+    /// - Throws: As ``newestOrigins()``.
+    public func messages(from machine: UInt64) throws(IPCError) -> [CarriedMessage] {
+        guard let memory else { throw channel.misused("look for origins") }
+        guard !memory.isInherited else { throw memory.isInheritedError }
+        var found: [CarriedMessage] = []
+        try memory.scanOrigins { origin, position in
+            guard origin.machine == machine else { return }
+            found.append(
+                CarriedMessage(origin: origin, position: ChannelPosition(channel: memory.key, offset: position)))
+        }
+        return found
+    }
+
     private var memory: ChannelMemory? {
         if let publisher = unsafe publisher { return unsafe publisher.pointee.writer.memory }
         return switch producer {
@@ -219,6 +237,13 @@ extension AnyChannel {
     }
 }
 
+/// A message of another machine in the log of this one.
+public struct CarriedMessage: Hashable, Sendable {
+    public let origin: MessageOrigin
+    /// Where it begins in this channel's log.
+    public let position: ChannelPosition
+}
+
 /// What became of a job in a work queue. The attempts are how often it was delivered.
 public enum JobState: Hashable, Sendable {
     /// No worker has it: it is new, or delayed, or was given back.
@@ -260,9 +285,15 @@ extension ChannelMemory {
 
     fileprivate func newestOrigins() throws(IPCError) -> [MessageOrigin] {
         var newest: [UInt64: (position: UInt64, origin: MessageOrigin)] = [:]
-        func see(_ origin: MessageOrigin, _ position: UInt64) {
+        try scanOrigins { origin, position in
             if position >= newest[origin.machine]?.position ?? 0 { newest[origin.machine] = (position, origin) }
         }
+        // What was overwritten meanwhile may have had a newer one after it, which was overwritten with it.
+        return newest.values.filter { isKept($0.position) }.sorted { $0.position < $1.position }.map(\.origin)
+    }
+
+    /// Visits each message with an origin that the log still has. Of work that includes what is done, until its place is needed.
+    fileprivate func scanOrigins(_ see: (MessageOrigin, UInt64) -> Void) throws(IPCError) {
         if carriesWork {
             // What is set aside may be older than all that follows, and the writers have left it out.
             scanAside { header, position in
@@ -278,17 +309,11 @@ extension ChannelMemory {
             guard isCommitted(position), let size = frame(at: position, see) else {
                 // Nothing begins here: it is in the middle of what was overwritten, or in a message that its writer has begun and
                 // not finished. What others have committed behind that is there, and begins at some later cache line.
-                let oldest = oldestSafe
-                if oldest > position {
-                    // What was found may have had a newer one after it, which was overwritten with it.
-                    newest = newest.filter { isKept($0.value.position) }
-                }
-                position = max(position &+ UInt64(LogLayout.Frame.alignment), oldest)
+                position = max(position &+ UInt64(LogLayout.Frame.alignment), oldestSafe)
                 continue
             }
             position &+= size
         }
-        return newest.values.sorted { $0.position < $1.position }.map(\.origin)
     }
 
     /// - Returns: The size of the frame in bytes; nil if it is invalid or was overwritten.

@@ -1,0 +1,234 @@
+#if NATS
+    import IPC
+    import IPCChannels
+    import Logging
+    import Synchronization
+
+    /// Carries jobs from this machine to a stream from which any machine takes them: all jobs while no worker is here, and those that
+    /// wait too long while there are some.
+    ///
+    /// A job that came from another machine and finds no worker here any more leaves in the same way.
+    struct JobExport: Carrier {
+        let context: CarrierContext
+
+        func run() async throws {
+            let channel = try context.openChannel()
+            guard channel.pattern == .workQueue else {
+                throw Refusal("\(context.name) is \(channel.pattern) on \(context.machine), not a work queue")
+            }
+            try await JobExporter(context, channel).run()
+        }
+    }
+
+    private final class JobExporter: @unchecked Sendable {
+        // `@unchecked`: one task sends, and one follows; what both use is in `pending`.
+        private let context: CarrierContext
+        private let channel: AnyChannel
+        private let outbox: JobOutbox
+        private let stream: String
+        private let subject: String
+        private let incarnation: UInt64
+        private let pending: Mutex<Pending>
+
+        /// What is not known to be stored, in the order of the sequences.
+        private struct Pending {
+            /// The sequence of the last one that is stored.
+            var stored: UInt64
+            var messages: [[UInt8]] = []
+            var next: UInt64 { stored + UInt64(messages.count) + 1 }
+        }
+
+        init(_ context: CarrierContext, _ channel: AnyChannel) async throws {
+            (self.context, self.channel) = (context, channel)
+            stream = context.names.stream(.queue, of: context.machine, context.name)
+            subject = context.names.subject(.queue, of: context.machine, context.name)
+            incarnation = try channel.incarnation
+            outbox = try JobOutbox(context, for: channel)
+            try await context.connection.waitUntilConnected()
+            let state = try await context.connection.ensureStream(
+                StreamSettings(
+                    name: stream, subjects: [subject], retention: .workQueue, discard: .new,
+                    maximumBytes: Int64(context.rule.keep.byteCount), replicas: context.rule.replicas,
+                    metadata: TopicSchema.metadata(channel, context.machine, context.name)))
+            try TopicSchema.check(channel, context.machine, against: state.metadata, of: context.machine, context.name)
+            pending = Mutex(Pending(stored: state.lastSequence))
+            let left = outbox.found.filter { $0.sequence > state.lastSequence }
+            if let first = left.first, first.sequence != state.lastSequence + 1 {
+                throw Refusal(
+                    "the stream \(stream) ends at \(state.lastSequence), but the next job to be sent has the number \(first.sequence): somebody deleted the stream. Its jobs are lost; to go on with new ones, remove the outbox with ipc rm"
+                )
+            }
+            for entry in left { try take(entry) }
+        }
+
+        /// Decides what becomes of an entry that was written, perhaps just before this bridge's predecessor died.
+        private func take(_ entry: JobEntry) throws {
+            let isOurs =
+                switch try channel.jobState(at: entry.position) {
+                case .acknowledged(let attempts), .movedToDeadLetters(let attempts): attempts == entry.attempt
+                // Somebody here has it, or will: it was not acknowledged for this entry.
+                case .waiting, .taken: false
+                // Long ago: a bridge acknowledges right after it has written the entry.
+                case .gone: true
+                }
+            add(entry, isVoid: !isOurs)
+        }
+
+        private func add(_ entry: JobEntry, isVoid: Bool) {
+            var writer = EnvelopeWriter(
+                Envelope.Header(kind: isVoid ? .void : .job, machine: context.machine.hash, incarnation: incarnation))
+            let payload = isVoid ? [] : entry.job
+            writer.append(position: entry.position.offset + 1, payload.span.bytes)
+            pending.withLock { $0.messages.append(writer.finish()) }
+        }
+
+        func run() async throws {
+            while true {
+                let writer = StreamWriter(
+                    context.connection, stream: stream, subject: subject, after: pending.withLock { $0.stored })
+                context.status.set(.carrying)
+                do {
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        group.addTask { try await self.send(with: writer) }
+                        group.addTask { try await self.follow(writer) }
+                        defer { group.cancelAll() }
+                        try await group.next()
+                    }
+                } catch BridgeError.doubt {
+                    try Task.checkCancellation()
+                    try await settle()
+                }
+            }
+        }
+
+        // MARK: What is stored
+
+        private func follow(_ writer: StreamWriter) async throws {
+            while true {
+                try await writer.waitForAcknowledgement(of: pending.withLock { $0.stored } + 1)
+                try release(upTo: writer.acknowledged)
+            }
+        }
+
+        private func release(upTo sequence: UInt64) throws {
+            let (count, bytes, left) = pending.withLock { pending in
+                let count = Int(clamping: sequence - min(pending.stored, sequence))
+                let bytes = pending.messages.prefix(count).reduce(0) { $0 + $1.count }
+                pending.messages.removeFirst(min(count, pending.messages.count))
+                pending.stored = max(pending.stored, sequence)
+                return (count, bytes, pending.messages.count)
+            }
+            try outbox.release(upTo: sequence)
+            context.status.addCarried(count, bytes: bytes)
+            context.status.setBehind(UInt64(left))
+        }
+
+        /// After a doubt: what is stored?
+        private func settle() async throws {
+            try await context.connection.waitUntilConnected()
+            guard let state = try await context.connection.streamState(stream) else {
+                throw StartAnew("the stream \(stream) was deleted; it is made anew")
+            }
+            let (stored, next) = pending.withLock { ($0.stored, $0.next) }
+            guard state.lastSequence >= stored, state.lastSequence < next else {
+                throw StartAnew(
+                    "the stream \(stream) ends at \(state.lastSequence), but this bridge has stored \(stored) jobs and sent up to \(next - 1); is another bridge running for \(context.machine)?"
+                )
+            }
+            try release(upTo: state.lastSequence)
+            let again = pending.withLock { $0.messages.count }
+            if again > 0 { context.status.addRedelivered(again) }
+        }
+
+        // MARK: What is sent
+
+        private func send(with writer: StreamWriter) async throws {
+            for message in pending.withLock({ $0.messages }) { _ = try await writer.send(message) }
+            while true {
+                try await waitForOthers()
+                // While nobody works here, whatever comes.
+                if try LocalReaders.count(channel) == 0 {
+                    context.status.set(.carrying)
+                    try await sendAll(with: writer)
+                }
+                context.status.set(.waiting("workers of this machine take the jobs"))
+                try await sendOverdue(with: writer)
+            }
+        }
+
+        /// Waits until another machine takes jobs of this queue. Until then they stay where `ipc queue` shows them.
+        private func waitForOthers() async throws {
+            func areThere() -> Bool { context.directory.others(context.name).contains { $0.isIn && $0.pattern == .workQueue } }
+            guard !areThere() else { return }
+            context.status.set(.waiting("no other machine takes jobs of this queue"))
+            while !areThere() { try await Task.sleep(for: LocalReaders.interval) }
+        }
+
+        /// Sends all jobs until a worker joins on this machine.
+        private func sendAll(with writer: StreamWriter) async throws {
+            var worker = try channel.makeReader()
+            while true {
+                // What has left the queue and not reached the server is with nobody.
+                try await context.connection.waitUntilConnected()
+                let job = try await worker.take()
+                guard try LocalReaders.count(channel) == 0 else { return Self.giveBack(job) }
+                try await send(job, with: writer)
+            }
+        }
+
+        /// While there are workers: sends the jobs that have waited for longer than they should. Returns when no worker is left.
+        private func sendOverdue(with writer: StreamWriter) async throws {
+            let shortest = max(context.rule.after, .milliseconds(10))
+            var waiting = 0
+            while try LocalReaders.count(channel) > 0 {
+                // Looked at twice: what waits both times has waited that long.
+                try await Task.sleep(for: waiting > 0 ? shortest : max(shortest, LocalReaders.interval))
+                let description = try ChannelDescription(channel.name, in: context.root)
+                let now = description.messageCount - description.takenCount
+                if waiting > 0, now > 0, context.connection.isConnected {
+                    var worker = try channel.makeReader()
+                    for _ in 0..<min(waiting, now) {
+                        guard let job = try worker.tryTake() else { break }
+                        try await send(job, with: writer)
+                    }
+                }
+                waiting = now
+            }
+        }
+
+        private func send(_ job: consuming TakenMessage, with writer: StreamWriter) async throws {
+            let bytes = try job.bytes
+            let limit = context.connection.maximumPayload - 4096
+            guard bytes.count <= limit else {
+                context.status.addDropped(1)
+                context.logger.error(
+                    "a job is too large for the server, and was rejected",
+                    metadata: ["channel": "\(context.name)", "bytes": "\(bytes.count)", "limit": "\(limit)"])
+                return job.reject()
+            }
+            guard let position = job.position else { return }
+            let entry = JobEntry(
+                sequence: pending.withLock { $0.next }, position: position, attempt: job.attempt, job: bytes)
+            // Until the entry is there the job is this machine's: if this is cancelled, it is given back.
+            if let failure = await failure(of: entry) {
+                Self.giveBack(job)
+                throw failure
+            }
+            // Where somebody else has it, the entry is for nothing.
+            add(entry, isVoid: !Self.acknowledge(job))
+            guard let message = pending.withLock({ $0.messages.last }) else { return }
+            _ = try await writer.send(message)
+        }
+
+        private func failure(of entry: JobEntry) async -> IPCError? {
+            do throws(IPCError) {
+                try await outbox.append(entry)
+                return nil
+            } catch { return error }
+        }
+
+        private static func giveBack(_ job: consuming TakenMessage) { try? job.release() }
+
+        private static func acknowledge(_ job: consuming TakenMessage) -> Bool { (try? job.acknowledge()) != nil }
+    }
+#endif

@@ -1,0 +1,91 @@
+#if NATS
+    import IPC
+    import IPCChannels
+
+    /// The jobs that leave this machine, in the order in which they are stored elsewhere: a topic that is kept, with the bridge as its
+    /// only writer, `bridge/PREFIX/MACHINE/outbox/CHANNEL`.
+    ///
+    /// Each entry has the sequence that its job gets in the stream. An entry is written before its job is acknowledged on this machine,
+    /// and the job is acknowledged before the entry is sent. So after a crash the last sequence of the stream says which entries were
+    /// sent; of those after it, the state of the job in the queue says whether it was acknowledged for this entry.
+    final class JobOutbox: @unchecked Sendable {
+        // `@unchecked`: the writer belongs to the task that sends, and the keeper to the one that follows what is stored.
+        private var writer: ChannelWriter
+        /// Stays at the first entry that is not stored: nothing from there on is overwritten.
+        private var keeper: ChannelReader
+        /// What was there at the beginning, oldest first.
+        let found: [JobEntry]
+
+        init(_ context: CarrierContext, for queue: AnyChannel) throws {
+            let name = "bridge/\(context.names.prefix)/\(context.machine)/outbox/\(context.name)"
+            let attributes = try queue.attributes
+            let channel = try AnyChannel.openOrCreate(
+                .topic, name, in: context.root,
+                ChannelOptions(writers: .exclusive, overflow: .block, lifetime: .kept),
+                defaults: ChannelOptions(
+                    durability: attributes.durability == .none ? ChannelOptions.Durability.none : .syncedWhenAsked,
+                    capacity: max(attributes.capacity, 1 << 20)))
+            writer = try channel.makeWriter()
+            keeper = try channel.makeReader(from: .oldest)
+            var reader = try channel.makeReader(from: .oldest)
+            var found: [JobEntry] = []
+            while let bytes = try reader.tryReceive() { found.append(try JobEntry(reading: bytes)) }
+            self.found = found
+        }
+
+        /// Waits for room and writes an entry. It is there when this returns.
+        func append(_ entry: JobEntry) async throws(IPCError) {
+            let bytes = entry.bytes
+            try await writer.write(bytes.span.bytes, until: .never)
+        }
+
+        /// Gives up the entries up to a sequence: they are stored.
+        func release(upTo sequence: UInt64) throws {
+            while let message = try keeper.tryBorrow() {
+                guard JobEntry.sequence(of: message.bytes) <= sequence else { return }
+                try keeper.advance()
+            }
+        }
+    }
+
+    /// A job on its way from this machine.
+    struct JobEntry: Sendable {
+        let sequence: UInt64
+        /// Where the job was, and how often it had been delivered when it was taken for this entry.
+        let position: ChannelPosition
+        let attempt: Int
+        let job: [UInt8]
+
+        private static let headerSize = 32
+
+        init(sequence: UInt64, position: ChannelPosition, attempt: Int, job: [UInt8]) {
+            (self.sequence, self.position, self.attempt, self.job) = (sequence, position, attempt, job)
+        }
+
+        var bytes: [UInt8] {
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(Self.headerSize + job.count)
+            for number in [sequence, position.channel, position.offset, UInt64(attempt)] {
+                withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
+            }
+            return bytes + job
+        }
+
+        init(reading bytes: [UInt8]) throws {
+            guard bytes.count >= Self.headerSize else {
+                throw StartAnew("an entry of the outbox has \(bytes.count) bytes: somebody else wrote it; remove the outbox with ipc rm")
+            }
+            func number(_ index: Int) -> UInt64 { Self.number(index, of: bytes.span.bytes) }
+            sequence = number(0)
+            position = ChannelPosition(channel: number(1), offset: number(2))
+            attempt = Int(clamping: number(3))
+            job = Array(bytes[Self.headerSize...])
+        }
+
+        static func sequence(of bytes: RawSpan) -> UInt64 { bytes.byteCount >= headerSize ? number(0, of: bytes) : 0 }
+
+        private static func number(_ index: Int, of bytes: RawSpan) -> UInt64 {
+            UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
+        }
+    }
+#endif
