@@ -284,14 +284,17 @@ let openingOperations: [Operation] = [
     Operation(
         "AnyChannel.makeObserver(from:waiting:)", "ChannelReader.borrow(until:)", "ChannelReader.tryBorrow()",
         "ChannelReader.advance()", "ChannelWriter.reserve(_:until:)", "ChannelWriter.commit(_:)",
-        "ChannelWriter.abandon()", "ChannelWriter.sync(until:)", "Topic.open(_:in:compatibility:)"
+        "ChannelWriter.abandon()", "ChannelWriter.sync(until:)", "Topic.open(_:in:compatibility:)",
+        "Latest.open(_:in:compatibility:)"
     ) {
         let root = ChannelRoot(FilePath(scratchFolder + "/root"))
         let durable = ChannelOptions(writers: .shared, durability: .syncedWhenAsked, capacity: 65_536)
         let topic = try Topic<UInt64>.create(channelName(), in: root, durable)
+        let latest = try Latest<UInt64>.create(channelName(), in: root, LatestOptions(lifetime: .kept))
         return Attempt {
             let name = topic.name.description
             _ = try Topic<UInt64>.open(name, in: root, compatibility: .prefix).additionalFields
+            _ = try Latest<UInt64>.open(latest.name.description, in: root, compatibility: .prefix).additionalFields
             let channel = try AnyChannel.open(name, in: root)
             var observer = try channel.makeObserver()
             var writer = try channel.makeWriter()

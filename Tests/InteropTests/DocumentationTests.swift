@@ -37,9 +37,6 @@ import Testing
         var lines: [String] = []
     }
 
-    private static let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent().path
-
     private func pieces(_ path: String, prefix: String) throws -> [Piece] {
         var pieces: [Piece] = []
         var current: Piece?
@@ -61,7 +58,7 @@ import Testing
     }
 
     @Test func examplesInTheDocumentationCompile() throws {
-        let repository = Self.repository
+        let repository = SwiftCompiler.repository
         var pages = ["README.md", "README.ko.md"]
         let documentation = FileManager.default.enumerator(atPath: repository + "/Documentation")
         // The guide's are quoted from the examples, which are compiled (`GuideTests`).
@@ -96,7 +93,7 @@ import Testing
             text += piece.lines.filter { !$0.drop { $0 == " " }.hasPrefix("import ") }.joined(separator: "\n")
             text += "\n#sourceLocation()\n}\n"
         }
-        let (status, messages) = try compile(["examples": text], ["-typecheck", "-suppress-warnings"])
+        let (status, messages) = try SwiftCompiler.compile(["examples": text], ["-typecheck", "-suppress-warnings"])
         #expect(status == .exited(0), "\(messages)")
     }
 
@@ -104,7 +101,7 @@ import Testing
     @Test func examplesOfTheArticlesCompile() throws {
         var all: [Piece] = []
         for module in ["IPC", "IPCChannels"] {
-            let catalogue = "\(Self.repository)/Sources/\(module)/\(module).docc"
+            let catalogue = "\(SwiftCompiler.repository)/Sources/\(module)/\(module).docc"
             for page in try FileManager.default.contentsOfDirectory(atPath: catalogue) where page.hasSuffix(".md") {
                 all += try pieces("\(catalogue)/\(page)", prefix: "")
             }
@@ -116,7 +113,7 @@ import Testing
             sources["example\(number)"] = Self.location(piece) + piece.lines.joined(separator: "\n") + "\n"
         }
         // As far as the checks of what cannot be copied.
-        let (status, messages) = try compile(
+        let (status, messages) = try SwiftCompiler.compile(
             sources, Self.toChecks + ["-parse-as-library", "-whole-module-optimization", "-warnings-as-errors"])
         #expect(status == .exited(0), "\(messages)")
     }
@@ -130,9 +127,9 @@ import Testing
                     "import IPC\nfunc read(_ lock: SharedReadWriteLock) throws {\nlet token = try lock.lockForReading()\n\(unlocking)}\n"
             ]
         }
-        let once = try compile(program(1), Self.toChecks)
+        let once = try SwiftCompiler.compile(program(1), Self.toChecks)
         #expect(once.status == .exited(0), "\(once.messages)")
-        let twice = try compile(program(2), Self.toChecks)
+        let twice = try SwiftCompiler.compile(program(2), Self.toChecks)
         #expect(twice.status != .exited(0))
         #expect(twice.messages.contains("'token' consumed more than once"), "\(twice.messages)")
     }
@@ -143,37 +140,5 @@ import Testing
     private static func location(_ piece: Piece) -> String {
         let parts = piece.place.split(separator: ":")
         return "#sourceLocation(file: \"\(parts[0])\", line: \(Int(parts[1])! + 1))\n"
-    }
-
-    /// Compiles a program with the modules of this build.
-    ///
-    /// - Parameter sources: The text of each file, by its name.
-    private func compile(
-        _ sources: [String: String], _ options: [String]
-    ) throws -> (status: IPC.ExitStatus, messages: String) {
-        let folder = "/tmp/\(uniqueName())"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(atPath: folder) }
-        // The modules of this build, and the maps of the C ones.
-        var arguments = options + ["-swift-version", "6", "-I", productsFolder + "/Modules"]
-        for (name, text) in sources {
-            let path = "\(folder)/\(name).swift"
-            try text.write(toFile: path, atomically: true, encoding: .utf8)
-            arguments.append(path)
-        }
-        for map in ["\(Self.repository)/Sources/CIPCShims/include", "\(productsFolder)/CIPCShims.build"]
-        where FileManager.default.fileExists(atPath: map + "/module.modulemap") {
-            arguments += ["-Xcc", "-fmodule-map-file=\(map)/module.modulemap"]
-        }
-        let checkouts = URL(filePath: productsFolder).deletingLastPathComponent().deletingLastPathComponent()
-            .appending(path: "checkouts")
-        let system = "\(checkouts.path)/swift-system/Sources/CSystem/include"
-        arguments += ["-Xcc", "-fmodule-map-file=\(system)/module.modulemap"]
-        let errors = try AnonymousPipe(capacity: 1 << 20)
-        let compiler = try Peer("swiftc", arguments, descriptors: [2: errors.writer.descriptor])
-        let (status, _) = try compiler.finish(within: .seconds(120))
-        let messages = String(
-            decoding: try errors.closingWriter().readToEnd(until: .after(.seconds(10))), as: UTF8.self)
-        return (status, messages)
     }
 }

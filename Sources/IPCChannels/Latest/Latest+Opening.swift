@@ -36,6 +36,20 @@ extension Latest where Value: BitwiseCopyable {
         try Latest(name, in: root, MessageType.of(Value.self), .open)
     }
 
+    /// Opens a latest value that may have more fields than `Value`, for getters and observers: ``additionalFields`` tells which.
+    /// A setter would have to make up the rest: ``makeSetter()`` throws ``/IPC/IPCError/Code/wrongType`` then.
+    ///
+    /// - Parameters:
+    ///   - name: Such as `robot/pose`.
+    ///   - root: The folder of channels.
+    ///   - compatibility: What may differ.
+    /// - Throws: ``/IPC/IPCError/Code/notFound``; ``/IPC/IPCError/Code/wrongType``; ``/IPC/IPCError/Code/permissionDenied``.
+    public static func open(
+        _ name: String, in root: ChannelRoot = .current, compatibility: SchemaCompatibility
+    ) throws(IPCError) -> Latest {
+        try Latest(name, in: root, MessageType.of(Value.self), .open, allowsPrefix: compatibility == .prefix)
+    }
+
     /// Opens a latest value. Blocks the thread until it exists or the deadline passes.
     ///
     /// - Throws: ``/IPC/IPCError/Code/timedOut`` if it was not created before the deadline; ``/IPC/IPCError/Code/wrongType``;

@@ -26,11 +26,18 @@ public struct Latest<Value>: Sendable {
     private let channel: Channel
 
     init(
-        _ name: String, in root: ChannelRoot, _ type: MessageType, _ opening: LatestOpening
+        _ name: String, in root: ChannelRoot, _ type: MessageType, _ opening: LatestOpening, allowsPrefix: Bool = false
     ) throws(IPCError) {
         channel = try Channel(
-            name, in: root, .latest, type, opening.channel(type.size), usual: LatestOptions.usual(type.size))
+            name, in: root, .latest, type, opening.channel(type.size), usual: LatestOptions.usual(type.size),
+            allowsPrefix: allowsPrefix)
     }
+
+    /// The names of the fields that the channel's values have beyond those of `Value`; none unless it was opened with
+    /// ``SchemaCompatibility/prefix``.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/notFound`` if the channel does not exist any more; ``/IPC/IPCError/Code/corrupted``.
+    public var additionalFields: [String] { get throws(IPCError) { try channel.additionalFields() } }
 
     init(_ channel: Channel) { self.channel = channel }
 
@@ -46,17 +53,21 @@ public struct Latest<Value>: Sendable {
 
     /// Joins as a getter. If this user may not write to the channel but the channel accepts guests, it joins as a guest.
     public func makeGetter(waiting: WaitStrategy = .sleeping()) throws(IPCError) -> Latest<Value>.Getter {
-        Getter(
-            Topic<Value>.Subscription(
-                try LogReader(channel.joinAsReader(), from: .last(1)), waiting, channel.type.checks))
+        try getter(LogReader(channel.joinAsReader(), from: .last(1)), waiting)
     }
 
     /// Observes the value without joining. Needs only read permission for the channel's files.
     ///
     /// - Throws: ``/IPC/IPCError/Code/notFound`` if the channel does not exist; ``/IPC/IPCError/Code/permissionDenied``.
     public func makeObserver(waiting: WaitStrategy = .sleeping()) throws(IPCError) -> Latest<Value>.Observer {
-        let reader = try LogReader(observing: channel.observe(), from: .last(1))
-        return Observer(Getter(Topic<Value>.Subscription(reader, waiting, channel.type.checks)))
+        Observer(try getter(LogReader(observing: channel.observe(), from: .last(1)), waiting))
+    }
+
+    private func getter(_ reader: consuming LogReader, _ waiting: WaitStrategy) throws(IPCError) -> Latest<Value>.Getter
+    {
+        let wholeByteCount = try channel.wholeByteCount(reader.memory)
+        return Getter(
+            Topic<Value>.Subscription(reader, waiting, channel.type.checks, wholeByteCount: wholeByteCount))
     }
 
     /// Removes the channel, even while it is in use.

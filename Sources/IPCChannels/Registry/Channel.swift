@@ -13,7 +13,7 @@ struct Channel: Sendable {
     /// What to create it with if there is none; nil if it must exist.
     private let attributes: ChannelAttributes?
     /// Whether readers may know only the first fields of its messages.
-    let allowsPrefix: Bool
+    private let allowsPrefix: Bool
     private let hooks: (any LogHooks)?
 
     /// What to do about a channel that exists, or does not.
@@ -266,6 +266,11 @@ struct Channel: Sendable {
         let memory = try observe()
         guard let type = type.schema, case .messages(let all) = try memory.schema else { return [] }
         return all.fields(after: type.message)?.map(\.name) ?? []
+    }
+
+    /// The size of its messages if readers may know only the first fields of them; otherwise 0.
+    func wholeByteCount(_ memory: ChannelMemory) throws(IPCError) -> Int {
+        allowsPrefix ? try memory.messageType.size : 0
     }
 
     /// Joins the channel as a reader. If this user may not write to it but it accepts guests, joins as a guest.

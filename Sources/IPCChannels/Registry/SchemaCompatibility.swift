@@ -1,4 +1,4 @@
-/// How the schema of a channel may differ from that of a program's type, for rolling upgrades.
+/// How the schema of a topic, or of a latest value, may differ from that of a program's type, for rolling upgrades.
 ///
 /// ```swift
 /// // The new program publishes Quote { symbol, price, size }; this one knows two of the fields.

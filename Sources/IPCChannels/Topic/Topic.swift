@@ -84,7 +84,7 @@ public struct Topic<Message>: Sendable {
         from start: SubscriptionStart = .next, waiting: WaitStrategy = .sleeping()
     ) throws(IPCError) -> Topic<Message>.Subscription {
         let reader = try LogReader(channel.joinAsReader(), from: start)
-        let wholeByteCount = try wholeByteCount(reader.memory)
+        let wholeByteCount = try channel.wholeByteCount(reader.memory)
         return Subscription(reader, waiting, channel.type.checks, wholeByteCount: wholeByteCount)
     }
 
@@ -98,12 +98,8 @@ public struct Topic<Message>: Sendable {
         from start: SubscriptionStart = .next, waiting: WaitStrategy = .sleeping()
     ) throws(IPCError) -> Topic<Message>.Observer {
         let reader = try LogReader(observing: channel.observe(), from: start)
-        let wholeByteCount = try wholeByteCount(reader.memory)
+        let wholeByteCount = try channel.wholeByteCount(reader.memory)
         return Observer(Subscription(reader, waiting, channel.type.checks, wholeByteCount: wholeByteCount))
-    }
-
-    private func wholeByteCount(_ memory: ChannelMemory) throws(IPCError) -> Int {
-        channel.allowsPrefix ? try memory.messageType.size : 0
     }
 
     /// Removes a topic, even while it is in use. Its participants still receive what was published; their next wait throws
