@@ -93,9 +93,10 @@ public struct AnyChannel: Sendable {
         try pattern.check(options, name)
         let schema = if let schema { schema } else { try pattern.usualSchema() }
         try pattern.check(schema, name)
+        let usual = ChannelAttributes(defaults, or: pattern.usual(for: name, schema))
+        try pattern.check(schema, capacity: ChannelAttributes(options, or: usual).capacity, name)
         let channel = try Channel(
-            name, in: root, pattern, MessageType(schema), .create(options),
-            usual: ChannelAttributes(defaults, or: pattern.usual(for: name, schema)), hooks: pattern.hooks)
+            name, in: root, pattern, MessageType(schema), .create(options), usual: usual, hooks: pattern.hooks)
         return try AnyChannel(channel, pattern, in: root)
     }
 
@@ -265,27 +266,4 @@ extension ChannelPattern {
         }
         if self != .service { try refuse("maximumWaiting", unless: options.maximumWaiting == nil) }
     }
-
-    /// Checks that a channel of this pattern can carry what the schema describes.
-    fileprivate func check(_ schema: ChannelSchema, _ name: String) throws(IPCError) {
-        let isPossible =
-            switch (self, schema) {
-            case (.service, .calls(let request, let reply, let failure)):
-                ![request, reply, failure].contains(where: \.isFramed)
-            case (.topic, .messages): true
-            case (.workQueue, .messages(let message)), (.latest, .messages(let message)): !message.isFramed
-            case (.event, .messages(let message)): message == .bytes
-            default: false
-            }
-        guard !isPossible else { return }
-        throw IPCError(
-            .invalidArgument, "create \(self)", name,
-            advice:
-                "\(withArticle) cannot have the schema \(schema.name): a service has a request, a reply and a failure, an event nothing, and only a topic a header with bytes after it"
-        )
-    }
-}
-
-extension MessageSchema {
-    fileprivate var isFramed: Bool { if case .framed = self { true } else { false } }
 }
