@@ -37,7 +37,7 @@ import Testing
         #expect(
             value == """
                 {"number":-5,"wide":340282366920938463463374607431768211455,"half":1.5,"flag":true,"letter":"ß",\
-                "point":{"x":0.1,"y":"inf"},"side":"sell","only":"one","none":null,"some":7,"nested":null,\
+                "point":{"x":0.1,"y":"inf"},"side":"sell","only":"one","none":null,"some":7,"nested":{"some":null},\
                 "pair":{"0":-2,"named":true},"three":[1,2,3],"vector":{"x":1,"y":2,"z":3},"text":"né",\
                 "list":[{"x":1,"y":2}]}
                 """)
@@ -71,6 +71,102 @@ import Testing
         #expect(one.fingerprint == another.fingerprint && one != another)
         #expect(try MessageSchema(of: Int.self) == MessageSchema(of: Int64.self))
         #expect(try MessageSchema(of: [2 of Int].self) == .array(count: 2, of: .integer(byteCount: 8, isSigned: true)))
+    }
+
+    /// `.none`, `.some(.none)` and a value are three things.
+    @Test func anOptionalOfAnOptionalIsNested() throws {
+        let schema = try MessageSchema(of: Int8???.self)
+        let values: [(Int8???, String)] = [
+            (nil, "null"), (.some(nil), "{\"some\":null}"), (.some(.some(nil)), "{\"some\":{\"some\":null}}"),
+            (5, "{\"some\":{\"some\":5}}"),
+        ]
+        for (value, json) in values {
+            #expect(try schema.json(of: bytes(value)) == json)
+            let message = try schema.message(json: json)
+            #expect(message.withUnsafeBytes { $0.loadUnaligned(as: Int8???.self) } == value, "\(json)")
+        }
+        for json in ["5", "{\"some\":5}", "{}", "{\"other\":null}", "{\"some\":null,\"more\":1}"] {
+            let error = failure { () throws(IPCError) in _ = try schema.message(json: json) }
+            #expect(error?.advice.contains("null or {\"some\":…} is needed") == true, "\(json): \(error as Any)")
+        }
+        // Of a schema that says that a value is none.
+        let odd = try MessageSchema(
+            json: "{\"optional\":{\"of\":\"u8\",\"none\":{\"value\":7,\"size\":1,\"offset\":0}}}")
+        #expect(try odd.json(of: [7]) == "null" && odd.message(json: "null") == [7] && odd.message(json: "6") == [6])
+        let error = failure { () throws(IPCError) in _ = try odd.message(json: "7") }
+        #expect(error?.advice.contains("the mark of none") == true, "\(error as Any)")
+    }
+
+    struct `class`: BitwiseCopyable {
+        enum `a kind`: BitwiseCopyable { case `first one`, `default` }
+        struct `of this`<Value: BitwiseCopyable>: BitwiseCopyable { var `in`: Value }
+        var `two words`: UInt8 = 1
+        var `default`: `a kind` = .`first one`
+        var pair: (`a b`: UInt8, UInt8) = (1, 2)
+        var other = `of this`<`a kind`>(in: .default)
+    }
+
+    @Test func namesHaveNoBackticks() throws {
+        let schema = try MessageSchema(of: `class`.self)
+        #expect(schema.name == "class" && !schema.json.contains("`"), "\(schema.json)")
+        #expect(
+            try schema.json(of: bytes(`class`()))
+                == "{\"two words\":1,\"default\":\"first one\",\"pair\":{\"a b\":1,\"1\":2},\"other\":{\"in\":\"default\"}}"
+        )
+        #expect(try MessageSchema(of: `class`.`of this`<`class`>.self).name == "of this<class>")
+    }
+
+    @Test func aSchemaOfMessagesMayBeGivenAlone() throws {
+        let quote = try MessageSchema(of: Point.self)
+        for (text, schema) in [("\"u64\"", try MessageSchema(of: UInt64.self)), (quote.json, quote)] {
+            let (alone, whole) = (try ChannelSchema(json: text), try ChannelSchema(json: "{\"message\":\(text)}"))
+            #expect(alone == .messages(schema) && whole == alone && alone.json == "{\"message\":\(text)}")
+            // As C and the other languages create it.
+            let name = channelName()
+            _ = try AnyChannel.create(
+                .topic, name, ChannelOptions(lifetime: .kept), schema: ChannelSchema(json: text))
+            #expect(try AnyChannel.open(name).schema == alone)
+            try Topic<RawBytes>.remove(name)
+        }
+        for (text, told) in [
+            ("{\"request\":\"u8\"}", "\"reply\" is missing"), ("{\"failure\":\"u8\"}", "\"request\" is missing"),
+            ("{\"messages\":\"u8\"}", "unknown kind messages"),
+        ] {
+            let error = failure { () throws(IPCError) in _ = try ChannelSchema(json: text) }
+            #expect(error?.code == .invalidArgument && error?.advice.contains(told) == true, "\(error as Any)")
+        }
+    }
+
+    @Test func aSchemaThatAPatternCannotHaveIsAnErrorThatSaysWhatToGive() throws {
+        let point = try MessageSchema(of: Point.self)
+        let calls = ChannelSchema.calls(request: point, reply: .framed(point), failure: .bool)
+        let plain = ChannelSchema.calls(request: point, reply: point, failure: .bool)
+        let cases: [(ChannelPattern, ChannelSchema, String)] = [
+            (.topic, plain, "is the schema of a service, and a topic has messages of one type; give {\"message\":…}"),
+            (.workQueue, plain, "a work queue has messages of one type; give {\"message\":…}"),
+            (.event, plain, "an event has no messages; give no schema"),
+            (
+                .event, .messages(point),
+                "Point is the schema of a message, and an event has notices without any content"
+            ),
+            (.service, .messages(point), "a service has three; give {\"request\":…,\"reply\":…,\"failure\":…}"),
+            (.service, calls, "its reply is Framed<Point>, a header with bytes after it, which only a topic can have"),
+            (.latest, .messages(.framed(point)), "Framed<Point> is a header with bytes after it, which only a topic"),
+            (
+                .workQueue, .messages(.framed(point)),
+                "Framed<Point> is a header with bytes after it, which only a topic"
+            ),
+            (.topic, .messages(.text(capacity: 1 << 20)), "a message has 1048580 bytes, and the log 1048576, of which"),
+        ]
+        for (pattern, schema, told) in cases {
+            let name = channelName()
+            let error = failure { () throws(IPCError) in _ = try AnyChannel.create(pattern, name, schema: schema) }
+            #expect(error?.code == .invalidArgument && error?.advice.contains(told) == true, "\(error as Any)")
+            #expect(error?.resource == name)
+        }
+        // A latest value has room for four of its values.
+        let large = try AnyChannel.create(.latest, channelName(), schema: .messages(.text(capacity: 1 << 20)))
+        #expect(try ChannelDescription(large.name).attributes.capacity >= 4 << 20)
     }
 
     @Test func theSchemaIsWithTheChannel() throws {
@@ -260,6 +356,41 @@ import Testing
             _ = try Topic<Other>.open(topic.name.description, compatibility: .prefix)
         }
         #expect(other?.code == .wrongType && other?.advice.contains("it is named Quote, and Other") == true)
+    }
+
+    @Test func aGetterMayKnowFewerFields() throws {
+        struct Pose: BitwiseCopyable { var x: Double, isKnown: Bool, y: Double, side: Side }
+        let latest = try Latest<Pose>.openOrCreate(channelName(), LatestOptions(writers: .shared))
+        var setter = try latest.makeSetter()
+        try setter.set(Pose(x: 0.5, isKnown: true, y: 1, side: .buy))
+        let name = latest.name.description
+        struct Named: BitwiseCopyable, NamedMessage {
+            static var messageName: String { "Pose" }
+            var x: Double, isKnown: Bool
+        }
+        let old = try Latest<Named>.open(name, compatibility: .prefix)
+        var getter = try old.makeGetter()
+        var observer = try old.makeObserver()
+        #expect(try getter.get()?.x == 0.5 && observer.get()?.isKnown == true)
+        try setter.set(Pose(x: -3, isKnown: false, y: 1, side: .sell))
+        #expect(try getter.next(until: .after(.seconds(5))).x == -3)
+        #expect(try observer.next(until: .after(.seconds(5))).isKnown == false)
+        #expect(try old.additionalFields == ["y", "side"] && latest.additionalFields == [])
+        // It would have to make up the rest.
+        let refused = failure { () throws(IPCError) in _ = try old.makeSetter() }
+        #expect(refused?.code == .wrongType && refused?.advice.contains("has the field y") == true, "\(refused as Any)")
+        let exact = failure { () throws(IPCError) in _ = try Latest<Named>.open(name) }
+        #expect(exact?.code == .wrongType)
+        // What the getter knows is checked, what it does not know is not looked at.
+        var stranger = try AnyChannel.open(name).makeWriter()
+        var message = bytes(Pose(x: 1, isKnown: true, y: 2, side: .buy))
+        message[24] = 9
+        try stranger.write(message.span.bytes)
+        #expect(try getter.get()?.x == 1)
+        message[8] = 7
+        try stranger.write(message.span.bytes)
+        let invalid = failure { () throws(IPCError) in _ = try getter.get() }
+        #expect(invalid?.code == .corrupted && invalid?.advice.contains("isKnown") == true, "\(invalid as Any)")
     }
 
     @Test func aDeepSchemaTakesNoTime() throws {

@@ -25,6 +25,12 @@ enum ChannelFiles {
             let guests = options.subscriberPermissions.readingAndWriting
             let readable = options.permissions.union(guests.intersection([.ownerRead, .groupRead, .otherRead]))
             let isNew = try root.publish(name, permissions: readable) { (folder, path) throws(IPCError) in
+                // Only now, since it takes time: what cannot be read would be in the way of every other program.
+                do throws(IPCError) { _ = try ChannelSchema(json: String(decoding: schema, as: UTF8.self)) } catch {
+                    throw IPCError(
+                        .wrongType, "create channel", name.description,
+                        advice: "the description of its type \(type.name) cannot be used: \(error.advice)")
+                }
                 let slots = LogLayout.controlByteCount(
                     carriesWork: pattern.carriesWork, capacity: capacity, readerSlots: options.maximumReaders,
                     writerSlots: options.maximumWriters)

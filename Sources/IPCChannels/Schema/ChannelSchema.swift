@@ -35,7 +35,7 @@ public enum ChannelSchema: Hashable, Sendable {
         }
     }
 
-    /// Parses a schema of JSON.
+    /// Parses a schema of JSON: ``json``, or the schema of its messages alone, such as `"u64"`.
     ///
     /// - Throws: ``/IPC/IPCError/Code/invalidArgument``, with the place of the mistake.
     public init(json: String) throws(IPCError) {
@@ -45,10 +45,12 @@ public enum ChannelSchema: Hashable, Sendable {
                 guard let part = value[key] else { throw JSONError("\"\(key)\" is missing") }
                 return try MessageSchema(part, isWhole: true)
             }
-            if value["request"] == nil {
+            if value["message"] != nil {
                 self = .messages(try part("message"))
-            } else {
+            } else if ["request", "reply", "failure"].contains(where: { value[$0] != nil }) {
                 self = .calls(request: try part("request"), reply: try part("reply"), failure: try part("failure"))
+            } else {
+                self = .messages(try MessageSchema(value, isWhole: true))
             }
         } catch {
             throw IPCError(.invalidArgument, "read schema", "", advice: "the schema is not valid: \(error.reason)")

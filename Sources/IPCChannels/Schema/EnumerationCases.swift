@@ -39,7 +39,7 @@ struct EnumerationCases {
             // The value of a case is its number, in this many bytes. So every number below the count is a value.
             let value = unsafe withUnsafeBytes(of: number.littleEndian) { unsafe $0.load(as: Value.self) }
             guard let name = unsafe caseName(value), unsafe name.pointee != 0 else { return nil }
-            names.append(unsafe String(cString: name))
+            names.append(TypeName.plain(unsafe String(cString: name)))
             rawValues.append((value as? any RawRepresentable).map { rawValue($0) })
         }
         // If values were not these numbers, a name would occur twice.

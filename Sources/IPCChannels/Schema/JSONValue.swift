@@ -69,8 +69,11 @@ package enum JSONValue: Hashable, Sendable {
 /// Why a text is no JSON, or not the JSON that was expected.
 package struct JSONError: Error {
     package let reason: String
+    /// Whether it would be too large.
+    var isLimit = false
 
-    init(_ reason: String) { self.reason = reason }
+    /// - Parameter reason: Is cut: it may have names that come from anybody.
+    init(_ reason: String) { self.reason = reason.utf8.count <= 4096 ? reason : reason.prefix(1024) + "…" }
 }
 
 extension JSONValue {

@@ -16,6 +16,9 @@ extension MessageSchema {
     /// The maximum size of a message that a schema may describe, in bytes.
     private static var maximumByteCount: Int { Int(UInt32.max) }
 
+    /// The maximum length of a field's name with those of what it is in, in bytes. A place that checks a value keeps all of them.
+    private static var maximumPathLength: Int { 1024 }
+
     /// - Parameter isWhole: Whether it is of a whole message, and not of a part.
     init(_ value: JSONValue, isWhole: Bool) throws(JSONError) {
         var parser = SchemaParser()
@@ -138,6 +141,11 @@ extension MessageSchema {
             for value in values {
                 let name = try text(value, "name", path)
                 let fieldPath = path.isEmpty ? name : path + "." + name
+                guard fieldPath.utf8.count <= MessageSchema.maximumPathLength else {
+                    throw JSONError(
+                        "the field \(name.prefix(32))… has more than \(MessageSchema.maximumPathLength) bytes in its name, "
+                            + "with those of the fields that it is in")
+                }
                 guard names.insert(name).inserted else { throw JSONError("\(place(path)) has two fields \(name)") }
                 let field = Field(
                     name, at: try number(value, "offset", fieldPath), try part(value, "type", fieldPath))
@@ -146,9 +154,20 @@ extension MessageSchema {
                 }
                 fields.append(field)
             }
+            try checkOverlaps(fields)
             return Structure(
                 name: try text(content, "name", path), byteCount: byteCount, alignment: try alignment(content, path),
                 fields: fields)
+        }
+
+        /// Bytes that are several fields would be as many values as anybody wants.
+        private func checkOverlaps(_ fields: [Field]) throws(JSONError) {
+            let inOrder = fields.filter { $0.schema.byteCount > 0 }.sorted { $0.offset < $1.offset }
+            for (field, next) in zip(inOrder, inOrder.dropFirst())
+            where field.offset + field.schema.byteCount > next.offset {
+                throw JSONError(
+                    "the fields \(field.name) and \(next.name) overlap; give the bytes of a union as \"opaque\"")
+            }
         }
 
         private func enumeration(_ content: JSONValue, _ path: String) throws(JSONError) -> Enumeration {

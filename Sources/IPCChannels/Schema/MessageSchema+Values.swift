@@ -5,15 +5,16 @@ extension MessageSchema {
     /// A message as JSON, on one line: `{"symbol":7,"price":12.5}`.
     ///
     /// Structures are objects, or arrays if they are tuples; enumerations are the names of their cases; optionals without a value are
-    /// null; numbers that JSON does not have are the strings `nan`, `inf` and `-inf`. Bytes without a schema are a string if they are
-    /// UTF-8, else `{"hex":"…"}`. A framed message is `{"header":…,"bytes":…}`.
+    /// null; numbers that JSON does not have are the strings `nan`, `inf` and `-inf`. Of an optional of an optional, a value is
+    /// `{"some":…}`, so that `.some(nil)` is `{"some":null}`. Bytes without a schema are a string if they are UTF-8, else
+    /// `{"hex":"…"}`. A framed message is `{"header":…,"bytes":…}`.
     ///
     /// - Parameter message: The bytes of the message, as they are in the log.
     /// - Throws: ``/IPC/IPCError/Code/corrupted`` if they are not a value of the type: the error names the field.
+    ///   ``/IPC/IPCError/Code/limitReached`` if the JSON would take more than 1 GiB, or than 256 bytes for each byte of the message
+    ///   and another MiB: a schema may come from anybody, and have parts without bytes, and long names.
     public func json(of message: [UInt8]) throws(IPCError) -> String {
-        do throws(JSONError) { return try value(of: message).text } catch {
-            throw IPCError(.corrupted, "read message", name, advice: "\(error.reason); see what its sender wrote")
-        }
+        try jsonValue(of: message).text
     }
 
     /// A message from JSON, as ``json(of:)`` writes it. What is not given of optionals is none, and what is not given of a list is empty;
@@ -23,6 +24,16 @@ extension MessageSchema {
     public func message(json: String) throws(IPCError) -> [UInt8] {
         do throws(JSONError) { return try message(JSONValue(parsing: json)) } catch {
             throw IPCError(.invalidArgument, "write message", name, advice: error.reason)
+        }
+    }
+
+    /// As ``json(of:)``, before it is written.
+    package func jsonValue(of message: [UInt8]) throws(IPCError) -> JSONValue {
+        do throws(JSONError) { return try value(of: message) } catch {
+            if error.isLimit {
+                throw IPCError(.limitReached, "read message", name, advice: "\(error.reason); read its bytes")
+            }
+            throw IPCError(.corrupted, "read message", name, advice: "\(error.reason); see what its sender wrote")
         }
     }
 
@@ -38,17 +49,31 @@ extension MessageSchema {
             guard message.count >= header.byteCount else {
                 throw JSONError("it has \(message.count) bytes, and its header has \(header.byteCount)")
             }
-            let reader = ValueReader(bytes: message)
             return .members([
-                ("header", try reader.value(header, at: 0, path: "header")),
+                ("header", try Self.read(header, message, "header")),
                 ("bytes", Self.value(ofUnknown: message[header.byteCount...])),
             ])
         default:
             guard message.count == byteCount else {
                 throw JSONError("it has \(message.count) bytes instead of \(byteCount)")
             }
-            return try ValueReader(bytes: message).value(self, at: 0, path: "")
+            return try Self.read(self, message)
         }
+    }
+
+    private static func read(
+        _ schema: MessageSchema, _ message: [UInt8], _ place: String? = nil
+    ) throws(JSONError) -> JSONValue {
+        var reader = ValueReader(message)
+        do throws(Misfit) { return try reader.value(schema, at: 0) } catch { throw error.inside(place).error }
+    }
+
+    private static func written(
+        _ value: JSONValue, _ schema: MessageSchema, _ place: String? = nil
+    ) throws(JSONError) -> [UInt8] {
+        var writer = ValueWriter(byteCount: schema.byteCount)
+        do throws(Misfit) { try writer.write(value, schema, at: 0) } catch { throw error.inside(place).error }
+        return writer.bytes
     }
 
     func message(_ value: JSONValue) throws(JSONError) -> [UInt8] {
@@ -68,20 +93,16 @@ extension MessageSchema {
             {
                 throw JSONError("the message has no field \(unknown.key); it has header, bytes")
             }
-            var writer = ValueWriter(byteCount: header.byteCount)
-            try writer.write(content, header, at: 0, path: "header")
-            return try writer.bytes
+            return try Self.written(content, header, "header")
                 + (value["bytes"].map { (value) throws(JSONError) in
                     try Self.unknown(value, path: "bytes")
                 } ?? [])
         default:
-            var writer = ValueWriter(byteCount: byteCount)
-            try writer.write(value, self, at: 0, path: "")
-            return writer.bytes
+            return try Self.written(value, self)
         }
     }
 
-    private static func value(ofUnknown bytes: ArraySlice<UInt8>) -> JSONValue {
+    fileprivate static func value(ofUnknown bytes: ArraySlice<UInt8>) -> JSONValue {
         if let text = String(validating: bytes, as: UTF8.self) { return .string(text) }
         return .members([("hex", .string(bytes.hexadecimal))])
     }
@@ -97,11 +118,71 @@ extension MessageSchema {
     }
 }
 
+/// Why a part of a message is no value, and where it is. The place is put together on the way out: one that all goes well with costs
+/// nothing, however long the names of a schema are.
+private struct Misfit: Error {
+    /// What it is about if it is no part: the message.
+    let whole: String
+    let reason: String
+    var isLimit = false
+    /// The fields that it is in, the innermost first.
+    private var places: [String] = []
+
+    init(_ whole: String, _ reason: String) {
+        self.whole = whole
+        self.reason = reason
+    }
+
+    /// What was read of a message, or of its bytes.
+    static func tooLarge(_ limit: Int) -> Misfit {
+        var misfit = Misfit(
+            "it",
+            "would take more than \(limit) bytes as JSON, since its schema has many parts without bytes, or long names")
+        misfit.isLimit = true
+        return misfit
+    }
+
+    consuming func inside(_ place: String?) -> Misfit {
+        if let place, !isLimit { places.append(place) }
+        return self
+    }
+
+    var error: JSONError {
+        var path = ""
+        for place in places.reversed() { path += path.isEmpty || place.hasPrefix("[") ? place : "." + place }
+        var error = JSONError("\(path.isEmpty ? whole : path) \(reason)")
+        error.isLimit = isLimit
+        return error
+    }
+
+    /// Does what is in a place.
+    static func inside<Value>(
+        _ place: @autoclosure () -> String, _ body: () throws(Misfit) -> Value
+    ) throws(Misfit) -> Value {
+        do throws(Misfit) { return try body() } catch { throw error.inside(place()) }
+    }
+}
+
 /// Reads values from the bytes of one message, which has the size that its schema says.
 private struct ValueReader {
     let bytes: [UInt8]
+    /// The memory that its values may take, in bytes: in proportion to the message, whatever the schema says.
+    private let budget: Int
+    private var left: Int
 
-    func value(_ schema: MessageSchema, at offset: Int, path: String) throws(JSONError) -> JSONValue {
+    init(_ bytes: [UInt8]) {
+        self.bytes = bytes
+        budget = min(1 << 20 + 256 * bytes.count, 1 << 30)
+        left = budget
+    }
+
+    private mutating func spend(_ byteCount: Int) throws(Misfit) {
+        left -= byteCount
+        guard left >= 0 else { throw .tooLarge(budget) }
+    }
+
+    mutating func value(_ schema: MessageSchema, at offset: Int) throws(Misfit) -> JSONValue {
+        try spend(MemoryLayout<JSONValue>.stride)
         switch schema {
         case .integer(let byteCount, let isSigned):
             let bits = number(byteCount, at: offset)
@@ -110,51 +191,77 @@ private struct ValueReader {
             return .integer(Int128(truncatingIfNeeded: bits << unused) >> Int128(unused))
         case .float(let byteCount): return float(byteCount, at: offset)
         case .bool:
-            guard bytes[offset] < 2 else { throw invalid(path, "\(bytes[offset]), and a Bool is 0 or 1") }
+            guard bytes[offset] < 2 else { throw invalid("\(bytes[offset]), and a Bool is 0 or 1") }
             return .bool(bytes[offset] == 1)
         case .scalar:
             let number = UInt32(truncatingIfNeeded: number(4, at: offset))
-            guard let scalar = Unicode.Scalar(number) else { throw invalid(path, "\(number), which is no character") }
+            guard let scalar = Unicode.Scalar(number) else { throw invalid("\(number), which is no character") }
             return .string(String(Character(scalar)))
-        case .structure(let structure):
-            var members: [(String, JSONValue?)] = []
-            for field in structure.fields {
-                let fieldPath = path.isEmpty ? field.name : path + "." + field.name
-                members.append((field.name, try value(field.schema, at: offset + field.offset, path: fieldPath)))
-            }
-            return structure.isUnlabelledTuple ? .array(members.compactMap(\.1)) : .members(members)
-        case .array(let count, let element): return try elements(count, element, at: offset, path: path)
+        case .structure(let structure): return try value(structure, at: offset)
+        case .array(let count, let element): return try elements(count, element, at: offset)
         case .enumeration(let enumeration):
             let number = number(enumeration.byteCount, at: offset)
             guard number < enumeration.cases.count else {
-                throw invalid(path, "\(number), and \(enumeration.name) has \(enumeration.cases.count) cases")
+                throw invalid("\(number), and \(enumeration.name) has \(enumeration.cases.count) cases")
             }
-            return .string(enumeration.cases[Int(number)].name)
-        case .optional(let wrapped, .pattern(let none, let byteCount, let place)):
-            if number(byteCount, at: offset + place) == none { return .null }
-            return try value(wrapped, at: offset, path: path)
-        case .optional(let wrapped, .byteAfterValue):
-            let mark = bytes[offset + wrapped.byteCount]
-            guard mark < 2 else { throw invalid(path, "\(mark) as the mark of none, which is 0 or 1") }
-            return mark == 1 ? .null : try value(wrapped, at: offset, path: path)
+            let name = enumeration.cases[Int(number)].name
+            try spend(name.utf8.count)
+            return .string(name)
+        case .optional(let wrapped, let absence):
+            switch absence {
+            case .pattern(let none, let byteCount, let place):
+                if number(byteCount, at: offset + place) == none { return .null }
+            case .byteAfterValue:
+                let mark = bytes[offset + wrapped.byteCount]
+                guard mark < 2 else { throw invalid("\(mark) as the mark of none, which is 0 or 1") }
+                if mark == 1 { return .null }
+            }
+            let value = try value(wrapped, at: offset)
+            return wrapped.isOptional ? .members([("some", value)]) : value
         case .text(let capacity):
-            let count = try count(capacity, at: offset, path)
+            let count = try count(capacity, at: offset)
             let start = offset + MessageSchema.textOffset
+            try spend(count)
             guard let text = String(validating: bytes[start..<start + count], as: UTF8.self) else {
-                throw invalid(path, "bytes that are not UTF-8")
+                throw invalid("bytes that are not UTF-8")
             }
             return .string(text)
         case .list(let capacity, let element):
-            let count = try count(capacity, at: offset, path)
-            return try elements(count, element, at: offset + MessageSchema.listOffset(element), path: path)
+            let count = try count(capacity, at: offset)
+            return try elements(count, element, at: offset + MessageSchema.listOffset(element))
         case .opaque(let byteCount, _):
-            return try MessageSchema.bytes.value(of: Array(bytes[offset..<offset + byteCount]))
-        case .bytes, .coded, .framed: throw invalid(path, "a kind that only whole messages have")
+            try spend(2 * byteCount)
+            return MessageSchema.value(ofUnknown: bytes[offset..<offset + byteCount])
+        case .bytes, .coded, .framed: throw invalid("a kind that only whole messages have")
         }
     }
 
-    private func invalid(_ path: String, _ what: String) -> JSONError {
-        JSONError("\(path.isEmpty ? "it" : path) has \(what)")
+    private func invalid(_ what: String) -> Misfit { Misfit("it", "has \(what)") }
+
+    private mutating func value(_ structure: MessageSchema.Structure, at offset: Int) throws(Misfit) -> JSONValue {
+        var members: [JSONValue.Member] = []
+        for field in structure.fields {
+            try spend(MemoryLayout<String>.stride + field.name.utf8.count)
+            let part = try Misfit.inside(field.name) { () throws(Misfit) in
+                try value(field.schema, at: offset + field.offset)
+            }
+            members.append(JSONValue.Member(field.name, part))
+        }
+        return structure.isUnlabelledTuple ? .array(members.map(\.value)) : .object(members)
+    }
+
+    private mutating func elements(
+        _ count: Int, _ element: MessageSchema, at offset: Int
+    ) throws(Misfit) -> JSONValue {
+        var values: [JSONValue] = []
+        let stride = element.stride
+        for index in 0..<count {
+            values.append(
+                try Misfit.inside("[\(index)]") { () throws(Misfit) in
+                    try value(element, at: offset + index * stride)
+                })
+        }
+        return .array(values)
     }
 
     private func number(_ byteCount: Int, at offset: Int) -> UInt128 {
@@ -163,20 +270,10 @@ private struct ValueReader {
         return number
     }
 
-    private func count(_ capacity: Int, at offset: Int, _ path: String) throws(JSONError) -> Int {
+    private func count(_ capacity: Int, at offset: Int) throws(Misfit) -> Int {
         let count = number(4, at: offset)
-        guard count <= capacity else { throw invalid(path, "the count \(count), and there is room for \(capacity)") }
+        guard count <= capacity else { throw invalid("the count \(count), and there is room for \(capacity)") }
         return Int(count)
-    }
-
-    private func elements(
-        _ count: Int, _ element: MessageSchema, at offset: Int, path: String
-    ) throws(JSONError) -> JSONValue {
-        var values: [JSONValue] = []
-        for index in 0..<count {
-            values.append(try value(element, at: offset + index * element.stride, path: "\(path)[\(index)]"))
-        }
-        return .array(values)
     }
 
     private func float(_ byteCount: Int, at offset: Int) -> JSONValue {
@@ -217,104 +314,142 @@ private struct ValueWriter {
     init(byteCount: Int) { bytes = [UInt8](repeating: 0, count: byteCount) }
 
     mutating func write(
-        _ value: JSONValue, _ schema: MessageSchema, at offset: Int, path: String
-    ) throws(JSONError) {
+        _ value: JSONValue, _ schema: MessageSchema, at offset: Int
+    ) throws(Misfit) {
         switch schema {
         case .integer(let byteCount, let isSigned):
             guard case .number(let text) = value,
                 let number = Int128(text) ?? UInt128(text).map(Int128.init(truncatingIfNeeded:)),
                 fits(text, byteCount, isSigned)
-            else { throw expected(path, "a whole number of \(isSigned ? "Int" : "UInt")\(byteCount * 8)", value) }
+            else { throw expected("a whole number of \(isSigned ? "Int" : "UInt")\(byteCount * 8)", value) }
             put(UInt128(truncatingIfNeeded: number), byteCount, at: offset)
-        case .float(let byteCount): try writeFloat(value, byteCount, at: offset, path)
+        case .float(let byteCount): try writeFloat(value, byteCount, at: offset)
         case .bool:
-            guard case .bool(let flag) = value else { throw expected(path, "true or false", value) }
+            guard case .bool(let flag) = value else { throw expected("true or false", value) }
             bytes[offset] = flag ? 1 : 0
         case .scalar:
             guard case .string(let text) = value, text.unicodeScalars.count == 1 else {
-                throw expected(path, "one character", value)
+                throw expected("one character", value)
             }
             put(UInt128(text.unicodeScalars.first!.value), 4, at: offset)
-        case .structure(let structure): try write(value, structure, at: offset, path: path)
+        case .structure(let structure): try write(value, structure, at: offset)
         case .array(let count, let element):
             guard case .array(let values) = value, values.count == count else {
-                throw expected(path, "an array of \(count)", value)
+                throw expected("an array of \(count)", value)
             }
-            try write(values, element, at: offset, path: path)
+            try write(values, element, at: offset)
         case .enumeration(let enumeration):
             guard case .string(let name) = value,
                 let number = enumeration.cases.firstIndex(where: { $0.name == name })
             else {
                 let names = enumeration.cases.prefix(16).map(\.name).joined(separator: ", ")
-                throw expected(path, "one of \(names)\(enumeration.cases.count > 16 ? ", …" : "")", value)
+                throw expected("one of \(names)\(enumeration.cases.count > 16 ? ", …" : "")", value)
             }
             put(UInt128(number), enumeration.byteCount, at: offset)
-        case .optional(let wrapped, let absence):
-            guard value == .null else { return try write(value, wrapped, at: offset, path: path) }
-            switch absence {
-            case .byteAfterValue: bytes[offset + wrapped.byteCount] = 1
-            case .pattern(let none, let byteCount, let place): put(UInt128(none), byteCount, at: offset + place)
-            }
+        case .optional(let wrapped, let absence): try write(value, wrapped, absence, at: offset)
         case .text(let capacity):
             guard case .string(let text) = value, text.utf8.count <= capacity else {
-                throw expected(path, "a string of at most \(capacity) bytes", value)
+                throw expected("a string of at most \(capacity) bytes", value)
             }
             put(UInt128(text.utf8.count), 4, at: offset)
             for (index, byte) in text.utf8.enumerated() { bytes[offset + MessageSchema.textOffset + index] = byte }
         case .list(let capacity, let element):
             guard case .array(let values) = value, values.count <= capacity else {
-                throw expected(path, "an array of at most \(capacity)", value)
+                throw expected("an array of at most \(capacity)", value)
             }
             put(UInt128(values.count), 4, at: offset)
-            try write(values, element, at: offset + MessageSchema.listOffset(element), path: path)
+            try write(values, element, at: offset + MessageSchema.listOffset(element))
         case .opaque(let byteCount, _):
-            let content = try MessageSchema.bytes.message(value)
-            guard content.count == byteCount else { throw expected(path, "\(byteCount) bytes", value) }
+            guard let content = try? MessageSchema.bytes.message(value), content.count == byteCount else {
+                throw expected("\(byteCount) bytes", value)
+            }
             bytes.replaceSubrange(offset..<offset + byteCount, with: content)
-        case .bytes, .coded, .framed: throw expected(path, "a kind that a part can have", value)
+        case .bytes, .coded, .framed: throw expected("a kind that a part can have", value)
         }
     }
 
+    /// An optional.
     private mutating func write(
-        _ value: JSONValue, _ structure: MessageSchema.Structure, at offset: Int, path: String
-    ) throws(JSONError) {
+        _ value: JSONValue, _ wrapped: MessageSchema, _ absence: MessageSchema.Absence, at offset: Int
+    ) throws(Misfit) {
+        if value == .null {
+            switch absence {
+            case .byteAfterValue: bytes[offset + wrapped.byteCount] = 1
+            case .pattern(let none, let byteCount, let place): put(UInt128(none), byteCount, at: offset + place)
+            }
+            return
+        }
+        if wrapped.isOptional {
+            guard case .object(let members) = value, members.count == 1, members[0].key == "some" else {
+                throw expected("null or {\"some\":…}", value)
+            }
+            try write(members[0].value, wrapped, at: offset)
+        } else {
+            try write(value, wrapped, at: offset)
+        }
+        // Of a schema that was written by hand: in those of types, no value has the mark.
+        guard case .pattern(let none, let byteCount, let place) = absence else { return }
+        let mark = (0..<byteCount).reduce(UInt64(0)) { $0 | UInt64(bytes[offset + place + $1]) << UInt64(8 * $1) }
+        guard mark != none else { throw expected("another value, since this one is the mark of none,", value) }
+    }
+
+    private mutating func write(
+        _ value: JSONValue, _ structure: MessageSchema.Structure, at offset: Int
+    ) throws(Misfit) {
         let given: [JSONValue.Member]
         switch value {
         case .object(let members): given = members
         case .array(let values) where values.count == structure.fields.count && structure.isTuple:
             given = zip(structure.fields, values).map { JSONValue.Member($0.name, $1) }
-        default: throw expected(path, "an object", value)
+        default: throw expected("an object", value)
         }
-        if let unknown = given.first(where: { member in !structure.fields.contains { $0.name == member.key } }) {
-            let names = structure.fields.map(\.name).joined(separator: ", ")
-            throw JSONError("\(path.isEmpty ? structure.name : path) has no field \(unknown.key); it has \(names)")
+        if given.count == structure.fields.count, zip(given, structure.fields).allSatisfy({ $0.key == $1.name }) {
+            for (member, field) in zip(given, structure.fields) { try write(member.value, field, at: offset) }
+            return
         }
+        // In another order, or not all of them.
+        let names = Set(structure.fields.map(\.name))
+        if let unknown = given.first(where: { !names.contains($0.key) }) {
+            let known = structure.fields.prefix(16).map(\.name).joined(separator: ", ")
+            throw Misfit(
+                structure.name,
+                "has no field \(unknown.key); it has \(known)\(structure.fields.count > 16 ? ", …" : "")")
+        }
+        let values = Dictionary(uniqueKeysWithValues: given.map { ($0.key, $0.value) })
         for field in structure.fields {
-            let fieldPath = path.isEmpty ? field.name : path + "." + field.name
-            if let member = given.first(where: { $0.key == field.name }) {
-                try write(member.value, field.schema, at: offset + field.offset, path: fieldPath)
-            } else if case .optional = field.schema {
-                try write(.null, field.schema, at: offset + field.offset, path: fieldPath)
+            if let value = values[field.name] {
+                try write(value, field, at: offset)
+            } else if field.schema.isOptional {
+                try write(.null, field, at: offset)
             } else if case .list = field.schema {
                 continue  // zero bytes are an empty one
             } else {
-                throw JSONError("\(fieldPath) is missing: \(field.schema.name)")
+                throw Misfit("it", "is missing: \(field.schema.name)").inside(field.name)
             }
         }
     }
 
     private mutating func write(
-        _ values: [JSONValue], _ element: MessageSchema, at offset: Int, path: String
-    ) throws(JSONError) {
-        for (index, value) in values.enumerated() {
-            try write(value, element, at: offset + index * element.stride, path: "\(path)[\(index)]")
+        _ value: JSONValue, _ field: MessageSchema.Field, at offset: Int
+    ) throws(Misfit) {
+        try Misfit.inside(field.name) { () throws(Misfit) in
+            try write(value, field.schema, at: offset + field.offset)
         }
     }
 
-    private func expected(_ path: String, _ what: String, _ value: JSONValue) -> JSONError {
+    private mutating func write(_ values: [JSONValue], _ element: MessageSchema, at offset: Int) throws(Misfit) {
+        let stride = element.stride
+        for (index, value) in values.enumerated() {
+            try Misfit.inside("[\(index)]") { () throws(Misfit) in
+                try write(value, element, at: offset + index * stride)
+            }
+        }
+    }
+
+    private func expected(_ what: String, _ value: JSONValue) -> Misfit {
         let text = value.text
         let shown = text.count > 60 ? text.prefix(60) + "…" : text
-        return JSONError("\(path.isEmpty ? "the message" : path) is \(shown); \(what) is needed")
+        return Misfit("the message", "is \(shown); \(what) is needed")
     }
 
     private mutating func put(_ number: UInt128, _ byteCount: Int, at offset: Int) {
@@ -330,24 +465,29 @@ private struct ValueWriter {
     }
 
     private mutating func writeFloat(
-        _ value: JSONValue, _ byteCount: Int, at offset: Int, _ path: String
-    ) throws(JSONError) {
+        _ value: JSONValue, _ byteCount: Int, at offset: Int
+    ) throws(Misfit) {
         let text: String
         switch value {
         case .number(let digits): text = digits
         case .string(let word) where ["nan", "inf", "-inf"].contains(word): text = word
-        default: throw expected(path, "a number", value)
+        default: throw expected("a number", value)
         }
         // A finite number that there is no room for would become infinite.
-        let isTooLarge =
-            switch byteCount {
-            case 2: Float16(text)?.isInfinite ?? true
-            case 4: Float(text)?.isInfinite ?? true
-            case 8: Double(text)?.isInfinite ?? true
-            default: false
-            }
+        let isTooLarge: Bool
+        switch byteCount {
+        case 2: isTooLarge = Float16(text)?.isInfinite ?? true
+        case 4: isTooLarge = Float(text)?.isInfinite ?? true
+        case 8: isTooLarge = Double(text)?.isInfinite ?? true
+        default:
+            #if arch(x86_64)
+                isTooLarge = Float80(text)?.isInfinite ?? true
+            #else
+                isTooLarge = false
+            #endif
+        }
         guard case .string = value else {
-            guard !isTooLarge else { throw expected(path, "a number of \(byteCount) bytes", value) }
+            guard !isTooLarge else { throw expected("a number of \(byteCount) bytes", value) }
             return putFloat(text, byteCount, at: offset)
         }
         putFloat(text, byteCount, at: offset)
@@ -368,6 +508,10 @@ private struct ValueWriter {
             #endif
         }
     }
+}
+
+extension MessageSchema {
+    fileprivate var isOptional: Bool { if case .optional = self { true } else { false } }
 }
 
 extension MessageSchema.Structure {

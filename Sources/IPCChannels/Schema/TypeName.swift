@@ -16,13 +16,17 @@ enum TypeName {
     /// The full name. For a private type, reflection inserts an address, which is removed here.
     static func full(_ type: Any.Type) -> String {
         let parts = String(reflecting: type).split(separator: "(unknown context at $", omittingEmptySubsequences: false)
-        return parts.dropFirst().reduce(into: String(parts[0])) { name, part in
+        let name = parts.dropFirst().reduce(into: String(parts[0])) { name, part in
             name += part.drop { $0 != "." }.dropFirst()
         }
+        return plain(name)
     }
 
     /// The type's own name, without those of what it is in; or the name that it says.
     static func short(_ type: Any.Type) -> String {
-        (type as? any NamedMessage.Type)?.messageName ?? String(describing: type)
+        (type as? any NamedMessage.Type)?.messageName ?? plain(String(describing: type))
     }
+
+    /// A name as other languages have it. That of a raw identifier (SE-0451), such as `two words`, has backticks in Swift.
+    static func plain(_ name: String) -> String { name.filter { $0 != "`" } }
 }

@@ -125,7 +125,7 @@ private enum TypeWalk {
         var storage: Part?
         _ = unsafe _forEachField(of: type) { fieldName, fieldOffset, fieldType, _ in
             // A tuple's labels have a dot before them.
-            var label = unsafe String(cString: fieldName)
+            var label = TypeName.plain(unsafe String(cString: fieldName))
             if label.hasPrefix(".") { label.removeFirst() }
             if !label.isEmpty { seen += 1 }
             do throws(IPCError) {

@@ -137,7 +137,7 @@ struct CDeclaration {
         _ type: String, _ schema: MessageSchema, parts: [Part], path: String
     ) throws(IPCError) {
         let size = schema.stride
-        let fields = try members(parts, size, path: path)
+        let fields = members(parts, size)
         var memberNames = UniqueNames()
         var (lines, checks): ([String], [String]) = ([], [])
         var (end, alignment, padCount) = (0, 1, 0)
@@ -185,18 +185,12 @@ struct CDeclaration {
 
     /// The members of a structure in the order of their offsets, without those that have no bytes. A part of several members is
     /// replaced by them where the padding at the end of its type in C would overlap what follows.
-    private func members(_ parts: [Part], _ size: Int, path: String) throws(IPCError) -> [Part] {
+    private func members(_ parts: [Part], _ size: Int) -> [Part] {
         /// Those to come, the next one last.
         var left = Self.inOrder(parts)
         var members: [Part] = []
         while let part = left.popLast() {
             let limit = left.last?.offset ?? size
-            guard part.offset + part.schema.byteCount <= limit else {
-                throw DeclarationText.refusal(
-                    "C", channel,
-                    "the field \(DeclarationText.path(path, part.name)) overlaps another one; use --format numpy or json"
-                )
-            }
             let isTooLarge = part.offset + part.schema.cByteCount > limit
             if part.isOptional || isTooLarge, let inner = part.members {
                 var inner = Self.inOrder(inner)

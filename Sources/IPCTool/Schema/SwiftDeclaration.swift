@@ -269,19 +269,17 @@ struct SwiftDeclaration {
     /// A name of a field or a case, which has to be that of the schema.
     private func identifier(_ name: String, _ path: String) throws(IPCError) -> String {
         if Self.isPlain(name) { return Self.keywords.contains(name) ? "`\(name)`" : name }
-        // Swift itself names a raw identifier (SE-0451) with its backticks.
-        let inner = name.unicodeScalars.dropFirst().dropLast()
+        // A raw identifier (SE-0451).
         let isRaw =
-            name.utf8.count > 2 && name.hasPrefix("`") && name.hasSuffix("`")
-            && inner.allSatisfy { scalar in
+            name.unicodeScalars.allSatisfy { scalar in
                 let isSpace = scalar.isControl || scalar.properties.isWhitespace
                 return scalar != "`" && scalar != "\\" && (scalar == " " || !isSpace)
             }
-            && inner.contains { $0.properties.isAlphabetic || $0.properties.numericType != nil }
+            && name.unicodeScalars.contains { $0.properties.isAlphabetic || $0.properties.numericType != nil }
         guard isRaw else {
             throw refusal("\(DeclarationText.path(path, name)) has a name that Swift cannot have")
         }
-        return name
+        return "`\(name)`"
     }
 
     private static func isPlain(_ name: String) -> Bool {
