@@ -17,24 +17,18 @@ struct MessageTable {
     private static let (bytesOfCell, bytesOfName) = (1024, 200)
 
     private let schema: MessageSchema
-    private let fields: [MessageField]
-    private let others: [MessageField]
+    private let fields: [MessageColumn]
+    private let others: [MessageColumn]
     /// Whether a message is small enough that all of it is checked.
     private let isChecked: Bool
 
     /// - Parameter schema: Of messages with a type: not `bytes`.
     init(_ schema: MessageSchema) {
         self.schema = schema
-        var all = FieldList(most: Self.mostColumns + Self.mostOthers, valuesLeft: Self.mostValues)
-        switch schema {
-        case .framed(let header):
-            all.add(header, "header", at: 0, [])
-            all.add(.bytes, "bytes", at: header.byteCount, [])
-        default: all.add(schema, "", at: 0, [])
-        }
-        let isWide = all.fields.count > Self.mostColumns
-        fields = Array(all.fields.prefix(Self.mostColumns))
-        others = isWide ? Array(all.fields.dropFirst(Self.mostColumns)) : []
+        let all = MessageColumn.all(
+            of: schema, most: Self.mostColumns + Self.mostOthers, mostValues: Self.mostValues)
+        fields = Array(all.prefix(Self.mostColumns))
+        others = Array(all.dropFirst(Self.mostColumns))
         isChecked = schema.valueCount <= Self.mostValues
     }
 
@@ -66,13 +60,12 @@ struct MessageTable {
     /// The number in a column, as text so that no digit is lost; null if there is none.
     func number(_ column: Int, _ message: ChannelTap.Message) -> String {
         guard hasNumbers(column), (try? checkSize(message)) != nil,
-            let json = (try? fields[column].json(message.bytes)) ?? nil
+            let value = (try? fields[column].value(in: message.bytes)) ?? nil
         else { return "null" }
-        return switch json {
-        case "true": "\"1\""
-        case "false": "\"0\""
-        case "null": json
-        default: json.hasPrefix("\"") ? json : json.quotedForJSON
+        return switch value {
+        case .bool(let flag): flag ? "\"1\"" : "\"0\""
+        case .null, .string: value.text
+        default: value.text.quotedForJSON
         }
     }
 
@@ -91,7 +84,7 @@ struct MessageTable {
     }
 
     /// A string of JSON, or null for an optional without a value.
-    private func cell(_ field: MessageField, _ message: ChannelTap.Message) throws(IPCError) -> String {
+    private func cell(_ field: MessageColumn, _ message: ChannelTap.Message) throws(IPCError) -> String {
         let json: String
         switch field.schema {
         case .coded(_, "JSON") where message.isWhole: json = try schema.json(of: message.bytes)
@@ -100,8 +93,8 @@ struct MessageTable {
             let shown = bytes.prefix(Self.bytesOfCell)
             return MessageText(Array(shown), isWhole: message.isWhole && shown.count == bytes.count).line.quotedForJSON
         default:
-            guard let value = try field.json(message.bytes) else { return "\"…\"" }
-            json = value
+            guard let value = try field.value(in: message.bytes) else { return "\"…\"" }
+            json = value.text
         }
         if json == "null" { return json }
         guard json.hasPrefix("\"") else { return Self.limited(json, Self.bytesOfCell) }
@@ -112,7 +105,7 @@ struct MessageTable {
     private func rest(_ message: ChannelTap.Message) throws(IPCError) -> String {
         var text = "{"
         for field in others where text.utf8.count <= Self.bytesOfCell {
-            let json = try field.json(message.bytes) ?? "\"…\""
+            let json = try field.value(in: message.bytes)?.text ?? "\"…\""
             text += (text == "{" ? "" : ",") + field.name.quotedForJSON + ":" + json
         }
         return Self.limited(text + "}", Self.bytesOfCell)
@@ -121,94 +114,7 @@ struct MessageTable {
     private static func limited(_ text: String, _ most: Int) -> String { text.limited(most).quotedForJSON }
 }
 
-/// A column: a number, a text, a case or a list in a message.
-private struct MessageField {
-    /// Where an optional says that it has no value.
-    struct Mark {
-        let offset: Int
-        let byteCount: Int
-        let none: UInt64
-
-        init(_ absence: MessageSchema.Absence, _ wrapped: MessageSchema, at start: Int) {
-            switch absence {
-            case .pattern(let none, let byteCount, let offset):
-                (self.offset, self.byteCount, self.none) = (start + offset, byteCount, none)
-            case .byteAfterValue: (offset, byteCount, none) = (start + wrapped.byteCount, 1, 1)
-            }
-        }
-
-        /// Whether there is no value; nil if that was cut.
-        func isNone(_ message: [UInt8]) -> Bool? {
-            guard offset + byteCount <= message.count else { return nil }
-            return message[offset..<offset + byteCount].reversed().reduce(0) { $0 << 8 | UInt64($1) } == none
-        }
-    }
-
-    let name: String
-    let offset: Int
-    let schema: MessageSchema
-    /// Of the optionals that it is in: if one has no value, neither has this.
-    let marks: [Mark]
-    /// Whether it is read; false if there are too many values before it.
-    let isRead: Bool
-
-    /// Its value in a message; nil if it was cut.
-    func json(_ message: [UInt8]) throws(IPCError) -> String? {
-        for mark in marks {
-            guard let isNone = mark.isNone(message) else { return nil }
-            if isNone { return "null" }
-        }
-        guard isRead, offset + schema.byteCount <= message.count else { return nil }
-        do throws(IPCError) {
-            return try schema.json(of: Array(message[offset..<offset + schema.byteCount]))
-        } catch {
-            throw IPCError(error.code, "read message", name, advice: "\(name): \(error.advice)")
-        }
-    }
-}
-
-/// The fields of a schema in the order of its declaration, up to a limit.
-private struct FieldList {
-    let most: Int
-    var valuesLeft: Int
-    private(set) var fields: [MessageField] = []
-
-    init(most: Int, valuesLeft: Int) {
-        self.most = most
-        self.valuesLeft = valuesLeft
-    }
-
-    mutating func add(_ schema: MessageSchema, _ path: String, at offset: Int, _ marks: [MessageField.Mark]) {
-        guard fields.count < most else { return }
-        switch schema {
-        case .structure(let structure) where !structure.fields.isEmpty:
-            for field in structure.fields {
-                // Limited here too: many fields may be in one that has a long name.
-                let path = (path.isEmpty ? field.name : path + "." + field.name).limited(1024)
-                add(field.schema, path, at: offset + field.offset, marks)
-            }
-        case .optional(let wrapped, let absence) where wrapped.hasFields:
-            add(wrapped, path, at: offset, marks + [MessageField.Mark(absence, wrapped, at: offset)])
-        default:
-            valuesLeft -= schema.valueCount
-            fields.append(
-                MessageField(
-                    name: path.isEmpty ? "message" : path, offset: offset, schema: schema, marks: marks,
-                    isRead: valuesLeft >= 0))
-        }
-    }
-}
-
 extension MessageSchema {
-    /// Whether it is of several columns.
-    fileprivate var hasFields: Bool {
-        switch self {
-        case .structure(let structure): !structure.fields.isEmpty
-        case .optional(let wrapped, _): wrapped.hasFields
-        default: false
-        }
-    }
-
     /// Whether its values can be drawn as a line.
     fileprivate var isNumber: Bool {
         switch self {
@@ -216,20 +122,6 @@ extension MessageSchema {
         case .optional(let wrapped, _): wrapped.isNumber
         default: false
         }
-    }
-
-    /// How many values are read for one of these, at most 2^30.
-    fileprivate var valueCount: Int {
-        let count =
-            switch self {
-            case .structure(let structure): structure.fields.reduce(1) { $0 + $1.schema.valueCount }
-            case .array(let count, let element), .list(let count, let element): 1 + count * element.valueCount
-            case .optional(let wrapped, _): 1 + wrapped.valueCount
-            case .framed(let header): 1 + header.valueCount
-            case .text(let size), .opaque(let size, _): 1 + size
-            default: 1
-            }
-        return min(count, 1 << 30)
     }
 }
 

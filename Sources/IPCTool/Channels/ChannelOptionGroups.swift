@@ -170,7 +170,7 @@ extension AnyChannel {
 
 extension [UInt8] {
     /// As a string if it is text, in hexadecimal digits if not.
-    var json: (String, JSON) {
+    var json: (String, JSONValue) {
         if let text = String(validating: self, as: UTF8.self) { return ("text", .string(text)) }
         return ("hex", .string(hexadecimal))
     }

@@ -152,8 +152,8 @@ struct QueueCommand: ParsableCommand {
                 let text: [UInt8]
                 do throws(IPCError) {
                     if format.format == .json {
-                        let fields = [("attempt", .integer(delivery.attempt)), try messages.member(bytes)]
-                        text = Array((JSON.object(fields).text + "\n").utf8)
+                        let fields = [("attempt", JSONValue.integer(delivery.attempt)), try messages.member(bytes)]
+                        text = Array((JSONValue.members(fields).text + "\n").utf8)
                     } else {
                         text = try messages.framed(bytes)
                     }
@@ -404,22 +404,22 @@ private struct JobTable {
         return printable(job) + what
     }
 
-    private func json(_ job: WorkQueue<RawBytes>.BrowsedJob) -> JSON {
+    private func json(_ job: WorkQueue<RawBytes>.BrowsedJob) -> JSONValue {
         // A letter's are those of the job that it was, and not how often somebody has had the letter.
         let attempts = job.deadLetter?.attempts ?? job.attempts
-        var fields: [(String, JSON)] = [
+        var fields: [(String, JSONValue)] = [
             ("stage", .string(job.worker == nil ? "waiting" : "taken")), ("attempts", .integer(attempts)),
         ]
         if let worker = job.worker { fields.append(("worker", .integer(Int(worker)))) }
-        if let due = job.dueIn { fields.append(("dueIn", .number(due / .seconds(1)))) }
+        if let due = job.dueIn { fields.append(("dueIn", .decimal(due / .seconds(1)))) }
         if let letter = job.deadLetter {
             fields += [
-                ("reason", .string(Self.name(letter.reason))), ("time", .number(letter.time)),
+                ("reason", .string(Self.name(letter.reason))), ("time", .decimal(letter.time)),
                 ("process", .integer(Int(letter.process))),
             ]
         }
         let member = MessageFormat.skippingInvalid { () throws(IPCError) in try messages.member(job.bytes) }
-        return JSON.object(fields + [member ?? job.bytes.json])
+        return JSONValue.members(fields + [member ?? job.bytes.json])
     }
 
     private static func name(_ reason: DeadLetter.Reason) -> String {

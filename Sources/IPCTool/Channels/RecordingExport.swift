@@ -2,14 +2,14 @@ import ArgumentParser
 import IPC
 import IPCChannels
 
-/// The messages of a recording as lines of JSON, or as a table of comma-separated values (RFC 4180).
+/// Recorded messages as lines of JSON, or as a table of comma-separated values (RFC 4180).
 struct RecordingExport {
     enum Format: String, CaseIterable, ExpressibleByArgument { case jsonl, csv }
 
     /// A channel of the recording.
     private struct Source {
         let messages: MessageFormat
-        let fields: [Field]
+        let fields: [(name: String, column: MessageColumn)]
     }
 
     private let format: Format
@@ -22,7 +22,11 @@ struct RecordingExport {
         self.format = format
         var (sources, columns, known): ([String: Source], [String], Set<String>) = ([:], [], [])
         for (name, schema) in channels {
-            let fields = format == .csv ? Field.all(of: schema) : []
+            // The first two columns have these names.
+            let fields: [(name: String, column: MessageColumn)] = (format == .csv ? MessageColumn.all(of: schema) : [])
+                .map { column in
+                    (["time", "channel"].contains(column.name) ? "message." + column.name : column.name, column)
+                }
             sources[name] = Source(messages: MessageFormat(schema, of: name, isRaw: false), fields: fields)
             for field in fields where known.insert(field.name).inserted { columns.append(field.name) }
         }
@@ -43,12 +47,21 @@ struct RecordingExport {
         // Of all of it, so that an error names the field.
         let member = try source.messages.member(message)
         guard format == .csv else {
-            return JSON.object([("time", .written(Self.seconds(time))), ("channel", .string(name)), member]).text
+            return JSONValue.members([("time", .number(Self.seconds(time))), ("channel", .string(name)), member]).text
         }
         var cells: [String: String] = [:]
-        for field in source.fields { cells[field.name] = try field.text(message) }
+        for (name, column) in source.fields { cells[name] = Self.text(try column.value(in: message)) }
         return ([Self.seconds(time), Self.quoted(name)] + columns.map { Self.quoted(cells[$0] ?? "") })
             .joined(separator: ",")
+    }
+
+    /// A value in a cell; empty for none.
+    private static func text(_ value: JSONValue?) -> String {
+        switch value {
+        case nil, .null: ""
+        case .string(let text): text
+        case .some(let value): value.text
+        }
     }
 
     /// Exactly, with nine digits after the point.
@@ -66,74 +79,5 @@ struct RecordingExport {
             result.unicodeScalars.append(scalar)
         }
         return result + "\""
-    }
-}
-
-/// A column: a number, a text, a case or a list in a message.
-private struct Field {
-    let name: String
-    let offset: Int
-    let schema: MessageSchema
-    /// The optionals that it is in: if one has no value, neither has this.
-    let optionals: [(offset: Int, schema: MessageSchema)]
-
-    static func all(of schema: MessageSchema) -> [Field] {
-        var fields: [Field] = []
-        switch schema {
-        case .framed(let header):
-            add(header, "header", at: 0, [], to: &fields)
-            fields.append(Field(name: "bytes", offset: header.byteCount, schema: .bytes, optionals: []))
-        default: add(schema, "", at: 0, [], to: &fields)
-        }
-        return fields
-    }
-
-    private static func add(
-        _ schema: MessageSchema, _ path: String, at offset: Int, _ optionals: [(offset: Int, schema: MessageSchema)],
-        to fields: inout [Field]
-    ) {
-        switch schema {
-        case .structure(let structure):
-            for field in structure.fields {
-                let path = DeclarationText.path(path, field.name)
-                add(field.schema, path, at: offset + field.offset, optionals, to: &fields)
-            }
-        case .optional(let wrapped, _) where wrapped.hasFields:
-            add(wrapped, path, at: offset, optionals + [(offset, schema)], to: &fields)
-        default:
-            // The first two columns have these names.
-            let name = path.isEmpty ? "message" : ["time", "channel"].contains(path) ? "message." + path : path
-            fields.append(Field(name: name, offset: offset, schema: schema, optionals: optionals))
-        }
-    }
-
-    /// Its value in a message; empty for none.
-    func text(_ message: [UInt8]) throws(IPCError) -> String {
-        for (offset, schema) in optionals where try Self.json(schema, offset, message) == "null" { return "" }
-        if schema == .bytes {
-            let bytes = Array(message[min(offset, message.count)...])
-            return String(validating: bytes, as: UTF8.self) ?? bytes.hexadecimal
-        }
-        let json = schema.isFixedSize ? try Self.json(schema, offset, message) : try schema.json(of: message)
-        switch try? JSONValue(parsing: json) {
-        case .string(let text): return text
-        case .null: return ""
-        default: return json
-        }
-    }
-
-    private static func json(_ schema: MessageSchema, _ offset: Int, _ message: [UInt8]) throws(IPCError) -> String {
-        try schema.json(of: Array(message[offset..<offset + schema.byteCount]))
-    }
-}
-
-extension MessageSchema {
-    /// Whether it is of several columns.
-    fileprivate var hasFields: Bool {
-        switch self {
-        case .structure: true
-        case .optional(let wrapped, _): wrapped.hasFields
-        default: false
-        }
     }
 }

@@ -152,7 +152,7 @@ struct ServiceCommand: ParsableCommand {
                 request.span.bytes, replyLimit: replyLimit, options, until: timeout.deadline)
             switch outcome {
             case .reply(let reply):
-                try MessageOutput.put(try service.reply.json(reply).map { Array(($0 + "\n").utf8) } ?? reply)
+                try MessageOutput.put(try service.reply.json(reply).map { Array(($0.text + "\n").utf8) } ?? reply)
             case .failure(let failure):
                 printError(try service.failure.printable(failure))
                 throw ExitCode(1)

@@ -72,14 +72,14 @@ struct TapCommand: Interruptible {
         case .text: return try format.printable(message.bytes)
         case .hex: return message.bytes.hexadecimal
         case .json:
-            var members: [(String, JSON)] = [
+            var members: [(String, JSONValue)] = [
                 ("position", .string(message.position.description)), ("writer", .integer(message.writer)),
-                ("sequence", JSON(clamping: message.sequence)),
+                ("sequence", .integer(message.sequence)),
             ]
             if let work = message.work {
                 members += [("stage", .string(work.stage.rawValue)), ("attempts", .integer(work.attempts))]
             }
-            return JSON.object(members + [try format.member(message.bytes)]).text
+            return JSONValue.members(members + [try format.member(message.bytes)]).text
         }
     }
 }

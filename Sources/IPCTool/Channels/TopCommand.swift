@@ -13,10 +13,13 @@ struct TopCommand: Interruptible {
             "behind" is the number of bytes that the slowest reader has not read. For a queue or a service with a log of up to \
             64 MiB, it is the number of waiting and taken messages.
 
+            With a name, it shows that channel: its participants, and its newest messages, as JSON if it has a schema.
+
             Keys: r, d, n sort by rate, depth, name; / filters by a part of the name; up, down and Enter open a channel, \
             Escape returns; q quits. Without a terminal, it prints a table every interval.
             """)
 
+    @Argument(help: "Show only this channel.", completion: ChannelCompletion.anyPattern) var name: String?
     @Option(
         help: "Seconds between refreshes. (default: 1)",
         transform: Numbers.decimal("a number of seconds from 0.1 to 3600", 0.1...3600))
@@ -27,7 +30,9 @@ struct TopCommand: Interruptible {
         let isTerminal = isatty(STDOUT_FILENO) == 1 && isatty(STDIN_FILENO) == 1
         let terminal = isTerminal ? Terminal() : nil
         defer { terminal?.restore() }
-        var screen = TopScreen()
+        // One that cannot be looked at is an error now, and not an empty screen.
+        if let name { _ = try ChannelDescription(ChannelName(name), countsMessages: false) }
+        var screen = TopScreen(opened: name)
         for look in 0..<(count ?? .max) {
             try screen.update()
             if let terminal {
@@ -93,6 +98,11 @@ struct TopScreen {
     private var selected = 0
     private var opened: String?
     private var recent: [String] = []
+    /// The longest message that is shown, in characters.
+    private static let longestShown = 1000
+
+    /// - Parameter opened: The channel that is looked into.
+    init(opened: String? = nil) { self.opened = opened }
 
     /// - Throws: If the root cannot be looked at: then there is nothing to show, and none of it would be true.
     mutating func update() throws(IPCError) {
@@ -128,9 +138,13 @@ struct TopScreen {
 
     private mutating func look(into name: String) {
         guard var tap = try? ChannelTap(name, from: .last(8)) else { return }
+        // With bytes, also what has no usable schema can be looked at.
+        let schema = (try? AnyChannel.open(name).schema.message) ?? .bytes
+        let format = MessageFormat(schema, of: name, isRaw: false)
         recent = []
         while let message = try? tap.next(), recent.count < 8 {
-            recent.append(Table.printable(message.bytes, limit: 60))
+            let text = try? format.printable(message.bytes, limit: Self.longestShown)
+            recent.append(text ?? Table.printable(message.bytes, limit: 60) + "  (does not fit the schema)")
         }
     }
 
@@ -188,9 +202,15 @@ struct TopScreen {
                 + (isFiltering || !filter.isEmpty ? "  /\(filter)" : "")
         ]
         lines += bridges.heads
-        if let opened, let row = rows[opened] { return lines + detail(row) }
+        if let opened {
+            let rest = rows[opened].map { detail($0) } ?? ["", "\(opened): there is no such channel now"]
+            return (lines + rest).flatMap { Self.wrapped($0, width) }
+        }
         var table = [
-            ["name", "pattern", "messages/s", "published", "behind", "readers", "writers", "dead", "recovered"]
+            [
+                "name", "pattern", "messages/s", "published", "behind", "readers", "writers", "dead", "recovered",
+                "bytes", "type",
+            ]
         ]
         for row in shown {
             let participants = row.channel.participants
@@ -202,20 +222,27 @@ struct TopScreen {
                 "\(row.channel.publishedCount)", row.behind ?? "-", count(.reader),
                 count(.writer),
                 "\(participants.count { !$0.isAlive })", "\(row.channel.recoveryCount)",
+                row.channel.messageSize.map { "\($0)" } ?? "-", row.channel.messageType,
             ])
         }
-        let text = TableFormat.aligned(table, numeric: [2, 3, 4, 5, 6, 7, 8]).split(separator: "\n").map(String.init)
+        let text = TableFormat.aligned(table, numeric: [2, 3, 4, 5, 6, 7, 8, 9]).split(separator: "\n").map(String.init)
         for (index, line) in text.enumerated() {
             lines.append((width != .max && index == selected + 1 ? "> " : width == .max ? "" : "  ") + line)
         }
         return lines.map { String($0.prefix(width)) }
     }
 
+    private static func wrapped(_ line: String, _ width: Int) -> [String] {
+        guard line.count > width else { return [line] }
+        return [String(line.prefix(width))] + wrapped(String(line.dropFirst(width)), width)
+    }
+
     private func detail(_ row: Row) -> [String] {
         let channel = row.channel
         let work = channel.workText.map { ": \($0)" } ?? ""
         var lines = [
-            "", "\(channel.name)  \(channel.pattern)  \(channel.messageType)",
+            "",
+            "\(channel.name)  \(channel.pattern)  \(channel.messageType)\(channel.messageSize.map { "  \($0) bytes" } ?? "")",
             "\(Self.number(row.rate)) messages/s, \(channel.messageCount) in the log of \(Table.size(channel.attributes.capacity))\(work)",
             "",
         ]
@@ -239,21 +266,21 @@ struct TopScreen {
 
 extension TopScreen {
     /// The same for a page.
-    var json: JSON {
+    var json: JSONValue {
         .array(
             shown.map { row in
                 let channel = row.channel
                 let participants = channel.participants.map { participant in
-                    JSON.object([
+                    JSONValue.members([
                         ("role", .string("\(participant.role)")),
                         ("process", .integer(Int(participant.process))), ("alive", .bool(participant.isAlive)),
                     ])
                 }
-                return .object([
+                return .members([
                     ("name", .string(channel.name.description)), ("pattern", .string("\(channel.pattern)")),
-                    ("type", .string(channel.messageType)), ("rate", .number(row.rate)),
+                    ("type", .string(channel.messageType)), ("rate", .decimal(row.rate)),
                     ("published", .integer(Int(clamping: channel.publishedCount))),
-                    ("behind", JSON(row.behind)),
+                    ("behind", JSONValue(row.behind)),
                     ("bridges", .array((bridges.carried[channel.name.description] ?? []).map { .string($0.line) })),
                     ("participants", .array(participants)),
                 ])

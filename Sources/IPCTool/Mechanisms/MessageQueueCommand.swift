@@ -1,5 +1,6 @@
 import ArgumentParser
 import IPC
+import IPCChannels
 
 /// `ipc mq`: POSIX message queues.
 struct MessageQueueCommand: ParsableCommand {
@@ -73,7 +74,7 @@ struct MessageQueueCommand: ParsableCommand {
             for _ in 0..<(follow ? .max : count ?? 1) {
                 let message = try await open.value.receive(until: timeout.deadline)
                 if format.format == .json {
-                    let line = JSON.object([("priority", .integer(Int(message.priority))), message.bytes.json])
+                    let line = JSONValue.members([("priority", .integer(Int(message.priority))), message.bytes.json])
                     try MessageOutput.put(line: line.text)
                 } else {
                     try output.write(message.bytes)
@@ -96,7 +97,7 @@ struct MessageQueueCommand: ParsableCommand {
             ]
             let text =
                 format.format == .json
-                ? JSON.object(facts.map { ($0, .integer($1)) }).text
+                ? JSONValue.members(facts.map { ($0, .integer($1)) }).text
                 : facts.map { "\($0)  \($1)" }.joined(separator: "\n")
             try MessageOutput.put(line: text)
         }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import IPC
+import IPCChannels
 import IPCBenchmarks
 
 /// `ipc choose`: the guide's comparison, as an adviser.
@@ -49,9 +50,9 @@ struct ChooseCommand: Interruptible {
         let advice = Advice(needs)
         let figures = BenchCache.figures(advice.mechanism)
         if format.format == .json {
-            let json = JSON.object([
+            let json = JSONValue.members([
                 ("mechanism", .string(advice.mechanism.rawValue)), ("type", .string(advice.type)),
-                ("reasons", .array(advice.reasons.map { .string($0) })), ("measured", JSON(figures)),
+                ("reasons", .array(advice.reasons.map { .string($0) })), ("measured", JSONValue(figures)),
                 ("code", .string(advice.code)),
             ])
             return try MessageOutput.put(line: json.text)

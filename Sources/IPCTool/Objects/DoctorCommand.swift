@@ -33,13 +33,13 @@ struct DoctorCommand: Interruptible {
         let findings = Self.limits() + Self.memory() + Self.channels() + Self.kernel() + SandboxFindings.all()
         if format.format == .json {
             let all = findings.map { finding in
-                JSON.object([
+                JSONValue.members([
                     ("name", .string(finding.name)), ("value", .string(finding.value)),
                     ("meaning", .string(finding.meaning)), ("ok", .bool(finding.advice == nil)),
-                    ("advice", JSON(finding.advice)),
+                    ("advice", JSONValue(finding.advice)),
                 ])
             }
-            try MessageOutput.put(line: JSON.array(all).text)
+            try MessageOutput.put(line: JSONValue.array(all).text)
         } else {
             try MessageOutput.put(
                 line: TableFormat.aligned(

@@ -29,7 +29,7 @@ struct ListCommand: Interruptible {
     func perform() async throws {
         let inventory = Inventory(kinds.isEmpty ? Set(SystemObject.Kind.allCases).subtracting([.pipe]) : Set(kinds))
         if format.format == .json {
-            try MessageOutput.put(line: JSON.array(inventory.objects.map(\.json)).text)
+            try MessageOutput.put(line: JSONValue.array(inventory.objects.map(\.json)).text)
         } else {
             var rows = [["kind", "name", "size", "depth", "mode", "owner", "processes", "what"]]
             for object in inventory.objects {
@@ -96,7 +96,7 @@ struct InfoCommand: Interruptible {
     private func show(_ channel: ChannelDescription) throws {
         if format.format == .json { return try MessageOutput.put(line: channel.json.text) }
         func plain(_ value: JSONValue) -> String { if case .string(let text) = value { text } else { value.text } }
-        var rows = channel.facts.filter { $0.value != .null }.map { [$0.name, plain($0.value)] }
+        var rows = channel.facts.filter { $0.value.text != "null" }.map { [$0.name, plain($0.value)] }
         for participant in channel.participants {
             let role = "\(participant.role)"
             let backlog = participant.backlog.map { ", \(Table.size($0)) behind" } ?? ""

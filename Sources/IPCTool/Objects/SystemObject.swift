@@ -1,3 +1,5 @@
+import IPCChannels
+
 /// Something that exists on this machine, through which processes exchange data.
 struct SystemObject {
     enum Kind: String, CaseIterable {
@@ -19,12 +21,13 @@ struct SystemObject {
     /// What else there is to know.
     var detail: String?
 
-    var json: JSON {
-        .object([
-            ("kind", .string(kind.rawValue)), ("name", .string(name)), ("size", JSON(size)), ("depth", JSON(depth)),
-            ("mode", JSON(mode)), ("owner", JSON(owner)), ("holders", .array(holders.map { .integer(Int($0)) })),
+    var json: JSONValue {
+        .members([
+            ("kind", .string(kind.rawValue)), ("name", .string(name)), ("size", JSONValue(size)),
+            ("depth", JSONValue(depth)), ("mode", JSONValue(mode)), ("owner", JSONValue(owner)),
+            ("holders", .array(holders.map { .integer(Int($0)) })),
             ("commands", .array(holders.map { .string(ProcFiles.command($0)) })),
-            ("stale", .bool(staleness != nil)), ("detail", JSON(detail ?? staleness)),
+            ("stale", .bool(staleness != nil)), ("detail", JSONValue(detail ?? staleness)),
         ])
     }
 }

@@ -39,9 +39,9 @@ struct MessageFormat: Sendable {
     /// A message as JSON by its schema; nil for bytes.
     ///
     /// - Throws: `corrupted`, with the field, if it is not a value of the schema.
-    func json(_ message: [UInt8]) throws(IPCError) -> String? {
+    func json(_ message: [UInt8]) throws(IPCError) -> JSONValue? {
         guard let schema else { return nil }
-        do throws(IPCError) { return try schema.json(of: message) } catch {
+        do throws(IPCError) { return try schema.jsonValue(of: message) } catch {
             throw IPCError(error.code, "read message", channel, advice: error.advice)
         }
     }
@@ -50,21 +50,21 @@ struct MessageFormat: Sendable {
     ///
     /// - Throws: As ``json(_:)``.
     func framed(_ message: [UInt8]) throws(IPCError) -> [UInt8] {
-        framing.framed(try json(message).map { Array($0.utf8) } ?? message)
+        framing.framed(try json(message).map { Array($0.text.utf8) } ?? message)
     }
 
     /// A message as a member of an object: `message`, or `text` or `hex` for bytes.
     ///
     /// - Throws: As ``json(_:)``.
-    func member(_ message: [UInt8]) throws(IPCError) -> (String, JSON) {
-        try json(message).map { ("message", .written($0)) } ?? message.json
+    func member(_ message: [UInt8]) throws(IPCError) -> (String, JSONValue) {
+        try json(message).map { ("message", $0) } ?? message.json
     }
 
     /// A message in a line that has more on it.
     ///
     /// - Throws: As ``json(_:)``.
     func printable(_ message: [UInt8], limit: Int = .max) throws(IPCError) -> String {
-        Table.printable(try json(message).map { Array($0.utf8) } ?? message, limit: limit)
+        Table.printable(try json(message).map { Array($0.text.utf8) } ?? message, limit: limit)
     }
 
     /// The bytes of a message from what was given for it.
@@ -112,7 +112,7 @@ struct ValueOutput {
         if isJSON {
             guard let member = MessageFormat.skippingInvalid({ () throws(IPCError) in try format.member(message) })
             else { return false }
-            try MessageOutput.put(line: JSON.object([member]).text)
+            try MessageOutput.put(line: JSONValue.members([member]).text)
         } else {
             guard let bytes = MessageFormat.skippingInvalid({ () throws(IPCError) in try format.framed(message) })
             else { return false }

@@ -19,16 +19,10 @@ enum SchemaFile {
             throw IPCError(.invalidArgument, "read schema", place, advice: "it is not UTF-8; give a schema as JSON")
         }
         do throws(IPCError) {
-            return hasParts(text) ? try ChannelSchema(json: text) : .messages(try MessageSchema(json: text))
+            return try ChannelSchema(json: text)
         } catch {
             throw IPCError(error.code, "read schema", place, advice: error.advice)
         }
-    }
-
-    /// Whether it is the schema of a channel, and not of a message: that is a name, or an object with another member.
-    private static func hasParts(_ text: String) -> Bool {
-        let begin = text.utf8.filter { !" \t\r\n".utf8.contains($0) }.prefix(16)
-        return ["message", "request", "reply", "failure"].contains { begin.starts(with: "{\"\($0)\"".utf8) }
     }
 
     private static func tooLarge(_ place: String) -> IPCError {
@@ -76,36 +70,19 @@ struct SchemaOption: ParsableArguments {
             """, valueName: "file"))
     var schema: String?
 
-    /// - Throws: `invalidArgument` if it is not that of messages.
-    func messages() async throws -> ChannelSchema {
-        guard let path = schema else { return .messages(.bytes) }
-        let schema = try await SchemaFile.read(path)
-        guard case .messages = schema else {
-            throw IPCError(
-                .invalidArgument, "read schema", path,
-                advice: "it has a request, a reply and a failure; only ipc service create takes such a schema")
-        }
-        return schema
+    func read() async throws -> ChannelSchema {
+        guard let schema else { return .messages(.bytes) }
+        return try await SchemaFile.read(schema)
     }
 }
 
 /// Channels that exist from now on, without any program.
 enum KeptChannel {
-    /// - Throws: `alreadyExists`; `invalidArgument` if a message does not fit into the log.
+    /// - Throws: `alreadyExists`; `invalidArgument` if the pattern cannot have this schema, or a message does not fit into the log.
     static func create(
         _ pattern: ChannelPattern, _ name: String, _ options: ChannelOptions, _ schema: ChannelSchema,
         maximumAttempts: Int? = nil, backoff: RetryBackoff? = nil, maximumWaiting: Int? = nil
     ) throws(IPCError) {
-        // A log takes messages of up to half its size.
-        let usual = pattern == .latest ? 65_536 : pattern == .service ? 1 << 22 : 1 << 20
-        let capacity = options.capacity ?? usual
-        for part in schema.parts where part.schema.byteCount > max(capacity, 65_536) / 2 {
-            throw IPCError(
-                .invalidArgument, "create \(pattern)", name,
-                advice:
-                    "a message has \(part.schema.byteCount) bytes, and the log \(capacity), of which a message may take "
-                    + "half; give a larger --capacity")
-        }
         var options = options
         options.lifetime = .kept
         // A queue, a latest value and a service have shared writers, or none of this option.
@@ -135,7 +112,7 @@ extension TopicCommand {
         @OptionGroup var creation: BroadcastCreationOptions
 
         func perform() async throws {
-            try KeptChannel.create(.topic, channel.name, creation.options, try await schema.messages())
+            try KeptChannel.create(.topic, channel.name, creation.options, try await schema.read())
         }
     }
 }
@@ -151,7 +128,7 @@ extension LatestCommand {
         @OptionGroup var creation: BroadcastCreationOptions
 
         func perform() async throws {
-            try KeptChannel.create(.latest, channel.name, creation.options, try await schema.messages())
+            try KeptChannel.create(.latest, channel.name, creation.options, try await schema.read())
         }
     }
 }
@@ -167,7 +144,7 @@ extension QueueCommand {
 
         func perform() async throws {
             try KeptChannel.create(
-                .workQueue, channel.name, creation.options, try await schema.messages(),
+                .workQueue, channel.name, creation.options, try await schema.read(),
                 maximumAttempts: creation.attempts, backoff: creation.backoff)
         }
     }
@@ -190,14 +167,9 @@ extension ServiceCommand {
         @OptionGroup var creation: ServiceCreationOptions
 
         func perform() async throws {
-            let schema = try await SchemaFile.read(schema)
-            guard case .calls = schema else {
-                throw IPCError(
-                    .invalidArgument, "read schema", self.schema,
-                    advice: "it has no request, reply and failure, which a service needs")
-            }
             try KeptChannel.create(
-                .service, channel.name, creation.channelOptions, schema, maximumWaiting: creation.maximumWaiting)
+                .service, channel.name, creation.channelOptions, try await SchemaFile.read(schema),
+                maximumWaiting: creation.maximumWaiting)
         }
     }
 }
