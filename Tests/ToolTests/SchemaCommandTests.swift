@@ -364,7 +364,9 @@ private final class Switch: Sendable { let isOn = Atomic(false) }
         let message = try file(MessageSchema(of: Quote.self).json)
         defer { unlink(message) }
         isRefused(try ipc("service", "create", channelName(), "--schema", message), "request")
-        isRefused(try ipc("topic", "create", channelName(), "--schema", path), "service create")
+        isRefused(
+            try ipc("topic", "create", channelName(), "--schema", path), "a topic has messages of one type",
+            "{\"message\":…}")
         #expect(try ipc("service", "create", channelName()).status == .exited(64))
         // A topic of that name is not one that could be called.
         #expect(try ipc("topic", "create", name, "--schema", message).status == .exited(6))
@@ -394,6 +396,22 @@ private final class Switch: Sendable { let isOn = Atomic(false) }
         #expect(try ipc("info", name).status == .exited(4))
     }
 
+    /// As a program that opens it would size it.
+    @Test func aLatestValueHasRoomForItsValues() throws {
+        let path = try file("{\"text\":{\"capacity\":1000000}}")
+        defer { unlink(path) }
+        let name = channelName()
+        defer { _ = try? ipc("rm", name) }
+        #expect(try ipc("latest", "create", name, "--schema", path).status == .exited(0))
+        #expect(try ChannelDescription(ChannelName(name)).attributes.capacity >= 4_000_016)
+        #expect(try ipc("latest", "set", name, "\"text\"").status == .exited(0))
+        _ = try Latest<InlineString<1_000_000>>.openOrCreate(name)
+        // What is too large for the log that is asked for is refused.
+        isRefused(
+            try ipc("topic", "create", channelName(), "--schema", path, "--capacity", "1000000"), "1000004 bytes",
+            "larger capacity")
+    }
+
     @Test func filesThatAreNoneAreErrors() throws {
         #expect(try ipc("topic", "create", channelName(), "--schema", "/none/such").status == .exited(4))
         #expect(try ipc("topic", "create", channelName(), "--schema", "/tmp").status == .exited(1))
@@ -404,7 +422,142 @@ private final class Switch: Sendable { let isOn = Atomic(false) }
         isRefused(try ipc("topic", "create", channelName(), "--schema", path), "UTF-8")
     }
 
-    // MARK: Declarations
+    // MARK: Views
+
+    @Test func topShowsTypesAndTheNewestMessages() throws {
+        let (_, name) = try topic()
+        let (latest, plain) = (channelName(), channelName())
+        defer { for name in [name, latest, plain] { _ = try? ipc("rm", name) } }
+        _ = try Latest<Quote>.create(latest, LatestOptions(lifetime: .kept))
+        #expect(try ipc("latest", "set", latest, noted).status == .exited(0))
+        #expect(try ipc("topic", "publish", "-q", name, acme, noted).status == .exited(0))
+        #expect(try ipc("topic", "publish", "-q", name, "--hex", invalid).status == .exited(0))
+        #expect(try ipc("topic", "publish", "-q", "--keep", plain, "hello").status == .exited(0))
+        let table = lines(try ipc("top", "--count", "1").output)
+        let row = { (name: String) in
+            table.first { $0.hasPrefix(name) }?.split(separator: " ").suffix(2).joined(separator: " ")
+        }
+        #expect(row(name) == "25 Quote" && row(latest) == "25 Quote" && row(plain) == "- bytes", "\(table)")
+        let one = try ipc("top", name, "--count", "1").output
+        #expect(one.contains("\(name)  topic  Quote  25 bytes") && !one.contains(latest), "\(one)")
+        #expect(one.contains("  \(acme)\n  \(noted)\n") && one.contains("(does not fit the schema)"), "\(one)")
+        #expect(try ipc("top", latest, "--count", "1").output.hasSuffix("newest:\n  \(noted)\n"))
+        #expect(try ipc("top", plain, "--count", "1").output.hasSuffix("newest:\n  hello\n"))
+        #expect(try ipc("top", "none/such", "--count", "1").status == .exited(4))
+    }
+
+    // MARK: Recordings
+
+    @Test func linesAreRecorded() throws {
+        let (topic, name) = try topic()
+        let (plain, path) = (channelName(), "/tmp/" + uniqueName())
+        defer {
+            for name in [name, plain] { _ = try? ipc("rm", name) }
+            unlink(path)
+        }
+        for words in [[name, acme], [name, noted], [name, "--hex", invalid], [plain, "--keep", "a \"b\""]] {
+            #expect(try Tool(["topic", "publish", "-q"] + words).finish().status == .exited(0))
+        }
+        let all = ["--from", "oldest", "--count", "3"]
+        let json = try Tool(["record", name, plain, "--format", "jsonl"] + all).finish()
+        #expect(json.status == .exited(0) && lines(json.output).count == 3, "\(json)")
+        #expect(lines(json.output)[0].hasPrefix("{\"time\":0.000000000,\"channel\":\"\(name)\",\"message\":\(acme)}"))
+        #expect(lines(json.output)[2].contains("\"channel\":\"\(plain)\",\"text\":\"a \\\"b\\\"\"}"), "\(json)")
+        #expect(json.errors.contains("side has 9") && json.errors.hasSuffix("ipc: recorded 3 messages\n"), "\(json)")
+        let table = try Tool(
+            ["record", name, "--format", "csv", "-o", path, "--permissions", "640"] + [
+                "--from", "oldest", "--count", "2",
+            ]
+        )
+        .finish()
+        #expect(table.status == .exited(0) && table.output == "", "\(table)")
+        #expect(table.errors == "ipc: recorded 2 messages in \(path)\n", "\(table)")
+        let text = lines(try String(contentsOfFile: path, encoding: .utf8))
+        #expect(
+            text.count == 3 && text[0] == "time,channel,symbol,price,side,note" && text[2].hasSuffix(",8,-0.25,sell,9"))
+        var status = stat()
+        #expect(stat(path, &status) == 0 && status.st_mode & 0o777 == 0o640)
+        // One that is there is somebody's; and what would have no effect is refused.
+        #expect(try ipc("record", name, "--format", "csv", "-o", path).status == .exited(6))
+        for words in [[], ["--format", "csv", "--capacity", "65536"], ["--format", "csv", "--permissions", "640"]] {
+            let outcome = try Tool(["record", name] + words).finish()
+            #expect(outcome.status == .exited(64), "\(words): \(outcome)")
+        }
+        #expect(try ipc("record", "none/such", "--format", "jsonl").status == .exited(4))
+        _ = topic
+    }
+
+    /// Interrupted at any moment, while it cannot keep up: each line is whole, and what was missed is told.
+    @Test(arguments: [Signal.interrupt, .terminate]) func aRecordingOfLinesEndsWithAWholeLine(signal: Signal) throws {
+        let options = ChannelOptions(writers: .shared, overflow: .overwrite, lifetime: .kept, capacity: 65_536)
+        let topic = try Topic<Quote>.create(channelName(), options)
+        let (name, path) = (topic.name.description, "/tmp/" + uniqueName())
+        defer {
+            try? Topic<Quote>.remove(name)
+            unlink(path)
+        }
+        let isOver = Switch()
+        let thread = try PlainThread { () throws(IPCError) in
+            var publisher = try topic.makePublisher()
+            var number: UInt64 = 0
+            while !isOver.isOn.load(ordering: .relaxed) {
+                number += 1
+                try publisher.publish(Quote(symbol: number, price: 0.5, side: .buy, note: nil))
+            }
+        }
+        let recorder = try Tool(["record", name, "--format", "jsonl", "-o", path])
+        func size() -> Int {
+            var status = stat()
+            return stat(path, &status) == 0 ? Int(status.st_size) : 0
+        }
+        #expect(eventually { size() > 100_000 })
+        try recorder.peer.child.handle.send(signal)
+        let outcome = try recorder.finish()
+        isOver.isOn.store(true, ordering: .relaxed)
+        #expect(thread.join() == nil)
+        #expect(outcome.status == .exited(128 + signal.rawValue), "\(outcome.status) \(outcome.errors.suffix(200))")
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(text.hasSuffix("}\n"))
+        let all = lines(text)
+        #expect(
+            outcome.errors.hasSuffix("ipc: recorded \(all.count) messages in \(path)\n"),
+            "\(outcome.errors.suffix(200))")
+        var last: UInt64 = 0
+        for line in all {
+            let object = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+            let number = try #require((object["message"] as? [String: Any])?["symbol"] as? UInt64)
+            #expect(number > last)
+            last = number
+        }
+        if last > UInt64(all.count) {
+            #expect(outcome.errors.contains("\(name): "), "\(outcome.errors.suffix(200))")
+            #expect(outcome.errors.contains(" bytes of the log were overwritten before they were recorded"))
+        }
+    }
+
+    /// A disk that is full: the error, and no half a line.
+    @Test func aRecordingOfLinesOnAFullDiskHasWholeLines() throws {
+        let (topic, name) = try topic()
+        let path = "/tmp/" + uniqueName()
+        defer {
+            try? Topic<Quote>.remove(name)
+            unlink(path)
+        }
+        var publisher = try topic.makePublisher()
+        for number in 0..<50 as Range<UInt64> {
+            try publisher.publish(Quote(symbol: number, price: 0.5, side: .buy, note: nil))
+        }
+        // A file may not be larger than two blocks of 1024 bytes.
+        let script =
+            "trap '' XFSZ; ulimit -f 2; exec \(product("ipc")) record \(name) --format jsonl -o \(path) --from oldest"
+        let (status, _) = try Peer(
+            "bash", ["-c", script], environment: ["IPC_ROOT=\(channelRoot)", "PATH=/usr/bin:/bin"]
+        )
+        .finish()
+        #expect(status == .exited(1), "\(status)")
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(text.hasSuffix("}\n") && lines(text).count > 5 && text.utf8.count <= 2048, "\(text.utf8.count)")
+    }
 
     @Test func aRecordingIsExported() throws {
         let (_, name) = try topic()

@@ -192,14 +192,22 @@ struct MessageOutput {
 
     /// Who reads no more ends this program by SIGPIPE, as it ends `cat`. Who reads nothing does not keep it from ending in order:
     /// the wait for room in a pipe ends when the task is cancelled.
-    static func put(_ bytes: [UInt8]) throws(IPCError) {
+    ///
+    /// - Parameter grace: How long a message of which a part is written may take until all of it is, once the task is cancelled.
+    static func put(_ bytes: [UInt8], grace: Duration = .zero) throws(IPCError) {
         var start = 0
+        var end: Deadline?
         while start < bytes.count {
-            start += try put(bytes[start...])
+            start += try put(bytes[start...]) {
+                guard Task.isCancelled else { return false }
+                let last = end ?? (start > 0 ? .after(grace) : .immediate)
+                end = last
+                return last.hasPassed
+            }
         }
     }
 
-    private static func put(_ bytes: ArraySlice<UInt8>) throws(IPCError) -> Int {
+    private static func put(_ bytes: ArraySlice<UInt8>, unless isOver: () -> Bool) throws(IPCError) -> Int {
         while true {
             let result = unsafe bytes.withUnsafeBytes { buffer in
                 var vector = unsafe iovec(
@@ -213,14 +221,16 @@ struct MessageOutput {
             switch result {
             case .success(let count): return count
             case .failure(.resourceTemporarilyUnavailable):
-                if Task.isCancelled { throw .cancelled("write", "standard output") }
+                if isOver() { throw .cancelled("write", "standard output") }
                 _ = try Readiness.writable.wait(for: STDOUT_FILENO, until: .after(.milliseconds(50)))
             case .failure(let errno): throw IPCError("write", "standard output", errno)
             }
         }
     }
 
-    static func put(line: String) throws { try put(Array((line + "\n").utf8)) }
+    static func put(line: String, grace: Duration = .zero) throws(IPCError) {
+        try put(Array((line + "\n").utf8), grace: grace)
+    }
 }
 
 enum Hex {
