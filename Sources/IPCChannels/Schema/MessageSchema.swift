@@ -124,6 +124,7 @@ extension MessageSchema {
         case .optional(let wrapped, .byteAfterValue): wrapped.byteCount + 1
         case .optional(let wrapped, .pattern): wrapped.byteCount
         case .text(let capacity): Self.textOffset + capacity
+        case .list(0, _): Self.textOffset
         case .list(let capacity, let element): Self.listOffset(element) + capacity * element.stride
         case .opaque(let byteCount, _): byteCount
         }
@@ -132,7 +133,9 @@ extension MessageSchema {
     /// In bytes; a power of two.
     public var alignment: Int {
         switch self {
-        case .bytes, .coded, .bool: 1
+        // What has no elements has not their alignment either: so Swift lays it out.
+        case .bytes, .coded, .bool, .array(0, _): 1
+        case .list(0, _): 4
         case .framed(let header): header.alignment
         case .integer(let byteCount, _), .float(let byteCount): byteCount
         case .scalar, .text: 4

@@ -45,6 +45,11 @@ enum TypeMetadata {
         }
     }
 
+    /// The second generic argument of an `InlineArray`, after the kind, the descriptor and the count.
+    static func inlineArrayElement(of type: Any.Type) -> Any.Type {
+        unsafe Self.type(unsafeBitCast(type, to: UnsafeRawPointer.self), at: 24)
+    }
+
     private static func description(_ metadata: UnsafeRawPointer) -> UnsafeRawPointer {
         unsafe metadata.load(fromByteOffset: 8, as: UnsafeRawPointer.self)
     }

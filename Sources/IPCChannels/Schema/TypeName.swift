@@ -27,6 +27,12 @@ enum TypeName {
         (type as? any NamedMessage.Type)?.messageName ?? plain(String(describing: type))
     }
 
-    /// A name as other languages have it. That of a raw identifier (SE-0451), such as `two words`, has backticks in Swift.
-    static func plain(_ name: String) -> String { name.filter { $0 != "`" } }
+    /// A name as other languages have it. That of a raw identifier (SE-0451), such as `two words`, has backticks in Swift, and, in
+    /// metadata, no-break spaces.
+    static func plain(_ name: String) -> String {
+        guard name.utf8.contains(UInt8(ascii: "`")) else { return name }
+        var plain = String.UnicodeScalarView()
+        for scalar in name.unicodeScalars where scalar != "`" { plain.append(scalar == "\u{a0}" ? " " : scalar) }
+        return String(plain)
+    }
 }

@@ -43,6 +43,10 @@ private enum TypeWalk {
         switch TypeMetadata(type) {
         case _ where type == Bool.self: return Part(schema: .bool, spare: SpareValues(width: 1, after: 2))
         case _ where type == Unicode.Scalar.self: return Part(schema: .scalar)
+        // Its storage is an empty tuple, which has no element type.
+        case .structure where name.hasPrefix("Swift.InlineArray<0, "):
+            let element = try part(TypeMetadata.inlineArrayElement(of: type), path: path + "[]")
+            return Part(schema: .array(count: 0, of: element.schema))
         case .structure(let count), .tuple(let count): return try structure(type, count, path: path)
         case .optional(let wrapped): return try optional(wrapped, path: path)
         case .enumeration(let withValues, let plain, let isReflected):
