@@ -170,7 +170,13 @@ extension InlineString: Sample {
     }
 
     private static func check<Value: Sample>(_ type: Value.Type, _ generator: inout Seeded) throws {
-        let schema = try MessageSchema(of: type)
+        let schema: MessageSchema
+        do throws(IPCError) { schema = try MessageSchema(of: type) } catch {
+            // Swift marks an optional of a list in the list's first element, if that has a value to spare: refused, and never misread.
+            #expect(error.code == .wrongType && error.advice.contains("marks nil"), "\(error)")
+            #expect("\(type)".contains("InlineList"), "\(error)")
+            return
+        }
         #expect(schema.byteCount == MemoryLayout<Value>.size && schema.alignment == MemoryLayout<Value>.alignment)
         #expect(schema.stride == MemoryLayout<Value>.stride, "\(type)")
         #expect(try MessageSchema(json: schema.json) == schema, "\(type)")
