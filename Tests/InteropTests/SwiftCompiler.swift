@@ -46,12 +46,12 @@ enum SwiftCompiler {
     static func build(
         _ text: String, to path: String, _ options: [String] = []
     ) throws -> (status: IPC.ExitStatus, messages: String) {
-        var objects: [String] = []
-        for module in ["CIPCShims", "CSystem", "IPC", "IPCChannels", "SystemPackage"] {
-            let folder = "\(productsFolder)/\(module).build"
-            objects += try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".o") }
-                .map { "\(folder)/\($0)" }
-        }
+        // What an example is linked of: in the folders are also objects of files that are no more.
+        let list = "\(productsFolder)/Topics.product/Objects.LinkFileList"
+        let modules = ["CIPCShims", "CSystem", "IPC", "IPCChannels", "SystemPackage"]
+        let objects = try String(contentsOfFile: list, encoding: .utf8).split(separator: "\n")
+            .map { $0.trimmingCharacters(in: CharacterSet(charactersIn: "'\"")) }
+            .filter { path in modules.contains { path.contains("/\($0).build/") } }
         return try compile(["main": text], options + objects + ["-o", path])
     }
 }
