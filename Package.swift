@@ -291,12 +291,3 @@ for (variable, kept) in parts where Context.environment[variable] != nil {
     package.targets.removeAll { !kept.contains($0.name) }
     package.products.removeAll { !kept.contains($0.name) }
 }
-
-// With the trait NATS only the bridge differs: Scripts/test.sh sets this for its tests.
-if Context.environment["IPC_BRIDGE_ONLY"] != nil {
-    let kept: Set = [
-        "BridgeTests", "CIPCShims", "CNATS", "IPC", "IPCBridge", "IPCBridgeTool", "IPCChannels", "TestSupport",
-    ]
-    package.targets.removeAll { !kept.contains($0.name) }
-    package.products.removeAll { !kept.contains($0.name) && $0.name != "ipc-bridge" }
-}

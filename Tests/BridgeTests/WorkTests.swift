@@ -21,7 +21,7 @@
             let reader = WorkReader(connection, stream: "jobs", acknowledgementWait: .seconds(2))
             #expect(try await reader.next(credit: 0, timeout: .milliseconds(200)) == nil)
             let first = try #require(try await reader.next(timeout: .seconds(20)))
-            #expect(first.sequence == 1 && first.deliveries == 1 && first.message.bytes == [0])
+            #expect(first.sequence == 1 && first.deliveries == 1 && first.message?.bytes == [0])
             // No credit, no job.
             #expect(try await reader.next(credit: 0, timeout: .milliseconds(200)) == nil)
             try reader.giveBack(first)
