@@ -333,7 +333,8 @@ let openingOperations: [Operation] = [
     },
     Operation(
         "ChannelWriter.write(_:origin:_:until:)", "ChannelWriter.write(_:origin:_:until:) async",
-        "ChannelWriter.tryWrite(_:origin:)", "ChannelWriter.newestOrigins()", "ChannelWriter.jobState(at:)",
+        "ChannelWriter.tryWrite(_:origin:)", "ChannelWriter.newestOrigins()", "ChannelWriter.messages(from:)",
+        "ChannelWriter.jobState(at:)",
         "AnyChannel.newestOrigins()", "AnyChannel.jobState(at:)", "AnyChannel.participants()"
     ) {
         let queue = try WorkQueue<UInt64>.create(channelName(), ChannelOptions(lifetime: .whileUsed, capacity: 65_536))
@@ -350,11 +351,12 @@ let openingOperations: [Operation] = [
                 try require(try writer.tryWrite(message.span.bytes, origin: origin) != nil, "room")
                 try require(try writer.newestOrigins() == [origin] && channel.newestOrigins() == [origin], "origins")
                 try require(try channel.participants().count == 3, "participants")
-                for _ in 0..<2 {
-                    let job = try await reader.take(until: .after(.seconds(10)))
-                    try require(job.origin == origin, "its origin")
-                    try job.acknowledge()
-                }
+                try require(try writer.messages(from: origin.machine).contains { $0.position == place }, "the message")
+                let first = try await reader.take(until: .after(.seconds(10)))
+                try require(first.origin == origin, "its origin")
+                try first.acknowledge()
+                // An attempt that failed has left others.
+                while let job = try reader.tryTake() { try job.acknowledge() }
                 let states = [try writer.jobState(at: place), try channel.jobState(at: place)]
                 try require(states.allSatisfy { $0 == .acknowledged(attempts: 1) }, "that it is done")
             })
@@ -379,6 +381,8 @@ let openingOperations: [Operation] = [
     },
     Operation(
         "ChannelWriter.call(_:replyLimit:_:until:)", "ChannelWriter.call(_:replyLimit:_:until:) async",
+        "ChannelWriter.begin(_:replyLimit:_:until:)", "ChannelWriter.begin(_:replyLimit:_:until:) async",
+        "PendingOutcome.wait(until:)", "PendingOutcome.wait(until:) async", "PendingOutcome.readiness()",
         "TakenMessage.reply(_:)", "TakenMessage.fail(_:)"
     ) {
         let service = try ServiceChannel<RawBytes, RawBytes, Fault>.create(channelName())
@@ -388,10 +392,12 @@ let openingOperations: [Operation] = [
             suspending: {
                 let channel = try any(service.name)
                 var reader = try channel.makeReader()
-                var client = try service.makeClient()
-                let call = try await client.begin(three().span.bytes, replyLimit: 10, until: .after(.seconds(10)))
+                var client = try channel.makeWriter()
+                var call = try await client.begin(three().span.bytes, replyLimit: 10, until: .after(.seconds(10)))
+                _ = try call.readiness()
                 try await reader.take(until: .after(.seconds(10))).reply(three().span.bytes)
-                try require(try await call.wait { $0.byteCount }.get() == 3, "the reply")
+                let outcome = try await call.wait(until: .after(.seconds(10)))
+                try require(outcome == .reply(three()), "the reply")
             })
     },
     Operation(

@@ -422,6 +422,24 @@ let anyChannelWaits: [Wait] = [
                 try await writer.value.call(three().span.bytes, until: deadline) == .reply(three())
             }, release: { try serve(service) }, isReleasedByCall: true)
     },
+    Wait("ChannelWriter.begin(_:replyLimit:_:until:)", "PendingOutcome.wait(until:)") {
+        let service = try newByteService()
+        let writer = Box(try any(service.name).makeWriter())
+        return Wait.Case(
+            call: .blocking { deadline in
+                var call = try writer.value.begin(three().span.bytes)
+                return try call.wait(until: deadline) == .reply(three())
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
+    Wait("ChannelWriter.begin(_:replyLimit:_:until:) async", "PendingOutcome.wait(until:) async") {
+        let service = try newByteService()
+        let writer = Box(try any(service.name).makeWriter())
+        return Wait.Case(
+            call: .suspending { deadline in
+                var call = try await writer.value.begin(three().span.bytes)
+                return try await call.wait(until: deadline) == .reply(three())
+            }, release: { try serve(service) }, isReleasedByCall: true)
+    },
 ]
 
 let origin = MessageOrigin(machine: 1, channel: 2, position: 3, sequence: 4)
