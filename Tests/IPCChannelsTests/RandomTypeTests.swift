@@ -1,4 +1,6 @@
+import Glibc
 import IPC
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -170,13 +172,7 @@ extension InlineString: Sample {
     }
 
     private static func check<Value: Sample>(_ type: Value.Type, _ generator: inout Seeded) throws {
-        let schema: MessageSchema
-        do throws(IPCError) { schema = try MessageSchema(of: type) } catch {
-            // Swift marks an optional of a list in the list's first element, if that has a value to spare: refused, and never misread.
-            #expect(error.code == .wrongType && error.advice.contains("marks nil"), "\(error)")
-            #expect("\(type)".contains("InlineList"), "\(error)")
-            return
-        }
+        let schema = try MessageSchema(of: type)
         #expect(schema.byteCount == MemoryLayout<Value>.size && schema.alignment == MemoryLayout<Value>.alignment)
         #expect(schema.stride == MemoryLayout<Value>.stride, "\(type)")
         #expect(try MessageSchema(json: schema.json) == schema, "\(type)")
@@ -207,5 +203,70 @@ extension InlineString: Sample {
             try Self.check(type, &generator)
         }
         #expect(names.count > 60, "\(names.count)")
+    }
+
+    /// A type and values of it for another program, and the check of what that program writes for them.
+    private struct Exchange {
+        let line: String
+        let check: (_ messages: [[UInt8]]) -> Void
+
+        init<Value: Sample>(_ type: Value.Type, _ generator: inout Seeded) throws {
+            let schema = try MessageSchema(of: type)
+            let values = (0..<6).map { _ in Value.random(&generator) }
+            let messages = values.map { value in
+                "[\"\(withUnsafeBytes(of: value) { Array($0)[...].hexadecimal })\",\(value.json)]"
+            }
+            let numbers = [
+                MemoryLayout<Value>.size, MemoryLayout<Value>.alignment, MemoryLayout<Value>.stride,
+                MemoryLayout<Value?>.size,
+            ]
+            line =
+                "{\"type\":\("\(type)".quotedForJSON),\"layout\":\(numbers),\"schema\":\(schema.json),"
+                + "\"messages\":[\(messages.joined(separator: ","))]}"
+            check = { messages in
+                #expect(messages.count == values.count, "\(type)")
+                for (message, value) in zip(messages, values) where !message.isEmpty {
+                    guard message.count == MemoryLayout<Value>.size else {
+                        Issue.record("\(type): \(message.count) bytes")
+                        continue
+                    }
+                    let read = message.withUnsafeBytes { $0.loadUnaligned(as: Value.self).json }
+                    #expect(read == value.json, "\(type)")
+                }
+            }
+        }
+    }
+
+    private static let repository = FilePath(#filePath).removingLastComponent().removingLastComponent()
+        .removingLastComponent().string
+
+    /// Python finds the same layout by its own rules, reads the values that Swift has, and writes values that Swift reads.
+    @Test(.enabled(if: getenv("IPC_TEST_PYTHON") != nil && access(product("libipc-c.so"), F_OK) == 0))
+    func layoutsAndValuesAreThoseOfSwiftInPython() throws {
+        var generator = Seeded(7, 100)
+        var exchanges: [Exchange] = []
+        func add<Value: Sample>(_ type: Value.Type) throws { exchanges.append(try Exchange(type, &generator)) }
+        for _ in 0..<400 { try add(Self.type(4, &generator)) }
+        for type in Self.simple { try add(type) }
+        let file = FilePath("/tmp/" + uniqueName())
+        let descriptor = try FileDescriptor.open(
+            file, .readWrite, options: [.create, .exclusiveCreate], permissions: .ownerReadWrite)
+        defer { unlink(file.string) }
+        try descriptor.closeAfter { _ = try descriptor.writeAll(exchanges.flatMap { Array(($0.line + "\n").utf8) }) }
+        let bindings = Self.repository + "/Bindings/Python"
+        let peer = try Peer(
+            python, [bindings + "/tests/random_types.py", file.string],
+            environment: [
+                "PATH=/usr/bin:/bin", "SWIFT_IPC_LIBRARY=" + product("libipc-c.so"), "PYTHONPATH=\(bindings)",
+                "PYTHONDONTWRITEBYTECODE=1",
+            ])
+        let (status, text) = try peer.finish()
+        try #require(status == .exited(0), "\(text.suffix(4000))")
+        let lines = text.split(separator: "\n")
+        try #require(lines.count == exchanges.count)
+        for (exchange, line) in zip(exchanges, lines) {
+            let messages = line.split(separator: ",", omittingEmptySubsequences: false)
+            exchange.check(messages.map { [UInt8](hexadecimal: String($0)) ?? [] })
+        }
     }
 }

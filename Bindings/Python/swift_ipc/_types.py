@@ -154,7 +154,8 @@ class ArrayNode(Node):
         self.count = count
         self.of = of
         self.size = count * of.stride
-        self.alignment = of.alignment
+        # What has no elements has not their alignment either: so Swift lays it out. The spare numbers are those of the first one.
+        self.alignment = of.alignment if count else 1
         self.spare = of.spare if count else None
 
     def form(self, named: bool = True) -> Any:
@@ -185,15 +186,15 @@ class OptionalNode(Node):
         self.none = none
         self.size = of.size if none else of.size + 1
         self.alignment = of.alignment
+        spare = of.spare
+        if spare and spare.total > 1 and none == (spare.first, spare.width, spare.offset):
+            self.spare = spare._replace(first=spare.first + 1, total=spare.total - 1)
 
     @staticmethod
     def laid_out(of: Node) -> "OptionalNode":
         """As Swift lays it out."""
         spare = of.spare
-        node = OptionalNode(of, (spare.first, spare.width, spare.offset) if spare else None)
-        if spare and spare.total > 1:
-            node.spare = spare._replace(first=spare.first + 1, total=spare.total - 1)
-        return node
+        return OptionalNode(of, (spare.first, spare.width, spare.offset) if spare else None)
 
     def form(self, named: bool = True) -> Any:
         none: Any = "byte"
@@ -216,9 +217,11 @@ class ListNode(Node):
     def __init__(self, capacity: int, of: Node) -> None:
         self.capacity = capacity
         self.of = of
-        self.start = (4 + of.alignment - 1) & -of.alignment
+        self.start = (4 + of.alignment - 1) & -of.alignment if capacity else 4
         self.size = self.start + capacity * of.stride
-        self.alignment = max(of.alignment, 4)
+        self.alignment = max(of.alignment, 4) if capacity else 4
+        if capacity and of.spare:
+            self.spare = of.spare._replace(offset=of.spare.offset + self.start)
 
     def form(self, named: bool = True) -> Any:
         return {"list": {"capacity": self.capacity, "of": self.of.form(named)}}

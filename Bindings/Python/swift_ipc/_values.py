@@ -160,6 +160,10 @@ def _enum_reader(node: types.EnumNode, style: str, path: str) -> Read:
 
 def _optional_reader(node: types.OptionalNode, style: str, path: str) -> Read:
     read = reader(node.of, style, path)
+    if isinstance(node.of, types.OptionalNode):
+        # None and {"some": None} are two values.
+        read_some = read
+        read = lambda view, at: {"some": read_some(view, at)}  # noqa: E731
     if node.none is not None:
         mark, width, place = node.none
 
@@ -368,11 +372,20 @@ def _optional_writer(node: types.OptionalNode, path: str) -> Write:
     else:
         place, width, none = node.of.size, 1, b"\1"
 
+    is_nested, is_pattern = isinstance(node.of, types.OptionalNode), node.none is not None
+
     def write_optional(target: bytearray, at: int, value: Any) -> None:
         if value is None:
             target[at + place : at + place + width] = none
-        else:
-            write(target, at, value)
+            return
+        if is_nested:
+            if not isinstance(value, dict) or set(value) != {"some"}:
+                raise _unfit(path, 'None or {"some": …}', value)
+            value = value["some"]
+        write(target, at, value)
+        # Of a schema that was written by hand: in those of types, no value has the mark.
+        if is_pattern and target[at + place : at + place + width] == none:
+            raise _unfit(path, "another value, since this one is the mark of none,", value)
 
     return write_optional
 

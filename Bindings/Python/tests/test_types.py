@@ -122,6 +122,33 @@ def test_spare_values_of_structures():
     assert types.EnumNode("More", [(f"c{index}", None) for index in range(257)]).size == 2
 
 
+def test_optionals_of_optionals_and_lists(name):
+    twice = types.OptionalNode.laid_out(types.OptionalNode.laid_out(types.simple("bool")))
+    assert (twice.size, twice.none, twice.of.none) == (1, (3, 1, 0), (2, 1, 0))
+    codec = Codec(twice)
+    for value, byte in ((None, 3), ({"some": None}, 2), ({"some": False}, 0), ({"some": True}, 1)):
+        assert bytes(codec.encode(value)) == bytes([byte]) and codec.decoder("dict")(bytes([byte])) == value
+    for wrong in (True, {}, {"some": None, "more": None}, {"other": None}):
+        with pytest.raises(ipc.InvalidArgument):
+            codec.encode(wrong)
+    # None is marked in the first element, if there is one.
+    flags = types.OptionalNode.laid_out(types.ListNode(3, types.simple("bool")))
+    assert (flags.size, flags.none) == (7, (2, 1, 4))
+    assert types.OptionalNode.laid_out(types.ListNode(0, types.simple("bool"))).none is None
+    assert (types.ListNode(0, types.simple("u64")).size, types.ListNode(0, types.simple("u64")).alignment) == (4, 4)
+    assert types.ArrayNode(0, types.simple("u64")).alignment == 1
+    with ipc.topic(name, Optional[ipc.List[bool, 3]]) as topic, topic.subscribe() as subscription:
+        with topic.publisher() as publisher:
+            for value in (None, [], [True, False]):
+                publisher.publish(value)
+                assert subscription.receive(1) == value
+    # Of a schema by hand, a value may have the mark.
+    by_hand = Codec(types.node_of_form({"optional": {"of": "u8", "none": {"value": 7, "size": 1, "offset": 0}}}))
+    assert by_hand.decoder("dict")(b"\7") is None
+    with pytest.raises(ipc.InvalidArgument):
+        by_hand.encode(7)
+
+
 def test_raw_values():
     assert types.node_of_type(Level).form()["enum"]["cases"] == [{"name": "low", "raw": 1}, {"name": "high", "raw": 2}]
     assert types.node_of_type(Colour).form()["enum"]["cases"][0] == {"name": "red", "raw": "r"}
@@ -345,7 +372,10 @@ def random_value(rng, node):
     if isinstance(node, types.ListNode):
         return [random_value(rng, node.of) for _ in range(rng.randint(0, node.capacity))]
     if isinstance(node, types.OptionalNode):
-        return None if rng.random() < 0.4 else random_value(rng, node.of)
+        if rng.random() < 0.4:
+            return None
+        value = random_value(rng, node.of)
+        return {"some": value} if isinstance(node.of, types.OptionalNode) else value
     if isinstance(node, types.Opaque):
         return bytes(rng.choice([rng.randrange(256), 65]) for _ in range(node.size))
     values = {field.name: random_value(rng, field.node) for field in node.fields}
@@ -359,6 +389,8 @@ def as_json(node, value):
     if isinstance(node, (types.ArrayNode, types.ListNode)):
         return [as_json(node.of, element) for element in value]
     if isinstance(node, types.OptionalNode):
+        if value is not None and isinstance(node.of, types.OptionalNode):
+            return {"some": as_json(node.of, value["some"])}
         return None if value is None else as_json(node.of, value)
     if isinstance(node, types.Opaque):
         try:
@@ -384,6 +416,8 @@ def same(node, text, expected):
     if isinstance(node, (types.ArrayNode, types.ListNode)):
         return len(text) == len(expected) and all(same(node.of, *pair) for pair in zip(text, expected))
     if isinstance(node, types.OptionalNode) and text is not None and expected is not None:
+        if isinstance(node.of, types.OptionalNode):
+            return list(text) == ["some"] and same(node.of, text["some"], expected["some"])
         return same(node.of, text, expected)
     if isinstance(node, types.Struct):
         if node.is_tuple:

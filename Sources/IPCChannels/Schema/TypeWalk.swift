@@ -35,8 +35,16 @@ private enum TypeWalk {
             throw refused(path, name, "has bit patterns that are not values; send a Unicode.Scalar")
         }
         if let known = type as? any SelfDescribingMessagePart.Type {
-            return Part(
-                schema: try known.schema { (type) throws(IPCError) in try part(type, path: path + "[]").schema })
+            var element: Part?
+            let schema = try known.schema { (type) throws(IPCError) in
+                let part = try part(type, path: path + "[]")
+                element = part
+                return part.schema
+            }
+            // A list's spare values are those of its first element.
+            guard case .list(1..., let of) = schema, var spare = element?.spare else { return Part(schema: schema) }
+            spare.offset += MessageSchema.listOffset(of)
+            return Part(schema: schema, spare: spare)
         }
         if let number = number(type) { return Part(schema: number) }
         if let type = type as? any SIMD.Type, let vector = vector(type) { return Part(schema: vector) }
