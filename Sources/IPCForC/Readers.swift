@@ -11,6 +11,8 @@ struct OpenReader: ~Copyable {
     let channel: AnyChannel
     /// A latest value that was received, and that the caller had no room for.
     var pending: [UInt8]?
+    /// What ended a call that had received something: the next call tells.
+    var failure: IPCError?
 }
 
 @inline(__always)
@@ -115,8 +117,23 @@ private func receiveSlowly(
 private func borrowed(
     _ reader: UnsafeMutablePointer<OpenReader>, _ timeout: Int64
 ) throws(IPCError) -> UnsafeRawBufferPointer {
-    guard timeout == 0 else { return try reader.pointee.reader.borrow(until: Deadline(timeout: timeout)) }
+    if let failure = reader.pointee.failure.take() { throw failure }
+    guard timeout == 0 else {
+        return try checked(reader.pointee.reader.borrow(until: Deadline(timeout: timeout)), reader)
+    }
     guard let message = try reader.pointee.reader.tryBorrow() else { throw nothing(reader.pointee.channel) }
+    return try checked(message, reader)
+}
+
+/// A message that was borrowed, if it has a size of the channel's type. Another one counts as received: nobody could ever receive it.
+@inline(__always)
+private func checked(
+    _ message: UnsafeRawBufferPointer, _ reader: UnsafeMutablePointer<OpenReader>
+) throws(IPCError) -> UnsafeRawBufferPointer {
+    do throws(IPCError) { try reader.pointee.reader.check(received: message.count) } catch {
+        try reader.pointee.reader.advance()
+        throw error
+    }
     return message
 }
 
@@ -191,6 +208,7 @@ public func ipc_receive_many(
                 "reader", "ipc_receive_many", "its messages have no fixed size; use ipc_receive", of: channel)
         }
         var count = 0
+        if let failure = reader.pointee.failure.take() { throw failure }
         while count < limit {
             let place = buffer + count * size
             if size <= ChannelWriter.mostAtOnce, reader.pointee.reader.receiveAtOnce(place, exactly: size) {
@@ -198,13 +216,16 @@ public func ipc_receive_many(
                 continue
             }
             if count == 0 {
-                try receive(borrowed(reader, timeout), reader, to: place, size)
+                try receive(borrowed(reader, timeout), reader, to: place)
             } else {
                 // What was received is given first; an error comes with the next call.
                 do throws(IPCError) {
                     guard let message = try reader.pointee.reader.tryBorrow() else { break }
-                    try receive(message, reader, to: place, size)
-                } catch { break }
+                    try receive(checked(message, reader), reader, to: place)
+                } catch {
+                    reader.pointee.failure = error
+                    break
+                }
             }
             count += 1
         }
@@ -212,18 +233,12 @@ public func ipc_receive_many(
     }
 }
 
-/// Copies a message that was borrowed, which counts as received: nobody could ever receive one of another size.
+/// Copies a message that was borrowed, which counts as received then.
 private func receive(
-    _ message: UnsafeRawBufferPointer, _ reader: UnsafeMutablePointer<OpenReader>, to place: UnsafeMutableRawPointer,
-    _ size: Int
+    _ message: UnsafeRawBufferPointer, _ reader: UnsafeMutablePointer<OpenReader>, to place: UnsafeMutableRawPointer
 ) throws(IPCError) {
-    let count = message.count
-    if count == size, let base = message.baseAddress { place.copyMemory(from: base, byteCount: size) }
+    if let base = message.baseAddress { place.copyMemory(from: base, byteCount: message.count) }
     try reader.pointee.reader.advance()
-    guard count != size else { return }
-    throw IPCError(
-        .corrupted, "receive", reader.pointee.channel.name.description,
-        advice: "a message has \(count) bytes instead of \(size); see what its sender wrote")
 }
 
 @c @implementation
@@ -322,7 +337,7 @@ public func ipc_arm(
     call(error) { () throws(IPCError) in
         isReady?.pointee = 0
         let reader = try reader(pointer, "ipc_arm")
-        if reader.pointee.reader.isBorrowing || reader.pointee.pending != nil {
+        if reader.pointee.reader.isBorrowing || reader.pointee.pending != nil || reader.pointee.failure != nil {
             isReady?.pointee = 1
             return
         }

@@ -309,4 +309,61 @@ import Testing
         #expect(failure { () throws(IPCError) in _ = try any.makeWriter() }?.code == .wrongType)
         try Topic<UInt64>.remove(name)
     }
+
+    private func check(_ error: IPCError?, _ text: String) {
+        #expect(error?.code == .corrupted && error?.advice.contains(text) == true, "\(String(describing: error))")
+    }
+
+    private func written(_ byteCount: Int) -> [UInt8] { [UInt8](repeating: 1, count: byteCount) }
+
+    /// As the next one.
+    @Test func aMessageOfAnotherSizeThanItsTypeIsAnErrorForATask() async throws {
+        let topic = try Topic<Quote>.create(channelName(), ChannelOptions(writers: .shared))
+        let any = try AnyChannel.open(topic.name.description)
+        var reader = try any.makeReader()
+        var publisher = try any.topic.makePublisher()
+        for size in [15, 16] { try await publisher.publish(written(size).span.bytes) }
+        do throws(IPCError) {
+            _ = try await reader.receive(until: .immediate)
+            Issue.record("it was received")
+        } catch { check(error, "15 bytes instead of the 16 of Quote") }
+        #expect(try await reader.receive(until: .immediate) == written(16))
+    }
+
+    /// A participant that does not use this library may write anything. Whoever reads it gets an error, once, and what comes after it.
+    @Test func aMessageOfAnotherSizeThanItsTypeIsAnError() throws {
+        let topic = try Topic<Quote>.create(channelName(), ChannelOptions(writers: .shared))
+        let any = try AnyChannel.open(topic.name.description)
+        var reader = try any.makeReader()
+        var publisher = try any.topic.makePublisher()
+        for size in [0, 15, 17, 600] {
+            for _ in 0..<2 { try publisher.publish(written(size).span.bytes) }
+            let text = "\(size) bytes instead of the 16 of Quote"
+            check(failure { () throws(IPCError) in _ = try reader.receive(until: .immediate) }, text)
+            check(failure { () throws(IPCError) in _ = try reader.tryReceive() }, text)
+        }
+        try publisher.publish(written(16).span.bytes)
+        #expect(try reader.receive(until: .immediate) == written(16))
+        // A header has to be whole.
+        let framed = try Topic<Framed<Quote>>.create(channelName(), ChannelOptions(writers: .shared))
+        let anyFramed = try AnyChannel.open(framed.name.description)
+        var framedReader = try anyFramed.makeReader()
+        var framedPublisher = try anyFramed.topic.makePublisher()
+        try framedPublisher.publish(written(15).span.bytes)
+        try framedPublisher.publish(written(16).span.bytes)
+        let text = "15 bytes, fewer than the 16 of its header"
+        check(failure { () throws(IPCError) in _ = try framedReader.receive(until: .immediate) }, text)
+        #expect(try framedReader.receive(until: .immediate).count == 16)
+        // A value is read again and again.
+        let latest = try Latest<UInt32>.create(channelName())
+        let anyLatest = try AnyChannel.open(latest.name.description)
+        var getter = try anyLatest.makeReader()
+        var setter = try anyLatest.latest.makeSetter()
+        try setter.set(written(3).span.bytes)
+        for _ in 0..<2 {
+            check(failure { () throws(IPCError) in _ = try getter.tryReceive() }, "3 bytes instead of the 4 of UInt32")
+        }
+        try setter.set(written(4).span.bytes)
+        #expect(try getter.receive(until: .immediate) == written(4))
+    }
 }

@@ -1,11 +1,14 @@
 // Every call of ipc.h, as it should be used and as it should not: no call may trap or end the process. Prints "right" at the end.
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <ipc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -621,6 +624,62 @@ static void nonsense(void) {
     CHECK(strcmp(ipc_code_name(-5), "failed") == 0 && strcmp(ipc_code_name(IPC_FAILED), "failed") == 0);
 }
 
+// Writes a quote of 12 bytes, as only a program does that does not use this library: the length is in the header of 32 bytes before it.
+static void write_short(ipc_writer *writer) {
+    static struct quote quote = {0x5157494654495043, 1};
+    quote.symbol++;
+    OK(ipc_write(writer, &quote, sizeof quote, IPC_NOW, &error));
+    char path[4096];
+    snprintf(path, sizeof path, "%s/c:short/log", getenv("IPC_ROOT"));
+    int file = open(path, O_RDWR);
+    struct stat status;
+    CHECK(file >= 0 && fstat(file, &status) == 0);
+    char *log = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    CHECK(log != MAP_FAILED);
+    int found = 0;
+    for (size_t place = 32; place + sizeof quote <= (size_t)status.st_size; place += 32) {
+        if (memcmp(log + place, &quote.symbol, sizeof quote.symbol) != 0) continue;
+        memcpy(log + place - 24, &(uint32_t){12}, 4);
+        found++;
+    }
+    CHECK(found == 1);
+    munmap(log, (size_t)status.st_size);
+    close(file);
+}
+
+static void wrong_sizes(void) {
+    ipc_channel *channel;
+    ipc_reader *reader;
+    ipc_writer *writer;
+    OK(ipc_create(IPC_TOPIC, "c/short", quotes, NULL, &channel, &error));
+    OK(ipc_reader_open(channel, NULL, &reader, &error));
+    OK(ipc_writer_open(channel, &writer, &error));
+    struct quote quote = {7, 12.5}, got[4];
+    size_t count;
+    const void *bytes;
+    for (int way = 0; way < 3; way++) {
+        write_short(writer);
+        int32_t code = way == 0   ? ipc_receive(reader, got, sizeof *got, &count, IPC_FOREVER, &error)
+                       : way == 1 ? ipc_borrow(reader, &bytes, &count, IPC_NOW, &error)
+                                  : ipc_receive_many(reader, got, 4, &count, IPC_FOREVER, &error);
+        CHECK(code == IPC_CORRUPTED && strstr(error.text, "12 bytes instead of the 16 of Quote") != NULL);
+        CHECK(ipc_release(reader, &error) == IPC_INVALID_ARGUMENT);
+        CHECK(ipc_receive(reader, got, sizeof *got, &count, IPC_NOW, &error) == IPC_TIMED_OUT);
+    }
+    // Among others: they are received before and after the error.
+    OK(ipc_write(writer, &quote, sizeof quote, IPC_NOW, &error));
+    write_short(writer);
+    OK(ipc_write(writer, &quote, sizeof quote, IPC_NOW, &error));
+    OK(ipc_receive_many(reader, got, 4, &count, IPC_NOW, &error));
+    CHECK(count == 1 && got[0].price == 12.5);
+    CHECK(ipc_receive_many(reader, got, 4, &count, IPC_NOW, &error) == IPC_CORRUPTED && count == 0);
+    OK(ipc_receive_many(reader, got, 4, &count, IPC_NOW, &error));
+    CHECK(count == 1 && got[0].price == 12.5);
+    ipc_writer_close(writer);
+    ipc_reader_close(reader);
+    ipc_channel_close(channel);
+}
+
 int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "serve") == 0) return serve();
     program = argv[0];
@@ -631,6 +690,7 @@ int main(int argc, char **argv) {
     services();
     typed_services();
     latest_and_events();
+    wrong_sizes();
     nonsense();
     puts("right");
     return 0;

@@ -205,7 +205,8 @@ int32_t ipc_reader_open(
 void ipc_reader_close(ipc_reader *reader);
 
 /* Copies the next message of a topic, or the newest value that was not received yet. `count` gets its size. If that is more than
- * `capacity`, the call is IPC_MESSAGE_TOO_LARGE, `count` has the size, and the message was not received. Blocks until the time-out. */
+ * `capacity`, the call is IPC_MESSAGE_TOO_LARGE, `count` has the size, and the message was not received. A message of another size than that
+ * of its type is IPC_CORRUPTED, here and in the calls below, and counts as received. Blocks until the time-out. */
 int32_t ipc_receive(
     ipc_reader *reader, void *buffer, size_t capacity, size_t *count, int64_t timeout, ipc_error *error);
 

@@ -79,7 +79,7 @@ extension ChannelReader {
         _ buffer: UnsafeMutableRawPointer, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?
     ) -> Bool {
         guard borrowed == nil else { return false }
-        return unsafe subscription?.pointee.takeAtOnce(buffer, capacity, count) ?? false
+        return unsafe subscription?.pointee.takeAtOnce(buffer, capacity, count, leastAtOnce, rangeAtOnce) ?? false
     }
 
     /// Receives a copy of the next message of a topic, if that takes no call and it has this size.
@@ -97,11 +97,12 @@ extension ChannelReader {
 extension Topic.Subscription where Message == RawBytes {
     @inlinable @inline(__always)
     mutating func takeAtOnce(
-        _ buffer: UnsafeMutableRawPointer, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?
+        _ buffer: UnsafeMutableRawPointer, _ capacity: Int, _ count: UnsafeMutablePointer<Int>?, _ least: Int,
+        _ range: UInt
     ) -> Bool {
         guard let (header, payload) = unsafe reader.nextAtOnce() else { return false }
         let length = Int(header.length)
-        guard length <= capacity, length <= ChannelWriter.mostAtOnce else { return false }
+        guard length <= capacity, UInt(bitPattern: length &- least) <= range else { return false }
         unsafe ipc_copy(buffer, payload, length)
         if let count = unsafe count { unsafe count.pointee = length }
         reader.advance(past: header)

@@ -3,7 +3,7 @@ public import IPC
 // Messages in the log itself, for languages whose code cannot be called back.
 extension ChannelReader {
     /// Borrows the next message of a topic in the log, without a copy, or a copy if the topic overwrites. Blocks the thread until
-    /// there is one.
+    /// there is one. Its size is not checked: see ``AnyChannel/messageSize``.
     ///
     /// - Returns: The message. It is valid until ``advance()``, which has to follow, and while this reader exists. The same message
     ///   again if it was borrowed already.

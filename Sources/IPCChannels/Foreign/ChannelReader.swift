@@ -17,6 +17,9 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     @usableFromInline let subscription: UnsafeMutablePointer<Topic<RawBytes>.Subscription>?
     /// The message that was borrowed, and not received yet.
     @usableFromInline var borrowed: FrameHeader?
+    /// The sizes of the messages that may be received without a call, as those of a ``ChannelWriter``.
+    @usableFromInline let leastAtOnce: Int
+    @usableFromInline let rangeAtOnce: UInt
     var getter: Latest<RawBytes>.Getter?
     private var worker: WorkQueue<RawBytes>.Worker?
     private var server: AnyService.Server?
@@ -28,6 +31,7 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
         server: consuming AnyService.Server? = nil, participant: consuming Event.Participant? = nil
     ) {
         self.channel = channel
+        (leastAtOnce, rangeAtOnce) = channel.sizesAtOnce
         unsafe self.subscription = .holding(subscription)
         self.getter = getter
         self.worker = worker
@@ -41,15 +45,21 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     /// one.
     ///
     /// - Throws: ``/IPC/IPCError/Code/timedOut``; ``/IPC/IPCError/Code/wrongType``; ``/IPC/IPCError/Code/removed``;
-    ///   ``/IPC/IPCError/Code/corrupted`` if the log is damaged.
+    ///   ``/IPC/IPCError/Code/corrupted`` if the log is damaged, or if a participant that does not use this library wrote a message of
+    ///   another size than that of its type; that message is skipped.
     public mutating func receive(until deadline: Deadline = .never) throws(IPCError) -> [UInt8] {
         try checkNothingIsBorrowed()
-        return switch channel.pattern {
+        let message: [UInt8]
+        switch channel.pattern {
         case .topic:
-            try unsafe subscription!.pointee.receive(until: deadline) { (bytes) throws(IPCError) in bytes.array }
-        case .latest: try getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+            message = try unsafe subscription!.pointee.receive(until: deadline) { (bytes) throws(IPCError) in
+                bytes.array
+            }
+        case .latest: message = try getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
+        try check(received: message.count)
+        return message
     }
 
     /// Receives a copy of the next message or value, suspended until there is one.
@@ -59,24 +69,51 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
         until deadline: Deadline = .never
     ) async throws(IPCError) -> [UInt8] {
         try checkNothingIsBorrowed()
+        let message: [UInt8]
         switch channel.pattern {
         case .topic:
-            return try await unsafe subscription!.pointee.receive(until: deadline) { (bytes) throws(IPCError) in
+            message = try await unsafe subscription!.pointee.receive(until: deadline) { (bytes) throws(IPCError) in
                 bytes.array
             }
-        case .latest: return try await getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
+        case .latest: message = try await getter!.next(until: deadline) { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
+        try check(received: message.count)
+        return message
     }
 
     /// Receives a copy of the next message of a topic, or of the newest value; nil if there is none.
+    ///
+    /// - Throws: As `receive(until:)`, except ``/IPC/IPCError/Code/timedOut``.
     public mutating func tryReceive() throws(IPCError) -> [UInt8]? {
         try checkNothingIsBorrowed()
-        return switch channel.pattern {
-        case .topic: try unsafe subscription!.pointee.tryReceive { (bytes) throws(IPCError) in bytes.array }
-        case .latest: try getter!.get { (bytes) throws(IPCError) in bytes.array }
+        let message: [UInt8]?
+        switch channel.pattern {
+        case .topic: message = try unsafe subscription!.pointee.tryReceive { (bytes) throws(IPCError) in bytes.array }
+        case .latest: message = try getter!.get { (bytes) throws(IPCError) in bytes.array }
         default: throw channel.misused("receive")
         }
+        if let message { try check(received: message.count) }
+        return message
+    }
+
+    /// Checks the size of a message or a value, which another process may have written by other means than this library.
+    ///
+    /// - Throws: ``/IPC/IPCError/Code/corrupted`` if no message of the channel's type has it.
+    package func check(received byteCount: Int) throws(IPCError) {
+        if let size = channel.messageSize {
+            guard byteCount != size else { return }
+            throw wrongSize("\(byteCount) bytes instead of the \(size) of \(channel.messageType)")
+        }
+        guard byteCount < channel.headerSize else { return }
+        throw wrongSize("\(byteCount) bytes, fewer than the \(channel.headerSize) of its header")
+    }
+
+    private func wrongSize(_ what: String) -> IPCError {
+        IPCError(
+            .corrupted, "receive", channel.name.description,
+            advice:
+                "a message has \(what); the participant that wrote it does not use this library: find it, and fix it")
     }
 
     /// The number of a topic's messages that were overwritten before they were received, since the previous call.

@@ -230,7 +230,7 @@ extension AnyChannel {
     fileprivate func room(for replyLimit: Int) -> Int { max(replyLimit, replySize ?? 0, failureSize ?? 0) }
 
     /// See ``ChannelWriter/leastAtOnce``.
-    fileprivate var sizesAtOnce: (least: Int, range: UInt) {
+    var sizesAtOnce: (least: Int, range: UInt) {
         let least = messageSize ?? headerSize
         let most = min(messageSize ?? .max, ChannelWriter.mostAtOnce)
         // No message has the size that stands for none.

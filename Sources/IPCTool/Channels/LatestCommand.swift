@@ -119,10 +119,10 @@ struct LatestCommand: ParsableCommand {
 
         func perform() async throws {
             let latest = try AnyChannel.openOrCreate(.latest, channel.name, creation)
-            var reader = try latest.makeReader()
+            var getter = try latest.latest.makeGetter()
             let output = ValueOutput(MessageFormat(latest, framing.framing, isRaw: raw.raw), format)
             for _ in 0..<(count ?? .max) {
-                try output.write(try await reader.receive(until: timeout.deadline))
+                try output.write(try await getter.next(until: timeout.deadline) { $0.array })
             }
         }
     }

@@ -81,12 +81,13 @@ struct TopicCommand: ParsableCommand {
 
         func perform() async throws {
             let topic = try AnyChannel.openOrCreate(.topic, channel.name, creation)
-            var reader = try topic.makeReader(from: from.start)
+            // Bytes of whatever size: what is wrong with a message is told of it alone.
+            var reader = try topic.topic.makeSubscription(from: from.start)
             let output = TopicOutput(MessageFormat(topic, framing.framing, isRaw: raw.raw), format)
             let note = TopicCommand.noteWithoutPublisher(channel.name)
             defer { note.end() }
             for _ in 0..<(count ?? .max) {
-                let bytes = try await reader.receive(until: timeout.deadline)
+                let bytes = try await reader.receive(until: timeout.deadline) { $0.array }
                 note.end()
                 try output.write(bytes, missed: reader.takeMissed())
             }
