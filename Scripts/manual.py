@@ -1,4 +1,4 @@
-"""Writes the manual page of the command, from what it tells of its own subcommands and options: ipc --experimental-dump-help | manual.py VERSION."""
+"""Writes the manual page of a command, from what it tells of its own subcommands and options: ipc --experimental-dump-help | manual.py VERSION."""
 import json
 import re
 import sys
@@ -50,7 +50,8 @@ def command(node, path):
 
 
 tool = json.load(sys.stdin)["command"]
-print('.TH IPC 1 "" "swift-ipc ' + sys.argv[1] + '"')
-print(".SH NAME\nipc \\- " + escaped(tool["abstract"]))
-print(".SH SYNOPSIS\n.B ipc\n.I command\n.RI [ options ]")
-command(tool, [tool["commandName"]])
+name = tool["commandName"]
+print(".TH " + escaped(name.upper()) + ' 1 "" "swift-ipc ' + sys.argv[1] + '"')
+print(".SH NAME\n" + escaped(name) + " \\- " + escaped(tool["abstract"]))
+print(".SH SYNOPSIS\n.B " + escaped(name) + "\n.I command\n.RI [ options ]")
+command(tool, [name])

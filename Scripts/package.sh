@@ -43,7 +43,7 @@ echo "$wheel"
 
 [ "${2:-}" = --try ] || exit 0
 # A Debian without Swift, and without anything that this machine has.
-debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config,python3,python3-pip,python3-venv stable "$work/root" >/dev/null
+debootstrap --variant=minbase --include=g++,pkg-config,python3,python3-cffi,python3-pip,python3-venv stable "$work/root" >/dev/null
 cp "$package" "$wheel" Bindings/C/examples/topic.c "$work/root/tmp/"
 cat >"$work/root/tmp/try.sh" <<'TRY'
 set -eu
@@ -53,22 +53,39 @@ ipc --version
 export IPC_ROOT=/tmp/channels
 mkdir -m 700 "$IPC_ROOT"
 gcc topic.c -o topic $(pkg-config --cflags --libs ipc)
+gcc -static topic.c -o topic-static $(pkg-config --static --cflags --libs ipc)
 ./topic subscribe >got & sleep 1
-./topic publish
+./topic-static publish
 wait
 test "$(wc -l <got)" = 5
-python3 -m venv python
-python/bin/pip install --quiet swift_ipc-*.whl
+# With the cffi of the system, so that nothing is fetched.
+python3 -m venv --system-site-packages python
+python/bin/pip install --quiet --no-index swift_ipc-*.whl
 python/bin/python - <<'PYTHON'
+import dataclasses, subprocess
 import swift_ipc as ipc
-queue = ipc.queue("orders", bytes)
-with queue.producer() as producer: producer.send(b"ship 7")
-with queue.worker() as worker:
-    job = worker.take(timeout=5)
-    assert job.bytes == b"ship 7"
-    job.acknowledge()
-print("python works")
+
+@dataclasses.dataclass
+class Quote:
+    symbol: ipc.u32
+    price: float
+
+quotes = ipc.topic("market/quotes", Quote)
+with quotes.publisher() as publisher:
+    for number in range(5): publisher.publish(Quote(number, number / 2))
+    c = subprocess.run(["./topic", "subscribe"], stdout=subprocess.PIPE, text=True, timeout=20, check=True)
+    assert c.stdout.splitlines()[3] == "3 at 1.5", c.stdout
+with ipc.topic("market/quotes", Quote).subscribe() as subscription:
+    subprocess.run(["./topic", "publish"], timeout=20, check=True)
+    assert [subscription.receive(timeout=20) for _ in range(5)][4] == Quote(5, 62.5)
+print("Python and C exchange messages.")
 PYTHON
+files=$(dpkg -L swift-ipc)
+dpkg -r swift-ipc
+for file in $files; do
+    test -d "$file" || test ! -e "$file"
+done
+test -z "$(ls -A "$IPC_ROOT")"
 TRY
 mount -t tmpfs tmpfs "$work/root/dev/shm"
 mount -t proc proc "$work/root/proc"
