@@ -30,7 +30,7 @@ if [ -n "$remove" ]; then
     # Folders of the system stay, also if they are empty now.
     case $target in /usr | /usr/local) exit ;; esac
     for folder in bin lib/pkgconfig lib include share/man/man1 share/man share/bash-completion/completions share/bash-completion \
-        share/zsh/site-functions share/zsh share/fish/vendor_completions.d share/fish share .; do
+        share/zsh/site-functions share/zsh share/fish/vendor_completions.d share/fish share ""; do
         rmdir "$target/$folder" 2>/dev/null || true
     done
     exit

@@ -43,7 +43,7 @@ echo "$wheel"
 
 [ "${2:-}" = --try ] || exit 0
 # A Debian without Swift, and without anything that this machine has.
-debootstrap --variant=minbase --include=g++,pkg-config,python3,python3-cffi,python3-pip,python3-venv stable "$work/root" >/dev/null
+debootstrap --variant=minbase --include=g++,pkg-config,python3,python3-cffi,python3-ply,python3-pip,python3-venv stable "$work/root" >/dev/null
 cp "$package" "$wheel" Bindings/C/examples/topic.c "$work/root/tmp/"
 cat >"$work/root/tmp/try.sh" <<'TRY'
 set -eu
