@@ -30,15 +30,38 @@ extension UInt16: Sample {}
 extension Int32: Sample {}
 extension UInt64: Sample {}
 extension Int128: Sample {}
+extension UInt128: Sample {}
 
 extension Bool: Sample {
     static func random(_ generator: inout Seeded) -> Bool { generator.chance(50) }
     var json: String { "\(self)" }
 }
 
-extension Double: Sample {
-    static func random(_ generator: inout Seeded) -> Double { Double(generator.number(-1000...1000)) / 8 }
+extension Sample where Self: BinaryFloatingPoint & BitwiseCopyable {
+    static func random(_ generator: inout Seeded) -> Self { Self(generator.number(-1000...1000)) / 8 }
     var json: String { self == rounded() ? "\(Int(self))" : "\(self)" }
+}
+extension Float16: Sample {}
+extension Float: Sample {}
+extension Double: Sample {}
+#if arch(x86_64)
+    extension Float80: Sample {}
+#endif
+
+/// Vectors of the processor.
+private struct Vectors: Sample {
+    var position: SIMD3<Float>
+    var samples: SIMD8<UInt16>
+    static func random(_ generator: inout Seeded) -> Self {
+        Vectors(
+            position: SIMD3(.random(&generator), .random(&generator), .random(&generator)),
+            samples: SIMD8((0..<8).map { _ in .random(&generator) }))
+    }
+    var json: String {
+        let (x, y, z) = (position.x.json, position.y.json, position.z.json)
+        let elements = samples.indices.map { samples[$0].json }.joined(separator: ",")
+        return "{\"position\":{\"x\":\(x),\"y\":\(y),\"z\":\(z)},\"samples\":{\"elements\":[\(elements)]}}"
+    }
 }
 
 extension Unicode.Scalar: Sample {
@@ -136,10 +159,16 @@ extension InlineString: Sample {
 /// same by its schema.
 @Suite(.timeLimit(.minutes(5))) struct RandomTypeTests {
     private static var simple: [any Sample.Type] {
-        [
-            Int8.self, UInt16.self, Int32.self, UInt64.self, Int128.self, Bool.self, Double.self, Unicode.Scalar.self,
-            One.self, Three.self, Raw.self, None.self, InlineString<5>.self, InlineString<0>.self,
+        let all: [any Sample.Type] = [
+            Int8.self, UInt16.self, Int32.self, UInt64.self, Int128.self, UInt128.self, Bool.self, Bool.self,
+            Float16.self, Float.self, Double.self, Unicode.Scalar.self, One.self, Three.self, Three.self, Raw.self,
+            None.self, InlineString<5>.self, InlineString<0>.self, Vectors.self,
         ]
+        #if arch(x86_64)
+            return all + [Float80.self]
+        #else
+            return all
+        #endif
     }
 
     private static func type(_ depth: Int, _ generator: inout Seeded) -> any Sample.Type {
