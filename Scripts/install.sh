@@ -40,6 +40,8 @@ if [ -n "$bridge" ] && ! pkg-config --exists libnats; then
     exit 1
 fi
 
+# First, so that it fails before the build if that is not allowed.
+mkdir -p "$target"/{bin,lib/pkgconfig,include,share/man/man1,share/bash-completion/completions,share/zsh/site-functions,share/fish/vendor_completions.d}
 build=(swift build -c release --static-swift-stdlib --scratch-path .build-static)
 for product in ipc ipc-ui; do
     "${build[@]}" --product "$product"
@@ -55,7 +57,6 @@ if [ -n "$bridge" ]; then
 fi
 ./Scripts/library.sh "$library"
 
-mkdir -p "$target"/{bin,lib/pkgconfig,include,share/man/man1,share/bash-completion/completions,share/zsh/site-functions,share/fish/vendor_completions.d}
 for program in "$programs"/{ipc,ipc-ui} $bridge; do
     # A program in use can be replaced, and not written to.
     product=$(basename "$program")

@@ -85,7 +85,7 @@ dpkg -r swift-ipc
 for file in $files; do
     test -d "$file" || test ! -e "$file"
 done
-test -z "$(ls -A "$IPC_ROOT")"
+test -z "$(ls "$IPC_ROOT")"
 TRY
 mount -t tmpfs tmpfs "$work/root/dev/shm"
 mount -t proc proc "$work/root/proc"
