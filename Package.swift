@@ -181,6 +181,16 @@ let package = Package(
                 path: "Tests/Soak",
                 swiftSettings: plainSettings
             ),
+            // Three hosts in network namespaces with bridges between them, for Scripts/cluster.sh; briefly in a test.
+            .executableTarget(
+                name: "Cluster",
+                dependencies: [
+                    "CIPCShims", "IPC", "IPCChannels", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
+                ],
+                path: "Tests/Cluster",
+                swiftSettings: plainSettings
+            ),
             // What is run in a virtual machine that crashes: Scripts/crash.sh.
             .executableTarget(
                 name: "CrashPeer",
@@ -248,8 +258,9 @@ let package = Package(
             .testTarget(
                 name: "BridgeTests",
                 dependencies: [
-                    .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge", "IPCBridgeTool",
-                    "IPCChannels", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+                    "Cluster", .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge",
+                    "IPCBridgeTool", "IPCChannels", "TestSupport",
+                    .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings
             ),
@@ -283,7 +294,8 @@ let parts: [String: Set<String>] = [
         "CIPCShims", "IPC", "IPCChannels", "SystemSupport", "TestSupport",
     ],
     "IPC_BRIDGE_ONLY": [
-        "BridgeTests", "CIPCShims", "CNATS", "IPC", "IPCBridge", "IPCBridgeTool", "IPCChannels", "TestSupport",
+        "BridgeTests", "CIPCShims", "CNATS", "Cluster", "IPC", "IPCBridge", "IPCBridgeTool", "IPCChannels",
+        "TestSupport",
         "ipc-bridge",
     ],
 ]
