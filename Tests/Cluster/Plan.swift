@@ -42,9 +42,20 @@ struct Plan {
                 return (role, random.number(0...role.count - 1))
             }
             switch random.number(0...99) {
-            case ..<20: add(.kill(.bridge, host: host, index: 0), for: 0...1500)
+            case ..<20:
+                let bridge = Action.kill(.bridge, host: host, index: 0)
+                add(bridge, for: 0...1500)
+                guard random.chance(40) else { continue }
+                // Its successor too, while it finds out how things are.
+                let again = time + events.last!.length + seconds(0...400)
+                events.append(Event(time: again, action: bridge, length: seconds(0...500)))
             case ..<28: add(.stop(.bridge, host: host, index: 0), for: 100...3000)
-            case ..<37: add(.kill(.nats, host: host, index: 0), for: 0...2000)
+            case ..<37:
+                add(.kill(.nats, host: host, index: 0), for: 0...2000)
+                guard random.chance(40) else { continue }
+                // A bridge, while it does not know what is stored.
+                let bridge = Action.kill(.bridge, host: random.number(0...Self.hosts - 1), index: 0)
+                events.append(Event(time: time + seconds(0...500), action: bridge, length: seconds(0...1500)))
             case ..<43: add(.stop(.nats, host: host, index: 0), for: 100...3000)
             case ..<70:
                 let (role, index) = one(of: Member.Role.programs)
@@ -56,16 +67,29 @@ struct Plan {
             default: add(.leave(random.pick([.worker, .server]), host: host), for: 1000...6000)
             }
         }
+        func cut(at time: Double) {
+            let host = random.number(0...Self.hosts - 1)
+            events.append(Event(time: time, action: .cut(host: host), length: options.cut))
+            if random.chance(60) {
+                // What its workers did not do is on its way.
+                events.append(
+                    Event(time: time - 1, action: .leave(.worker, host: host), length: seconds(1000...6000)))
+            }
+            if random.chance(60) {
+                let within = options.cut * Double(random.number(0...100)) / 100
+                let bridge = Action.kill(.bridge, host: host, index: 0)
+                events.append(Event(time: time + within, action: bridge, length: seconds(0...1500)))
+            }
+        }
         if let cuts = options.cuts {
             for index in 0..<cuts {
                 let middle = options.seconds * (Double(index) + 0.5) / Double(cuts)
-                let time = max(2, middle - options.cut + seconds(0...1000))
-                events.append(Event(time: time, action: .cut(host: random.number(0...2)), length: options.cut))
+                cut(at: max(2, middle - options.cut + seconds(0...1000)))
             }
         } else {
             time = 5 + seconds(0...10_000)
             while time < end {
-                events.append(Event(time: time, action: .cut(host: random.number(0...2)), length: options.cut))
+                cut(at: time)
                 time += options.cut + seconds(15_000...25_000)
             }
         }
