@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 packages=()
-for pair in curl:curl socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc g++:g++ bash:bash spin:spin setpriv:util-linux valgrind:valgrind; do
+for pair in curl:curl socat:socat strace:strace chromium:chromium python3:python3 gcc:gcc g++:g++ bash:bash spin:spin setpriv:util-linux ip:iproute2 valgrind:valgrind; do
     command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
 done
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv python3-dev)

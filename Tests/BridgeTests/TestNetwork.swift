@@ -19,7 +19,9 @@
         }
 
         /// The server's program, or nothing if the tests that need one cannot run.
-        static let serverProgram = getenv("IPC_TEST_NATS_SERVER").map { String(cString: $0) }
+        static let serverProgram =
+            getenv("IPC_TEST_NATS_SERVER").map { String(cString: $0) }
+            ?? (access(TestServer.program, X_OK) == 0 ? TestServer.program : nil)
 
         let folder: String
         let port: Int

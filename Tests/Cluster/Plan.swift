@@ -70,12 +70,12 @@ struct Plan {
         func cut(at time: Double) {
             let host = random.number(0...Self.hosts - 1)
             events.append(Event(time: time, action: .cut(host: host), length: options.cut))
-            if random.chance(60) {
+            if random.chance(80) {
                 // What its workers did not do is on its way.
                 events.append(
                     Event(time: time - 1, action: .leave(.worker, host: host), length: seconds(1000...6000)))
             }
-            if random.chance(60) {
+            if random.chance(80) {
                 let within = options.cut * Double(random.number(0...100)) / 100
                 let bridge = Action.kill(.bridge, host: host, index: 0)
                 events.append(Event(time: time + within, action: bridge, length: seconds(0...1500)))
