@@ -4,18 +4,19 @@
     import IPCChannels
     import SystemPackage
 
-    /// Eight numbers in a small file beside the channels: what a carrier notes as it goes. It outlives the bridge's process, and is
+    /// Some numbers in a small file beside the channels: what a carrier notes as it goes. It outlives the bridge's process, and is
     /// lost with the channels' memory.
     struct NoteFile: Sendable {
         private let mapping: MemoryMapping
 
         /// - Parameters:
         ///   - name: One that no other carrier of this root has.
+        ///   - count: How many numbers there are, all 0 in a new file.
         ///   - root: Its folder `.bridge` has the file.
-        init(_ name: String, in root: ChannelRoot) throws(IPCError) {
+        init(_ name: String, count: Int = 8, in root: ChannelRoot) throws(IPCError) {
             let folder = root.path + "/.bridge"
             if mkdir(folder, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", folder, Errno(rawValue: errno)) }
-            mapping = try MappedFile.openOrCreate(FilePath("\(folder)/\(name)"), byteCount: 64).map()
+            mapping = try MappedFile.openOrCreate(FilePath("\(folder)/\(name)"), byteCount: count * 8).map()
         }
 
         /// Each is loaded and stored by itself.

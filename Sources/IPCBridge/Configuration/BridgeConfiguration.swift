@@ -27,7 +27,11 @@
         /// The rule for a channel; nil if it is not carried.
         public func rule(for name: ChannelName, _ pattern: ChannelPattern) -> ChannelRule? {
             guard !BridgeStatus.isOfBridge(name) else { return nil }
-            return rules.first { $0.matches(name, pattern) }
+            return rules.first { rule in
+                rule.matches(name, pattern)
+                    // Letters stay where their jobs have failed, unless somebody asks for just these.
+                    && (!name.description.hasSuffix("/dead-letters") || rule.name.description == name.description)
+            }
         }
 
         /// Reads a file. Relative paths in it are relative to its folder. Blocks for the disk.

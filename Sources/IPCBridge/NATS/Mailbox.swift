@@ -80,6 +80,11 @@
         /// The next message if there is one already.
         func tryNext() -> NATSMessage? { state.withLock { takeMessage(&$0) } }
 
+        /// Whether there is a message, or something to be thrown.
+        var hasNews: Bool {
+            state.withLock { $0.head < $0.messages.count || $0.notice != nil || $0.isClosed }
+        }
+
         /// What comes later is dropped; a waiting `next` throws `.closed`.
         func close() {
             let isFirst = state.withLock { state in

@@ -80,6 +80,19 @@
             }
         }
 
+        /// Whether the consumer is there, as far as is known.
+        var isReady: Bool { puller != nil }
+
+        /// Makes the consumer if it is not there.
+        /// - Returns: False if there was no time.
+        func prepare(for time: Duration) async throws(BridgeError) -> Bool {
+            if puller != nil { return true }
+            return try await makeConsumer(until: .now + time)
+        }
+
+        /// Whether `next` would return at once, or throw.
+        var hasNews: Bool { puller?.mailbox.hasNews ?? false }
+
         /// - Returns: False if there was no time.
         private func makeConsumer(until deadline: ContinuousClock.Instant?) async throws(BridgeError) -> Bool {
             let body = JSONValue.members([("stream_name", .string(stream)), ("config", settings)])
@@ -111,6 +124,12 @@
         /// - Throws: `.timedOut` or another reason when the time is over: it may be done or not.
         func acknowledge(_ work: WorkMessage, for time: Duration = .seconds(60)) async throws(BridgeError) {
             try await end(work, "+ACK", time)
+        }
+
+        /// Begins to end a job: the server's confirmation is sent to a subject.
+        /// - Throws: What `publish` throws.
+        func beginAcknowledging(_ work: WorkMessage, confirmTo subject: String) throws(BridgeError) {
+            try connection.publish(work.reply, reply: subject, Array("+ACK".utf8))
         }
 
         /// Ends a job that nobody can do: it is not given again.

@@ -25,6 +25,8 @@
         private let context: CarrierContext
         private let channel: AnyChannel
         private let outbox: JobOutbox
+        private let readers: LocalReaders
+        private let others: OtherWorkers
         private let stream: String
         private let subject: String
         private let incarnation: UInt64
@@ -35,6 +37,7 @@
             /// The sequence of the last one that is stored.
             var stored: UInt64
             var messages: [[UInt8]] = []
+            var bytes = 0
             var next: UInt64 { stored + UInt64(messages.count) + 1 }
         }
 
@@ -43,6 +46,8 @@
             stream = context.names.stream(.queue, of: context.machine, context.name)
             subject = context.names.subject(.queue, of: context.machine, context.name)
             incarnation = try channel.incarnation
+            readers = try LocalReaders(channel)
+            others = OtherWorkers(context)
             outbox = try JobOutbox(context, for: channel)
             try await context.connection.waitUntilConnected()
             let state = try await context.connection.ensureStream(
@@ -59,6 +64,8 @@
                 )
             }
             for entry in left { try take(entry) }
+            // What is stored would take the room of what comes.
+            try outbox.release(upTo: state.lastSequence)
         }
 
         /// Decides what becomes of an entry that was written, perhaps just before this bridge's predecessor died.
@@ -77,9 +84,15 @@
         private func add(_ entry: JobEntry, isVoid: Bool) {
             var writer = EnvelopeWriter(
                 Envelope.Header(kind: isVoid ? .void : .job, machine: context.machine.hash, incarnation: incarnation))
+            // Of a job: how often it was tried.
+            writer.header.missed = UInt64(entry.failures)
             let payload = isVoid ? [] : entry.job
             writer.append(position: entry.position.offset + 1, payload.span.bytes)
-            pending.withLock { $0.messages.append(writer.finish()) }
+            let message = writer.finish()
+            pending.withLock { pending in
+                pending.messages.append(message)
+                pending.bytes += message.count
+            }
         }
 
         func run() async throws {
@@ -112,13 +125,15 @@
 
         private func release(upTo sequence: UInt64) throws {
             let (count, bytes, left) = pending.withLock { pending in
-                let count = Int(clamping: sequence - min(pending.stored, sequence))
+                let count = min(Int(clamping: sequence - min(pending.stored, sequence)), pending.messages.count)
                 let bytes = pending.messages.prefix(count).reduce(0) { $0 + $1.count }
-                pending.messages.removeFirst(min(count, pending.messages.count))
+                pending.messages.removeFirst(count)
+                pending.bytes -= bytes
                 pending.stored = max(pending.stored, sequence)
                 return (count, bytes, pending.messages.count)
             }
             try outbox.release(upTo: sequence)
+            KillPoint.reach(.outboxStored)
             context.status.addCarried(count, bytes: bytes)
             context.status.setBehind(UInt64(left))
         }
@@ -145,55 +160,77 @@
         private func send(with writer: StreamWriter) async throws {
             for message in pending.withLock({ $0.messages }) { _ = try await writer.send(message) }
             while true {
-                try await waitForOthers()
-                // While nobody works here, whatever comes.
-                if try LocalReaders.count(channel) == 0 {
+                if !others.areThere {
+                    // Until then they stay where `ipc queue` shows them.
+                    context.status.set(.waiting("no other machine takes jobs of this queue"))
+                    try await others.wait()
+                }
+                if try readers.count == 0 {
                     context.status.set(.carrying)
                     try await sendAll(with: writer)
+                } else {
+                    context.status.set(.waiting("workers of this machine take the jobs"))
+                    try await sendOverdue(with: writer)
                 }
-                context.status.set(.waiting("workers of this machine take the jobs"))
-                try await sendOverdue(with: writer)
             }
         }
 
-        /// Waits until another machine takes jobs of this queue. Until then they stay where `ipc queue` shows them.
-        private func waitForOthers() async throws {
-            func areThere() -> Bool { context.directory.others(context.name).contains { $0.isIn && $0.pattern == .workQueue } }
-            guard !areThere() else { return }
-            context.status.set(.waiting("no other machine takes jobs of this queue"))
-            while !areThere() { try await Task.sleep(for: LocalReaders.interval) }
+        /// Waits until what is taken next can leave: what has left the queue and not reached the server is with nobody.
+        private func waitForRoom() async throws {
+            if !context.connection.isConnected { try await context.connection.waitUntilConnected() }
+            while pending.withLock({ $0.bytes }) > outbox.room { try await Task.sleep(for: .milliseconds(1)) }
         }
 
         /// Sends all jobs until a worker joins on this machine.
         private func sendAll(with writer: StreamWriter) async throws {
             var worker = try channel.makeReader()
             while true {
-                // What has left the queue and not reached the server is with nobody.
-                try await context.connection.waitUntilConnected()
+                try await waitForRoom()
                 let job = try await worker.take()
-                guard try LocalReaders.count(channel) == 0 else { return Self.giveBack(job) }
+                guard try readers.count == 0 else { return Self.giveBack(job) }
                 try await send(job, with: writer)
             }
         }
 
+        /// How many jobs are looked at together.
+        private static let round = 1024
+
         /// While there are workers: sends the jobs that have waited for longer than they should. Returns when no worker is left.
         private func sendOverdue(with writer: StreamWriter) async throws {
-            let shortest = max(context.rule.after, .milliseconds(10))
-            var waiting = 0
-            while try LocalReaders.count(channel) > 0 {
-                // Looked at twice: what waits both times has waited that long.
-                try await Task.sleep(for: waiting > 0 ? shortest : max(shortest, LocalReaders.interval))
-                let description = try ChannelDescription(channel.name, in: context.root)
-                let now = description.messageCount - description.takenCount
-                if waiting > 0, now > 0, context.connection.isConnected {
-                    var worker = try channel.makeReader()
-                    for _ in 0..<min(waiting, now) {
-                        guard let job = try worker.tryTake() else { break }
-                        try await send(job, with: writer)
-                    }
+            while true {
+                try await readers.waitForWaitingJob()
+                guard try readers.count > 0 else { return }
+                let end = try readers.end
+                try await waitWhileWorkersStay(max(context.rule.after, .milliseconds(10)))
+                // What was sent before and waits still has waited that long.
+                while try readers.count > 0, readers.load(limit: Self.round, before: end).waiting > 0 {
+                    guard try await sendRound(before: end, with: writer) else { break }
                 }
-                waiting = now
             }
+        }
+
+        private func waitWhileWorkersStay(_ time: Duration) async throws {
+            guard time > Ticker.interval else { return try await Task.sleep(for: time) }
+            let deadline = ContinuousClock.now + time
+            let readers = readers
+            try await Ticker.shared.wait { ContinuousClock.now >= deadline || ((try? readers.count) ?? 0) == 0 }
+        }
+
+        /// - Returns: Whether one was sent.
+        private func sendRound(before end: UInt64, with writer: StreamWriter) async throws -> Bool {
+            var worker = try channel.makeReader()
+            var count = 0
+            while count < Self.round {
+                try await waitForRoom()
+                guard let job = try worker.tryTake() else { break }
+                guard let position = job.position, position.offset < end else {
+                    Self.giveBack(job)
+                    break
+                }
+                try await send(job, with: writer)
+                count += 1
+            }
+            return count > 0
         }
 
         private func send(_ job: consuming TakenMessage, with writer: StreamWriter) async throws {
@@ -203,21 +240,29 @@
                 context.status.addDropped(1)
                 context.logger.error(
                     "a job is too large for the server, and was rejected",
-                    metadata: ["channel": "\(context.name)", "bytes": "\(bytes.count)", "limit": "\(limit)"])
+                    metadata: ["bytes": "\(bytes.count)", "limit": "\(limit)"])
                 return job.reject()
             }
             guard let position = job.position else { return }
+            // This delivery is no attempt.
+            let failures = Int(clamping: job.origin?.position ?? 0) + job.attempt - 1
+            // It was tried often enough, if on several machines: rejected often enough, it becomes a dead letter here.
+            guard failures < readers.maximumAttempts else { return job.reject(after: .zero) }
             let entry = JobEntry(
-                sequence: pending.withLock { $0.next }, position: position, attempt: job.attempt, job: bytes)
+                sequence: pending.withLock { $0.next }, position: position, attempt: job.attempt, failures: failures,
+                job: bytes)
             // Until the entry is there the job is this machine's: if this is cancelled, it is given back.
             if let failure = await failure(of: entry) {
                 Self.giveBack(job)
                 throw failure
             }
+            KillPoint.reach(.outboxWritten)
             // Where somebody else has it, the entry is for nothing.
             add(entry, isVoid: !Self.acknowledge(job))
+            KillPoint.reach(.outboxAcknowledged)
             guard let message = pending.withLock({ $0.messages.last }) else { return }
             _ = try await writer.send(message)
+            KillPoint.reach(.outboxSent)
         }
 
         private func failure(of entry: JobEntry) async -> IPCError? {
@@ -230,5 +275,28 @@
         private static func giveBack(_ job: consuming TakenMessage) { try? job.release() }
 
         private static func acknowledge(_ job: consuming TakenMessage) -> Bool { (try? job.acknowledge()) != nil }
+    }
+
+    /// Whether other machines take jobs of a queue.
+    private final class OtherWorkers: Sendable {
+        private let context: CarrierContext
+        /// What the directory said when it had changed that often.
+        private let known = Mutex((changes: -1, areThere: false))
+
+        init(_ context: CarrierContext) { self.context = context }
+
+        var areThere: Bool {
+            let changes = context.directory.changes
+            return known.withLock { known in
+                if known.changes != changes {
+                    known = (
+                        changes, context.directory.others(context.name).contains { $0.isIn && $0.pattern == .workQueue }
+                    )
+                }
+                return known.areThere
+            }
+        }
+
+        func wait() async throws { try await Ticker.shared.wait { self.areThere } }
     }
 #endif

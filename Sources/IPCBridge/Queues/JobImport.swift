@@ -23,31 +23,43 @@
                 throw StartAnew("\(origin) has not made the stream \(stream) yet")
             }
             try TopicSchema.check(channel, context.machine, against: state.metadata, of: origin, context.name)
-            try await JobImporter(context, channel, origin, stream).run()
+            try await JobImporter(context, channel, origin, state, stream).run()
         }
     }
 
     private final class JobImporter: @unchecked Sendable {
         // `@unchecked`: one task uses it; others end jobs by the reader.
         private let context: CarrierContext
-        private let channel: AnyChannel
+        private let readers: LocalReaders
         private let origin: Machine
         private let reader: WorkReader
         private var writer: ChannelWriter
         /// The jobs that are here and not acknowledged there, by sequence.
         private var flights: [UInt64: Flight] = [:]
-        /// Sequences of acknowledgements that the server has confirmed.
-        private let confirmed = Confirmed()
+        private var table: FlightTable
+        /// Where the server confirms acknowledgements, by sequence.
+        private let confirmations: Mailbox
+        /// Sequences of acknowledgements that had to be repeated.
+        private let repeated = Repeated()
         private var window = CreditWindow()
+        /// Up to when pauses of this process are dealt with.
+        private var heeded = ContinuousClock.now
+        private var lastChange = ContinuousClock.now
+        private var behind = 0
+        private var isCarrying = false
 
         private struct Flight {
+            let slot: Int
             let position: ChannelPosition
             var work: WorkMessage
-            var isEnding = false
+            /// When the server was told that it is done.
+            var told: ContinuousClock.Instant?
+            /// Whether another task tells it.
+            var isRepeated = false
             var nextSign: ContinuousClock.Instant
         }
 
-        private final class Confirmed: Sendable {
+        private final class Repeated: Sendable {
             private let sequences = Mutex<[(UInt64, Bool)]>([])
             func add(_ sequence: UInt64, _ isDone: Bool) { sequences.withLock { $0.append((sequence, isDone)) } }
             func take() -> [(UInt64, Bool)] {
@@ -59,65 +71,128 @@
         }
 
         init(
-            _ context: CarrierContext, _ channel: AnyChannel, _ origin: Machine, _ stream: String
-        ) throws(IPCError) {
-            (self.context, self.channel, self.origin) = (context, channel, origin)
+            _ context: CarrierContext, _ channel: AnyChannel, _ origin: Machine, _ state: StreamState, _ stream: String
+        ) throws {
+            (self.context, self.origin) = (context, origin)
+            readers = try LocalReaders(channel)
             reader = WorkReader(
                 context.connection, stream: stream, acknowledgementWait: context.rule.acknowledgementWait)
+            confirmations = context.connection.makeMailbox(tellsOfLosses: false)
             writer = try channel.makeWriter()
-            // What a predecessor has written is here already.
-            for message in try writer.messages(from: origin.hash) {
-                let sequence = message.origin.sequence
+            table = try FlightTable(stream + ".flights", of: Machine.hash(state.created) | 1, in: context.root)
+            if !table.isOfOtherStream { try findFlights() }
+        }
+
+        /// What a predecessor has written is here already.
+        private func findFlights() throws {
+            let written = Dictionary(
+                try writer.messages(from: origin.hash).map { ($0.origin.sequence, $0.position) },
+                uniquingKeysWith: { $0.offset > $1.offset ? $0 : $1 })
+            for entry in table.found {
+                guard let position = entry.position ?? written[entry.sequence], flights[entry.sequence] == nil else {
+                    table.end(entry.slot)
+                    continue
+                }
+                table.note(entry.slot, position)
+                add(entry.slot, position, entry.sequence, entry.consumerSequence, entry.deliveries)
+            }
+            // If the table was lost.
+            for (sequence, position) in written where flights[sequence] == nil {
+                switch try writer.jobState(at: position) {
+                case .acknowledged, .movedToDeadLetters, .gone: continue
+                case .waiting, .taken: break
+                }
                 let work = WorkMessage(
-                    stream: stream, consumer: reader.consumer, sequence: sequence, consumerSequence: message.origin.position >> 16,
-                    deliveries: Int(message.origin.position & 0xffff))
-                flights[sequence] = Flight(position: message.position, work: work, nextSign: .now)
+                    stream: reader.stream, consumer: reader.consumer, sequence: sequence, consumerSequence: 0,
+                    deliveries: 1)
+                guard let slot = table.begin(work) else { continue }
+                table.note(slot, position)
+                add(slot, position, sequence, 0, 1)
             }
         }
 
+        private func add(
+            _ slot: Int, _ position: ChannelPosition, _ sequence: UInt64, _ consumerSequence: UInt64, _ deliveries: Int
+        ) {
+            let work = WorkMessage(
+                stream: reader.stream, consumer: reader.consumer, sequence: sequence,
+                consumerSequence: consumerSequence,
+                deliveries: deliveries)
+            flights[sequence] = Flight(slot: slot, position: position, work: work, nextSign: .now)
+        }
+
         private var sign: Duration { context.rule.acknowledgementWait / 3 }
-        /// How often it is looked what became of jobs.
-        private static let look = Duration.milliseconds(1)
 
         func run() async throws {
-            var workers = 0
-            var nextCount = ContinuousClock.now
+            Stalls.shared.begin()
             // The tasks that end jobs on the server are finished when this is.
             try await withThrowingDiscardingTaskGroup { group in
-                while true {
-                    if nextCount <= .now {
-                        workers = try LocalReaders.count(channel)
-                        nextCount = .now + (flights.isEmpty && workers == 0 ? LocalReaders.interval : .milliseconds(100))
-                    }
-                    try look(hasWorkers: workers > 0, &group)
-                    context.status.setBehind(UInt64(flights.count))
-                    let credit = window.credit(workers: workers, open: flights.count)
-                    if credit == 0, flights.isEmpty {
-                        context.status.set(.waiting("no worker has joined on this machine"))
-                        try await Task.sleep(for: LocalReaders.interval)
-                        continue
-                    }
-                    context.status.set(.carrying)
-                    // Idle, it is only looked whether there are still workers.
-                    let timeout = flights.isEmpty ? Duration.seconds(5) : Self.look
-                    if flights.isEmpty { nextCount = .now }
-                    guard let work = try await reader.next(credit: credit, timeout: timeout) else { continue }
-                    try await receive(work, &group)
-                    // What else has come already.
-                    var more = credit - 1
-                    while more > 0, let work = try await reader.next(credit: more, timeout: .zero) {
-                        try await receive(work, &group)
-                        more -= 1
-                    }
-                }
+                while true { try await step(&group) }
             }
+        }
+
+        private func step(_ group: inout ThrowingDiscardingTaskGroup<any Error>) async throws {
+            try Task.checkCancellation()
+            let workers = try readers.count
+            try look(hasWorkers: workers > 0, &group)
+            if behind != flights.count {
+                behind = flights.count
+                context.status.setBehind(UInt64(behind))
+            }
+            if workers == 0, flights.isEmpty, !reader.hasNews {
+                context.status.set(.waiting("no worker has joined on this machine"))
+                isCarrying = false
+                let (readers, reader) = (readers, reader)
+                // What was asked for may still come.
+                return try await Ticker.shared.wait { reader.hasNews || ((try? readers.count) ?? 1) > 0 }
+            }
+            var credit = credit(workers)
+            if workers > 0, !isCarrying { context.status.set(.carrying) }
+            isCarrying = workers > 0
+            guard reader.isReady || credit > 0 else { return try await Task.sleep(for: pause(isIdle: false)) }
+            guard try await reader.prepare(for: .seconds(2)) else { return }
+            var timeout = workers == 0 && flights.isEmpty ? Duration.zero : pause(isIdle: flights.isEmpty && credit > 0)
+            var left = FlightTable.count
+            while left > 0, let work = try await reader.next(credit: credit, timeout: timeout) {
+                guard try await !forgetsWhatCame() else { return }
+                try receive(work, hasRoom: credit > 0, &group)
+                credit = max(0, credit - 1)
+                timeout = .zero
+                left -= 1
+            }
+        }
+
+        private func credit(_ workers: Int) -> Int {
+            guard workers > 0 else { return 0 }
+            let load = readers.load(limit: FlightTable.count)
+            return window.credit(workers: workers, busy: load.waiting + load.taken)
+        }
+
+        /// How long to wait for a job before it is looked again what became of those that are here.
+        private func pause(isIdle: Bool) -> Duration {
+            if isIdle { return .seconds(30) }
+            let age = ContinuousClock.now - lastChange
+            return age < .milliseconds(200)
+                ? .milliseconds(1) : age < .seconds(5) ? .milliseconds(5) : .milliseconds(20)
+        }
+
+        /// Whether this process was held up for so long that what came meanwhile may be with another machine by now. Then it is dropped:
+        /// if nobody has it, the server gives it again after the acknowledgement wait.
+        private func forgetsWhatCame() async throws -> Bool {
+            let wait = context.rule.acknowledgementWait
+            guard Stalls.shared.wasHeldUp(longerThan: wait / 2, since: heeded) else { return false }
+            reader.close()
+            // What was sent before this comes before its answer.
+            _ = try await context.connection.roundTrip()
+            heeded = .now
+            return true
         }
 
         // MARK: What comes
 
         private func receive(
-            _ work: WorkMessage, _ group: inout ThrowingDiscardingTaskGroup<any Error>
-        ) async throws {
+            _ work: WorkMessage, hasRoom: Bool, _ group: inout ThrowingDiscardingTaskGroup<any Error>
+        ) throws {
             if work.deliveries > 1 { context.status.addRedelivered(1) }
             if flights[work.sequence] != nil {
                 // It is here already. The newer delivery is the one to be acknowledged.
@@ -127,22 +202,34 @@
             }
             guard let message = work.message else { return }
             guard let envelope = envelope(of: message), envelope.header.kind == .job else { return end(work, &group) }
+            guard hasRoom, let slot = table.begin(work) else { return giveBack(work) }
+            KillPoint.reach(.flightBegun)
             let bytes = message.withBytes { Array($0[envelope.records[0].range]) }
             let mark = MessageOrigin(
-                machine: origin.hash, channel: envelope.header.incarnation,
-                position: work.consumerSequence << 16 | UInt64(min(work.deliveries, 0xffff)), sequence: work.sequence)
-            let position: ChannelPosition
-            do {
-                position = try await writer.write(bytes.span.bytes, origin: mark, until: .after(.seconds(1)))
-            } catch {
-                // The queue is full, or the job does not fit into it.
-                let isFull = error.code == .timedOut
-                try? reader.giveBack(work, after: isFull ? .milliseconds(100) : .seconds(1))
-                if isFull { return }
+                machine: origin.hash, channel: envelope.header.incarnation, position: envelope.header.missed,
+                sequence: work.sequence)
+            let position: ChannelPosition?
+            do throws(IPCError) { position = try writer.tryWrite(bytes.span.bytes, origin: mark) } catch {
+                table.end(slot)
+                giveBack(work, after: .seconds(1))
                 throw refusal(error)
             }
-            flights[work.sequence] = Flight(position: position, work: work, nextSign: .now + sign)
+            guard let position else {
+                // The queue is full.
+                table.end(slot)
+                return giveBack(work, after: .milliseconds(100))
+            }
+            KillPoint.reach(.flightWritten)
+            table.note(slot, position)
+            KillPoint.reach(.flightNoted)
+            flights[work.sequence] = Flight(slot: slot, position: position, work: work, nextSign: .now + sign)
+            lastChange = .now
             context.status.addCarried(1, bytes: bytes.count)
+        }
+
+        /// If it does not arrive, the acknowledgement wait does it.
+        private func giveBack(_ work: WorkMessage, after time: Duration = .zero) {
+            try? reader.giveBack(work, after: time)
         }
 
         private func refusal(_ error: IPCError) -> any Error {
@@ -161,8 +248,7 @@
                 }
                 throw EnvelopeError(reason: "it is not a job of \(origin)")
             } catch {
-                context.logger.warning(
-                    "a message was ignored", metadata: ["channel": "\(context.name)", "reason": "\(error)"])
+                context.logger.warning("a message was ignored", metadata: ["reason": "\(error)"])
                 context.status.addDropped(1)
                 return nil
             }
@@ -179,55 +265,83 @@
         private func look(
             hasWorkers: Bool, _ group: inout ThrowingDiscardingTaskGroup<any Error>
         ) throws(IPCError) {
-            for (sequence, isDone) in confirmed.take() {
-                // What is not confirmed is asked for again.
-                if isDone { flights[sequence] = nil } else { flights[sequence]?.isEnding = false }
-            }
-            var (done, open) = (0, 0)
-            for (sequence, flight) in flights where !flight.isEnding {
+            takeConfirmations()
+            var (done, waiting) = (0, 0)
+            for (sequence, flight) in flights {
+                if let told = flight.told {
+                    // A confirmation that did not come is asked for again.
+                    if !flight.isRepeated, told + .seconds(1) <= .now {
+                        repeatAcknowledging(sequence, flight.work, &group)
+                    }
+                    continue
+                }
                 switch try writer.jobState(at: flight.position) {
                 case .acknowledged, .movedToDeadLetters, .gone:
                     done += 1
-                    flights[sequence]!.isEnding = true
-                    let (reader, confirmed, work) = (reader, confirmed, flight.work)
-                    group.addTask {
-                        do {
-                            try await reader.acknowledge(work, for: .seconds(10))
-                            confirmed.add(sequence, true)
-                        } catch { confirmed.add(sequence, false) }
-                    }
-                case .taken: try goOn(sequence, flight)
+                    tellDone(sequence, flight.work)
+                case .taken: goOn(sequence, flight)
                 case .waiting:
-                    open += 1
+                    waiting += 1
                     // With no worker it is not in progress; where this bridge also carries out, it leaves again.
-                    if hasWorkers || !context.rule.direction.isOut { try goOn(sequence, flight) }
+                    if hasWorkers || !context.rule.direction.isOut { goOn(sequence, flight) }
                 }
             }
-            window.adapt(done: done, open: open)
+            if done > 0 { lastChange = .now }
+            window.adapt(done: done, waiting: waiting)
         }
 
-        private func goOn(_ sequence: UInt64, _ flight: Flight) throws(IPCError) {
+        private func tellDone(_ sequence: UInt64, _ work: WorkMessage) {
+            KillPoint.reach(.flightDone)
+            do throws(BridgeError) {
+                try reader.beginAcknowledging(work, confirmTo: "\(confirmations.subject).\(sequence)")
+                flights[sequence]!.told = .now
+            } catch {
+                // There is no connection: at the next look.
+            }
+        }
+
+        private func takeConfirmations() {
+            while let message = confirmations.tryNext() {
+                // 503: nobody took it, as there is no majority.
+                guard message.status == nil, let token = message.subject.split(separator: ".").last,
+                    let sequence = UInt64(token), flights[sequence]?.isRepeated == false
+                else { continue }
+                forget(sequence)
+            }
+            for (sequence, isDone) in repeated.take() {
+                if isDone {
+                    forget(sequence)
+                } else {
+                    flights[sequence]?.told = nil
+                    flights[sequence]?.isRepeated = false
+                }
+            }
+        }
+
+        private func forget(_ sequence: UInt64) {
+            KillPoint.reach(.flightAcknowledged)
+            if let flight = flights.removeValue(forKey: sequence) { table.end(flight.slot) }
+            lastChange = .now
+        }
+
+        private func repeatAcknowledging(
+            _ sequence: UInt64, _ work: WorkMessage, _ group: inout ThrowingDiscardingTaskGroup<any Error>
+        ) {
+            flights[sequence]!.isRepeated = true
+            let (reader, repeated) = (reader, repeated)
+            group.addTask {
+                do {
+                    try await reader.acknowledge(work, for: .seconds(10))
+                    repeated.add(sequence, true)
+                } catch { repeated.add(sequence, false) }
+            }
+        }
+
+        private func goOn(_ sequence: UInt64, _ flight: Flight) {
             guard flight.nextSign <= .now else { return }
             flights[sequence]!.nextSign = .now + sign
             // If it cannot be said, it is said again with the next connection.
             try? reader.inProgress(flight.work)
-        }
-    }
-
-    /// How many jobs may be here that no worker has finished: grows while the workers are faster, and falls while jobs wait.
-    struct CreditWindow {
-        private var size = 0
-        private static let most = 1024
-
-        func credit(workers: Int, open: Int) -> Int {
-            workers == 0 ? 0 : max(0, max(size, workers * 2) - open)
-        }
-
-        /// - Parameters:
-        ///   - done: The jobs that were finished since the last look.
-        ///   - open: The jobs that no worker has taken yet.
-        mutating func adapt(done: Int, open: Int) {
-            if done > 0, open <= done { size = min(max(size * 2, done * 2), Self.most) } else if open > 0, done == 0 { size /= 2 }
         }
     }
 #endif

@@ -13,18 +13,24 @@
         private var writer: ChannelWriter
         /// Stays at the first entry that is not stored: nothing from there on is overwritten.
         private var keeper: ChannelReader
+        private let isDurable: Bool
         /// What was there at the beginning, oldest first.
         let found: [JobEntry]
+        /// How many bytes of entries may be on their way, so that there is room for one more, however large.
+        let room: Int
 
         init(_ context: CarrierContext, for queue: AnyChannel) throws {
             let name = "bridge/\(context.names.prefix)/\(context.machine)/outbox/\(context.name)"
             let attributes = try queue.attributes
+            isDurable = attributes.durability != .none
+            // An entry is larger than its job.
+            let capacity = max(attributes.capacity * 2, 1 << 20)
+            room = capacity / 4
             let channel = try AnyChannel.openOrCreate(
                 .topic, name, in: context.root,
                 ChannelOptions(writers: .exclusive, overflow: .block, lifetime: .kept),
                 defaults: ChannelOptions(
-                    durability: attributes.durability == .none ? ChannelOptions.Durability.none : .syncedWhenAsked,
-                    capacity: max(attributes.capacity, 1 << 20)))
+                    durability: isDurable ? .syncedWhenAsked : ChannelOptions.Durability.none, capacity: capacity))
             writer = try channel.makeWriter()
             keeper = try channel.makeReader(from: .oldest)
             var reader = try channel.makeReader(from: .oldest)
@@ -33,10 +39,11 @@
             self.found = found
         }
 
-        /// Waits for room and writes an entry. It is there when this returns.
+        /// Waits for room and writes an entry. It is there when this returns, and on the disk if the queue is durable.
         func append(_ entry: JobEntry) async throws(IPCError) {
             let bytes = entry.bytes
             try await writer.write(bytes.span.bytes, until: .never)
+            if isDurable { try writer.sync() }
         }
 
         /// Gives up the entries up to a sequence: they are stored.
@@ -49,23 +56,27 @@
     }
 
     /// A job on its way from this machine.
-    struct JobEntry: Sendable {
+    struct JobEntry: Hashable, Sendable {
         let sequence: UInt64
-        /// Where the job was, and how often it had been delivered when it was taken for this entry.
+        /// Where the job was, and which delivery it was in which it was taken for this entry.
         let position: ChannelPosition
         let attempt: Int
+        /// How often workers have failed to do it, on this machine and on those where it was before.
+        let failures: Int
         let job: [UInt8]
 
-        private static let headerSize = 32
+        private static let headerSize = 40
 
-        init(sequence: UInt64, position: ChannelPosition, attempt: Int, job: [UInt8]) {
-            (self.sequence, self.position, self.attempt, self.job) = (sequence, position, attempt, job)
+        init(sequence: UInt64, position: ChannelPosition, attempt: Int, failures: Int, job: [UInt8]) {
+            (self.sequence, self.position, self.attempt, self.failures, self.job) = (
+                sequence, position, attempt, failures, job
+            )
         }
 
         var bytes: [UInt8] {
             var bytes: [UInt8] = []
             bytes.reserveCapacity(Self.headerSize + job.count)
-            for number in [sequence, position.channel, position.offset, UInt64(attempt)] {
+            for number in [sequence, position.channel, position.offset, UInt64(attempt), UInt64(failures)] {
                 withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
             }
             return bytes + job
@@ -73,12 +84,15 @@
 
         init(reading bytes: [UInt8]) throws {
             guard bytes.count >= Self.headerSize else {
-                throw StartAnew("an entry of the outbox has \(bytes.count) bytes: somebody else wrote it; remove the outbox with ipc rm")
+                throw StartAnew(
+                    "an entry of the outbox has \(bytes.count) bytes: somebody else wrote it; remove the outbox with ipc rm"
+                )
             }
             func number(_ index: Int) -> UInt64 { Self.number(index, of: bytes.span.bytes) }
             sequence = number(0)
             position = ChannelPosition(channel: number(1), offset: number(2))
             attempt = Int(clamping: number(3))
+            failures = Int(clamping: number(4))
             job = Array(bytes[Self.headerSize...])
         }
 
