@@ -255,11 +255,15 @@ let package = Package(
                 ],
                 swiftSettings: plainSettings
             ),
+            .executableTarget(
+                name: "BridgePeer", dependencies: ["IPC", "IPCChannels"], path: "Tests/BridgePeer",
+                swiftSettings: plainSettings
+            ),
             .testTarget(
                 name: "BridgeTests",
                 dependencies: [
-                    "Cluster", .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge",
-                    "IPCBridgeTool", "IPCChannels", "TestSupport",
+                    "BridgePeer", "Cluster", .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC",
+                    "IPCBridge", "IPCBridgeTool", "IPCChannels", "TestSupport",
                     .product(name: "SystemPackage", package: "swift-system"),
                 ],
                 swiftSettings: plainSettings
@@ -294,8 +298,8 @@ let parts: [String: Set<String>] = [
         "CIPCShims", "IPC", "IPCChannels", "SystemSupport", "TestSupport",
     ],
     "IPC_BRIDGE_ONLY": [
-        "BridgeTests", "CIPCShims", "CNATS", "Cluster", "IPC", "IPCBridge", "IPCBridgeTool", "IPCChannels",
-        "TestSupport",
+        "BridgePeer", "BridgeTests", "CIPCShims", "CNATS", "Cluster", "IPC", "IPCBridge", "IPCBridgeTool",
+        "IPCChannels", "TestSupport",
         "ipc-bridge",
     ],
 ]

@@ -101,14 +101,25 @@
             try json.write(toFile: configuration, atomically: true, encoding: .utf8)
         }
 
-        func startBridge() throws {
+        /// - Parameter killPoint: Where the bridge dies, as `KillPoint` says.
+        func startBridge(killedAt killPoint: String? = nil) throws {
             let child = try RunningChild(
-                product("ipc-bridge"), ["run", "--config", configuration], environment: ["IPC_ROOT": root.path],
+                product("ipc-bridge"), ["run", "--config", configuration],
+                environment: ["IPC_ROOT": root.path, "IPC_BRIDGE_KILL_POINT": killPoint],
                 log: "\(network.folder)/\(name).log")
             bridge.withLock { $0 = child }
         }
 
         func killBridge() { bridge.withLock { $0.take() }?.kill() }
+
+        func signalBridge(_ signal: Signal) throws { try bridge.withLock { try $0?.send(signal) } }
+
+        /// Starts a worker or a server: `Tests/BridgePeer`.
+        func startPeer(_ arguments: String...) throws -> Peer {
+            let peer = try Peer(product("BridgePeer"), arguments, environment: ["IPC_ROOT=\(root.path)"])
+            #expect(try peer.said().contains("ready"))
+            return peer
+        }
 
         /// What the bridge has logged.
         var log: String { (try? String(contentsOfFile: "\(network.folder)/\(name).log", encoding: .utf8)) ?? "" }
