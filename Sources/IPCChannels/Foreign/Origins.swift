@@ -38,7 +38,9 @@ extension ChannelWriter {
             if channel.pattern == .workQueue {
                 try await producer!.waitForRoom(count, until: deadline)
             } else {
-                guard try await unsafe publisher!.pointee.writer.waitForRoom(count, until: deadline) else { throw timedOut }
+                guard try await unsafe publisher!.pointee.writer.waitForRoom(count, until: deadline) else {
+                    throw timedOut
+                }
             }
         }
     }
