@@ -141,8 +141,16 @@ final class Run {
         guard member.isRunning else { return }
         member.kill()
         figures.kills[member.role, default: 0] += 1
+        note("\(member.name) is killed for \(length) s")
         count(member)
         member.changesAt = now + length
+    }
+
+    /// Says what happened, in a log, with the time of the monotonic clock in seconds.
+    private func note(_ text: String) {
+        let file = try? FileDescriptor.open(
+            FilePath(path("events.log")), .writeOnly, options: [.append, .create], permissions: .ownerReadWrite)
+        _ = try? file?.closeAfter { try file?.writeAll("\(Double(MonotonicClock.now) / 1e9) \(text)\n".utf8) }
     }
 
     private func member(_ role: Member.Role, _ host: Int, _ index: Int) -> Member {
@@ -292,11 +300,13 @@ final class Run {
             member.isStopped = true
             member.changesAt = now + event.length
             figures.stops += 1
+            note("\(member.name) is stopped for \(event.length) s")
         case .cut(let host):
             guard cutEnds.isEmpty else { return }
             try Hosts.setLink(of: host, isUp: false)
             cutEnds[host] = now + event.length
             figures.cuts += 1
+            note("host \(host + 1) is cut off for \(event.length) s")
         }
     }
 
@@ -393,8 +403,11 @@ final class Run {
                 "IPC_ROOT=\(Hosts.root(host)) \"$0\" status --format json >\(path("status-\(host + 1).json")) 2>&1"
             _ = try? ChildProcess("sh", ["-c", script, options.bridge]).wait(until: .after(.seconds(10)))
         }
+        // Not the stores, and not what the subscribers received, which is long.
         try Hosts.command(
-            "sh", "-c", "rm -rf \(kept) && mkdir \(kept) && cp \(Hosts.folder)/*.log \(Hosts.folder)/*.json \(kept)")
+            "sh", "-c",
+            "rm -rf \(kept) && mkdir \(kept) && cd \(Hosts.folder) && for file in *; do case $file in subscriber-?-?) ;; *) [ -f $file ] && cp $file \(kept) ;; esac; done; true"
+        )
         say("the logs are in \(kept)")
     }
 }
