@@ -55,6 +55,7 @@
             _ carrier: any Carrier, _ status: CarrierStatus, _ logger: Logger, _ changed: @Sendable () -> Void
         ) async {
             var pause = shortest
+            var told: String?
             while !Task.isCancelled {
                 let start = ContinuousClock.now
                 var reason = "it ended by itself"
@@ -66,7 +67,11 @@
                 } catch { reason = "\(error)" }
                 guard !Task.isCancelled else { return }
                 if ContinuousClock.now - start > goodTime { pause = shortest }
-                logger.warning("carrier begins anew", metadata: ["reason": "\(reason)", "pause": "\(pause)"])
+                // The same reason again is no news.
+                let level = told == reason ? Logger.Level.debug : .warning
+                logger.log(
+                    level: level, "carrier begins anew", metadata: ["reason": "\(reason)", "pause": "\(pause)"])
+                told = reason
                 status.failed(reason, waiting: "begins anew: \(reason)")
                 changed()
                 try? await Task.sleep(for: pause)

@@ -31,7 +31,8 @@
 
         /// How much of a topic the server keeps. What exceeds one of the limits is dropped, oldest first.
         public struct Keep: Hashable, Sendable {
-            public var byteCount: Int
+            /// Nil for sixteen times the channel's log, and 64 MiB at least. The server sets aside as much for each stream.
+            public var byteCount: Int?
             /// Nil for no limit. It counts what is stored, which is batches of messages.
             public var batchCount: Int?
             /// Nil for no limit.
@@ -47,7 +48,7 @@
         public var replicas = 1
         /// How long the first message of a batch may wait for others; zero to send what is there.
         public var delay = Duration.milliseconds(1)
-        public var keep = Keep(byteCount: 1 << 30)
+        public var keep = Keep()
         public var start = Start.next
         /// After what time a job is given to another machine, if this one is cut off.
         public var acknowledgementWait = Duration.seconds(30)

@@ -47,6 +47,7 @@
             case .congested(let bytes): "The network is slower than what is sent: \(bytes) bytes wait already."
             case .refused(let what, _, let error, let description):
                 "The server refused \(what): \(description) (JetStream's error \(error))."
+                    + (error == 10047 ? " Keep less (keep.bytes), or raise max_file of the server." : "")
             case .doubt(let stream, let reason): "It is in doubt what the stream \(stream) has stored: \(reason)."
             case .malformed(let what): "An answer of the server is not as JetStream defines it: \(what)."
             case .interrupted: "A wait for messages was interrupted."

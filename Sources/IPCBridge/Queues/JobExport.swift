@@ -53,7 +53,7 @@
             let state = try await context.connection.ensureStream(
                 StreamSettings(
                     name: stream, subjects: [subject], retention: .workQueue, discard: .new,
-                    maximumBytes: Int64(context.rule.keep.byteCount), replicas: context.rule.replicas,
+                    replicas: context.rule.replicas,
                     metadata: TopicSchema.metadata(channel, context.machine, context.name)))
             try TopicSchema.check(channel, context.machine, against: state.metadata, of: context.machine, context.name)
             pending = Mutex(Pending(stored: state.lastSequence))

@@ -106,10 +106,14 @@
 
         private static func settings(
             _ context: CarrierContext, _ channel: AnyChannel, _ stream: String, _ subject: String
-        ) -> StreamSettings {
+        ) throws(IPCError) -> StreamSettings {
             let keep = context.rule.keep
+            let byteCount =
+                if let byteCount = keep.byteCount { byteCount } else {
+                    max(16 * (try channel.attributes.capacity), 64 << 20)
+                }
             return StreamSettings(
-                name: stream, subjects: [subject], retention: .limits, maximumBytes: Int64(keep.byteCount),
+                name: stream, subjects: [subject], retention: .limits, maximumBytes: Int64(byteCount),
                 maximumMessages: keep.batchCount.map { Int64($0) }, maximumAge: keep.age,
                 replicas: context.rule.replicas,
                 metadata: TopicSchema.metadata(channel, context.machine, context.name))
