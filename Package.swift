@@ -268,6 +268,12 @@ let package = Package(
                 ],
                 swiftSettings: plainSettings
             ),
+            // The other side of a bare C program, for Scripts/bridge-rates.sh.
+            .executableTarget(
+                name: "BridgeRates",
+                dependencies: ["IPC", "IPCChannels", .product(name: "SystemPackage", package: "swift-system")],
+                path: "Tests/BridgeRates", exclude: ["bare.c"], swiftSettings: plainSettings
+            ),
             .testTarget(
                 name: "ToolTests",
                 dependencies: [
@@ -298,9 +304,8 @@ let parts: [String: Set<String>] = [
         "CIPCShims", "IPC", "IPCChannels", "SystemSupport", "TestSupport",
     ],
     "IPC_BRIDGE_ONLY": [
-        "BridgePeer", "BridgeTests", "CIPCShims", "CNATS", "Cluster", "IPC", "IPCBridge", "IPCBridgeTool",
-        "IPCChannels", "TestSupport",
-        "ipc-bridge",
+        "BridgePeer", "BridgeRates", "BridgeTests", "CIPCShims", "CNATS", "Cluster", "IPC", "IPCBridge",
+        "IPCBridgeTool", "IPCChannels", "TestSupport", "ipc-bridge",
     ],
 ]
 for (variable, kept) in parts where Context.environment[variable] != nil {

@@ -1,0 +1,174 @@
+// What a program does that uses libnats itself: the measure of the bridge. Scripts/bridge-rates.sh compiles and runs it.
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void check(natsStatus status, const char *what) {
+    if (status == NATS_OK) return;
+    fprintf(stderr, "bare: %s: %s\n", what, natsStatus_GetText(status));
+    exit(1);
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static natsConnection *connect_to(const char *url) {
+    natsConnection *connection = NULL;
+    check(natsConnection_ConnectTo(&connection, url), url);
+    return connection;
+}
+
+static natsSubscription *subscribe(natsConnection *connection, const char *subject) {
+    natsSubscription *subscription = NULL;
+    check(natsConnection_SubscribeSync(&subscription, connection, subject), subject);
+    check(natsSubscription_SetPendingLimits(subscription, -1, -1), subject);
+    return subscription;
+}
+
+static void make_stream(jsCtx *jetstream) {
+    jsStreamConfig configuration;
+    jsStreamConfig_Init(&configuration);
+    const char *subjects[] = {"bare.stream"};
+    configuration.Name = "bare";
+    configuration.Subjects = subjects;
+    configuration.SubjectsLen = 1;
+    configuration.MaxBytes = 256 << 20;
+    js_DeleteStream(jetstream, "bare", NULL, NULL);
+    check(js_AddStream(NULL, jetstream, &configuration, NULL, NULL), "create the stream");
+}
+
+// Publishes messages, at most `window` of them not acknowledged.
+static void publish(natsConnection *connection, int size, int count, int window) {
+    char *body = calloc(1, (size_t)size);
+    natsSubscription *answers = subscribe(connection, "bare.answers");
+    int sent = 0, stored = 0;
+    while (stored < count) {
+        while (sent < count && sent - stored < window) {
+            check(natsConnection_PublishRequest(connection, "bare.stream", "bare.answers", body, size), "publish");
+            sent++;
+        }
+        natsMsg *answer = NULL;
+        check(natsSubscription_NextMsg(&answer, answers, 5000), "wait for an acknowledgement");
+        if (strstr(natsMsg_GetData(answer), "\"error\"")) {
+            fprintf(stderr, "bare: %s\n", natsMsg_GetData(answer));
+            exit(1);
+        }
+        natsMsg_Destroy(answer);
+        stored++;
+    }
+    natsSubscription_Destroy(answers);
+    free(body);
+}
+
+struct consuming {
+    const char *url;
+    int count, batch;
+};
+
+// Takes messages of the stream from a pull consumer, in order and without acknowledging them.
+static void *consume(void *argument) {
+    struct consuming *consuming = argument;
+    natsConnection *connection = connect_to(consuming->url);
+    natsSubscription *messages = subscribe(connection, "bare.messages");
+    char request[100];
+    snprintf(request, sizeof request, "{\"batch\":%d,\"expires\":30000000000}", consuming->batch);
+    int asked = 0;
+    for (int taken = 0; taken < consuming->count;) {
+        while (asked - taken <= consuming->batch) {
+            check(natsConnection_PublishRequestString(
+                      connection, "$JS.API.CONSUMER.MSG.NEXT.bare.reader", "bare.messages", request),
+                  "ask for messages");
+            asked += consuming->batch;
+        }
+        natsMsg *message = NULL;
+        check(natsSubscription_NextMsg(&message, messages, 10000), "wait for a message");
+        if (natsMsg_GetDataLength(message) > 0) taken++;
+        natsMsg_Destroy(message);
+    }
+    natsSubscription_Destroy(messages);
+    natsConnection_Destroy(connection);
+    return NULL;
+}
+
+// Messages per second, acknowledged; with a reader, until the last one has arrived at it.
+static void rate(const char *url, int size, int count, int window, bool is_read) {
+    natsConnection *connection = connect_to(url);
+    jsCtx *jetstream = NULL;
+    check(natsConnection_JetStream(&jetstream, connection, NULL), "use JetStream");
+    make_stream(jetstream);
+    struct consuming consuming = {url, count, window};
+    pthread_t reader;
+    if (is_read) {
+        jsConsumerConfig configuration;
+        jsConsumerConfig_Init(&configuration);
+        configuration.Name = "reader";
+        configuration.AckPolicy = js_AckNone;
+        configuration.MemoryStorage = true;
+        check(js_AddConsumer(NULL, jetstream, "bare", &configuration, NULL, NULL), "create the consumer");
+        pthread_create(&reader, NULL, consume, &consuming);
+    }
+    double start = now();
+    publish(connection, size, count, window);
+    if (is_read) pthread_join(reader, NULL);
+    printf("%.0f\n", count / (now() - start));
+    js_DeleteStream(jetstream, "bare", NULL, NULL);
+    jsCtx_Destroy(jetstream);
+    natsConnection_Destroy(connection);
+}
+
+static void answer(natsConnection *connection, natsSubscription *subscription, natsMsg *message, void *closure) {
+    (void)subscription, (void)closure;
+    natsConnection_Publish(connection, natsMsg_GetReply(message), natsMsg_GetData(message), natsMsg_GetDataLength(message));
+    natsMsg_Destroy(message);
+}
+
+static int compare(const void *one, const void *other) {
+    double a = *(const double *)one, b = *(const double *)other;
+    return (a > b) - (a < b);
+}
+
+// The median of a request of core NATS of 64 bytes and its reply, in microseconds.
+static void round_trip(const char *url, int count) {
+    natsConnection *server = connect_to(url), *client = connect_to(url);
+    natsSubscription *requests = NULL;
+    check(natsConnection_Subscribe(&requests, server, "bare.echo", answer, NULL), "serve");
+    check(natsConnection_Flush(server), "serve");
+    double *times = malloc((size_t)count * sizeof *times);
+    char body[64] = {0};
+    for (int i = 0; i < count; i++) {
+        natsMsg *reply = NULL;
+        double start = now();
+        check(natsConnection_Request(&reply, client, "bare.echo", body, sizeof body, 5000), "request");
+        times[i] = now() - start;
+        natsMsg_Destroy(reply);
+    }
+    qsort(times, (size_t)count, sizeof *times, compare);
+    printf("%.1f\n", times[count / 2] * 1e6);
+    free(times);
+    natsSubscription_Destroy(requests);
+    natsConnection_Destroy(server);
+    natsConnection_Destroy(client);
+}
+
+int main(int argc, char **argv) {
+    if (argc >= 6 && !strcmp(argv[1], "publish"))
+        rate(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), false);
+    else if (argc >= 6 && !strcmp(argv[1], "through"))
+        rate(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), true);
+    else if (argc >= 4 && !strcmp(argv[1], "request"))
+        round_trip(argv[2], atoi(argv[3]));
+    else {
+        fprintf(stderr, "usage: bare publish|through URL SIZE COUNT WINDOW, bare request URL COUNT\n");
+        return 2;
+    }
+    nats_Close();
+    return 0;
+}
