@@ -402,7 +402,8 @@ let openingOperations: [Operation] = [
     },
     Operation(
         "ChannelReader.wait(until:)", "ChannelReader.wait(until:) async", "ChannelWriter.notify(count:)",
-        "ChannelWriter.notifyAll()"
+        "ChannelWriter.notifyAll()", "ChannelReader.eventCounts()", "ChannelReader.waitForNotices(after:until:) async",
+        "ChannelWriter.notifyCarried(count:)", "ChannelWriter.notifyAllCarried()"
     ) {
         let event = try Event.create(channelName())
         let holder = Giveable(try event.makeParticipant())
@@ -412,7 +413,12 @@ let openingOperations: [Operation] = [
                 let channel = try any(event.name)
                 var reader = try channel.makeReader()
                 var writer = try channel.makeWriter()
+                let counts = try reader.eventCounts()
+                try writer.notifyCarried(count: 1)
+                try writer.notifyAllCarried()
                 try writer.notify(count: 1)
+                let more = try await reader.waitForNotices(after: counts, until: .after(.seconds(10)))
+                try require(more.notices == counts.notices + 1, "the notice of this machine")
                 try await reader.wait(until: .after(.seconds(10)))
             })
     },

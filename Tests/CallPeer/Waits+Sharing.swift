@@ -311,6 +311,16 @@ let anyChannelWaits: [Wait] = [
                 return true
             }, release: { notifier.value.notify() })
     },
+    Wait("ChannelReader.waitForNotices(after:until:) async") {
+        let event = try Event.create(channelName())
+        let (notifier, reader) = (Box(try event.makeParticipant()), Box(try any(event.name).makeReader()))
+        let counts = try reader.value.eventCounts()
+        return Wait.Case(
+            call: .suspending { deadline in
+                _ = try await reader.value.waitForNotices(after: counts, until: deadline)
+                return true
+            }, release: { notifier.value.notify() })
+    },
     Wait("ChannelWriter.write(_:_:until:)", "ChannelWriter.tryWrite(_:)") {
         let topic = try Topic<RawBytes>.create(channelName(), smallLog)
         let (subscription, writer) = (Box(try topic.makeSubscription()), Box(try any(topic.name).makeWriter()))

@@ -57,7 +57,9 @@
             case (.service, .in): CallImport(context: context)
             case (.latest, .out): LatestExport(context: context)
             case (.latest, .in): LatestImport(context: context)
-            case (.topic, .in(nil)), (.workQueue, .in(nil)), (.event, _): nil
+            case (.event, .out): EventExport(context: context)
+            case (.event, .in): EventImport(context: context)
+            case (.topic, .in(nil)), (.workQueue, .in(nil)): nil
             }
         }
     }

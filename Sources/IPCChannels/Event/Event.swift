@@ -127,14 +127,14 @@ extension Event {
         let membership: Membership
         private let spins: Int?
         let place: WaitQueue
-        private let notices: SharedUInt64
-        let rounds: SharedUInt64
+        private let notices: EventNotices
+        private let rounds: SharedUInt64
 
         init(_ membership: Membership, _ waiting: WaitStrategy) {
             let memory = membership.memory
             place = memory.waitingReaders
-            notices = memory.word(LogLayout.eventNotices)
-            rounds = memory.word(LogLayout.eventRounds)
+            notices = EventNotices(memory)
+            rounds = notices.rounds
             spins = waiting.spins
             self.membership = membership
         }
@@ -142,7 +142,7 @@ extension Event {
         /// Adds `count` notices. Each ends one wait, in progress or later. Makes a system call only if a participant sleeps.
         public func notify(count: Int = 1) {
             guard count > 0 else { return }
-            notices.add(UInt64(count))
+            notices.all.add(UInt64(count))
             if place.mayHaveWaiters { place.wake(membership.memory) }
         }
 
@@ -152,19 +152,35 @@ extension Event {
             if place.mayHaveWaiters { place.wake(membership.memory) }
         }
 
+        /// Adds notices that were made on another machine.
+        func notifyCarried(count: Int) {
+            guard count > 0 else { return }
+            notices.carried.add(UInt64(count))
+            notify(count: count)
+        }
+
+        /// Ends all waits in progress, as was asked for on another machine.
+        func notifyAllCarried() {
+            notices.carriedRounds.add(1)
+            notifyAll()
+        }
+
         /// Takes a notice; false if there is none.
         public func tryWait() -> Bool {
-            var count = notices.published
-            while count > 0 {
-                let (isTaken, found) = notices.exchange(count, for: count - 1)
+            var taken = notices.taken.published
+            while taken < notices.all.published {
+                let (isTaken, found) = notices.taken.exchange(taken, for: taken + 1)
                 if isTaken { return true }
-                count = found
+                taken = found
             }
             return false
         }
 
         /// The number of notices that no wait has taken yet.
-        public var pending: Int { Int(clamping: notices.published) }
+        public var pending: Int { notices.pending }
+
+        /// What was made on this machine so far.
+        var counts: EventCounts { notices.counts }
 
         /// Waits for a notice and takes it, or for the next ``notifyAll()``.
         ///
@@ -191,8 +207,8 @@ extension Event {
                 case .sleep:
                     try membership.memory.checkPresence()
                     let (notices, rounds) = (notices, rounds)
-                    // Sequentially consistent: a waiter registers before it sleeps, and then loads both words.
-                    wait.sleep(in: place, of: membership.memory) { notices.ordered > 0 || rounds.ordered != round }
+                    // Sequentially consistent: a waiter registers before it sleeps, and then loads the words.
+                    wait.sleep(in: place, of: membership.memory) { notices.hasPending || rounds.ordered != round }
                 case .end: throw timedOut
                 }
             }
@@ -232,7 +248,25 @@ extension Event {
         func readiness(since round: UInt64) -> ChannelReadiness {
             let (notices, rounds) = (notices, rounds)
             return ChannelReadiness(membership: membership, place: place) {
-                notices.ordered > 0 || rounds.ordered != round
+                notices.hasPending || rounds.ordered != round
+            }
+        }
+
+        /// Waits until there are more notices or notifications to all than at some time, suspended meanwhile, and takes none.
+        ///
+        /// - Returns: What there is. Neither number is less than the one given.
+        /// - Throws: As the wait for a notice.
+        nonisolated(nonsending) func wait(
+            after known: EventCounts, until deadline: Deadline
+        ) async throws(IPCError) -> EventCounts {
+            let notices = notices
+            let readiness = ChannelReadiness(membership: membership, place: place) {
+                notices.counts.has(moreThan: known)
+            }
+            while true {
+                let counts = notices.counts
+                if counts.has(moreThan: known) { return counts.atLeast(known) }
+                guard try await readiness.wait(until: deadline, spins: spins, "wait") else { throw timedOut }
             }
         }
 

@@ -23,7 +23,7 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
     var getter: Latest<RawBytes>.Getter?
     private var worker: WorkQueue<RawBytes>.Worker?
     private var server: AnyService.Server?
-    private var participant: Event.Participant?
+    var participant: Event.Participant?
 
     init(
         _ channel: AnyChannel, subscription: consuming Topic<RawBytes>.Subscription? = nil,

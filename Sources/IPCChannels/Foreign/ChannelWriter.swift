@@ -23,7 +23,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
     @usableFromInline let publisher: UnsafeMutablePointer<Topic<RawBytes>.Publisher>?
     var producer: WorkQueue<RawBytes>.Producer?
     private var client: AnyService.Client?
-    private var participant: Event.Participant?
+    var participant: Event.Participant?
 
     /// What is reserved would hold all readers up.
     deinit {
@@ -201,7 +201,7 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         participant!.notifyAll()
     }
 
-    private func checkMayNotify() throws(IPCError) {
+    func checkMayNotify() throws(IPCError) {
         guard channel.pattern == .event else { throw channel.misused("notify") }
         switch participant {
         case .some(let participant):

@@ -103,8 +103,14 @@ enum LogLayout {
     static let unlistedReturns = 1984
     /// UInt64, of work: no entry of what is set aside has been used at or above this number. Never falls.
     static let usedAside = 1992
-    /// UInt64, of an event: notices that nobody has taken. Changed by notifiers and waiters.
+    /// UInt64, of an event: counts notices. Changed by notifiers.
     static let eventNotices = 1936
+    /// UInt64, of an event: how many of the notices were taken. Changed by waiters.
+    static let eventTaken = 1960
+    /// UInt64, of an event: how many of the notices, and of the notifications to all, were carried here from another machine. Raised
+    /// before the count that they are part of.
+    static let eventCarriedNotices = 2024
+    static let eventCarriedRounds = 2032
     /// UInt64, of an event: counts notifications to all.
     static let eventRounds = 1944
     /// UInt64, 64 of them: the first frame that starts in each block of the log. Stored by the writer whose frame ends there.

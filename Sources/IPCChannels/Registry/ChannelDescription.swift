@@ -107,7 +107,7 @@ public struct ChannelDescription: Sendable {
         takenCount = counts.taken
         asideCount = counts.aside
         (occupiedBytes, asideBytes, doneBytes) = (counts.occupiedBytes, counts.asideBytes, counts.doneBytes)
-        pendingNotices = Int(clamping: memory.word(LogLayout.eventNotices).published)
+        pendingNotices = EventNotices(memory).pending
         participants = try Self.participants(memory, pattern, end)
     }
 
