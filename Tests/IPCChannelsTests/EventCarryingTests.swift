@@ -4,6 +4,10 @@ import Synchronization
 import TestSupport
 import Testing
 
+private final class Taken: Sendable {
+    let count = Atomic(0)
+}
+
 /// A carrier learns of notices without taking them, and what it adds is told apart.
 @Suite(.timeLimit(.minutes(1))) struct EventCarryingTests {
     private func any(_ event: Event) throws -> AnyChannel { try AnyChannel.open(event.name.description) }
@@ -89,7 +93,7 @@ import Testing
         let event = try Event.create(channelName())
         let channel = try any(event)
         let count = 20_000
-        let taken = Atomic(0)
+        let taken = Taken()
         var observer = try channel.makeReader()
         var known = try observer.eventCounts()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -110,8 +114,8 @@ import Testing
             for _ in 0..<2 {
                 group.addTask {
                     let participant = try event.makeParticipant()
-                    while taken.load(ordering: .relaxed) < 2 * count {
-                        if participant.tryWait() { taken.add(1, ordering: .relaxed) } else { await Task.yield() }
+                    while taken.count.load(ordering: .relaxed) < 2 * count {
+                        if participant.tryWait() { taken.count.add(1, ordering: .relaxed) } else { await Task.yield() }
                     }
                 }
             }
@@ -123,7 +127,7 @@ import Testing
             try await group.waitForAll()
         }
         #expect(try observer.eventCounts().notices == count)
-        #expect(taken.load(ordering: .relaxed) == 2 * count)
+        #expect(taken.count.load(ordering: .relaxed) == 2 * count)
         #expect(try ChannelDescription(event.name).pendingNotices == 0)
     }
 

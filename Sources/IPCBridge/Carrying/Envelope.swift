@@ -136,14 +136,17 @@
         var description: String { "the message is not an envelope of a bridge: \(reason)" }
     }
 
-    /// Writes an envelope, record by record. It can be used again after ``finish()``, and keeps its memory.
+    /// Writes an envelope, record by record. It can be used again after ``finish()``.
     struct EnvelopeWriter: Sendable {
         var header: Envelope.Header
+        /// Its memory, of which the first ``byteCount`` bytes are written.
         private var body: [UInt8] = []
         /// How many records there are.
         private(set) var count: UInt32 = 0
         /// Bytes of the body so far.
-        var byteCount: Int { body.isEmpty ? Envelope.headerSize : body.count }
+        private(set) var byteCount = Envelope.headerSize
+        /// The size of the body before: the next one is probably as large.
+        private var usualSize = 256
         var isEmpty: Bool { count == 0 }
 
         init(_ header: Envelope.Header) { self.header = header }
@@ -155,28 +158,64 @@
         ///   - position: The end of the message in the origin's log, beyond that of the record before.
         ///   - payload: At most `UInt32.max` bytes.
         mutating func append(position: UInt64, _ payload: RawSpan) {
-            open(position, payload.byteCount)
-            payload.withUnsafeBytes { body.append(contentsOf: $0) }
+            let place = open(position, payload.byteCount)
+            copy(payload, to: place)
         }
 
         /// Writes one piece of a message, for the kind ``Envelope/Kind/part``.
         mutating func appendPart(_ index: Int, of total: Int, position: UInt64, _ piece: RawSpan) {
-            open(position, 8 + piece.byteCount)
-            add(UInt32(index))
-            add(UInt32(total))
-            piece.withUnsafeBytes { body.append(contentsOf: $0) }
+            let place = open(position, 8 + piece.byteCount)
+            body.withUnsafeMutableBytes { body in
+                body.storeBytes(of: UInt32(index).littleEndian, toByteOffset: place, as: UInt32.self)
+                body.storeBytes(of: UInt32(total).littleEndian, toByteOffset: place + 4, as: UInt32.self)
+            }
+            copy(piece, to: place + 8)
         }
 
-        private mutating func open(_ position: UInt64, _ length: Int) {
-            openBody()
-            add(position)
-            add(UInt32(length))
+        /// Begins a record.
+        ///
+        /// - Returns: Where its payload belongs.
+        private mutating func open(_ position: UInt64, _ length: Int) -> Int {
+            let start = byteCount
+            let place = start + Envelope.recordHeaderSize
+            reserve(place + length)
+            body.withUnsafeMutableBytes { body in
+                body.storeBytes(of: position.littleEndian, toByteOffset: start, as: UInt64.self)
+                body.storeBytes(of: UInt32(length).littleEndian, toByteOffset: start + 8, as: UInt32.self)
+            }
+            byteCount = place + length
             count += 1
+            return place
+        }
+
+        private mutating func copy(_ bytes: RawSpan, to place: Int) {
+            bytes.withUnsafeBytes { bytes in
+                body.withUnsafeMutableBytes {
+                    UnsafeMutableRawBufferPointer(rebasing: $0[place...]).copyMemory(from: bytes)
+                }
+            }
+        }
+
+        private mutating func reserve(_ size: Int) {
+            guard size > body.count else { return }
+            let old = body
+            let used = byteCount
+            let capacity = max(size, 2 * old.count, usualSize)
+            // What is not written yet is not sent either, so it need not be cleared.
+            body = Array(unsafeUninitializedCapacity: capacity) { new, count in
+                if !old.isEmpty {
+                    old.withUnsafeBytes {
+                        UnsafeMutableRawBufferPointer(new).copyMemory(from: .init(rebasing: $0[..<used]))
+                    }
+                }
+                count = capacity
+            }
         }
 
         /// The body. The writer is empty afterwards.
         mutating func finish() -> [UInt8] {
-            openBody()
+            reserve(byteCount)
+            let (header, count) = (header, count)
             body.withUnsafeMutableBytes { body in
                 body.copyBytes(from: Envelope.magic + [Envelope.version, header.kind.rawValue, header.hops, 0])
                 for (offset, number) in [(8, header.machine), (16, header.incarnation), (24, header.missed)] {
@@ -184,20 +223,12 @@
                 }
                 body.storeBytes(of: count.littleEndian, toByteOffset: 32, as: UInt32.self)
             }
-            let finished = body
-            body = []
-            body.reserveCapacity(finished.count)
-            (count, header.missed) = (0, 0)
-            return finished
-        }
-
-        /// Leaves room for the header.
-        private mutating func openBody() {
-            if body.isEmpty { body.append(contentsOf: repeatElement(0, count: Envelope.headerSize)) }
-        }
-
-        private mutating func add<Number: FixedWidthInteger>(_ number: Number) {
-            withUnsafeBytes(of: number.littleEndian) { body.append(contentsOf: $0) }
+            body.removeLast(body.count - byteCount)
+            defer {
+                (body, usualSize, byteCount) = ([], byteCount, Envelope.headerSize)
+                (self.count, self.header.missed) = (0, 0)
+            }
+            return body
         }
     }
 

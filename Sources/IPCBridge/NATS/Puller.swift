@@ -121,7 +121,7 @@
             nudged = nil
             if let delivery = message.delivery {
                 lastMessage = .now
-                account(message.count + message.subject.utf8.count)
+                account(message.count + message.subjectLength)
                 return .message(message, delivery)
             }
             guard let status = message.status else { return nil }

@@ -53,13 +53,9 @@
         }
 
         private func key(of message: NATSMessage) -> String? {
-            let subject = message.subject
-            if subject.utf8.starts(with: prefix.utf8) {
-                let rest = subject.utf8.dropFirst(prefix.utf8.count)
-                return String(Substring(rest.prefix { $0 != UInt8(ascii: ".") }))
-            }
-            guard let delivery = message.delivery else { return nil }
-            return "\(delivery.stream).\(delivery.consumer)"
+            guard message.hasSubject(withPrefix: prefix) else { return message.source }
+            let rest = message.subject.utf8.dropFirst(prefix.utf8.count)
+            return String(Substring(rest.prefix { $0 != UInt8(ascii: ".") }))
         }
 
         /// `$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.<stream>` or `….CONSUMER.LEADER_ELECTED.<stream>.<consumer>`.

@@ -76,6 +76,8 @@
                 natsOptions_SetMaxPingsOut(options, 2), natsOptions_SetMaxReconnect(options, -1),
                 natsOptions_SetReconnectBufSize(options, 1), natsOptions_SetTimeout(options, 2000),
                 natsOptions_UseGlobalMessageDelivery(options, true), natsOptions_SetSendAsap(options, true),
+                // So that large messages are mostly read in one piece, and not put together in another place.
+                natsOptions_SetIOBufSize(options, 256 << 10),
             ]
             for status in statuses { try check(status, "The NATS library refuses an option") }
         }
