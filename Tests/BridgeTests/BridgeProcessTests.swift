@@ -46,7 +46,7 @@
         }
     }
 
-    @Suite(.timeLimit(.minutes(2)))
+    @Suite(.timeLimit(.minutes(10)))
     struct BridgeProcessTests {
         /// Nobody listens there.
         private let flags = ["--server", "nats://127.0.0.1:1", "--channel", "market/**", "--machine", "robot-1"]

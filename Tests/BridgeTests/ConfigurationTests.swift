@@ -6,7 +6,7 @@
 
     @testable import IPCBridge
 
-    @Suite(.timeLimit(.minutes(1)))
+    @Suite(.timeLimit(.minutes(10)))
     struct ConfigurationTests {
         private func read(_ channels: String, _ more: String = "") throws(IPCError) -> BridgeConfiguration {
             try BridgeConfiguration(

@@ -4,7 +4,7 @@
     @testable import IPCBridge
 
     @Suite(.serialized) struct ConnectionTests {
-        @Test(.timeLimit(.minutes(1))) func aRequestIsAnsweredOrToldAtOnceThatNobodyTakesIt() async throws {
+        @Test(.timeLimit(.minutes(10))) func aRequestIsAnsweredOrToldAtOnceThatNobodyTakesIt() async throws {
             let server = try TestServer()
             let connection = try server.connect()
             try await connection.waitUntilConnected()
@@ -42,7 +42,7 @@
             #expect(throws: BridgeError.closed) { try connection.publish("test.a", []) }
         }
 
-        @Test(.timeLimit(.minutes(1))) func aWaitEndsWithItsTimeAndWithItsTask() async throws {
+        @Test(.timeLimit(.minutes(10))) func aWaitEndsWithItsTimeAndWithItsTask() async throws {
             let server = try TestServer()
             let connection = try server.connect()
             try await connection.waitUntilConnected()
@@ -63,7 +63,7 @@
             await #expect(throws: BridgeError.closed) { _ = try await ended.value }
         }
 
-        @Test(.timeLimit(.minutes(1))) func aLostConnectionIsToldAtOnceAndComesBack() async throws {
+        @Test(.timeLimit(.minutes(10))) func aLostConnectionIsToldAtOnceAndComesBack() async throws {
             let server = try TestServer()
             server.kill()
             let connection = try server.connect()
@@ -86,7 +86,7 @@
             #expect(try await subscription.next(timeout: .seconds(20))?.bytes == [1])
         }
 
-        @Test(.timeLimit(.minutes(1))) func aForgottenConnectionEnds() async throws {
+        @Test(.timeLimit(.minutes(10))) func aForgottenConnectionEnds() async throws {
             let server = try TestServer()
             var connection: NATSConnection? = try server.connect()
             try await connection!.waitUntilConnected()

@@ -3,7 +3,7 @@
 
     @testable import IPCBridge
 
-    @Suite(.timeLimit(.minutes(1)))
+    @Suite(.timeLimit(.minutes(10)))
     struct EnvelopeTests {
         private let header = Envelope.Header(
             kind: .batch, hops: 2, machine: 0x0123_4567_89ab_cdef, incarnation: 77, missed: 5)

@@ -68,7 +68,7 @@
             },
         ]
 
-        @Test(.timeLimit(.minutes(1)), arguments: cases)
+        @Test(.timeLimit(.minutes(10)), arguments: cases)
         func theServerAndTheBridgeKnowEachOther(_ example: Case) async throws {
             let folder = try TestFolder()
             for name in ["localhost", "other.example"] {
@@ -96,7 +96,7 @@
             await refused.close()
         }
 
-        @Test(.timeLimit(.minutes(1))) func aFileThatIsNotThereIsToldBeforeAnythingStarts() {
+        @Test(.timeLimit(.minutes(10))) func aFileThatIsNotThereIsToldBeforeAnythingStarts() {
             for change in [
                 { $0.tls = .init(authority: "/nowhere.pem") }, { $0.tls = .init(certificate: "/nowhere.pem") },
                 { $0.tls = .init(certificate: "/nowhere.pem", key: "/nowhere.key") }, { $0.servers = [] },

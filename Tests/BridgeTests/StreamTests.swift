@@ -29,7 +29,8 @@
     }
 
     @Suite(.serialized) struct StreamTests {
-        @Test(.timeLimit(.minutes(1))) func messagesAreStoredAndReadOnceAndInOrderThoughTheServerIsKilled() async throws
+        @Test(.timeLimit(.minutes(10))) func messagesAreStoredAndReadOnceAndInOrderThoughTheServerIsKilled()
+            async throws
         {
             let server = try TestServer()
             let (writing, reading) = (try server.connect("writer"), try server.connect("reader"))
@@ -54,7 +55,8 @@
             #expect(try await writing.streamState("numbers")?.messages == total)
         }
 
-        @Test(.timeLimit(.minutes(1))) func messagesAreStoredAndReadOnceAndInOrderThoughALeaderIsKilled() async throws {
+        @Test(.timeLimit(.minutes(10))) func messagesAreStoredAndReadOnceAndInOrderThoughALeaderIsKilled() async throws
+        {
             let cluster = try TestCluster()
             let connection = try cluster.connect()
             var settings = StreamSettings(name: "numbers", subjects: ["test.numbers"])
@@ -85,7 +87,7 @@
             #expect(quiet.consumersMade == 1)
         }
 
-        @Test(.timeLimit(.minutes(1))) func aSecondWriterStoresNothing() async throws {
+        @Test(.timeLimit(.minutes(10))) func aSecondWriterStoresNothing() async throws {
             let server = try TestServer()
             let connection = try server.connect()
             try await connection.waitUntilConnected()
@@ -113,7 +115,7 @@
             #expect(third.fault == nil)
         }
 
-        @Test(.timeLimit(.minutes(1))) func aReaderStartsWhereItIsToldAndSaysWhatTheLimitsDropped() async throws {
+        @Test(.timeLimit(.minutes(10))) func aReaderStartsWhereItIsToldAndSaysWhatTheLimitsDropped() async throws {
             let server = try TestServer()
             let connection = try server.connect()
             try await connection.waitUntilConnected()
@@ -159,7 +161,7 @@
             }
         }
 
-        @Test(.timeLimit(.minutes(1))) func aReaderThatHasNothingToReadKeepsItsConsumer() async throws {
+        @Test(.timeLimit(.minutes(10))) func aReaderThatHasNothingToReadKeepsItsConsumer() async throws {
             let server = try TestServer()
             let connection = try server.connect()
             try await connection.waitUntilConnected()

@@ -174,7 +174,7 @@
 
     /// Waits until something is so, and looks every 20 ms.
     func wait(
-        _ what: @autoclosure () -> String, for time: Duration = .seconds(20), until isSo: () throws -> Bool
+        _ what: @autoclosure () -> String, for time: Duration = .seconds(60), until isSo: () throws -> Bool
     ) async throws {
         let end = ContinuousClock.now + time
         while try !isSo() {
