@@ -102,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "IPCBridgeTool",
             dependencies: [
-                "IPC", "IPCBridge", "IPCChannels",
+                .target(name: "CNATS", condition: .when(traits: ["NATS"])), "IPC", "IPCBridge", "IPCChannels",
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -87,9 +87,9 @@ median "one way, best effort : half a round trip and two hops" '$8 / ($5 / 2 + 2
 for process in "${bridges[@]}"; do kill -9 "$process"; done
 rm -rf "${a:?}"/* "${b:?}"/* "$a/.bridge" "$b/.bridge"
 "$rates" channels "$a" 1000
-start a "$a" '{"name": "idle/*", "pattern": "topic"}'
+start a "$a" '{"name": "idle/*", "pattern": "topic", "keep": {"bytes": "1MiB"}}'
 bridges=("$started")
-start b "$b" '{"name": "idle/*", "pattern": "topic"}'
+start b "$b" '{"name": "idle/*", "pattern": "topic", "keep": {"bytes": "1MiB"}}'
 bridges+=("$started")
 wait_for "$a" 2000
 wait_for "$b" 2000

@@ -1,5 +1,6 @@
 #if NATS
     import ArgumentParser
+    import CNATS
     import Glibc
     import IPC
     import IPCBridge
@@ -24,6 +25,10 @@
 
         func run() async throws {
             let configuration = try options.read()
+            // Messages of 64 KiB come and go all the time: their memory is not given back to the system each time.
+            mallopt(M_TRIM_THRESHOLD, 64 << 20)
+            mallopt(M_TOP_PAD, 4 << 20)
+            mallopt(M_MMAP_THRESHOLD, 4 << 20)
             let level: Logger.Level = verbose ? .debug : .info
             let logger = Logger(label: "ipc-bridge") { label in
                 var handler = StreamLogHandler.standardError(label: label)

@@ -121,7 +121,7 @@ func number(_ index: Int) -> Int {
 }
 do {
     switch (arguments.first, arguments.count) {
-    case ("prepare", 3...): try prepare(Array(arguments[1...]))
+    case ("prepare", 2...): try prepare(Array(arguments[1...]))
     case ("rate", 5): try rate(arguments[1], arguments[2], number(3), number(4))
     case ("one-way", 4): try oneWay(arguments[1], arguments[2], "", number(3))
     case ("one-way-fast", 4): try oneWay(arguments[1], arguments[2], "fast/", number(3))
