@@ -148,7 +148,8 @@
                 group.addTask {
                     var random = Seeded(seed)
                     while sent.count == 0 {
-                        try await Task.sleep(for: .milliseconds(random.number(20...700)))
+                        // All jobs may be done, and this cancelled, while it sleeps.
+                        try? await Task.sleep(for: .milliseconds(random.number(20...700)))
                         switch random.number(0...(killsServer ? 4 : 3)) {
                         case 0...3:
                             let machine = random.pick(all)
@@ -156,7 +157,7 @@
                             try machine.startBridge()
                         default:
                             network.killServer()
-                            try await Task.sleep(for: .milliseconds(random.number(0...500)))
+                            try? await Task.sleep(for: .milliseconds(random.number(0...500)))
                             try network.startServer()
                         }
                     }
