@@ -166,6 +166,7 @@ import Testing
         }
         // A latest value has room for four of its values.
         let large = try AnyChannel.create(.latest, channelName(), schema: .messages(.text(capacity: 1 << 20)))
+        defer { try? Latest<RawBytes>.remove(large.name.description) }
         #expect(try ChannelDescription(large.name).attributes.capacity >= 4 << 20)
     }
 
