@@ -278,7 +278,7 @@ public struct PendingOutcome: ~Copyable, @unchecked Sendable {
     /// Waits for the outcome. Blocks the thread until this deadline or that of the call, whichever comes first.
     ///
     /// - Returns: Nil if there is none by the deadline that is given; then it can be waited for again.
-    /// - Throws: As ``ChannelWriter/call(_:replyLimit:_:until:)``; ``/IPC/IPCError/Code/invalidArgument`` if it was returned already.
+    /// - Throws: As `call` of ``ChannelWriter``; ``/IPC/IPCError/Code/invalidArgument`` if it was returned already.
     public mutating func wait(until deadline: Deadline) throws(IPCError) -> CallOutcome? {
         try checkIsOpen()
         guard let state = try call.waitForOutcome(until: deadline) else { return nil }
