@@ -208,11 +208,18 @@ public func ipc_receive_many(
                 "reader", "ipc_receive_many", "its messages have no fixed size; use ipc_receive", of: channel)
         }
         var count = 0
+        var isAtEnd = false
         if let failure = reader.pointee.failure.take() { throw failure }
         while count < limit {
             let place = buffer + count * size
             if size <= ChannelWriter.mostAtOnce, reader.pointee.reader.receiveAtOnce(place, exactly: size) {
                 count += 1
+                isAtEnd = false
+                continue
+            }
+            if count > 0, timeout != 0, !isAtEnd {
+                isAtEnd = true
+                reader.pointee.reader.keepPace()
                 continue
             }
             if count == 0 {

@@ -217,7 +217,8 @@ int32_t ipc_borrow(
 int32_t ipc_release(ipc_reader *reader, ipc_error *error);
 
 /* Copies messages of a topic of fixed size: waits for one until the time-out, and copies those that are there, at most `limit`. `received`
- * gets their number. Number i is at i * ipc_channel_message_size(channel) of the buffer: structures with padding at their end are not. */
+ * gets their number. Number i is at i * ipc_channel_message_size(channel) of the buffer: structures with padding at their end are not. In the
+ * middle of a fast stream it waits up to eight microseconds for more, unless the time-out is 0. */
 int32_t ipc_receive_many(
     ipc_reader *reader, void *buffer, size_t limit, size_t *received, int64_t timeout, ipc_error *error);
 

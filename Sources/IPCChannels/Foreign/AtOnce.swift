@@ -89,6 +89,11 @@ extension ChannelReader {
         return unsafe subscription?.pointee.takeAtOnce(buffer, exactly: size) ?? false
     }
 
+    /// Called when a batch has all messages that there were. In the middle of a stream this waits up to eight microseconds, so that the
+    /// writer gets ahead: see ``ReaderPace``.
+    @inlinable @inline(__always)
+    package mutating func keepPace() { unsafe subscription?.pointee.keepPace() }
+
     /// Polls for the next message of a topic for about a microsecond, unless this reader is not to poll at all.
     @inlinable @inline(__always)
     package mutating func spin() -> Bool { unsafe subscription?.pointee.spinIfAllowed() ?? false }
@@ -119,4 +124,7 @@ extension Topic.Subscription where Message == RawBytes {
 
     @inlinable @inline(__always)
     mutating func spinIfAllowed() -> Bool { spins != 0 && reader.spin() }
+
+    @inlinable @inline(__always)
+    mutating func keepPace() { if spins != 0 { reader.catchUp() } }
 }
