@@ -27,8 +27,6 @@
                 let description = try ChannelDescription(ChannelName(Self.channel), in: machine.root)
                 return description.participants.count { $0.isAlive && $0.process != getpid() } == 2
             }
-            // The subscription is on its way to the server.
-            try await Task.sleep(for: .milliseconds(200))
         }
 
         private func pending(_ machine: (TestMachine, Event)) throws -> Int {

@@ -37,6 +37,16 @@
             ChannelOptions(writers: .shared, lifetime: .kept, capacity: capacity)
         }
 
+        /// Starts the bridges of two machines that have the channel, the second with a subscriber, and waits until they carry.
+        private func connect(_ here: TestMachine, _ there: TestMachine) async throws {
+            for machine in [here, there] {
+                try machine.configure(Self.rule)
+                try machine.startBridge()
+            }
+            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
+            try await there.waitForParticipants(of: Self.channel, readers: 3, writers: 1)
+        }
+
         /// Publishes messages 0 to `count`, as fast as it goes or with pauses.
         private func publish(
             _ topic: Topic<Numbered>, as publisher: UInt64, _ count: Int, pausing: Duration? = nil,
@@ -81,12 +91,7 @@
             let topic = try Topic<Numbered>.create(Self.channel, in: here.root, options(1 << 20))
             var subscription = try Topic<Numbered>.create(Self.channel, in: there.root, options(1 << 20))
                 .makeSubscription()
-            for machine in [here, there] {
-                try machine.configure(Self.rule)
-                try machine.startBridge()
-            }
-            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
-            try await there.waitForParticipants(of: Self.channel, readers: 3, writers: 1)
+            try await connect(here, there)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for publisher in 0..<2 as Range<UInt64> {
                     group.addTask { try await self.publish(topic, as: publisher, 50_000) }
@@ -106,12 +111,7 @@
             let topic = try Topic<Numbered>.create(Self.channel, in: here.root, options(32 << 20))
             var subscription = try Topic<Numbered>.create(Self.channel, in: there.root, options(1 << 20))
                 .makeSubscription()
-            for machine in [here, there] {
-                try machine.configure(Self.rule)
-                try machine.startBridge()
-            }
-            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
-            try await there.waitForParticipants(of: Self.channel, readers: 3, writers: 1)
+            try await connect(here, there)
             let end = PublishingEnd()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
@@ -244,12 +244,7 @@
             let topic = try Topic<RawBytes>.create(Self.channel, in: here.root, options(16 << 20))
             var subscription = try Topic<RawBytes>.create(Self.channel, in: there.root, options(16 << 20))
                 .makeSubscription()
-            for machine in [here, there] {
-                try machine.configure(Self.rule)
-                try machine.startBridge()
-            }
-            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
-            try await there.waitForParticipants(of: Self.channel, readers: 3, writers: 1)
+            try await connect(here, there)
             let sizes = [0, 1, 65_523, 65_524, 65_525, 200_000, 1_044_000, 1_048_576, 3_000_001, 5, 7_000_000, 0]
             var publisher = try topic.makePublisher()
             for (index, size) in sizes.enumerated() {

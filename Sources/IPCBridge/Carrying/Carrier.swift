@@ -36,7 +36,17 @@
         let logger: Logger
 
         /// Opens the local channel. A carrier opens it each time it begins.
-        func openChannel() throws(IPCError) -> AnyChannel { try AnyChannel.open(name.description, in: root) }
+        ///
+        /// - Throws: A ``Refusal`` if it was created anew with another pattern.
+        func openChannel() throws -> AnyChannel {
+            let channel = try AnyChannel.open(name.description, in: root)
+            guard channel.pattern == pattern else {
+                throw Refusal(
+                    "\(name) is \(channel.pattern.withArticle) on \(machine), not \(pattern.withArticle); give one of them another name"
+                )
+            }
+            return channel
+        }
     }
 
     /// Which carriers there are for a channel. Each pattern has a line in each of the two.

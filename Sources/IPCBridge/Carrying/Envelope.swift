@@ -238,7 +238,7 @@
 
         mutating func integer<Number: FixedWidthInteger & BitwiseCopyable>(of body: RawSpan) -> Number {
             defer { position += MemoryLayout<Number>.size }
-            return Number(littleEndian: body.unsafeLoadUnaligned(fromByteOffset: position, as: Number.self))
+            return body.number(at: position)
         }
     }
 #endif

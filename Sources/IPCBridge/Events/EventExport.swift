@@ -11,7 +11,6 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            try EventNotice.check(channel, context)
             let incarnation = try channel.incarnation
             var reader = try channel.makeReader()
             // What was made before is over.

@@ -8,9 +8,11 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            try EventNotice.check(channel, context)
             let mailbox = context.connection.subscribe(context.names.subjectOfAll(.event, context.name))
             defer { mailbox.close() }
+            // What the server answers came after the subscription to it: from here on nothing is missed.
+            try await context.connection.waitUntilConnected()
+            _ = try await context.connection.roundTrip()
             var writer = try channel.makeWriter()
             context.status.set(.carrying)
             while true {

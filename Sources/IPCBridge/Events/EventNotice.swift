@@ -22,9 +22,7 @@
             guard envelope.header.kind == .notice, envelope.records.count == 1, envelope.records[0].range.count == 16
             else { throw EnvelopeError(reason: "it has no notices of an event") }
             let start = envelope.records[0].range.lowerBound
-            notices = UInt64(littleEndian: body.unsafeLoadUnaligned(fromByteOffset: start, as: UInt64.self))
-            notificationsToAll = UInt64(
-                littleEndian: body.unsafeLoadUnaligned(fromByteOffset: start + 8, as: UInt64.self))
+            (notices, notificationsToAll) = (body.number(at: start), body.number(at: start + 8))
             guard notices <= Self.limit, notificationsToAll <= Self.limit else {
                 throw EnvelopeError(reason: "it has \(notices) notices, and \(notificationsToAll) to all")
             }
@@ -35,12 +33,6 @@
             let numbers = [notices.littleEndian, notificationsToAll.littleEndian]
             numbers.withUnsafeBytes { writer.append(position: 1, $0.bytes) }
             return writer.finish()
-        }
-
-        static func check(_ channel: AnyChannel, _ context: CarrierContext) throws {
-            guard channel.pattern == .event else {
-                throw Refusal("\(context.name) is \(channel.pattern) on \(context.machine), not an event")
-            }
         }
     }
 #endif

@@ -13,9 +13,6 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            guard channel.pattern == .workQueue else {
-                throw Refusal("\(context.name) is \(channel.pattern) on \(context.machine), not a work queue")
-            }
             try await JobExporter(context, channel).run()
         }
     }
@@ -54,8 +51,9 @@
                 StreamSettings(
                     name: stream, subjects: [subject], retention: .workQueue, discard: .new,
                     replicas: context.rule.replicas,
-                    metadata: TopicSchema.metadata(channel, context.machine, context.name)))
-            try TopicSchema.check(channel, context.machine, against: state.metadata, of: context.machine, context.name)
+                    metadata: CarriedSchema.metadata(channel, context.machine, context.name)))
+            try CarriedSchema.check(
+                channel, context.machine, against: state.metadata, of: context.machine, context.name)
             pending = Mutex(Pending(stored: state.lastSequence))
             let left = outbox.found.filter { $0.sequence > state.lastSequence }
             if let first = left.first, first.sequence != state.lastSequence + 1 {
@@ -96,22 +94,9 @@
         }
 
         func run() async throws {
-            while true {
-                let writer = StreamWriter(
-                    context.connection, stream: stream, subject: subject, after: pending.withLock { $0.stored })
-                context.status.set(.carrying)
-                do {
-                    try await withThrowingTaskGroup(of: Void.self) { group in
-                        group.addTask { try await self.send(with: writer) }
-                        group.addTask { try await self.follow(writer) }
-                        defer { group.cancelAll() }
-                        try await group.next()
-                    }
-                } catch BridgeError.doubt {
-                    try Task.checkCancellation()
-                    try await settle()
-                }
-            }
+            try await exportToStream(
+                context, stream, subject, after: pending.withLock { $0.stored },
+                send: { try await self.send(with: $0) }, follow: { try await self.follow($0) }, settle: settle)
         }
 
         // MARK: What is stored
@@ -139,7 +124,7 @@
         }
 
         /// After a doubt: what is stored?
-        private func settle() async throws {
+        private func settle() async throws -> UInt64 {
             try await context.connection.waitUntilConnected()
             guard let state = try await context.connection.streamState(stream) else {
                 throw StartAnew("the stream \(stream) was deleted; it is made anew")
@@ -153,6 +138,7 @@
             try release(upTo: state.lastSequence)
             let again = pending.withLock { $0.messages.count }
             if again > 0 { context.status.addRedelivered(again) }
+            return state.lastSequence
         }
 
         // MARK: What is sent

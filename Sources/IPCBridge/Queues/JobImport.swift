@@ -11,18 +11,13 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            guard channel.pattern == .workQueue else {
-                throw Refusal(
-                    "\(context.name) is \(channel.pattern) on \(context.machine), and a work queue on \(origin); give one of them another name"
-                )
-            }
             let connection = context.connection
             try await connection.waitUntilConnected()
             let stream = context.names.stream(.queue, of: origin, context.name)
             guard let state = try await connection.streamState(stream) else {
                 throw StartAnew("\(origin) has not made the stream \(stream) yet")
             }
-            try TopicSchema.check(channel, context.machine, against: state.metadata, of: origin, context.name)
+            try CarriedSchema.check(channel, context.machine, against: state.metadata, of: origin, context.name)
             try await JobImporter(context, channel, origin, state, stream).run()
         }
     }

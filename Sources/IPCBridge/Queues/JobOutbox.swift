@@ -77,7 +77,7 @@
             var bytes: [UInt8] = []
             bytes.reserveCapacity(Self.headerSize + job.count)
             for number in [sequence, position.channel, position.offset, UInt64(attempt), UInt64(failures)] {
-                withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
+                bytes.append(littleEndian: number)
             }
             return bytes + job
         }
@@ -88,7 +88,7 @@
                     "an entry of the outbox has \(bytes.count) bytes: somebody else wrote it; remove the outbox with ipc rm"
                 )
             }
-            func number(_ index: Int) -> UInt64 { Self.number(index, of: bytes.span.bytes) }
+            func number(_ index: Int) -> UInt64 { bytes.span.bytes.number(at: index * 8) }
             sequence = number(0)
             position = ChannelPosition(channel: number(1), offset: number(2))
             attempt = Int(clamping: number(3))
@@ -96,10 +96,6 @@
             job = Array(bytes[Self.headerSize...])
         }
 
-        static func sequence(of bytes: RawSpan) -> UInt64 { bytes.byteCount >= headerSize ? number(0, of: bytes) : 0 }
-
-        private static func number(_ index: Int, of bytes: RawSpan) -> UInt64 {
-            UInt64(littleEndian: bytes.unsafeLoadUnaligned(fromByteOffset: index * 8, as: UInt64.self))
-        }
+        static func sequence(of bytes: RawSpan) -> UInt64 { bytes.byteCount >= headerSize ? bytes.number(at: 0) : 0 }
     }
 #endif

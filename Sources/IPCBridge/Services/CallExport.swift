@@ -3,7 +3,6 @@
     import IPC
     import IPCChannels
     import Logging
-    import Synchronization
 
     /// Passes the calls of this machine's clients to servers on other machines, while there is no server here.
     ///
@@ -50,23 +49,11 @@
                         continue
                     }
                     count += 1
-                    let taken = Handed(call)
-                    group.addTask {
-                        guard let call = taken.take() else { return }
-                        await PassedCall(context).run(call)
-                    }
+                    let taken = Handover(call)
+                    group.addTask { await PassedCall(context).run(taken.take()) }
                 }
             }
         }
-    }
-
-    /// Hands a call over to a task.
-    private final class Handed: Sendable {
-        private let call: Mutex<TakenMessage?>
-
-        init(_ call: consuming TakenMessage) { self.call = Mutex(call) }
-
-        func take() -> TakenMessage? { call.withLock { $0.take() } }
     }
 
     /// One call on its way.
@@ -139,8 +126,14 @@
             defer { mailbox.close() }
             let subject = context.names.subject(.service, context.name)
             try connection.publish(subject, reply: mailbox.subject, message.bytes(from: context.machine))
+            var cancellations: String?
             var heard = ContinuousClock.now
             while true {
+                // Whoever has it is told that the caller gave up.
+                if let cancellations, call.isCancelled {
+                    try connection.publish(cancellations, [])
+                    return .word(.timedOut, "its caller gave up")
+                }
                 guard let answer = try await mailbox.next(timeout: Self.look) else {
                     if heard + Self.silence < .now {
                         return .word(.lost, "its server's bridge is not heard of any more")
@@ -151,33 +144,7 @@
                 heard = .now
                 let decoded = try CallAnswer(reading: answer.bytes)
                 guard case .word(.inProgress, _) = decoded else { return decoded }
-                if let cancellations = answer.reply {
-                    return try await follow(mailbox, call, cancellations)
-                }
-            }
-        }
-
-        /// Waits for the answer of a call that a server has.
-        ///
-        /// - Parameter cancellations: Where to say that the caller gave up.
-        private func follow(
-            _ mailbox: Mailbox, _ call: borrowing TakenMessage, _ cancellations: String
-        ) async throws -> CallAnswer {
-            var heard = ContinuousClock.now
-            while true {
-                if call.isCancelled {
-                    try context.connection.publish(cancellations, [])
-                    return .word(.timedOut, "its caller gave up")
-                }
-                guard let answer = try await mailbox.next(timeout: Self.look) else {
-                    if heard + Self.silence < .now {
-                        return .word(.lost, "its server's bridge is not heard of any more")
-                    }
-                    continue
-                }
-                heard = .now
-                let decoded = try CallAnswer(reading: answer.bytes)
-                guard case .word(.inProgress, _) = decoded else { return decoded }
+                if cancellations == nil { cancellations = answer.reply }
             }
         }
     }

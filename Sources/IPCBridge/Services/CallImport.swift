@@ -52,11 +52,10 @@
                     }
                     guard let pending = try await begin(message, &client) else { continue }
                     open.count.add(1, ordering: .relaxed)
-                    let box = HandedCall(pending)
+                    let begun = Handover(pending)
                     group.addTask {
-                        defer { open.count.subtract(1, ordering: .relaxed) }
-                        guard let pending = box.take() else { return }
-                        await finish(message, pending)
+                        await finish(message, begun.take())
+                        open.count.subtract(1, ordering: .relaxed)
                     }
                 }
                 // Calls in progress are finished first.
@@ -140,14 +139,5 @@
     /// How many calls are with the servers of this machine.
     private final class OpenCalls: Sendable {
         let count = Atomic(0)
-    }
-
-    /// Hands a call over to a task.
-    private final class HandedCall: Sendable {
-        private let call: Mutex<PendingOutcome?>
-
-        init(_ call: consuming PendingOutcome) { self.call = Mutex(call) }
-
-        func take() -> PendingOutcome? { call.withLock { $0.take() } }
     }
 #endif

@@ -25,15 +25,11 @@
             var writer = EnvelopeWriter(Envelope.Header(kind: .call, machine: machine.hash, incarnation: 0))
             var numbers: [UInt8] = []
             let nanoseconds = timeLeft.map { UInt64(clamping: $0.nanoseconds) } ?? .max
-            for number in [nanoseconds, UInt64(replyLimit)] {
-                withUnsafeBytes(of: number.littleEndian) { numbers.append(contentsOf: $0) }
-            }
+            for number in [nanoseconds, UInt64(replyLimit)] { numbers.append(littleEndian: number) }
             writer.append(position: 1, numbers.span.bytes)
             var pairs: [UInt8] = []
             for (key, value) in metadata {
-                for text in [key, value] {
-                    withUnsafeBytes(of: UInt16(clamping: text.utf8.count).littleEndian) { pairs.append(contentsOf: $0) }
-                }
+                for text in [key, value] { pairs.append(littleEndian: UInt16(clamping: text.utf8.count)) }
                 pairs.append(contentsOf: key.utf8)
                 pairs.append(contentsOf: value.utf8)
             }
@@ -54,13 +50,9 @@
                 throw EnvelopeError(reason: "it is not a call")
             }
             let numbers = envelope.records[0].range.lowerBound
-            func number(_ offset: Int) -> UInt64 {
-                UInt64(
-                    littleEndian: body.span.bytes.unsafeLoadUnaligned(fromByteOffset: numbers + offset, as: UInt64.self)
-                )
-            }
-            timeLeft = number(0) == .max ? nil : .nanoseconds(Int64(clamping: number(0)))
-            replyLimit = Int(clamping: min(number(8), UInt64(Int32.max)))
+            let nanoseconds: UInt64 = body.span.bytes.number(at: numbers)
+            timeLeft = nanoseconds == .max ? nil : .nanoseconds(Int64(clamping: nanoseconds))
+            replyLimit = Int(min(body.span.bytes.number(at: numbers + 8), UInt64(Int32.max)))
             metadata = [:]
             var pairs = body[envelope.records[1].range]
             while !pairs.isEmpty {

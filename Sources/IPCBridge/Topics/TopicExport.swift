@@ -13,9 +13,6 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            guard channel.pattern == .topic else {
-                throw Refusal("\(context.name) is \(channel.pattern) on \(context.machine), not a topic")
-            }
             switch context.rule.delivery {
             case .stored: try await StoredTopicExport(context, channel, keeper(of: channel)).run()
             case .bestEffort: try await BestEffortTopicExport(context, channel).run()
@@ -91,7 +88,8 @@
             incarnation = try channel.incarnation
             try await connection.waitUntilConnected()
             let state = try await connection.ensureStream(Self.settings(context, channel, stream, subject))
-            try TopicSchema.check(channel, context.machine, against: state.metadata, of: context.machine, context.name)
+            try CarriedSchema.check(
+                channel, context.machine, against: state.metadata, of: context.machine, context.name)
             let stored = try await connection.lastMessage(of: stream, subject: nil)
             let resume = ExportResume(
                 incarnation, lastSequence: state.lastSequence,
@@ -116,7 +114,7 @@
                 name: stream, subjects: [subject], retention: .limits, maximumBytes: Int64(byteCount),
                 maximumMessages: keep.batchCount.map { Int64($0) }, maximumAge: keep.age,
                 replicas: context.rule.replicas,
-                metadata: TopicSchema.metadata(channel, context.machine, context.name))
+                metadata: CarriedSchema.metadata(channel, context.machine, context.name))
         }
 
         /// Where the last message of the stream ends.
@@ -138,22 +136,9 @@
         // MARK: Carrying
 
         func run() async throws {
-            var last = last
-            while true {
-                let writer = StreamWriter(connection, stream: stream, subject: subject, after: last)
-                context.status.set(.carrying)
-                do {
-                    try await withThrowingTaskGroup(of: Void.self) { group in
-                        group.addTask { try await self.send(with: writer) }
-                        group.addTask { try await self.follow(writer) }
-                        defer { group.cancelAll() }
-                        try await group.next()
-                    }
-                } catch BridgeError.doubt {
-                    try Task.checkCancellation()
-                    last = try await settle()
-                }
-            }
+            try await exportToStream(
+                context, stream, subject, after: last, send: { try await self.send(with: $0) },
+                follow: { try await self.follow($0) }, settle: settle)
         }
 
         /// Sends what is not known to be stored, and then what is published.

@@ -13,11 +13,6 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            guard channel.pattern == .topic else {
-                throw Refusal(
-                    "\(context.name) is \(channel.pattern) on \(context.machine), and a topic on \(origin); give one of them another name"
-                )
-            }
             switch context.rule.delivery {
             case .stored: try await readStream(channel)
             case .bestEffort: try await readSubject(channel)
@@ -33,7 +28,7 @@
             guard let state = try await connection.streamState(stream) else {
                 throw StartAnew("\(origin) has not made the stream \(stream) yet")
             }
-            try TopicSchema.check(channel, context.machine, against: state.metadata, of: origin, context.name)
+            try CarriedSchema.check(channel, context.machine, against: state.metadata, of: origin, context.name)
             let checkpoint = try TopicCheckpoint(stream + ".in", in: context.root)
             var injector = TopicInjector(try channel.makeWriter(), origin, checkpoint)
             let resume = ImportResume(

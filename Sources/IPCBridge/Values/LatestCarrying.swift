@@ -4,12 +4,6 @@
 
     /// What both directions of a latest value have in common.
     enum LatestCarrying {
-        static func check(_ channel: AnyChannel, _ context: CarrierContext) throws {
-            guard channel.pattern == .latest else {
-                throw Refusal("\(context.name) is \(channel.pattern) on \(context.machine), not a latest value")
-            }
-        }
-
         /// The bucket of all latest values.
         static func bucket(_ context: CarrierContext) async throws -> Bucket {
             let bucket = Bucket(context.connection, context.names.latestBucket, replicas: context.rule.replicas)

@@ -11,7 +11,6 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            try LatestCarrying.check(channel, context)
             let incarnation = try channel.incarnation
             try await context.connection.waitUntilConnected()
             let bucket = try await LatestCarrying.bucket(context)

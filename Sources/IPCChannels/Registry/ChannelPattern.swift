@@ -16,5 +16,5 @@ public enum ChannelPattern: UInt32, CaseIterable, Sendable, CustomStringConverti
         }
     }
 
-    var withArticle: String { (self == .event ? "an " : "a ") + description }
+    package var withArticle: String { (self == .event ? "an " : "a ") + description }
 }

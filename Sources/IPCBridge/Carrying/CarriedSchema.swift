@@ -1,8 +1,8 @@
 #if NATS
     import IPCChannels
 
-    /// The schema of a topic, with its stream: machines whose schemas differ refuse to carry.
-    enum TopicSchema {
+    /// The schema of a channel, with its stream: machines whose schemas differ refuse to carry.
+    enum CarriedSchema {
         private static let key = "ipc-schema"
 
         /// What the stream of a channel says about it.
