@@ -166,6 +166,99 @@ static void round_trip(const char *url, int count) {
     natsConnection_Destroy(client);
 }
 
+// A message of 64 bytes through one stream to a consumer, and back through another one. Takes the next message of a consumer.
+static void take(natsConnection *connection, natsSubscription *messages, const char *request_subject, int *left) {
+    for (;;) {
+        if (*left == 0) {
+            check(natsConnection_PublishRequestString(
+                      connection, request_subject, natsSubscription_GetSubject(messages), "{\"batch\":1000,\"expires\":60000000000}"),
+                  "ask for messages");
+            *left = 1000;
+        }
+        natsMsg *message = NULL;
+        check(natsSubscription_NextMsg(&message, messages, 10000), "wait for a message");
+        bool is_ours = natsMsg_GetDataLength(message) == 64;
+        natsMsg_Destroy(message);
+        (*left)--;
+        if (is_ours) return;
+    }
+}
+
+static const char *stored_names[] = {"bare-there", "bare-back"};
+
+struct storing {
+    const char *url;
+    int count;
+};
+
+static void ignore(natsConnection *connection, natsSubscription *subscription, natsMsg *message, void *closure) {
+    (void)connection, (void)subscription, (void)closure;
+    natsMsg_Destroy(message);
+}
+
+static void *store_back(void *argument) {
+    struct storing *storing = argument;
+    natsConnection *connection = connect_by(storing->url, true);
+    natsSubscription *messages = subscribe(connection, "bare.server"), *acknowledgements = NULL;
+    check(natsConnection_Subscribe(&acknowledgements, connection, "bare.server.stored", ignore, NULL), "subscribe");
+    char body[64] = {0};
+    int left = 0;
+    for (int i = 0; i < storing->count; i++) {
+        take(connection, messages, "$JS.API.CONSUMER.MSG.NEXT.bare-there.reader", &left);
+        check(natsConnection_PublishRequest(connection, "bare-back", "bare.server.stored", body, sizeof body), "publish");
+    }
+    natsSubscription_Destroy(acknowledgements);
+    natsSubscription_Destroy(messages);
+    natsConnection_Destroy(connection);
+    return NULL;
+}
+
+// The median of a message there and one back, each stored on the way and acknowledged, in microseconds.
+static void stored_round_trip(const char *url, int count) {
+    natsConnection *connection = connect_by(url, true);
+    jsCtx *jetstream = NULL;
+    check(natsConnection_JetStream(&jetstream, connection, NULL), "use JetStream");
+    for (int i = 0; i < 2; i++) {
+        jsStreamConfig stream;
+        jsStreamConfig_Init(&stream);
+        stream.Name = stored_names[i];
+        stream.Subjects = &stored_names[i];
+        stream.SubjectsLen = 1;
+        stream.MaxBytes = 256 << 20;
+        js_DeleteStream(jetstream, stored_names[i], NULL, NULL);
+        check(js_AddStream(NULL, jetstream, &stream, NULL, NULL), "create a stream");
+        jsConsumerConfig consumer;
+        jsConsumerConfig_Init(&consumer);
+        consumer.Name = "reader";
+        consumer.AckPolicy = js_AckNone;
+        consumer.MemoryStorage = true;
+        check(js_AddConsumer(NULL, jetstream, stored_names[i], &consumer, NULL, NULL), "create a consumer");
+    }
+    struct storing storing = {url, count};
+    pthread_t server;
+    pthread_create(&server, NULL, store_back, &storing);
+    natsSubscription *messages = subscribe(connection, "bare.client"), *acknowledgements = NULL;
+    check(natsConnection_Subscribe(&acknowledgements, connection, "bare.client.stored", ignore, NULL), "subscribe");
+    double *times = malloc((size_t)count * sizeof *times);
+    char body[64] = {0};
+    int left = 0;
+    for (int i = 0; i < count; i++) {
+        double start = now();
+        check(natsConnection_PublishRequest(connection, "bare-there", "bare.client.stored", body, sizeof body), "publish");
+        take(connection, messages, "$JS.API.CONSUMER.MSG.NEXT.bare-back.reader", &left);
+        times[i] = now() - start;
+    }
+    pthread_join(server, NULL);
+    qsort(times, (size_t)count, sizeof *times, compare);
+    printf("%.1f\n", times[count / 2] * 1e6);
+    free(times);
+    natsSubscription_Destroy(acknowledgements);
+    natsSubscription_Destroy(messages);
+    for (int i = 0; i < 2; i++) js_DeleteStream(jetstream, stored_names[i], NULL, NULL);
+    jsCtx_Destroy(jetstream);
+    natsConnection_Destroy(connection);
+}
+
 int main(int argc, char **argv) {
     if (argc >= 6 && !strcmp(argv[1], "publish"))
         rate(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), false);
@@ -173,8 +266,10 @@ int main(int argc, char **argv) {
         rate(argv[2], atoi(argv[3]), atoi(argv[4]), atoi(argv[5]), true);
     else if (argc >= 4 && !strcmp(argv[1], "request"))
         round_trip(argv[2], atoi(argv[3]));
+    else if (argc >= 4 && !strcmp(argv[1], "request-stored"))
+        stored_round_trip(argv[2], atoi(argv[3]));
     else {
-        fprintf(stderr, "usage: bare publish|through URL SIZE COUNT WINDOW, bare request URL COUNT\n");
+        fprintf(stderr, "usage: bare publish|through URL SIZE COUNT WINDOW, bare request|request-stored URL COUNT\n");
         return 2;
     }
     nats_Close();

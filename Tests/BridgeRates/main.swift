@@ -82,16 +82,18 @@ func rate(_ here: String, _ there: String, _ size: Int, _ count: Int) throws {
     print(Int(Double(count) / ((ContinuousClock.now - start) / .seconds(1))))
 }
 
-/// Half of the median of a message there and one back, in microseconds. On one machine that is a local hop.
+/// Half of the median of a message there and one back, in microseconds. On one machine that is a local hop. Nobody polls, as in bare.c:
+/// with a server and two bridges on a few processors, that would take them from each other.
 func oneWay(_ here: String, _ there: String, _ folder: String, _ count: Int) throws {
+    let waiting = WaitStrategy.sleeping(spins: 0)
     func topic(_ name: String, _ path: String) throws -> Topic<Small> {
         try Topic<Small>.open("rates/\(folder)\(name)", in: root(path))
     }
     let (ping, pong) = (try topic("ping", there), try topic("pong", there))
     var publisher = try topic("ping", here).makePublisher()
-    var replies = try topic("pong", here).makeSubscription()
+    var replies = try topic("pong", here).makeSubscription(waiting: waiting)
     let finished = onThread {
-        var requests = try ping.makeSubscription()
+        var requests = try ping.makeSubscription(waiting: waiting)
         var replier = try pong.makePublisher()
         for _ in 0..<count { try replier.publish(requests.receive(until: .after(.seconds(20)))) }
     }

@@ -22,8 +22,9 @@
             let schema: ChannelSchema
         }
 
-        /// How often it looks for new channels and changed rules.
-        private static let interval = Duration.milliseconds(200)
+        /// How often it looks for new channels and changed rules: soon after a change, and after a time without any.
+        private static let (interval, quietInterval) = (Duration.milliseconds(200), Duration.milliseconds(500))
+        private static let quietAfter = Duration.seconds(10)
         private static let statusInterval = Duration.seconds(1)
         private static let roundTripInterval = Duration.seconds(10)
 
@@ -51,6 +52,7 @@
         private var isNewHead = true
         private var seenEpoch = 0
         private var seenError = ""
+        private var lastChange = ContinuousClock.now
         private var nextStatus = ContinuousClock.now
         private var nextRoundTrip = ContinuousClock.now
         /// What could not be done, so that it is logged once.
@@ -85,6 +87,7 @@
                     .invalidArgument, "connect", configuration.servers.servers.joined(separator: ", "),
                     advice: "\(error)")
             }
+            connection.followHints(names.subject(.hint, ">"))
             directory = Directory(connection, configuration.machine, names, logger)
         }
 
@@ -102,7 +105,10 @@
                 }
                 watchConnection()
                 do throws(IPCError) {
-                    if try hasChanged() { try await reconcile() }
+                    if try hasChanged() {
+                        lastChange = .now
+                        try await reconcile()
+                    }
                     if nextStatus <= .now {
                         nextStatus = .now + Self.statusInterval
                         try publishStatus(&lock)
@@ -111,7 +117,7 @@
                     failure = error
                     break
                 }
-                try? await Task.sleep(for: Self.interval)
+                try? await Task.sleep(for: lastChange + Self.quietAfter < .now ? Self.quietInterval : Self.interval)
             }
             await stop()
             following.cancel()

@@ -15,6 +15,8 @@
             case service = "s"
             case cancellation = "c"
             case event = "e"
+            /// That a stream which was idle has something.
+            case hint = "h"
         }
 
         let prefix: String

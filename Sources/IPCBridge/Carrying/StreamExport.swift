@@ -12,13 +12,16 @@
         follow: @escaping @Sendable (StreamWriter) async throws -> Void, settle: () async throws -> UInt64
     ) async throws {
         var stored = stored
+        // What follows for a topic is short, and an acknowledgement a small message: no thread has to wake between the two.
+        let follower = context.pattern == .topic ? DeliveryExecutor.shared : nil
         while true {
-            let writer = StreamWriter(context.connection, stream: stream, subject: subject, after: stored)
+            let writer = StreamWriter(
+                context.connection, stream: stream, subject: subject, after: stored, mayBlock: context.isUrgent)
             context.status.set(.carrying)
             do {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await send(writer) }
-                    group.addTask { try await follow(writer) }
+                    group.addTask(executorPreference: follower) { try await follow(writer) }
                     defer { group.cancelAll() }
                     try await group.next()
                 }

@@ -37,15 +37,31 @@
             var status = Status()
             var commands: [Command] = []
             var queuedBytes = 0
+            /// Whether the thread is about commands that it took.
+            var isSending = false
+            /// The connection, for threads that publish by themselves.
+            var lendable: Lent?
+            /// Whether one of them does. Meanwhile the thread takes no commands.
+            var isLent = false
             var subscriptions: [Int: Subscription] = [:]
             var issued = 0
             var isClosing = false
             var waiters: [Int: CheckedContinuation<Result<Void, BridgeError>, Never>] = [:]
             var closers: [CheckedContinuation<Void, Never>] = []
+
+            func fault(of message: Outgoing) -> BridgeError? {
+                if isClosing { return .closed }
+                guard status.isConnected else { return .notConnected(status.lastError) }
+                guard message.bytes <= status.maximumPayload else {
+                    return .tooLarge(bytes: message.bytes, limit: status.maximumPayload)
+                }
+                return queuedBytes + message.bytes <= maximumQueued ? nil : .congested(bytes: queuedBytes)
+            }
         }
         private let state = Mutex(State())
         private let router: Router
         private let options: OpaquePointer
+        private struct Lent: @unchecked Sendable { let connection: OpaquePointer }
         private let wake = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
         // Of the thread alone.
         private var connection: OpaquePointer?
@@ -112,26 +128,39 @@
         static let maximumQueued = 256 << 20
 
         /// Takes the library's message over.
-        func publish(_ message: Outgoing) throws(BridgeError) {
-            let bytes = message.bytes
-            let (fault, isFirst) = state.withLock { state -> (BridgeError?, Bool) in
-                if state.isClosing { return (.closed, false) }
-                guard state.status.isConnected else { return (.notConnected(state.status.lastError), false) }
-                guard bytes <= state.status.maximumPayload else {
-                    return (.tooLarge(bytes: bytes, limit: state.status.maximumPayload), false)
+        ///
+        /// - Parameter mayBlock: Whether the caller's thread may send it, where nothing is before it: sooner than this thread would, and
+        ///   blocked as long as the network takes nothing, a second at most.
+        func publish(_ message: Outgoing, mayBlock: Bool = false) throws(BridgeError) {
+            let (fault, isFirst, lent) = state.withLock { state -> (BridgeError?, Bool, Lent?) in
+                if let fault = state.fault(of: message) { return (fault, false, nil) }
+                if mayBlock, !state.isLent, !state.isSending, state.commands.isEmpty, let lendable = state.lendable {
+                    state.isLent = true
+                    return (nil, false, lendable)
                 }
-                guard state.queuedBytes + bytes <= Self.maximumQueued else {
-                    return (.congested(bytes: state.queuedBytes), false)
-                }
-                state.queuedBytes += bytes
+                state.queuedBytes += message.bytes
                 state.commands.append(.publish(message))
-                return (nil, state.commands.count == 1)
+                return (nil, state.commands.count == 1, nil)
             }
             if let fault {
                 natsMsg_Destroy(message.pointer)
                 throw fault
             }
-            if isFirst { sem_post(wake) }
+            if let lent {
+                _ = natsConnection_PublishMsg(lent.connection, message.pointer)
+                natsMsg_Destroy(message.pointer)
+                giveBack()
+            } else if isFirst {
+                sem_post(wake)
+            }
+        }
+
+        private func giveBack() {
+            let isMissed = state.withLock { state in
+                state.isLent = false
+                return !state.commands.isEmpty
+            }
+            if isMissed { sem_post(wake) }
         }
 
         func subscribe(_ subscription: Subscription) -> Int {
@@ -194,12 +223,7 @@
                     until.tv_sec += 1
                     sem_timedwait(wake, &until)
                 }
-                let commands = state.withLock { state in
-                    let commands = state.commands
-                    state.commands.removeAll(keepingCapacity: true)
-                    return commands
-                }
-                if commands.isEmpty {
+                guard let commands = takeCommands() else {
                     if connection != nil { sem_wait(wake) }
                     continue
                 }
@@ -230,6 +254,17 @@
             }
         }
 
+        /// Nil if there are none, or if another thread has the connection: it wakes this one when it is done.
+        private func takeCommands() -> [Command]? {
+            state.withLock { state in
+                state.isSending = !state.isLent && !state.commands.isEmpty
+                guard state.isSending else { return nil }
+                let commands = state.commands
+                state.commands.removeAll(keepingCapacity: true)
+                return commands
+            }
+        }
+
         private func connect() -> Bool {
             if state.withLock({ $0.isClosing }) { return false }
             var made: OpaquePointer?
@@ -241,6 +276,7 @@
                 return false
             }
             connection = made
+            lend(made)
             for number in state.withLock({ Array($0.subscriptions.keys) }).sorted() { subscribe(number) }
             if status == NATS_OK { wasConnected(made) }
             return true
@@ -252,7 +288,10 @@
             else { return }
             let closure = Unmanaged.passRetained(Deliverer(subscription.deliver)).toOpaque()
             let callback: natsMsgHandler = { _, _, message, closure in
-                Unmanaged<Deliverer>.fromOpaque(closure!).takeUnretainedValue().deliver(NATSMessage(owning: message!))
+                let deliverer = Unmanaged<Deliverer>.fromOpaque(closure!).takeUnretainedValue()
+                let message = NATSMessage(owning: message!)
+                guard message.count <= DeliveryExecutor.mostBytes else { return deliverer.deliver(message) }
+                DeliveryExecutor.lendThread { deliverer.deliver(message) }
             }
             var made: OpaquePointer?
             let status =
@@ -273,12 +312,18 @@
             subscribed[number] = made
         }
 
+        private func lend(_ connection: OpaquePointer?) {
+            let lent = connection.map { Lent(connection: $0) }
+            state.withLock { $0.lendable = lent }
+        }
+
         private func disconnect() {
             for subscription in subscribed.values {
                 natsSubscription_Unsubscribe(subscription)
                 natsSubscription_Destroy(subscription)
             }
             subscribed = [:]
+            lend(nil)
             if let connection { natsConnection_Destroy(connection) }
             connection = nil
         }

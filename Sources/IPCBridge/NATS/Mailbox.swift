@@ -13,6 +13,7 @@
             var isClosed = false
             /// When it was made, or asked to look whether its consumer is still there.
             var looked = ContinuousClock.now
+            var lastHeartbeat = ContinuousClock.now
             var waiter: (continuation: Continuation, deadline: ContinuousClock.Instant?)?
             var armed: ContinuousClock.Instant?
         }
@@ -128,7 +129,12 @@
             if let resumed { resumed.waiter.resume(returning: resumed.answer) }
         }
 
+        /// When the consumer said last that it is there, or the mailbox was made.
+        var lastHeartbeat: ContinuousClock.Instant { state.withLock { $0.lastHeartbeat } }
+
         func receive(_ message: NATSMessage) {
+            // With a thousand consumers that have nothing, no task runs for these.
+            if source != nil, message.status == 100 { return state.withLock { $0.lastHeartbeat = .now } }
             state.withLock { if !$0.isClosed { $0.messages.append(message) } }
             resume { take(&$0) }
         }

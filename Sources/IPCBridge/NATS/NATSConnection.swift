@@ -4,7 +4,7 @@
 
     /// A connection to a NATS server or cluster, made in the background and again whenever it is lost.
     ///
-    /// None of its calls blocks a thread; all may be made from any thread or task. It ends with `close()`, or when it is forgotten.
+    /// None of its calls blocks a thread unless it is told that it may; all may be made from any thread or task. It ends with `close()`, or when it is forgotten.
     final class NATSConnection: Sendable {
         let router = Router()
         let timers = Timers()
@@ -83,9 +83,12 @@
         }
 
         /// As `publish` of an array; the bytes are copied once, into the library's message.
+        ///
+        /// - Parameter mayBlock: Whether this thread may send it, which saves the wake-up of another one, and blocks while the network takes
+        ///   nothing, a second at most.
         func publish(
             _ subject: String, reply: String? = nil, headers: [(String, String)] = [],
-            copying body: RawSpan
+            copying body: RawSpan, mayBlock: Bool = false
         ) throws(BridgeError) {
             var made: OpaquePointer?
             let status = body.withUnsafeBytes { bytes in
@@ -102,7 +105,7 @@
                 size += name.utf8.count + value.utf8.count + 4
             }
             if !headers.isEmpty { size += 12 }
-            try thread.publish(.init(pointer: message, bytes: size))
+            try thread.publish(.init(pointer: message, bytes: size), mayBlock: mayBlock)
         }
 
         /// A mailbox for answers: what is sent to its subject, or to its subject and more tokens, arrives there.
@@ -134,6 +137,11 @@
             ending.number = thread.subscribe(
                 .init(subject: subject, queue: queue, deliver: { target.mailbox?.receive($0) }))
             return mailbox
+        }
+
+        /// Tells readers of streams what is hinted at on these subjects.
+        func followHints(_ subject: String) {
+            _ = thread.subscribe(.init(subject: subject, queue: nil, deliver: { [router] in router.hint($0) }))
         }
 
         /// Asks and waits for one answer.

@@ -3,7 +3,7 @@
 
     /// Asks a pull consumer for messages, so that enough are on their way while they flow and nothing is said while none come.
     ///
-    /// The server tells with heartbeats that a request is still known: every 2 s while messages flow, every 30 s when none came for
+    /// The server tells with heartbeats that a request is still known: every 2 s while messages flow, and more seldom when none came for
     /// a while. When they stay away, or the connection or a leader was lost, the puller is of no more use: a new one is made.
     /// The library's own `Fetch` is not used: in 3.4.1 it waits although messages are there. Of one task at a time.
     final class Puller {
@@ -13,6 +13,8 @@
             case nothing
             /// The consumer does not answer, or no longer exists.
             case gone(String)
+            /// Somebody asked to look after it, and nothing has come since.
+            case quiet
         }
         private struct Request {
             let token: Int
@@ -32,13 +34,18 @@
         private var nudged: ContinuousClock.Instant?
         private var maximumBytes: Int
 
+        private let idleHeartbeat: Duration
         private static let activeHeartbeat = Duration.seconds(2)
-        private static let idleHeartbeat = Duration.seconds(30)
         private static let activeTime = Duration.seconds(30)
         private static let idleTime = Duration.seconds(600)
 
-        init(_ connection: NATSConnection, stream: String, consumer: String, isShared: Bool, maximumBytes: Int) {
+        /// - Parameter idleHeartbeat: How often the server says that it is there while no messages come, up to five minutes.
+        init(
+            _ connection: NATSConnection, stream: String, consumer: String, isShared: Bool, maximumBytes: Int,
+            idleHeartbeat: Duration = .seconds(30)
+        ) {
             self.connection = connection
+            self.idleHeartbeat = idleHeartbeat
             self.maximumBytes = max(maximumBytes, 2 * connection.maximumPayload)
             call = "$JS.API.CONSUMER.MSG.NEXT.\(stream).\(consumer)"
             let token = connection.router.makeToken()
@@ -77,6 +84,12 @@
                     let until = requests.isEmpty ? deadline : min(deadline ?? heard, heard)
                     guard let message = try await mailbox.next(until: until) else {
                         if let deadline, deadline <= .now { return .nothing }
+                        lastHeard = max(lastHeard, mailbox.lastHeartbeat)
+                        if let nudged, nudged <= .now {
+                            self.nudged = nil
+                            return .quiet
+                        }
+                        if lastHeard + silence > .now { continue }
                         return .gone("no heartbeat came")
                     }
                     if let event = try take(message) { return event }
@@ -91,7 +104,7 @@
         }
 
         private var silence: Duration {
-            requests.contains { !$0.isIdle } ? Self.activeHeartbeat * 2.5 : Self.idleHeartbeat * 2.5
+            requests.contains { !$0.isIdle } ? Self.activeHeartbeat * 2.5 : idleHeartbeat * 2.5
         }
 
         private func ask(_ wanted: Int, _ exactly: Bool) throws(BridgeError) {
@@ -110,7 +123,7 @@
             let body = JSONValue.members([
                 ("batch", .integer(count)), ("max_bytes", exactly ? nil : .integer(maximumBytes)),
                 ("expires", .integer((isIdle ? Self.idleTime : Self.activeTime).nanoseconds)),
-                ("idle_heartbeat", .integer((isIdle ? Self.idleHeartbeat : Self.activeHeartbeat).nanoseconds)),
+                ("idle_heartbeat", .integer((isIdle ? idleHeartbeat : Self.activeHeartbeat).nanoseconds)),
             ])
             try connection.publish(call, reply: "\(mailbox.subject).\(issued)", Array(body.text.utf8))
         }
@@ -130,7 +143,6 @@
                 let index = requests.firstIndex(where: { $0.token == token })
             else { return nil }
             switch status {
-            case 100: break
             case 404, 408: requests.remove(at: index)
             case 409 where description.hasPrefix("Message Size Exceeds"):
                 // The end of a request by its bytes. If nothing came, one message is larger than all of them.

@@ -20,8 +20,11 @@
     /// the subject of their stream, by the names of stream and consumer in the reply subject.
     final class Router: Sendable {
         private struct Weak { weak var receiver: (any MessageReceiver)? }
+        private struct WeakReader { weak var reader: StreamReader? }
         private struct State {
             var receivers: [String: Weak] = [:]
+            /// By the name of the stream.
+            var readers: [String: WeakReader] = [:]
             var issued: UInt64 = 0
         }
         private let state = Mutex(State())
@@ -64,6 +67,24 @@
             guard tokens.count >= 6 else { return }
             let consumer = tokens.count > 6 ? String(tokens[6]) : nil
             for receiver in all() { receiver.leaderChanged(stream: String(tokens[5]), consumer: consumer) }
+        }
+
+        /// Adds a reader that is to be told of hints: one for each stream.
+        func add(reader: StreamReader, of stream: String) {
+            state.withLock { $0.readers[stream] = WeakReader(reader: reader) }
+        }
+
+        /// Removes it, unless another one has come.
+        func removeReader(of stream: String) {
+            state.withLock { if $0.readers[stream]?.reader == nil { $0.readers[stream] = nil } }
+        }
+
+        /// A hint: a stream, the last token of the subject, was idle, and has a message of this sequence now.
+        func hint(_ message: NATSMessage) {
+            guard let stream = message.subject.split(separator: ".").last,
+                let sequence = message.withBytes({ UInt64(String(decoding: $0, as: UTF8.self)) })
+            else { return }
+            state.withLock { $0.readers[String(stream)]?.reader }?.nudge(knownSequence: sequence)
         }
 
         func connectionWasLost() { for receiver in all() { receiver.connectionWasLost() } }

@@ -48,24 +48,36 @@
         private(set) var consumersMade = 0
         /// Whether nothing came after the last message when it was sent, or nothing was there when the consumer was made.
         private(set) var isAtEnd = false
-        private let wakeable = Mutex<(mailbox: Mailbox?, sequence: UInt64)>((nil, 0))
+        private let isHinted: Bool
+        private let mailbox = Mutex<Mailbox?>(nil)
+        /// The last sequence that the stream is known to have, if the consumer was asked for it; otherwise 0.
+        private let hinted = Atomic<UInt64>(0)
+        /// `lastSequence`, for other threads.
+        private let taken = Atomic<UInt64>(0)
 
         /// - Parameters:
         ///   - filter: Only messages of this subject, which may have wildcards; `missed` then counts the others too.
         ///   - window: How many messages, and bytes, are asked for at once; up to twice of them wait here.
+        ///   - isHinted: Whether somebody calls `nudge` when there is something in a stream that was idle. The server may say less often then that
+        ///     the consumer is still there.
         init(
             _ connection: NATSConnection, stream: String, from start: Start, filter: String? = nil, window: Int = 1024,
-            windowBytes: Int = 4 << 20
+            windowBytes: Int = 4 << 20, isHinted: Bool = false
         ) {
             self.connection = connection
+            self.isHinted = isHinted
             self.stream = stream
             self.start = start
             self.filter = filter
             self.window = window
             self.windowBytes = windowBytes
+            if isHinted { connection.router.add(reader: self, of: stream) }
         }
 
-        deinit { close() }
+        deinit {
+            if isHinted { connection.router.removeReader(of: stream) }
+            close()
+        }
 
         /// The next message. Waits through lost connections and leaders.
         /// - Parameter timeout: How long; nil for as long as it takes.
@@ -81,6 +93,10 @@
                 switch try await puller.next(wanted: window, exactly: false, until: deadline) {
                 case .nothing: return nil
                 case .gone: drop()
+                case .quiet:
+                    // What was hinted at may have come before the hint.
+                    let hint = hinted.exchange(0, ordering: .relaxed)
+                    if hint == 0 || hint > lastSequence ?? 0 { drop() }
                 case .message(let message, let delivery):
                     guard delivery.consumerSequence == sequence + 1 else {
                         // One was lost on the way.
@@ -110,6 +126,7 @@
                 expected = delivery.streamSequence
             }
             lastSequence = delivery.streamSequence
+            taken.store(delivery.streamSequence, ordering: .relaxed)
             isAtEnd = delivery.pending == 0
             let missed = delivery.streamSequence > expected ? delivery.streamSequence - expected : 0
             return StreamMessage(
@@ -119,8 +136,9 @@
 
         /// Says that the stream has this sequence: if it does not come within a second, the consumer is made anew.
         func nudge(knownSequence sequence: UInt64) {
-            let mailbox = wakeable.withLock { $0.sequence < sequence ? $0.mailbox : nil }
-            mailbox?.interrupt()
+            guard taken.load(ordering: .relaxed) < sequence else { return }
+            hinted.store(sequence, ordering: .relaxed)
+            mailbox.withLock { $0 }?.interrupt()
         }
 
         /// Takes the consumer from the server. `next` may be called again: it goes on after the last message.
@@ -129,7 +147,7 @@
         private func drop() {
             guard let consumer else { return }
             self.consumer = nil
-            wakeable.withLock { $0.mailbox = nil }
+            mailbox.withLock { $0 = nil }
             // It would also vanish by itself. The answer goes to nobody.
             try? connection.publish(
                 "$JS.API.CONSUMER.DELETE.\(stream).\(consumer.name)",
@@ -139,7 +157,9 @@
         /// - Returns: False if there was no time.
         private func makeConsumer(until deadline: ContinuousClock.Instant?) async throws(BridgeError) -> Bool {
             let name = "r" + connection.router.makeToken() + "-" + String(UInt64.random(in: 0 ... .max), radix: 36)
-            let puller = Puller(connection, stream: stream, consumer: name, isShared: false, maximumBytes: windowBytes)
+            let puller = Puller(
+                connection, stream: stream, consumer: name, isShared: false, maximumBytes: windowBytes,
+                idleHeartbeat: isHinted ? .seconds(120) : .seconds(30))
             let body = JSONValue.members([
                 ("stream_name", .string(stream)), ("action", .string("create")), ("config", configuration(name)),
             ])
@@ -166,7 +186,7 @@
             }
             consumersMade += 1
             consumer = (name, puller, 0)
-            wakeable.withLock { $0.mailbox = puller.mailbox }
+            mailbox.withLock { $0 = puller.mailbox }
             return true
         }
 

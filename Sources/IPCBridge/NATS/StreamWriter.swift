@@ -43,6 +43,7 @@
         private let token: String
         private let reply: String
         private let timeout: Duration
+        private let mayBlock: Bool
         let stream: String
         let subject: String
 
@@ -50,11 +51,14 @@
         ///   - lastSequence: The last sequence that the stream has now: nothing else may be stored in it from here on.
         ///   - window: How many messages, and how many bytes, may be on their way; one message always may.
         ///   - timeout: How long an acknowledgement may take. A new leader takes some seconds.
+        ///   - mayBlock: As that of ``NATSConnection/publish(_:reply:headers:copying:mayBlock:)``.
         init(
             _ connection: NATSConnection, stream: String, subject: String, after lastSequence: UInt64,
-            window: Int = 256, windowBytes: Int = 4 << 20, timeout: Duration = .seconds(5)
+            window: Int = 256, windowBytes: Int = 4 << 20, timeout: Duration = .seconds(5),
+            mayBlock: Bool = false
         ) {
             self.connection = connection
+            self.mayBlock = mayBlock
             self.stream = stream
             self.subject = subject
             self.timeout = timeout
@@ -91,7 +95,8 @@
             do throws(BridgeError) {
                 try connection.publish(
                     subject, reply: reply + String(sequence),
-                    headers: headers + [("Nats-Expected-Last-Sequence", String(sequence - 1))], bytes)
+                    headers: headers + [("Nats-Expected-Last-Sequence", String(sequence - 1))],
+                    copying: bytes.span.bytes, mayBlock: mayBlock)
             } catch {
                 if case .tooLarge = error {
                     state.withLock { state in

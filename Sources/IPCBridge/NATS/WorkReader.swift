@@ -72,7 +72,7 @@
                 }
                 switch try await puller.next(wanted: credit, exactly: true, until: deadline) {
                 case .nothing: return nil
-                case .gone: self.puller = nil
+                case .gone, .quiet: self.puller = nil
                 case .message(let message, let delivery):
                     guard let reply = message.reply else { continue }
                     return WorkMessage(message, delivery, reply: reply)

@@ -21,7 +21,8 @@
                 let batches = try await pump.next()
                 for (index, batch) in batches.enumerated() {
                     do {
-                        try context.connection.publish(subject, batch.bytes)
+                        try context.connection.publish(
+                            subject, copying: batch.bytes.span.bytes, mayBlock: context.isUrgent)
                         context.status.addCarried(batch.count, bytes: batch.bytes.count)
                         context.status.addDropped(batch.missed)
                     } catch {
@@ -32,6 +33,8 @@
                         break
                     }
                 }
+                // Others may be on the same thread.
+                if context.isUrgent { await Task.yield() }
             }
         }
     }

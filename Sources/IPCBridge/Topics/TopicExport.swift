@@ -13,9 +13,11 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            switch context.rule.delivery {
-            case .stored: try await StoredTopicExport(context, channel, keeper(of: channel)).run()
-            case .bestEffort: try await BestEffortTopicExport(context, channel).run()
+            try await context.urgently {
+                switch context.rule.delivery {
+                case .stored: try await StoredTopicExport(context, channel, keeper(of: channel)).run()
+                case .bestEffort: try await BestEffortTopicExport(context, channel).run()
+                }
             }
         }
 
@@ -55,6 +57,8 @@
             var batches: [SentBatch] = []
             /// The first of them that is not acknowledged.
             var first = 0
+            /// When something was stored last.
+            var lastStored: ContinuousClock.Instant?
             /// Everything before this position of the log is acknowledged, in the batches, or not to be carried.
             var passed: UInt64 = 0
 
@@ -160,6 +164,8 @@
                     context.status.addDropped(batch.missed)
                     _ = try await writer.send(batch.bytes)
                 }
+                // Others may be on the same thread.
+                if context.isUrgent { await Task.yield() }
             }
         }
 
@@ -185,17 +191,27 @@
         }
 
         private func release(upTo sequence: UInt64) {
-            let (removed, end) = sent.withLock {
+            let (removed, end, wasIdle) = sent.withLock {
                 let removed = $0.removeStored(upTo: sequence)
-                return (removed, $0.pending.isEmpty ? $0.passed : removed.last?.end)
+                let now = ContinuousClock.now
+                let wasIdle = $0.lastStored.map { $0 + Self.idleTime < now } ?? true
+                if !removed.isEmpty { $0.lastStored = now }
+                return (removed, $0.pending.isEmpty ? $0.passed : removed.last?.end, wasIdle)
             }
             guard let end, !removed.isEmpty else { return }
             note(end)
+            // A reader whose consumer a server has lost meanwhile learns of it. If this is lost, it learns of it later.
+            if wasIdle {
+                try? connection.publish(context.names.subject(.hint, stream), Array(String(sequence).utf8))
+            }
             var (count, bytes) = (0, 0)
             for batch in removed { (count, bytes) = (count + batch.count, bytes + batch.bytes.count) }
             context.status.addCarried(count, bytes: bytes)
             tellBehind()
         }
+
+        /// After that long without a message, readers are told that there is one.
+        private static let idleTime = Duration.seconds(10)
 
         private func tellBehind() {
             let behind = sent.withLock { $0.pending.reduce(0) { $0 + $1.count } }

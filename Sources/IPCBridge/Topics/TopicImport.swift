@@ -13,6 +13,12 @@
 
         func run() async throws {
             let channel = try context.openChannel()
+            // A channel that syncs may block where it writes.
+            guard try channel.attributes.durability == .none else { return try await read(channel) }
+            try await withTaskExecutorPreference(DeliveryExecutor.shared) { try await read(channel) }
+        }
+
+        private func read(_ channel: AnyChannel) async throws {
             switch context.rule.delivery {
             case .stored: try await readStream(channel)
             case .bestEffort: try await readSubject(channel)
@@ -42,8 +48,9 @@
             switch resume.first {
             case .sequence(let sequence):
                 if !checkpoint.isBegun { checkpoint.begin(at: sequence) }
-                reader = StreamReader(connection, stream: stream, from: .sequence(sequence))
-            case .time(let time): reader = StreamReader(connection, stream: stream, from: .time(nanoseconds: time))
+                reader = StreamReader(connection, stream: stream, from: .sequence(sequence), isHinted: true)
+            case .time(let time):
+                reader = StreamReader(connection, stream: stream, from: .time(nanoseconds: time), isHinted: true)
             }
             context.status.set(.carrying)
             while true {
