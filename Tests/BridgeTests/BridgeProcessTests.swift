@@ -78,11 +78,10 @@
         @Test func aChangedConfigurationIsReadAndAWrongOneIsNot() throws {
             let folder = TestRoot()
             let files = try TestFolder()
-            func write(_ machine: String, _ name: String) throws -> String {
-                try files.write(
-                    "bridge.json",
-                    #"{"machine": "\#(machine)", "servers": ["nats://127.0.0.1:1"], "channels": [{"name": "\#(name)"}]}"#
-                )
+            func write(_ machine: String, _ name: String, prefix: String = "ipc") throws -> String {
+                let more = #""prefix": "\#(prefix)", "servers": ["nats://127.0.0.1:1"]"#
+                return try files.write(
+                    "bridge.json", #"{"machine": "\#(machine)", \#(more), "channels": [{"name": "\#(name)"}]}"#)
             }
             let bridge = try folder.start(["--config", try write("robot-1", "a")])
             try folder.wait("the bridge") { $0.first?.isAlive == true }
@@ -91,9 +90,14 @@
             let said = try bridge.said()
             #expect(
                 said.contains("stays as it was") && said.contains("channels[0].name: no channel can have"), "\(said)")
+            // What was carried as one machine's would come back as another's.
             _ = try write("robot-2", "b")
             try bridge.child.handle.send(.hangUp)
-            try folder.wait("the other machine") { $0.map(\.name.description) == ["bridge/ipc/robot-2/status"] }
+            let refusal = try bridge.said()
+            #expect(refusal.contains("those of the machine robot-1, not robot-2"), "\(refusal)")
+            _ = try write("robot-1", "b", prefix: "lab")
+            try bridge.child.handle.send(.hangUp)
+            try folder.wait("the other prefix") { $0.map(\.name.description) == ["bridge/lab/robot-1/status"] }
             try bridge.child.handle.send(.interrupt)
             #expect(try bridge.finish().status == .exited(130))
         }

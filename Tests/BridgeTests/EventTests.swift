@@ -73,6 +73,21 @@
             #expect(try pending(machines[0]) == 0 && pending(machines[1]) == 0)
         }
 
+        @Test(.timeLimit(.minutes(10))) func anEventThatWasRemovedAndCreatedAnewIsCarriedAgain() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let machines = try await make(network, ["here", "there"])
+            try Event.remove(Self.channel, in: machines[1].0.root)
+            let event = try Event.create(Self.channel, in: machines[1].0.root)
+            // It is there as long as somebody uses it.
+            let user = try event.makeParticipant()
+            try await waitForCarriers(machines[1].0)
+            let notifier = try machines[0].1.makeParticipant()
+            notifier.notify()
+            try await waitForPending((machines[1].0, event), 1)
+            _ = consume user
+        }
+
         private static func waitForNotices(_ events: Event...) async throws {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for event in events {

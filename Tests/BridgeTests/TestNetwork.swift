@@ -59,6 +59,13 @@
             state.withLock { $0.server = child }
         }
 
+        /// The server's store is lost: it starts again with an empty one.
+        func loseStore() throws {
+            killServer()
+            try FileManager.default.removeItem(atPath: folder + "/jetstream")
+            try startServer()
+        }
+
         func killServer() { state.withLock { $0.server.take() }?.kill() }
 
         func signalServer(_ signal: Signal) throws { try state.withLock { try $0.server?.send(signal) } }
@@ -84,10 +91,11 @@
         private let network: TestNetwork
         private let bridge = Mutex<RunningChild?>(nil)
 
-        init(_ name: String, in network: TestNetwork) {
+        /// - Parameter root: That of another machine; nil for one of its own.
+        init(_ name: String, in network: TestNetwork, root: ChannelRoot? = nil) {
             self.name = name
             self.network = network
-            root = ChannelRoot(FilePath("/dev/shm/\(uniqueName())"))
+            self.root = root ?? ChannelRoot(FilePath("/dev/shm/\(uniqueName())"))
         }
 
         private var configuration: String { "\(network.folder)/\(name).json" }

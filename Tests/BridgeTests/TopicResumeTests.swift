@@ -36,10 +36,13 @@
             let origin = MessageOrigin(machine: 1, channel: 7, position: 640, sequence: 4)
             let resume = ImportResume(
                 newest: origin, checkpoint: (7, 512, 3), sequences: 1...10, start: .next, isNew: false)
-            #expect(resume.first == .sequence(4) && resume.incarnation == 7 && resume.position == 640)
+            #expect(resume.first == .sequence(3) && resume.incarnation == 7 && resume.position == 640)
             // The stream was made anew.
             let anew = ImportResume(newest: origin, checkpoint: nil, sequences: 1...3, start: .next, isNew: false)
             #expect(anew.first == .sequence(1) && anew.position == 640)
+            let other = ImportResume(
+                newest: origin, checkpoint: (7, 512, 3), isOther: true, sequences: 1...10, start: .next, isNew: false)
+            #expect(other.first == .sequence(1) && other.position == 640)
         }
 
         @Test func anImportOfWhichTheLogKeepsNothingGoesOnWhereItsNoteSays() {

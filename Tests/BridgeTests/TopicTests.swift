@@ -237,6 +237,125 @@
             }
         }
 
+        @Test(.timeLimit(.minutes(10))) func aServerThatLostItsStoreLosesAndDoublesNothingThatAChannelStillHas()
+            async throws
+        {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let (here, there) = (network.machine("here"), network.machine("there"))
+            let topic = try Topic<Numbered>.create(Self.channel, in: here.root, options(1 << 20))
+            var subscription = try Topic<Numbered>.create(Self.channel, in: there.root, options(1 << 20))
+                .makeSubscription()
+            try await connect(here, there)
+            var publisher = try topic.makePublisher()
+            var sent: UInt64 = 0
+            func publish(_ count: Int) async throws {
+                for _ in 0..<count {
+                    try await publisher.publish(Numbered(publisher: 0, number: sent), until: .after(.seconds(20)))
+                    sent += 1
+                    // Each in a batch of its own: the new stream gets a sequence for each.
+                    try await Task.sleep(for: .milliseconds(5))
+                }
+            }
+            var received: UInt64 = 0
+            func receive() async throws {
+                while received < sent {
+                    let message = try await subscription.receive(until: .after(.seconds(60)))
+                    try #require(message.number == received, "\(there.log)")
+                    received += 1
+                }
+            }
+            try await publish(20)
+            try await receive()
+            // The reading bridge does not run while the other one makes the stream anew, and fills it beyond what was read.
+            try there.signalBridge(.stop)
+            try network.loseStore()
+            try await publish(40)
+            try await wait("the stream is there: \(here.log)") {
+                try here.carriers().contains { $0["direction"] == .string("out") && $0["behind"] == .number("0") }
+            }
+            try there.signalBridge(.continue)
+            try await receive()
+            // Neither runs: the one that sends is started first.
+            for machine in [here, there] { machine.killBridge() }
+            try network.loseStore()
+            try here.startBridge()
+            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
+            try await publish(40)
+            try there.startBridge()
+            try await receive()
+            try await Task.sleep(for: .milliseconds(300))
+            #expect(try subscription.tryReceive() == nil)
+            // What the machines have is in the new directory: another one learns of it.
+            let third = network.machine("third")
+            try third.configure(Self.rule)
+            try third.startBridge()
+            try await wait("the third machine has the channel: \(third.log)") {
+                (try? Topic<Numbered>.open(Self.channel, in: third.root)) != nil
+            }
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aRunningBridgeTellsANewStoreWhatItsMachineHas() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let (here, there) = (network.machine("here"), network.machine("there"))
+            _ = try Topic<Numbered>.create(Self.channel, in: here.root, options(1 << 20))
+            try here.configure(Self.rule)
+            try here.startBridge()
+            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
+            try network.loseStore()
+            try there.configure(Self.rule)
+            try there.startBridge()
+            try await wait("the channel is there: \(there.log)") {
+                (try? Topic<Numbered>.open(Self.channel, in: there.root)) != nil
+            }
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aBridgeKeepsTheNameOfItsMachine() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let here = network.machine("here")
+            _ = try Topic<Numbered>.create(Self.channel, in: here.root, options(1 << 16))
+            try here.configure(Self.rule)
+            try here.startBridge()
+            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
+            here.killBridge()
+            let renamed = TestMachine("renamed", in: network, root: here.root)
+            try renamed.configure(Self.rule)
+            try renamed.startBridge()
+            try await wait("the bridge refuses") { renamed.log.contains("those of the machine here, not renamed") }
+        }
+
+        @Test(.timeLimit(.minutes(10))) func bestEffortKeepsNoMoreThanItsBufferForSubscribersThatAreBehind()
+            async throws
+        {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let (here, there) = (network.machine("here"), network.machine("there"))
+            let rule = #"{"name": "market/**", "pattern": "topic", "delivery": "best-effort"}"#
+            let topic = try Topic<RawBytes>.create(Self.channel, in: here.root, options(1 << 20))
+            // Nothing is taken here, so that there is no room after the first ones.
+            let subscription = try Topic<RawBytes>.create(Self.channel, in: there.root, options(1 << 20))
+                .makeSubscription()
+            for machine in [here, there] {
+                try machine.configure(rule)
+                try machine.startBridge()
+            }
+            try await here.waitForParticipants(of: Self.channel, readers: 1, writers: 0)
+            try await there.waitForParticipants(of: Self.channel, readers: 2, writers: 1)
+            var publisher = try topic.makePublisher()
+            let bytes = [UInt8](repeating: 7, count: 60_000)
+            let count = 3000
+            for _ in 0..<count { try await publisher.publish(bytes.span.bytes, until: .after(.seconds(20))) }
+            try await wait("the status tells what was dropped: \(there.log)") {
+                let figures = try there.carriers().first { $0["direction"] == .string("in") }
+                guard case .number(let dropped)? = figures?["dropped"] else { return false }
+                // 180 MB came, and 64 MiB of them may wait.
+                return Int(dropped)! > count / 3
+            }
+            _ = consume subscription
+        }
+
         @Test(.timeLimit(.minutes(10))) func largeMessagesTravelInParts() async throws {
             let network = try TestNetwork()
             defer { network.end() }

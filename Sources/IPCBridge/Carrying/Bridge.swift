@@ -33,9 +33,20 @@
         ///
         /// - Throws: ``/IPC/IPCError`` if the root cannot be used, or the configuration of the servers.
         public func run() async throws {
+            var last: BridgeConfiguration?
             while !Task.isCancelled {
                 let configuration = wanted.withLock { $0 }
+                do throws(IPCError) { try MachineNote.check(configuration, in: root) } catch {
+                    guard let last else { throw error }
+                    logger.error(
+                        "the configuration cannot be used; this bridge goes on with the one before",
+                        metadata: ["reason": "\(error.advice)"])
+                    wanted.withLock { if $0 == configuration { $0 = last } }
+                    continue
+                }
                 guard let lock = try await waitForLock(configuration) else { continue }
+                try MachineNote.take(configuration, in: root)
+                last = configuration
                 let session = try BridgeSession(configuration, in: root, logger)
                 try await session.run(holding: lock) { self.wanted.withLock { $0 } }
             }

@@ -20,6 +20,15 @@
             let identity: [Int]
             let description: ChannelDescription
             let schema: ChannelSchema
+            let incarnation: UInt64
+        }
+
+        /// What a carrier has to be like.
+        private struct Wanted {
+            let rule: ChannelRule
+            let incarnation: UInt64
+            /// Why there is nothing to be carried; nil if there is.
+            let refusal: String?
         }
 
         /// How often it looks for new channels and changed rules: soon after a change, and after a time without any.
@@ -212,9 +221,10 @@
                 do throws(IPCError) {
                     let description = try ChannelDescription(name, in: root, countsMessages: false)
                     guard configuration.rule(for: name, description.pattern) != nil else { continue }
+                    let channel = try AnyChannel.open(name.description, in: root)
                     locals[name] = Local(
-                        identity: identity, description: description,
-                        schema: try AnyChannel.open(name.description, in: root).schema)
+                        identity: identity, description: description, schema: channel.schema,
+                        incarnation: try channel.incarnation)
                 } catch {
                     // One that was removed meanwhile is no news.
                     if error.code != .notFound, error.code != .removed {
@@ -243,7 +253,7 @@
             let others = directory.others
             if create(others, locals) { locals = try look() }
             publishEntries(locals)
-            var wanted: [Key: (rule: ChannelRule, refusal: String?)] = [:]
+            var wanted: [Key: Wanted] = [:]
             let byChannel = Dictionary(grouping: others, by: \.channel)
             for (name, local) in locals {
                 let pattern = local.description.pattern
@@ -252,37 +262,32 @@
                 func refusal(_ entry: DirectoryEntry) -> String? {
                     entry.refusal(here: local.description, local.schema, on: configuration.machine)
                 }
+                func add(_ direction: CarrierDirection, _ refusal: String?) {
+                    wanted[Key(channel: name, pattern: pattern, direction: direction)] = Wanted(
+                        rule: rule, incarnation: local.incarnation, refusal: refusal)
+                }
                 let isForEach = Carriers.hasOneForEachMachine(pattern)
                 let common = isForEach ? nil : elsewhere.lazy.compactMap(refusal).first
-                if rule.direction.isOut {
-                    wanted[Key(channel: name, pattern: pattern, direction: .out)] = (rule, common)
-                }
+                if rule.direction.isOut { add(.out, common) }
                 guard rule.direction.isIn else { continue }
-                if !isForEach {
-                    wanted[Key(channel: name, pattern: pattern, direction: .in(from: nil))] = (rule, common)
-                }
-                if pattern == .workQueue, rule.direction.isOut {
-                    // What left this machine comes back when it has free workers.
-                    let own = CarrierDirection.in(from: configuration.machine)
-                    wanted[Key(channel: name, pattern: pattern, direction: own)] = (rule, nil)
-                }
-                for entry in elsewhere where isForEach && entry.isOut {
-                    wanted[Key(channel: name, pattern: pattern, direction: .in(from: entry.machine))] = (
-                        rule, refusal(entry)
-                    )
-                }
+                if !isForEach { add(.in(from: nil), common) }
+                // What left this machine comes back when it has free workers.
+                if pattern == .workQueue, rule.direction.isOut { add(.in(from: configuration.machine), nil) }
+                for entry in elsewhere where isForEach && entry.isOut { add(.in(from: entry.machine), refusal(entry)) }
             }
             await stopOthers(than: wanted)
             // One that refused by itself may find another channel now.
-            for (key, (rule, refusal)) in wanted where carriers[key].map({ $0.isDone && $0.refusal == nil }) ?? true {
-                start(key, rule, refusal)
+            for (key, wanted) in wanted where carriers[key].map({ $0.isDone && $0.refusal == nil }) ?? true {
+                start(key, wanted)
             }
         }
 
-        private func stopOthers(than wanted: [Key: (rule: ChannelRule, refusal: String?)]) async {
+        private func stopOthers(than wanted: [Key: Wanted]) async {
             let ended = carriers.filter { key, carrier in
                 guard let wanted = wanted[key] else { return true }
+                // Of a channel that was removed and created anew, some would wait for the old one for ever.
                 return wanted.rule != carrier.rule || wanted.refusal != carrier.refusal
+                    || wanted.incarnation != carrier.incarnation
             }
             guard !ended.isEmpty else { return }
             isNewHead = true
@@ -295,14 +300,15 @@
             }
         }
 
-        private func start(_ key: Key, _ rule: ChannelRule, _ refusal: String?) {
+        private func start(_ key: Key, _ wanted: Wanted) {
             let status =
                 statuses.removeValue(forKey: key) ?? carriers[key]?.status
                 ?? CarrierStatus(key.channel, key.pattern, key.direction)
             status.set(.starting)
-            if let refusal {
+            let rule = wanted.rule
+            if let refusal = wanted.refusal {
                 tell("not carried", key.channel, refusal)
-                carriers[key] = CarrierTask(refused: refusal, rule, status)
+                carriers[key] = CarrierTask(refused: refusal, rule, of: wanted.incarnation, status)
                 return
             }
             var logger = logger
@@ -317,7 +323,9 @@
                 connection: connection, directory: directory, machine: configuration.machine, rule: rule, root: root,
                 name: key.channel, pattern: key.pattern, names: names, status: status, logger: logger)
             guard let carrier = Carriers.make(context, key.direction) else { return }
-            carriers[key] = CarrierTask(carrier, rule, status, logger) { [isDirty] in isDirty.value = true }
+            carriers[key] = CarrierTask(carrier, rule, of: wanted.incarnation, status, logger) { [isDirty] in
+                isDirty.value = true
+            }
         }
 
         /// Creates what other machines have and this one does not.

@@ -11,6 +11,8 @@
         private static let goodTime = Duration.seconds(10)
 
         let rule: ChannelRule
+        /// Of the channel that it carries.
+        let incarnation: UInt64
         let status: CarrierStatus
         /// Why it does not carry; nil if it does.
         let refusal: String?
@@ -28,10 +30,11 @@
         ///
         /// - Parameter changed: Called after an error: something about its channel may have changed.
         init(
-            _ carrier: any Carrier, _ rule: ChannelRule, _ status: CarrierStatus, _ logger: Logger,
+            _ carrier: any Carrier, _ rule: ChannelRule, of incarnation: UInt64, _ status: CarrierStatus,
+            _ logger: Logger,
             changed: @escaping @Sendable () -> Void
         ) {
-            (self.rule, self.status, refusal) = (rule, status, nil)
+            (self.rule, self.incarnation, self.status, refusal) = (rule, incarnation, status, nil)
             let end = End()
             self.end = end
             task = Task.detached {
@@ -41,8 +44,8 @@
         }
 
         /// What is not carried, and why.
-        init(refused: String, _ rule: ChannelRule, _ status: CarrierStatus) {
-            (self.rule, self.status, refusal, task) = (rule, status, refused, nil)
+        init(refused: String, _ rule: ChannelRule, of incarnation: UInt64, _ status: CarrierStatus) {
+            (self.rule, self.incarnation, self.status, refusal, task) = (rule, incarnation, status, refused, nil)
             end = End()
             end.isDone.store(true, ordering: .releasing)
             status.refuse(refused)

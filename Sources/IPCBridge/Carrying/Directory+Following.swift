@@ -7,6 +7,7 @@
         func run(replicas: Int) async throws {
             let bucket = Bucket(connection, names.directoryBucket, replicas: replicas)
             try await bucket.ensure()
+            beginAnew()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await self.follow(bucket) }
                 group.addTask { try await self.publish(to: bucket) }

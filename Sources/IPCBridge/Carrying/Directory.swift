@@ -16,7 +16,13 @@
             var wanted: [String: String] = [:]
             var changes = 0
             var isComplete = false
+            /// The keys that were told since the bucket is followed; nil once all that it had were.
+            var told: Set<String>?
             var waiter: CheckedContinuation<Void, Never>?
+
+            var unpublished: [String: String] {
+                told == nil ? wanted.filter { published[$0.key] != $0.value } : [:]
+            }
         }
 
         let connection: NATSConnection
@@ -59,6 +65,9 @@
             }
         }
 
+        /// The bucket is followed from its beginning: it may be another one than before, which lacks what this machine has published.
+        func beginAnew() { state.withLock { ($0.told, $0.published) = ([], [:]) } }
+
         /// What the server has of an entry now; nil for nothing.
         func set(_ key: String, _ json: String?) {
             var entry: DirectoryEntry?
@@ -69,6 +78,7 @@
                 }
             }
             state.withLock { state in
+                state.told?.insert(key)
                 if state.entries[key] != entry {
                     state.entries[key] = entry
                     state.changes += 1
@@ -80,23 +90,27 @@
             }
         }
 
-        /// What the server does not have of this machine yet, by key.
-        var unpublished: [String: String] {
-            state.withLock { state in state.wanted.filter { state.published[$0.key] != $0.value } }
-        }
+        /// What the server does not have of this machine yet, by key: nothing until it has told what it has.
+        var unpublished: [String: String] { state.withLock { $0.unpublished } }
 
         func setPublished(_ key: String, _ json: String) { state.withLock { $0.published[key] = json } }
 
-        func setComplete() { state.withLock { ($0.isComplete, $0.changes) = (true, $0.changes + 1) } }
+        /// All that the bucket had was told. What else was known of another one is gone.
+        func setComplete() {
+            state.withLock { state in
+                if let told = state.told { state.entries = state.entries.filter { told.contains($0.key) } }
+                (state.told, state.isComplete, state.changes) = (nil, true, state.changes + 1)
+                state.waiter?.resume()
+                state.waiter = nil
+            }
+        }
 
         /// Waits until there is something unpublished, or the task is cancelled.
         func waitForUnpublished() async {
             await withTaskCancellationHandler {
                 await withCheckedContinuation { continuation in
                     let isThere = state.withLock { state in
-                        if Task.isCancelled || state.wanted.contains(where: { state.published[$0.key] != $0.value }) {
-                            return true
-                        }
+                        if Task.isCancelled || !state.unpublished.isEmpty { return true }
                         state.waiter = continuation
                         return false
                     }

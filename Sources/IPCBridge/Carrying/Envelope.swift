@@ -66,6 +66,12 @@
         let header: Header
         let records: [Record]
 
+        /// How many records a body says that it has, unchecked.
+        static func recordCount(in body: UnsafeRawBufferPointer) -> UInt64 {
+            body.count < headerSize
+                ? 0 : UInt64(UInt32(littleEndian: body.loadUnaligned(fromByteOffset: 32, as: UInt32.self)))
+        }
+
         /// Checks a body that anybody may have written. Nothing in it traps.
         init(reading body: RawSpan) throws(EnvelopeError) {
             var place = Place()

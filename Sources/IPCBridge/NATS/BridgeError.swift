@@ -23,6 +23,8 @@
         case doubt(stream: String, reason: String)
         /// An answer that JetStream does not give.
         case malformed(String)
+        /// There is another stream of this name than before: what was known of its sequences says nothing.
+        case madeAnew(stream: String)
         /// Somebody woke the task that waited at a mailbox.
         case interrupted
         /// The configuration of the connection cannot be used.
@@ -50,6 +52,8 @@
                     + (error == 10047 ? " Keep less (keep.bytes), or raise max_file of the server." : "")
             case .doubt(let stream, let reason): "It is in doubt what the stream \(stream) has stored: \(reason)."
             case .malformed(let what): "An answer of the server is not as JetStream defines it: \(what)."
+            case .madeAnew(let stream):
+                "The server has another stream \(stream) than before: it was deleted and made anew."
             case .interrupted: "A wait for messages was interrupted."
             case .configuration(let what): what
             }

@@ -19,6 +19,8 @@
         private let connection: NATSConnection
         private let replicas: Int
         private let maximumAge: Duration?
+        /// Of its stream, once that is known.
+        private let created = Mutex<String?>(nil)
 
         var stream: String { "KV_\(name)" }
 
@@ -34,7 +36,7 @@
 
         /// Makes the bucket if there is none; one that is there stays as it is.
         func ensure(for time: Duration = .seconds(30)) async throws(BridgeError) {
-            if try await connection.streamState(stream, for: time) != nil { return }
+            if try await isThere(for: time) { return }
             var settings = StreamSettings(name: stream, subjects: ["$KV.\(name).>"])
             settings.discard = .new
             settings.maximumMessagesPerSubject = 1
@@ -44,13 +46,18 @@
                 ("allow_rollup_hdrs", .bool(true)), ("deny_delete", .bool(true)), ("allow_direct", .bool(true)),
             ]
             do throws(BridgeError) {
-                _ = try await connection.ensureStream(settings, for: time)
+                let state = try await connection.ensureStream(settings, for: time)
+                created.withLock { $0 = state.created }
             } catch {
                 // Another one has made it meanwhile, with other replicas.
-                guard case .refused = error, try await connection.streamState(stream, for: time) != nil else {
-                    throw error
-                }
+                guard case .refused = error, try await isThere(for: time) else { throw error }
             }
+        }
+
+        private func isThere(for time: Duration) async throws(BridgeError) -> Bool {
+            guard let state = try await connection.streamState(stream, for: time) else { return false }
+            created.withLock { $0 = state.created }
+            return true
         }
 
         private func subject(_ key: String) -> String { "$KV.\(name).\(key)" }
@@ -99,9 +106,11 @@
             return BucketEntry(key: key, revision: stored.sequence, value: stored.bytes, time: 0)
         }
 
-        /// Watches: first the newest value of each key, then each change.
+        /// Watches: first the newest value of each key, then each change. Only the bucket that ``ensure(for:)`` has seen, if it was called.
         /// - Parameter keys: A key, or a pattern with `*` and `>`.
-        func watch(_ keys: String = ">") -> BucketWatch { BucketWatch(connection, self, keys) }
+        func watch(_ keys: String = ">") -> BucketWatch {
+            BucketWatch(connection, self, created: created.withLock { $0 }, keys)
+        }
     }
 
     /// Tells of the values of a bucket. It comes back by itself after lost connections, and then tells what is newer than what it told
@@ -116,10 +125,11 @@
         private let prefix: String
         private var isComplete = false
 
-        fileprivate init(_ connection: NATSConnection, _ bucket: Bucket, _ keys: String) {
+        fileprivate init(_ connection: NATSConnection, _ bucket: Bucket, created: String?, _ keys: String) {
             prefix = "$KV.\(bucket.name)."
             reader = StreamReader(
-                connection, stream: bucket.stream, from: .lastPerSubject, filter: prefix + keys, window: 256)
+                connection, stream: bucket.stream, created: created, from: .lastPerSubject, filter: prefix + keys,
+                window: 256)
         }
 
         /// What happens next.

@@ -1,6 +1,13 @@
 #if NATS
     import Synchronization
 
+    /// How much may wait in a mailbox. One message always may.
+    struct MailboxLimit: Sendable {
+        let bytes: Int
+        /// Called with each message for which there is no room, on a thread of the library.
+        let drop: @Sendable (NATSMessage) -> Void
+    }
+
     /// Where messages wait for one task that takes them.
     final class Mailbox: MessageReceiver, TimerTarget {
         private typealias Answer = Result<NATSMessage?, BridgeError>
@@ -8,6 +15,8 @@
         private struct State {
             var messages: [NATSMessage] = []
             var head = 0
+            /// Of the messages that wait.
+            var bytes = 0
             /// What `next` throws once when no message is left.
             var notice: BridgeError?
             var isClosed = false
@@ -20,6 +29,7 @@
         private let state = Mutex(State())
         private let timers: Timers
         private let tellsOfLosses: Bool
+        private let limit: MailboxLimit?
         private let end: @Sendable () -> Void
         /// Where to send what shall arrive here.
         let subject: String
@@ -29,16 +39,18 @@
 
         /// - Parameters:
         ///   - tellsOfLosses: Whether `next` throws `.connectionLost` once after each loss of the connection.
+        ///   - limit: How much may wait; nil for no limit, where no more is sent than was asked for.
         ///   - source: A new leader of this stream or consumer is a loss as well.
         ///   - end: Called once when the mailbox is closed or forgotten.
         init(
-            subject: String, timers: Timers, tellsOfLosses: Bool,
+            subject: String, timers: Timers, tellsOfLosses: Bool, limit: MailboxLimit? = nil,
             source: (stream: String, consumer: String, isShared: Bool)? = nil,
             end: @escaping @Sendable () -> Void
         ) {
             self.subject = subject
             self.timers = timers
             self.tellsOfLosses = tellsOfLosses
+            self.limit = limit
             self.source = source
             self.end = end
         }
@@ -101,6 +113,7 @@
             guard state.head < state.messages.count else { return nil }
             let message = state.messages[state.head]
             state.head += 1
+            state.bytes -= message.count
             if state.head == state.messages.count {
                 state.messages.removeAll(keepingCapacity: state.head <= 1024)
                 state.head = 0
@@ -135,7 +148,14 @@
         func receive(_ message: NATSMessage) {
             // With a thousand consumers that have nothing, no task runs for these.
             if source != nil, message.status == 100 { return state.withLock { $0.lastHeartbeat = .now } }
-            state.withLock { if !$0.isClosed { $0.messages.append(message) } }
+            let isTaken = state.withLock { state in
+                if let limit, state.bytes + message.count > limit.bytes, state.bytes > 0 { return false }
+                guard !state.isClosed else { return true }
+                state.messages.append(message)
+                state.bytes += message.count
+                return true
+            }
+            if !isTaken { limit?.drop(message) }
             resume { take(&$0) }
         }
 

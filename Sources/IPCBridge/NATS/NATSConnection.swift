@@ -123,11 +123,14 @@
         /// - Parameters:
         ///   - subject: May have wildcards.
         ///   - queue: Each message goes to one of the members of this group.
-        func subscribe(_ subject: String, queue: String? = nil, tellsOfLosses: Bool = false) -> Mailbox {
+        ///   - limit: How much may wait.
+        func subscribe(
+            _ subject: String, queue: String? = nil, tellsOfLosses: Bool = false, limit: MailboxLimit? = nil
+        ) -> Mailbox {
             let key = "subscription " + router.makeToken()
             let ending = Ending()
             let mailbox = Mailbox(
-                subject: subject, timers: timers, tellsOfLosses: tellsOfLosses,
+                subject: subject, timers: timers, tellsOfLosses: tellsOfLosses, limit: limit,
                 end: { [router, thread] in
                     router.remove(key)
                     if let number = ending.number { thread.unsubscribe(number) }

@@ -34,6 +34,7 @@
         }
 
         let stream: String
+        private let created: String?
         private let connection: NATSConnection
         private let start: Start
         private let filter: String?
@@ -56,17 +57,20 @@
         private let taken = Atomic<UInt64>(0)
 
         /// - Parameters:
+        ///   - created: The stream's ``StreamState/created``: another one of this name is not read. Nil to read any.
         ///   - filter: Only messages of this subject, which may have wildcards; `missed` then counts the others too.
         ///   - window: How many messages, and bytes, are asked for at once; up to twice of them wait here.
         ///   - isHinted: Whether somebody calls `nudge` when there is something in a stream that was idle. The server may say less often then that
         ///     the consumer is still there.
         init(
-            _ connection: NATSConnection, stream: String, from start: Start, filter: String? = nil, window: Int = 1024,
+            _ connection: NATSConnection, stream: String, created: String? = nil, from start: Start,
+            filter: String? = nil, window: Int = 1024,
             windowBytes: Int = 4 << 20, isHinted: Bool = false
         ) {
             self.connection = connection
             self.isHinted = isHinted
             self.stream = stream
+            self.created = created
             self.start = start
             self.filter = filter
             self.window = window
@@ -82,7 +86,7 @@
         /// The next message. Waits through lost connections and leaders.
         /// - Parameter timeout: How long; nil for as long as it takes.
         /// - Returns: Nil if none came in time.
-        /// - Throws: `.refused` if there is no such stream, `.cancelled`, `.closed`.
+        /// - Throws: `.refused` if there is no such stream, `.madeAnew`, `.cancelled`, `.closed`.
         func next(timeout: Duration? = nil) async throws(BridgeError) -> StreamMessage? {
             let deadline = timeout.map { ContinuousClock.now + $0 }
             while true {
@@ -175,6 +179,10 @@
                     let json = try await connection.api(
                         "CONSUMER.CREATE.\(stream).\(name)", body, what: "to read the stream \(stream)",
                         timeout: deadline.map { min(.seconds(5), max($0 - .now, .milliseconds(1))) } ?? .seconds(5))
+                    // After it, since the consumer is of the stream that there was then.
+                    if let created, try await connection.streamState(stream)?.created != created {
+                        throw .madeAnew(stream: stream)
+                    }
                     isAtEnd = json.unsigned("num_pending") == 0
                     if base == nil, start != .lastPerSubject { base = json["delivered"]?.unsigned("stream_seq") }
                     break

@@ -69,6 +69,9 @@
     }
 
     extension StreamState {
+        /// A number for ``created``, never 0.
+        var identity: UInt64 { Machine.hash(created) | 1 }
+
         init(_ json: JSONValue) throws(BridgeError) {
             guard let state = json["state"], let config = json["config"], let first = state.unsigned("first_seq"),
                 let last = state.unsigned("last_seq"), let messages = state.unsigned("messages")

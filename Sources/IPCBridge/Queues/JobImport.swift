@@ -74,7 +74,7 @@
                 context.connection, stream: stream, acknowledgementWait: context.rule.acknowledgementWait)
             confirmations = context.connection.makeMailbox(tellsOfLosses: false)
             writer = try channel.makeWriter()
-            table = try FlightTable(stream + ".flights", of: Machine.hash(state.created) | 1, in: context.root)
+            table = try FlightTable(stream + ".flights", of: state.identity, in: context.root)
             if !table.isOfOtherStream { try findFlights() }
         }
 

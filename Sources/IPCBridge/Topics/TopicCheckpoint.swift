@@ -27,12 +27,28 @@
             get { file[2] }
             nonmutating set { file[2] = newValue }
         }
+        /// Which stream that is, ``StreamState/identity``; 0 for none yet.
+        private(set) var stream: UInt64 {
+            get { file[4] }
+            nonmutating set { file[4] = newValue }
+        }
         /// Whether it was decided where to begin: 1 if so.
         private var mark: UInt64 {
             get { file[3] }
             nonmutating set { file[3] = newValue }
         }
         var isBegun: Bool { mark != 0 }
+
+        /// Nothing counts as carried any more.
+        func forget() { position = 0 }
+
+        /// Says which stream the sequences are of from now on.
+        ///
+        /// - Parameter sequence: Where it is read from; nil where it is written.
+        func change(to stream: UInt64, sequence: UInt64?) {
+            if let sequence { self.sequence = sequence }
+            self.stream = stream
+        }
 
         /// Says where reading begins.
         ///

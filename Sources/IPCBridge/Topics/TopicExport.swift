@@ -95,6 +95,9 @@
             try CarriedSchema.check(
                 channel, context.machine, against: state.metadata, of: context.machine, context.name)
             let stored = try await connection.lastMessage(of: stream, subject: nil)
+            // Of another stream than before, nothing counts as carried but what it has.
+            if checkpoint.stream != state.identity, checkpoint.stream != 0 { checkpoint.forget() }
+            checkpoint.change(to: state.identity, sequence: nil)
             let resume = ExportResume(
                 incarnation, lastSequence: state.lastSequence,
                 last: try stored.flatMap { try Self.end(of: $0.bytes, context) },

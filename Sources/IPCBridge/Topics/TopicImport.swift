@@ -37,21 +37,30 @@
             try CarriedSchema.check(channel, context.machine, against: state.metadata, of: origin, context.name)
             let checkpoint = try TopicCheckpoint(stream + ".in", in: context.root)
             var injector = TopicInjector(try channel.makeWriter(), origin, checkpoint)
+            let isOther = checkpoint.stream != 0 && checkpoint.stream != state.identity
+            if isOther {
+                context.logger.warning(
+                    "the server has another stream of this channel than before; it is read from its beginning",
+                    metadata: ["stream": "\(stream)", "created": "\(state.created)"])
+            }
             let resume = ImportResume(
                 newest: try injector.newestOrigin(),
                 checkpoint: checkpoint.isBegun
                     ? (checkpoint.incarnation, checkpoint.position, checkpoint.sequence) : nil,
+                isOther: isOther,
                 sequences: state.firstSequence...max(state.firstSequence, state.lastSequence + 1),
                 start: context.rule.start, isNew: TopicHistory(context.names, in: context.root).isNew(stream))
             injector.resume(resume)
-            let reader: StreamReader
+            let start: StreamReader.Start
             switch resume.first {
             case .sequence(let sequence):
                 if !checkpoint.isBegun { checkpoint.begin(at: sequence) }
-                reader = StreamReader(connection, stream: stream, from: .sequence(sequence), isHinted: true)
-            case .time(let time):
-                reader = StreamReader(connection, stream: stream, from: .time(nanoseconds: time), isHinted: true)
+                if isOther { checkpoint.change(to: state.identity, sequence: sequence) }
+                start = .sequence(sequence)
+            case .time(let time): start = .time(nanoseconds: time)
             }
+            checkpoint.change(to: state.identity, sequence: nil)
+            let reader = StreamReader(connection, stream: stream, created: state.created, from: start, isHinted: true)
             context.status.set(.carrying)
             while true {
                 guard let next = try await reader.next() else { continue }
@@ -63,8 +72,16 @@
 
         // MARK: Best effort
 
+        /// How many bytes may wait while subscribers of this machine are behind. What comes then is dropped.
+        private static let mostWaiting = 64 << 20
+
         private func readSubject(_ channel: AnyChannel) async throws {
-            let mailbox = context.connection.subscribe(context.names.subject(.bestEffort, of: origin, context.name))
+            let status = context.status
+            let mailbox = context.connection.subscribe(
+                context.names.subject(.bestEffort, of: origin, context.name),
+                limit: MailboxLimit(bytes: Self.mostWaiting) { message in
+                    status.addDropped(message.withBytes { Envelope.recordCount(in: $0) })
+                })
             defer { mailbox.close() }
             var injector = TopicInjector(try channel.makeWriter(), origin, nil)
             context.status.set(.carrying)

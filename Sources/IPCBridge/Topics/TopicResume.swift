@@ -48,19 +48,21 @@
         /// - Parameters:
         ///   - newest: The newest origin of that machine in the local log.
         ///   - checkpoint: What this machine noted, nil if nothing.
+        ///   - isOther: Whether the two name sequences of another stream than the one that there is now.
         ///   - sequences: From the stream's first to the one that the next batch will have.
         ///   - start: The rule's, for a machine that has read nothing.
         ///   - isNew: Whether the stream was made while this machine was there already, so that all of it is new.
         init(
             newest: MessageOrigin?, checkpoint: (incarnation: UInt64, position: UInt64, sequence: UInt64)?,
-            sequences: ClosedRange<UInt64>, start: ChannelRule.Start, isNew: Bool
+            isOther: Bool = false, sequences: ClosedRange<UInt64>, start: ChannelRule.Start, isNew: Bool
         ) {
-            // A number beyond the stream's last is of a stream that was deleted and made anew.
+            // What comes twice is known by its position. A number beyond the stream's last is of another stream.
             func resumed(_ sequence: UInt64) -> First {
-                .sequence(sequence > sequences.upperBound ? 1 : max(sequence, 1))
+                .sequence(isOther || sequence > sequences.upperBound ? 1 : max(sequence, 1))
             }
             if let newest {
-                first = resumed(newest.sequence)
+                // The note is behind the log, or says that the stream is another one since.
+                first = resumed(min(newest.sequence, checkpoint?.sequence ?? .max))
                 (incarnation, position) = (newest.channel, newest.position)
                 return
             }
