@@ -356,6 +356,39 @@
             _ = consume subscription
         }
 
+        @Test(.timeLimit(.minutes(10))) func whatTheLimitsDroppedIsToldToSubscribers() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let (here, there) = (network.machine("here"), network.machine("there"))
+            let rule = #"{"name": "market/**", "pattern": "topic", "delay": "0ms", "keep": {"batches": 3}}"#
+            let topic = try Topic<Numbered>.create(Self.channel, in: here.root, options(1 << 20))
+            var subscription = try Topic<Numbered>.create(Self.channel, in: there.root, options(1 << 20))
+                .makeSubscription()
+            for machine in [here, there] {
+                try machine.configure(rule)
+                try machine.startBridge()
+            }
+            try await here.waitForParticipants(of: Self.channel, readers: 2, writers: 0)
+            try await there.waitForParticipants(of: Self.channel, readers: 3, writers: 1)
+            var publisher = try topic.makePublisher()
+            try await publisher.publish(Numbered(publisher: 0, number: 0))
+            #expect(try await subscription.receive(until: .after(.seconds(20))).number == 0)
+            there.killBridge()
+            for number in 1...12 as ClosedRange<UInt64> {
+                try await publisher.publish(Numbered(publisher: 0, number: number))
+                // Each in a batch of its own.
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            try await wait("all are stored: \(here.log)") {
+                try here.carriers().contains { $0["direction"] == .string("out") && $0["behind"] == .number("0") }
+            }
+            try there.startBridge()
+            for number in 10...12 as ClosedRange<UInt64> {
+                #expect(try await subscription.receive(until: .after(.seconds(20))).number == number)
+            }
+            #expect(subscription.takeMissed() == 9, "\(there.log)")
+        }
+
         @Test(.timeLimit(.minutes(10))) func largeMessagesTravelInParts() async throws {
             let network = try TestNetwork()
             defer { network.end() }

@@ -311,7 +311,8 @@ let openingOperations: [Operation] = [
     Operation(
         "AnyChannel.makeReader(from:waiting:)", "AnyChannel.makeWriter(waiting:)", "ChannelReader.receive(until:)",
         "ChannelReader.tryReceive()", "ChannelReader.receive(until:) async", "ChannelReader.borrow(until:) async",
-        "ChannelWriter.write(_:_:until:)", "ChannelWriter.write(_:_:until:) async", "ChannelWriter.tryWrite(_:)"
+        "ChannelWriter.write(_:_:until:)", "ChannelWriter.write(_:_:until:) async", "ChannelWriter.tryWrite(_:)",
+        "ChannelWriter.tryTellLost(_:)"
     ) {
         let topic = try Topic<UInt64>.create(channelName(), ChannelOptions(writers: .shared, capacity: 65_536))
         let holder = Giveable(try topic.makePublisher())
@@ -324,6 +325,7 @@ let openingOperations: [Operation] = [
                 var writer = try channel.makeWriter()
                 try await writer.write(message.span.bytes, until: .after(.seconds(10)))
                 message = try await reader.receive(until: .after(.seconds(10)))
+                try require(try writer.tryTellLost(1), "room")
                 try require(try writer.tryWrite(message.span.bytes), "room")
                 try require(try reader.tryReceive() == message, "the message")
                 try require(try writer.tryWrite(message.span.bytes), "room")

@@ -395,16 +395,22 @@ let anyChannelWaits: [Wait] = [
                 return true
             }, release: { try empty(subscription) })
     },
-    Wait("ChannelWriter.write(_:origin:_:until:)", "ChannelWriter.tryWrite(_:origin:)") {
+    Wait(
+        "ChannelWriter.write(_:origin:_:until:)", "ChannelWriter.tryWrite(_:origin:)", "ChannelWriter.tryTellLost(_:)"
+    ) {
         let topic = try Topic<RawBytes>.create(channelName(), smallLog)
         let (subscription, writer) = (Box(try topic.makeSubscription()), Box(try any(topic.name).makeWriter()))
         try fill { try writer.value.tryWrite(kilobyte().span.bytes) }
+        try fill { try writer.value.tryTellLost(1) }
         return Wait.Case(
             call: .blocking { deadline in
                 try writer.value.write(kilobyte().span.bytes, origin: origin, until: deadline)
                 return true
             }, release: { try empty(subscription) },
-            tries: [("tryWrite", { try writer.value.tryWrite(kilobyte().span.bytes, origin: origin) != nil })])
+            tries: [
+                ("tryWrite", { try writer.value.tryWrite(kilobyte().span.bytes, origin: origin) != nil }),
+                ("tryTellLost", { try writer.value.tryTellLost(1) }),
+            ])
     },
     Wait("ChannelWriter.write(_:origin:_:until:) async") {
         let topic = try Topic<RawBytes>.create(channelName(), smallLog)

@@ -40,6 +40,39 @@ import Testing
         try body(channel)
     }
 
+    @Test(arguments: options.indices) func messagesThatWereLostOnTheirWayAreCountedAsMissed(index: Int) throws {
+        try Self.channel(.topic, Self.options[index]) { channel in
+            var writer = try channel.makeWriter()
+            var reader = try channel.makeReader()
+            var observer = try channel.makeObserver()
+            let bytes: [UInt8] = [1, 2, 3]
+            // Often enough that the frames run over the log's end.
+            for round in 0..<3000 as Range<UInt64> {
+                #expect(try writer.tryTellLost(round))
+                try writer.write(bytes.span.bytes)
+                #expect(try reader.receive(until: .immediate) == bytes && reader.origin == nil)
+                #expect(try observer.tryReceive() == bytes)
+                // Another bridge does not tell of it once more.
+                if round % 2 == 0 { #expect(reader.takeMissedHere() == 0) }
+                #expect(reader.takeMissed() == round && observer.takeMissed() == round)
+            }
+            // It is no message: nobody waits for it, and nothing is there.
+            #expect(try writer.tryTellLost(5))
+            #expect(try reader.tryReceive() == nil && reader.takeMissed() == 5)
+            #expect(try ChannelDescription(channel.name).participants.count { $0.role == .reader } == 1)
+        }
+    }
+
+    @Test func onlyTopicsTellOfLostMessages() throws {
+        try Self.channel(.workQueue) { channel in
+            var writer = try channel.makeWriter()
+            do throws(IPCError) {
+                _ = try writer.tryTellLost(1)
+                Issue.record("a work queue was told")
+            } catch { #expect(error.code == .wrongType) }
+        }
+    }
+
     /// Sizes around those where the origin needs another cache line.
     private static let sizes = [0, 1, 23, 24, 31, 32, 33, 55, 56, 63, 64, 65, 200, 5000]
 

@@ -62,10 +62,13 @@
             checkpoint.change(to: state.identity, sequence: nil)
             let reader = StreamReader(connection, stream: stream, created: state.created, from: start, isHinted: true)
             context.status.set(.carrying)
+            // Where reading goes on, there is the batch that was read last: that it is gone is no loss.
+            var known: UInt64 = resume.position > 0 ? 1 : 0
             while true {
                 guard let next = try await reader.next() else { continue }
                 // Of batches that the stream's limits dropped, the server knows no more than how many there were.
-                context.status.addDropped(next.missed)
+                try await tellLost(next.missed > known ? next.missed - known : 0, &injector)
+                known = 0
                 try await carry(next.message, next.sequence, &injector)
             }
         }
@@ -91,6 +94,13 @@
             }
         }
 
+        /// Says that messages were lost: to whoever looks at the status, and to the subscribers.
+        private func tellLost(_ count: UInt64, _ injector: inout TopicInjector) async throws {
+            guard count > 0 else { return }
+            context.status.addDropped(count)
+            while try !injector.tryTellLost(count) { try await Task.sleep(for: .milliseconds(5)) }
+        }
+
         private func carry(_ message: NATSMessage, _ sequence: UInt64, _ injector: inout TopicInjector) async throws {
             let envelope: Envelope
             do throws(EnvelopeError) {
@@ -104,7 +114,7 @@
                 return
             }
             guard envelope.header.machine == origin.hash else { return context.status.addDropped(1) }
-            context.status.addDropped(envelope.header.missed)
+            try await tellLost(envelope.header.missed, &injector)
             let before = injector.figures
             try await injector.inject(envelope, message, sequence)
             let after = injector.figures
@@ -152,6 +162,9 @@
         }
 
         mutating func resume(_ resume: ImportResume) { (incarnation, position) = (resume.incarnation, resume.position) }
+
+        /// - Returns: False if there is no room now: subscribers are behind.
+        mutating func tryTellLost(_ count: UInt64) throws(IPCError) -> Bool { try writer.tryTellLost(count) }
 
         /// Writes the messages of an envelope that are not here yet, suspended while there is no room.
         mutating func inject(_ envelope: Envelope, _ message: NATSMessage, _ sequence: UInt64) async throws {

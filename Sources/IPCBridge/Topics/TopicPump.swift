@@ -88,7 +88,7 @@
         }
 
         private mutating func take() -> SentBatch {
-            batch.missed += reader.takeMissed()
+            batch.missed += reader.takeMissedHere()
             let taken = batch.take()
             passed = taken.end
             return taken
@@ -117,7 +117,7 @@
                 }
                 guard TopicBatch.canCarry(message.count) else {
                     guard batch.isEmpty else { return .full }
-                    batch.missed += reader.takeMissed()
+                    batch.missed += reader.takeMissedHere()
                     let batches = batch.takeAlone(message.bytes, from: passed, to: end, limit: limit)
                     try reader.advance()
                     passed = end

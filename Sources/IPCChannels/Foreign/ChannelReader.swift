@@ -116,8 +116,12 @@ public struct ChannelReader: ~Copyable, @unchecked Sendable {
                 "a message has \(what); the participant that wrote it does not use this library: find it, and fix it")
     }
 
-    /// The number of a topic's messages that were overwritten before they were received, since the previous call.
+    /// The number of a topic's messages that were overwritten before they were received, since the previous call, and of those of other
+    /// machines that were lost on their way here.
     public mutating func takeMissed() -> UInt64 { unsafe subscription?.pointee.takeMissed() ?? 0 }
+
+    /// The same of this machine alone, for a carrier: other machines have told of the rest.
+    package mutating func takeMissedHere() -> UInt64 { unsafe subscription?.pointee.takeMissedHere() ?? 0 }
 
     /// Takes the next job or call. Blocks the thread until there is one.
     ///

@@ -52,6 +52,16 @@ extension ChannelWriter {
         try put(bytes, origin, JobOptions(), until: .immediate)
     }
 
+    /// Tells the subscribers of a topic that messages of another machine were lost on their way here: they count them as missed.
+    ///
+    /// - Returns: False if there is no room now.
+    /// - Throws: As `write(_:_:until:)`, except ``/IPC/IPCError/Code/timedOut``.
+    public mutating func tryTellLost(_ count: UInt64) throws(IPCError) -> Bool {
+        try checkNothingIsReserved("write")
+        guard channel.pattern == .topic, unsafe publisher != nil else { throw channel.misused("tell of lost messages") }
+        return try unsafe publisher!.pointee.writer.tryTellLost(count)
+    }
+
     private mutating func put(
         _ bytes: RawSpan, _ origin: MessageOrigin, _ options: JobOptions, until deadline: Deadline
     ) throws(IPCError) -> ChannelPosition? {

@@ -53,6 +53,14 @@ struct FrameHeader: Sendable {
     @inlinable @inline(__always)
     var isMessage: Bool { LogLayout.Kind.isMessage(kind) }
 
+    /// How many messages of another machine the frame says that were lost; 0 for one that says nothing of it.
+    ///
+    /// - Parameter frame: Where the header is from.
+    func lostCount(_ frame: UnsafeMutableRawPointer) -> UInt64 {
+        guard kind == LogLayout.Kind.lost, length >= 8 else { return 0 }
+        return unsafe SharedUInt64(frame + LogLayout.Frame.headerSize).relaxed
+    }
+
     var hasOrigin: Bool { kind == LogLayout.Kind.messageWithOrigin }
 
     /// Whether it is no message, or one that is long enough to be work. A shorter one was stored by a peer that does not use this

@@ -243,6 +243,8 @@ enum LogLayout {
         /// A message that was carried here from another machine: its ``MessageOrigin`` is at the end of the frame. A kind of its
         /// own, so that the others are read and written without a look at it.
         @usableFromInline static let messageWithOrigin: UInt32 = 3
+        /// No message: the payload begins with the number of messages of another machine that were lost on their way here.
+        static let lost: UInt32 = 4
 
         @inlinable @inline(__always)
         static func isMessage(_ kind: UInt32) -> Bool { kind == message || kind == messageWithOrigin }

@@ -143,6 +143,7 @@ struct LogReader: ~Copyable {
                 if header.hasOrigin { note(memory.origin(of: header, at: position), until: position &+ header.size) }
                 return unsafe (header, frame + LogLayout.Frame.headerSize)
             }
+            overrun.missedElsewhere &+= unsafe header.lostCount(frame)
             skip(header)
         }
         return nil
@@ -169,6 +170,7 @@ struct LogReader: ~Copyable {
                 try failCorrupted()
             }
             let isMessage = header.isMessage
+            let lost = unsafe header.lostCount(frame)
             // A header is valid only if it was not overwritten before it was copied. That holds for skipped frames too.
             guard
                 unsafe isMessage
@@ -183,6 +185,7 @@ struct LogReader: ~Copyable {
                 if header.hasOrigin { note(overrun.origin, until: position) }
                 return (header, here)
             }
+            overrun.missedElsewhere &+= lost
             skip(header)
             overrun.see(header)
         }

@@ -29,6 +29,16 @@ extension LogWriter {
         if isToSync { try syncLog(upTo: position) }
     }
 
+    /// Tells readers that messages of another machine were lost on their way here.
+    ///
+    /// - Returns: False if there is no room now.
+    mutating func tryTellLost(_ count: UInt64) throws(IPCError) -> Bool {
+        guard let payload = try unsafe claimSlowly(8, until: .immediate) else { return false }
+        unsafe SharedUInt64(payload).relaxed = count
+        commit(8, LogLayout.Kind.lost)
+        return true
+    }
+
     /// Where the last message begins that this writer has made visible.
     var lastPosition: UInt64 { position &- claimed }
 }

@@ -9,6 +9,8 @@ struct OverrunGuard: ~Copyable {
     /// The next expected sequence number for each writer's slot; nil before the first message.
     private var expected: [UInt64?]
     var missed: UInt64 = 0
+    /// What another machine's messages have lost on their way here.
+    var missedElsewhere: UInt64 = 0
     /// How many bytes of the log were skipped.
     var missedBytes: UInt64 = 0
     /// The last payload that was taken. It stays valid if the next copy fails.

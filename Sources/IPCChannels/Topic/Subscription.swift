@@ -27,10 +27,16 @@ extension Topic {
         /// The position of the next message, for ``SubscriptionStart/position(_:)`` of a later subscription.
         public var position: ChannelPosition { ChannelPosition(channel: reader.memory.key, offset: reader.position) }
 
-        /// Returns the number of messages that were overwritten before they were received, since the previous call. Always 0 if the
-        /// topic does not overwrite. A gap is counted when the next message of the same publisher arrives. With shared publishers
+        /// Returns the number of messages that were overwritten before they were received, since the previous call: none if the
+        /// topic does not overwrite. Messages of other machines that were lost on their way here are counted too. A gap is counted when the next message of the same publisher arrives. With shared publishers
         /// and a start other than the next message, losses before the first received message are not counted.
         public mutating func takeMissed() -> UInt64 {
+            defer { reader.overrun.missedElsewhere = 0 }
+            return takeMissedHere() &+ reader.overrun.missedElsewhere
+        }
+
+        /// The same of this machine alone.
+        package mutating func takeMissedHere() -> UInt64 {
             defer { reader.overrun.missed = 0 }
             return reader.overrun.missed
         }
