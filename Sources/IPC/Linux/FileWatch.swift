@@ -25,6 +25,8 @@ package struct FileWatch: ~Copyable {
         package static let changes = Events(rawValue: IN_MODIFY | IN_ATTRIB)
         /// A name appears in a folder, or the folder goes.
         package static let newNames = Events(rawValue: IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF)
+        /// A name appears in a folder or goes, or the folder goes.
+        package static let names = newNames.union(Events(rawValue: IN_DELETE | IN_MOVED_FROM))
     }
 
     /// Starts to watch. What happens from now on is not missed.
@@ -69,8 +71,11 @@ package struct FileWatch: ~Copyable {
         return true
     }
 
+    /// Whether events end a wait. Without inotify each wait is short.
+    package var seesEvents: Bool { queue >= 0 }
+
     /// The same, suspended meanwhile.
-    nonisolated(nonsending) borrowing func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
+    package nonisolated(nonsending) borrowing func wait(until deadline: Deadline) async throws(IPCError) -> Bool {
         guard queue >= 0 else {
             let outcome = try await Reactor.park(until: nextLook(deadline)) { _ in true }
             if case .cancelled = outcome { throw .cancelled("watch", "a file") }

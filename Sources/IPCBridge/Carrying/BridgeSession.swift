@@ -4,6 +4,7 @@
     import IPCChannels
     import Logging
     import Metrics
+    import SystemPackage
     import Synchronization
 
     /// A bridge with its lock and its connection. One task uses it.
@@ -31,8 +32,8 @@
             let refusal: String?
         }
 
-        /// How often it looks for new channels and changed rules: soon after a change, and after a time without any.
-        private static let (interval, quietInterval) = (Duration.milliseconds(200), Duration.milliseconds(500))
+        /// How often it looks for what has changed: while something does, and after a time without anything. New channels end that wait.
+        private static let (interval, quietInterval) = (Duration.milliseconds(200), Duration.seconds(2))
         private static let quietAfter = Duration.seconds(10)
         private static let statusInterval = Duration.seconds(1)
         private static let roundTripInterval = Duration.seconds(10)
@@ -126,12 +127,25 @@
                     failure = error
                     break
                 }
-                try? await Task.sleep(for: lastChange + Self.quietAfter < .now ? Self.quietInterval : Self.interval)
+                await pause()
             }
             await stop()
             following.cancel()
             await connection.close()
             if let failure { throw failure }
+        }
+
+        /// Until the next look.
+        private func pause() async {
+            if lastChange + Self.quietAfter < .now, let watch = try? FileWatch(FilePath(root.path), for: .names),
+                watch.seesEvents
+            {
+                // What came before there was a watch.
+                guard !isOtherRoot else { return }
+                _ = try? await watch.wait(until: .after(Self.quietInterval))
+            } else {
+                try? await Task.sleep(for: Self.interval)
+            }
         }
 
         /// Outgoing carriers first: what they have read is acknowledged or known not to be.
@@ -192,14 +206,21 @@
 
         // MARK: Channels
 
+        /// What tells that names have come to the root, or gone; nothing if it is not there.
+        private var rootStamp: [Int] {
+            var status = stat()
+            guard stat(root.path, &status) == 0 else { return [] }
+            return [Int(status.st_ino), status.st_mtim.tv_sec, status.st_mtim.tv_nsec]
+        }
+
+        private var isOtherRoot: Bool { rootStamp != seenRoot }
+
         /// Whether there are other channels, here or elsewhere, than when this was asked last.
         private func hasChanged() throws(IPCError) -> Bool {
-            var status = stat()
             var isNews = isDirty.exchange(false)
-            let found = stat(root.path, &status) == 0
-            let stamp = found ? [Int(status.st_ino), status.st_mtim.tv_sec, status.st_mtim.tv_nsec] : []
+            let stamp = rootStamp
             // A change within one tick of the clock has the same time: what is younger is looked at again.
-            let isYoung = found && time(nil) - status.st_mtim.tv_sec <= 1
+            let isYoung = !stamp.isEmpty && time(nil) - stamp[1] <= 1
             if stamp != seenRoot || isYoung { isNews = true }
             seenRoot = stamp
             let changes = directory.changes
@@ -367,6 +388,7 @@
             let changes = CarrierStatus.changes.load(ordering: .relaxed)
             guard changes != seenFigures || isNewHead else { return }
             (seenFigures, isNewHead) = (changes, false)
+            lastChange = .now
             let head: [(String, JSONValue?)] = [
                 ("machine", .string(configuration.machine.name)), ("prefix", .string(configuration.prefix)),
                 ("process", .integer(getpid())), ("since", .integer(startTime)),

@@ -163,7 +163,7 @@
             let name = "r" + connection.router.makeToken() + "-" + String(UInt64.random(in: 0 ... .max), radix: 36)
             let puller = Puller(
                 connection, stream: stream, consumer: name, isShared: false, maximumBytes: windowBytes,
-                idleHeartbeat: isHinted ? .seconds(120) : .seconds(30))
+                idleHeartbeat: isHinted ? .seconds(280) : .seconds(30))
             let body = JSONValue.members([
                 ("stream_name", .string(stream)), ("action", .string("create")), ("config", configuration(name)),
             ])
