@@ -1,4 +1,6 @@
 #if NATS
+    import Foundation
+    import TestSupport
     import Testing
 
     @testable import IPCBridge
@@ -84,6 +86,84 @@
             #expect(connection.epoch == 2)
             try connection.publish("test.hello", [1])
             #expect(try await subscription.next(timeout: .seconds(20))?.bytes == [1])
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aServerThatRefusesIsAskedSeldomAndItsReasonIsKept() async throws {
+            let server = try TestServer("authorization { user: u, password: p }")
+            var configuration = ServerConfiguration(servers: [server.url])
+            (configuration.user, configuration.password) = ("u", "q")
+            let connection = try NATSConnection(configuration, name: "wrong")
+            await #expect(throws: BridgeError.self) { try await connection.waitUntilConnected(for: .seconds(5)) }
+            // One that cannot be made subscribes to nothing, which is no reason.
+            #expect(connection.lastError.lowercased().contains("authorization"), "\(connection.lastError)")
+            let log = try String(contentsOfFile: "\(server.folder.path)/one.log", encoding: .utf8)
+            let attempts = log.components(separatedBy: "authentication error").count - 1
+            #expect((2...40).contains(attempts), "\(attempts) attempts")
+            // By now the pauses are long.
+            let start = ContinuousClock.now
+            await connection.close()
+            #expect(.now - start < .seconds(1))
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aPasswordThatBecomesRightConnects() async throws {
+            let server = try TestServer("authorization { user: u, password: p }")
+            var configuration = ServerConfiguration(servers: [server.url])
+            (configuration.user, configuration.password) = ("u", "q")
+            let connection = try NATSConnection(configuration, name: "wrong")
+            let subscription = connection.subscribe("test.hello")
+            await #expect(throws: BridgeError.self) { try await connection.waitUntilConnected(for: .seconds(1)) }
+            server.kill()
+            let other = try TestServer("authorization { user: u, password: q }", port: server.port)
+            try await connection.waitUntilConnected(for: .seconds(20))
+            try connection.publish("test.hello", [1])
+            #expect(try await subscription.next(timeout: .seconds(20))?.bytes == [1])
+            await connection.close()
+            other.kill()
+        }
+
+        @Test(.timeLimit(.minutes(10))) func whatTheServerForbidsIsTold() async throws {
+            let server = try TestServer(
+                """
+                authorization { users: [{ user: u, password: p, permissions: {
+                  publish: { deny: ["no.>", "$JS.API.>"] }, subscribe: { deny: "never.>" } } }] }
+                """)
+            var configuration = ServerConfiguration(servers: [server.url])
+            (configuration.user, configuration.password) = ("u", "p")
+            let connection = try NATSConnection(configuration, name: "test")
+            try await connection.waitUntilConnected()
+            #expect(connection.violations == [])
+            let mailbox = connection.subscribe("never.a.*", queue: "servers")
+            await #expect(
+                throws: BridgeError.forbidden(
+                    "the server forbids this user to subscribe to never.a.*; allow it in the server's permissions")
+            ) { _ = try await mailbox.next(timeout: .seconds(20)) }
+            let start = ContinuousClock.now
+            for _ in 0..<3 { try connection.publish("no.a", []) }
+            await #expect(
+                throws: BridgeError.forbidden(
+                    "the server forbids this user to publish to $JS.API.>; allow it in the server's permissions")
+            ) { _ = try await connection.api("STREAM.INFO.a", what: "test", timeout: .seconds(2)) }
+            #expect(connection.violation(publishingTo: "no.a", since: start)?.permission == "no.a")
+            #expect(connection.violation(publishingTo: "no.b", since: start) == nil)
+            #expect(connection.violation(publishingTo: "no.a", since: .now) == nil)
+            #expect(connection.violations.count == 3)
+            await connection.close()
+        }
+
+        @Test(arguments: [
+            (#"Permissions Violation for Publish to "ipc.t.a.b""#, Violation.Action.publish, "ipc.t.a.b"),
+            (#"permissions violation for subscription to "_INBOX.x.y.>""#, .subscribe, "_INBOX.>"),
+            (#"Permissions Violation for Subscription to "s" using queue "q""#, .subscribe, "s"),
+            (#"Permissions Violation for Publish to "$KV.ipc-latest.a""#, .publish, "$KV.ipc-latest.>"),
+            (#"Permissions Violation for Publish to "$JS""#, .publish, "$JS"),
+            (#"Permissions Violation for Publish to "x"#, .publish, "x"),
+            ("Permissions Violation", nil, ""), ("", nil, ""), (#"Authorization Violation "a""#, nil, ""),
+            (#"Permissions Violation for Publish to """#, nil, ""),
+        ])
+        func violationsAreRead(text: String, action: Violation.Action?, permission: String) {
+            let violation = Violation(text)
+            #expect(violation?.action == action)
+            #expect((violation?.permission ?? "") == permission)
         }
 
         @Test(.timeLimit(.minutes(10))) func aForgottenConnectionEnds() async throws {

@@ -59,7 +59,8 @@
             }
             let roundTrip = Self.text(status["roundTripMicroseconds"]).map { ", round trip \($0) µs" } ?? ""
             let times = Self.text(status["connections"]).map { $0 == "1" ? "" : ", connected \($0) times" } ?? ""
-            return "\(machine): connected\(process)\(roundTrip)\(times)"
+            let reason = Self.text(status["lastError"]).map { "; \($0)" } ?? ""
+            return "\(machine): connected\(process)\(roundTrip)\(times)\(reason)"
         }
 
         private var table: [String] {

@@ -62,6 +62,10 @@
         private var isNewHead = true
         private var seenEpoch = 0
         private var seenError = ""
+        /// Since when there is no connection, and which reasons of that are logged.
+        private var disconnected = (since: ContinuousClock.now, told: Set<String>())
+        /// What passes sooner is not logged.
+        private static let patience = Duration.seconds(3)
         private var lastChange = ContinuousClock.now
         private var nextStatus = ContinuousClock.now
         private var nextRoundTrip = ContinuousClock.now
@@ -164,12 +168,13 @@
             let replicas = configuration.rules.map(\.replicas).max() ?? 1
             let (directory, connection, logger) = (directory, connection, logger)
             let history = TopicHistory(names, in: root)
+            let hindrance = Hindrance(logger)
             return Task.detached {
                 while !Task.isCancelled {
                     do {
                         try await connection.waitUntilConnected()
-                        try await history.begin(connection)
-                        try await directory.run(replicas: replicas)
+                        try await hindrance.noting { try await history.begin(connection) }
+                        try await hindrance.noting { try await directory.run(replicas: replicas) }
                     } catch {
                         guard !Task.isCancelled else { return }
                         logger.warning("the directory is followed anew", metadata: ["reason": "\(error)"])
@@ -188,11 +193,19 @@
                     "connected", metadata: ["servers": "\(configuration.servers.servers)", "times": "\(epoch)"])
                 Counter(label: "ipc_bridge_connections").increment()
                 nextRoundTrip = .now
+                // What a server refused another one may take.
+                isDirty.value = true
             } else if !isConnected, wasConnected {
                 logger.warning("connection lost", metadata: ["reason": "\(connection.lastError)"])
                 roundTrip.value = nil
+                disconnected = (.now, [connection.lastError])
             }
-            let error = isConnected ? "" : connection.lastError
+            let error = isConnected ? tellViolations() : connection.lastError
+            if !isConnected, disconnected.since + Self.patience <= .now, disconnected.told.insert(error).inserted {
+                logger.warning(
+                    "not connected; it is tried again",
+                    metadata: ["servers": "\(configuration.servers.servers)", "reason": "\(error)"])
+            }
             if wasConnected != isConnected || seenEpoch != epoch || seenError != error { isNewHead = true }
             (wasConnected, seenEpoch, seenError) = (isConnected, epoch, error)
             guard isConnected, nextRoundTrip <= .now else { return }
@@ -202,6 +215,17 @@
                 roundTrip.value = time
                 Metrics.Timer(label: "ipc_bridge_round_trip").recordNanoseconds(Int64(time / .nanoseconds(1)))
             }
+        }
+
+        /// Logs what the server forbids, each once.
+        ///
+        /// - Returns: The first of it for the status; empty for nothing.
+        private func tellViolations() -> String {
+            let violations = connection.violations.map(\.description).sorted()
+            for violation in violations where told.insert(violation).inserted {
+                logger.error("forbidden by the server", metadata: ["reason": "\(violation)"])
+            }
+            return violations.first ?? ""
         }
 
         // MARK: Channels

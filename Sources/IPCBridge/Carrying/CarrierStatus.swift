@@ -35,6 +35,8 @@
         /// All that is known at one moment.
         struct Figures: Hashable, Sendable {
             var state = State.starting
+            /// What holds it up though it goes on trying.
+            var hindrance: String?
             /// Messages that arrived on the other side: outwards when the server has acknowledged them, inwards when they are written.
             var carried: UInt64 = 0
             var bytes: UInt64 = 0
@@ -47,6 +49,14 @@
             /// How often it began anew after an error.
             var restarts: UInt64 = 0
             var lastError: String?
+
+            /// What people are told: while something holds it up, it waits, whatever it is doing.
+            var told: State {
+                switch (state, hindrance) {
+                case (.carrying, let reason?), (.waiting, let reason?): .waiting(reason)
+                default: state
+                }
+            }
         }
 
         /// Counts changes of any carrier of this process, for somebody who looks now and then.
@@ -112,13 +122,19 @@
 
         func set(_ new: State) { change { $0.state = new } }
 
+        /// What holds the carrier up though it goes on trying; nil for nothing any more.
+        func setHindrance(_ reason: String?) {
+            guard state.withLock({ $0.hindrance != reason }) else { return }
+            change { $0.hindrance = reason }
+        }
+
         /// What is not carried from now on, and why.
         ///
         /// - Returns: Whether that is another reason than the last time.
         @discardableResult
         func refuse(_ reason: String) -> Bool {
             change { figures in
-                figures.state = .refused(reason)
+                (figures.state, figures.hindrance) = (.refused(reason), nil)
                 defer { figures.lastError = reason }
                 return figures.lastError != reason
             }
@@ -129,7 +145,7 @@
             change {
                 $0.lastError = error
                 $0.restarts += 1
-                $0.state = .waiting(waiting)
+                ($0.state, $0.hindrance) = (.waiting(waiting), nil)
             }
             counters.restarts.increment()
         }
@@ -137,12 +153,13 @@
         /// One line of the status.
         var json: JSONValue {
             let figures = figures
+            let told = figures.told
             var from: JSONValue?
             if case .in(let machine?) = direction { from = .string(machine.name) }
             return .members([
                 ("channel", .string(channel.description)), ("pattern", .string("\(pattern)")),
                 ("direction", .string(direction == .out ? "out" : "in")), ("from", from),
-                ("state", .string(figures.state.word)), ("reason", figures.state.reason.map { .string($0) }),
+                ("state", .string(told.word)), ("reason", (told.reason ?? figures.hindrance).map { .string($0) }),
                 ("carried", .integer(figures.carried)), ("bytes", .integer(figures.bytes)),
                 ("behind", .integer(figures.behind)), ("redelivered", .integer(figures.redelivered)),
                 ("dropped", .integer(figures.dropped)), ("restarts", .integer(figures.restarts)),

@@ -59,10 +59,11 @@
         ) async {
             var pause = shortest
             var told: String?
+            let hindrance = Hindrance(logger, status)
             while !Task.isCancelled {
                 let start = ContinuousClock.now
                 var reason = "it ended by itself"
-                do { try await carrier.run() } catch let refusal as Refusal {
+                do { try await hindrance.noting { try await carrier.run() } } catch let refusal as Refusal {
                     if status.refuse(refusal.description) {
                         logger.error("not carried", metadata: ["reason": "\(refusal)"])
                     }

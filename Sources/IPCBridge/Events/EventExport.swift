@@ -37,12 +37,14 @@
         private func tell(_ notice: EventNotice, _ incarnation: UInt64) async throws -> Bool {
             let connection = context.connection
             try await connection.waitUntilConnected()
+            let subject = context.names.subject(.event, of: context.machine, context.name)
+            let start = ContinuousClock.now
             do throws(BridgeError) {
-                try connection.publish(
-                    context.names.subject(.event, of: context.machine, context.name),
-                    notice.body(context.machine, incarnation))
+                try connection.publish(subject, notice.body(context.machine, incarnation))
                 // What the server answers came after that to it.
                 _ = try await connection.roundTrip()
+                let violation = connection.violation(publishingTo: subject, since: start)
+                context.status.setHindrance(violation?.description)
                 return true
             } catch {
                 guard error.mayPass else { throw error }

@@ -25,6 +25,8 @@
         case malformed(String)
         /// There is another stream of this name than before: what was known of its sequences says nothing.
         case madeAnew(stream: String)
+        /// The server forbids something to this user, and what.
+        case forbidden(String)
         /// Somebody woke the task that waited at a mailbox.
         case interrupted
         /// The configuration of the connection cannot be used.
@@ -54,6 +56,7 @@
             case .malformed(let what): "An answer of the server is not as JetStream defines it: \(what)."
             case .madeAnew(let stream):
                 "The server has another stream \(stream) than before: it was deleted and made anew."
+            case .forbidden(let what): what
             case .interrupted: "A wait for messages was interrupted."
             case .configuration(let what): what
             }

@@ -10,12 +10,16 @@
             let subject: String
             let queue: String?
             let deliver: @Sendable (NATSMessage) -> Void
+            /// The server forbids it.
+            var refuse: @Sendable (BridgeError) -> Void = { _ in }
         }
         struct Status {
             var isConnected = false
             /// How many connections there have been.
             var epoch = 0
             var lastError = "no server has answered yet"
+            /// What the server has forbidden on this connection, and when it said so last.
+            var violations: [Violation: ContinuousClock.Instant] = [:]
             var maximumPayload = 1 << 20
             var isClosed = false
         }
@@ -66,6 +70,17 @@
         // Of the thread alone.
         private var connection: OpaquePointer?
         private var subscribed: [Int: OpaquePointer] = [:]
+        /// When the next connection may be made, and after what pause the one after it.
+        private var nextAttempt = ContinuousClock.now
+        private var pause = ConnectionThread.shortestPause
+        /// When this connection was begun, and how many there had been.
+        private var begun = (time: ContinuousClock.now, epoch: 0)
+
+        /// Pauses after connections that failed, such as one that the server refuses for its password.
+        private static let (shortestPause, longestPause) = (Duration.milliseconds(50), Duration.seconds(2))
+        private static let longestPauseForAbsent = Duration.milliseconds(200)
+        /// A connection that lasted as long is followed by another one soon.
+        private static let goodTime = Duration.seconds(5)
 
         init(options: OpaquePointer, router: Router) {
             self.options = options
@@ -106,6 +121,8 @@
         private var number = 0
 
         var status: Status { state.withLock { $0.status } }
+
+        var maximumPayload: Int { state.withLock { $0.status.maximumPayload } }
 
         var queuedBytes: Int { state.withLock { $0.queuedBytes } }
 
@@ -216,15 +233,9 @@
 
         private func run() {
             while true {
-                if connection == nil && !connect() {
-                    // Told to close, or again in a second.
-                    var until = timespec()
-                    clock_gettime(CLOCK_REALTIME, &until)
-                    until.tv_sec += 1
-                    sem_timedwait(wake, &until)
-                }
+                if connection == nil, nextAttempt <= .now { connect() }
                 guard let commands = takeCommands() else {
-                    if connection != nil { sem_wait(wake) }
+                    if connection == nil { sleep(until: nextAttempt) } else { sem_wait(wake) }
                     continue
                 }
                 var sent = 0
@@ -243,6 +254,7 @@
                     case .abandoned(let given):
                         guard given == connection else { continue }
                         disconnect()
+                        waitBeforeNext()
                     case .close:
                         disconnect()
                         end()
@@ -265,21 +277,47 @@
             }
         }
 
-        private func connect() -> Bool {
-            if state.withLock({ $0.isClosing }) { return false }
+        /// Sleeps until a time, or until there is a command.
+        private func sleep(until time: ContinuousClock.Instant) {
+            let nanoseconds = max((time - .now).nanoseconds, 0)
+            var until = timespec()
+            clock_gettime(CLOCK_REALTIME, &until)
+            until.tv_sec += Int(nanoseconds / 1_000_000_000)
+            until.tv_nsec += Int(nanoseconds % 1_000_000_000)
+            if until.tv_nsec >= 1_000_000_000 {
+                (until.tv_sec, until.tv_nsec) = (until.tv_sec + 1, until.tv_nsec - 1_000_000_000)
+            }
+            sem_timedwait(wake, &until)
+        }
+
+        /// After a connection that failed or was given up: spread, so that many bridges do not come back together.
+        private func waitBeforeNext(at most: Duration = longestPause) {
+            let wasConnected = state.withLock { $0.status.epoch } > begun.epoch
+            if wasConnected, begun.time + Self.goodTime <= .now { pause = Self.shortestPause }
+            nextAttempt = .now + min(pause, most) * Double.random(in: 0.75...1.25)
+            pause = min(pause * 2, Self.longestPause)
+        }
+
+        private func connect() {
+            let epoch = state.withLock { $0.isClosing ? nil : $0.status.epoch }
+            guard let epoch else { return }
+            begun = (.now, epoch)
             var made: OpaquePointer?
             let status = natsConnection_Connect(&made, options)
-            guard let made, status == NATS_OK || status == NATS_NOT_YET_CONNECTED else {
+            guard let made, status == NATS_OK else {
                 natsConnection_Destroy(made)
-                let error = describe(status)
+                let error =
+                    status == NATS_NO_SERVER ? "no server listens there, or its name is not known" : describe(status)
                 state.withLock { $0.status.lastError = error }
-                return false
+                // Who is not there may come at any time, and who refuses will hardly change.
+                let isAbsent = [NATS_NO_SERVER, NATS_TIMEOUT, NATS_IO_ERROR].contains(status)
+                return waitBeforeNext(at: isAbsent ? Self.longestPauseForAbsent : Self.longestPause)
             }
+            state.withLock { $0.status.violations = [:] }
             connection = made
             lend(made)
             for number in state.withLock({ Array($0.subscriptions.keys) }).sorted() { subscribe(number) }
-            if status == NATS_OK { wasConnected(made) }
-            return true
+            wasConnected(made)
         }
 
         private func subscribe(_ number: Int) {
@@ -302,6 +340,8 @@
                 }
             guard status == NATS_OK, let made else {
                 Unmanaged<Deliverer>.fromOpaque(closure).release()
+                // What closed the connection has told its reason, and the next one is subscribed again.
+                guard status != NATS_CONNECTION_CLOSED else { return }
                 let error = "\(subscription.subject) cannot be subscribed to: \(describe(status))"
                 state.withLock { $0.status.lastError = error }
                 return
@@ -364,37 +404,78 @@
 
         private func wasDisconnected(_ connection: OpaquePointer) {
             let isConnected = natsConnection_Status(connection) == NATS_CONN_STATUS_CONNECTED
-            let error = lastError(connection) ?? "the connection was lost"
+            let error = lastError(connection)
             let isClosing = state.withLock { state in
+                // One that was never connected ends with what was said before.
+                if let error = error ?? (state.status.isConnected ? "the connection was lost" : nil) {
+                    state.status.lastError = error
+                }
                 state.status.isConnected = isConnected
-                state.status.lastError = error
+                state.status.violations = [:]
                 return state.isClosing
             }
             if !isClosing { router.connectionWasLost() }
         }
 
         private func couldNotConnect(_ connection: OpaquePointer) {
-            guard let error = lastError(connection) else { return }
+            // Each attempt clears the error of the connection, and leaves the one of this thread of the library.
+            guard let error = lastError(connection) ?? lastErrorOfThread() else { return }
             state.withLock { $0.status.lastError = error }
+        }
+
+        private func wasGivenUp(_ connection: OpaquePointer) {
+            if let error = lastError(connection) { state.withLock { $0.status.lastError = error } }
+            enqueue(.abandoned(connection))
+        }
+
+        private func hasFailed(_ status: natsStatus) {
+            var last = NATS_OK
+            guard let text = nats_GetLastError(&last), last == status else { return }
+            if status == NATS_CONNECTION_AUTH_FAILED {
+                let error = describe(status)
+                return state.withLock { $0.status.lastError = error }
+            }
+            guard status == NATS_NOT_PERMITTED, let violation = Violation(String(cString: text)) else { return }
+            let subscriptions = state.withLock { state in
+                if state.status.violations[violation] != nil || state.status.violations.count < Self.mostViolations {
+                    state.status.violations[violation] = .now
+                }
+                guard violation.action == .subscribe else { return [Subscription]() }
+                return state.subscriptions.values.filter { Violation(.subscribe, $0.subject) == violation }
+            }
+            for subscription in subscriptions { subscription.refuse(.forbidden(violation.description)) }
+        }
+
+        private static let mostViolations = 256
+
+        private func lastErrorOfThread() -> String? {
+            var status = NATS_OK
+            let text = nats_GetLastError(&status)
+            return Self.saysWhy(status) ? Self.text(status, text) : nil
         }
 
         private func lastError(_ connection: OpaquePointer) -> String? {
             var text: UnsafePointer<CChar>?
             let status = natsConnection_GetLastError(connection, &text)
-            guard status != NATS_OK else { return nil }
-            let detail = text.map { String(cString: $0) } ?? ""
-            let name = String(cString: natsStatus_GetText(status))
-            return detail.isEmpty || detail == name ? name : "\(name) (\(detail))"
+            return Self.saysWhy(status) ? Self.text(status, text) : nil
+        }
+
+        /// The others only say that there is no connection.
+        private static func saysWhy(_ status: natsStatus) -> Bool {
+            status != NATS_OK && status != NATS_CONNECTION_CLOSED && status != NATS_NO_SERVER
+        }
+
+        private static func text(_ status: natsStatus, _ text: UnsafePointer<CChar>?) -> String {
+            return describe(status, detail: text.map { String(cString: $0) } ?? "")
         }
 
         private func setCallbacks(_ closure: UnsafeMutableRawPointer?) {
-            natsOptions_SetRetryOnFailedConnect(
-                options, true, { ConnectionThread.of($1)?.wasConnected($0!) }, closure)
+            // The first connection is made by this thread, which learns then why it fails.
             natsOptions_SetReconnectedCB(options, { ConnectionThread.of($1)?.wasConnected($0!) }, closure)
             natsOptions_SetDisconnectedCB(options, { ConnectionThread.of($1)?.wasDisconnected($0!) }, closure)
-            natsOptions_SetClosedCB(options, { ConnectionThread.of($1)?.enqueue(.abandoned($0!)) }, closure)
-            // Its message would be printed otherwise.
-            natsOptions_SetErrorHandler(options, { _, _, _, _ in }, closure)
+            natsOptions_SetClosedCB(options, { ConnectionThread.of($1)?.wasGivenUp($0!) }, closure)
+            // Without one, errors are printed.
+            natsOptions_SetErrorHandler(options, { ConnectionThread.of($3)?.hasFailed($2) }, closure)
             // After each round of all servers: spread, so that many bridges do not come back together.
             natsOptions_SetCustomReconnectDelay(
                 options,

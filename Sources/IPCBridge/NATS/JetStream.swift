@@ -21,16 +21,22 @@
         }
 
         /// Does it again while it fails for a reason that passes: servers are down, have no majority, or changed their leader.
+        ///
+        /// Why it is done again is told to ``RetryObserver``.
         /// - Throws: The last reason when the time is over.
         func retrying<Value>(
             for time: Duration, _ body: () async throws(BridgeError) -> Value
         ) async throws(BridgeError) -> Value {
             let deadline = ContinuousClock.now + time
+            var observer: (@Sendable (BridgeError?) -> Void)?
+            defer { observer?(nil) }
             while true {
                 do throws(BridgeError) {
                     return try await body()
                 } catch {
                     guard error.mayPass, .now < deadline else { throw error }
+                    observer = RetryObserver.current
+                    observer?(error)
                 }
                 if !isConnected { try await waitUntilConnected(for: deadline - .now) }
                 try await pause(.milliseconds(100))

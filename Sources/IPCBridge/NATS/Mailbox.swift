@@ -180,6 +180,12 @@
             if isOurs { connectionWasLost() } else if consumer == nil, !source.isShared { interrupt() }
         }
 
+        /// The server forbids what would arrive here: `next` throws that once.
+        func refuse(_ error: BridgeError) {
+            state.withLock { $0.notice = error }
+            resume { take(&$0) }
+        }
+
         /// A waiting `next`, or the next one that has no message, throws `.interrupted`.
         func interrupt() {
             state.withLock { if $0.notice == nil { $0.notice = .interrupted } }

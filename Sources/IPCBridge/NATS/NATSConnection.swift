@@ -36,8 +36,18 @@
         /// What was said last when a connection failed.
         var lastError: String { thread.status.lastError }
 
+        /// What the server has forbidden on this connection.
+        var violations: [Violation] { Array(thread.status.violations.keys) }
+
+        /// What the server has forbidden since a time, if it is to publish to this subject.
+        func violation(publishingTo subject: String, since time: ContinuousClock.Instant) -> Violation? {
+            let violation = Violation(.publish, subject)
+            guard let said = thread.status.violations[violation], said >= time else { return nil }
+            return violation
+        }
+
         /// The largest message that the server takes, headers included, in bytes.
-        var maximumPayload: Int { thread.status.maximumPayload }
+        var maximumPayload: Int { thread.maximumPayload }
 
         /// What was published and is not yet with the system, in bytes: grows when the network is slower than we are.
         var queuedBytes: Int { thread.queuedBytes }
@@ -138,7 +148,9 @@
             router.add(mailbox, for: key)
             let target = WeakMailbox(mailbox)
             ending.number = thread.subscribe(
-                .init(subject: subject, queue: queue, deliver: { target.mailbox?.receive($0) }))
+                .init(
+                    subject: subject, queue: queue, deliver: { target.mailbox?.receive($0) },
+                    refuse: { target.mailbox?.refuse($0) }))
             return mailbox
         }
 
@@ -154,8 +166,12 @@
         ) async throws(BridgeError) -> NATSMessage {
             let mailbox = makeMailbox()
             defer { mailbox.close() }
+            let start = ContinuousClock.now
             try publish(subject, reply: mailbox.subject, headers: headers, bytes)
             guard let answer = try await mailbox.next(timeout: timeout) else {
+                if let violation = violation(publishingTo: subject, since: start) {
+                    throw .forbidden(violation.description)
+                }
                 throw .timedOut("\(subject) was asked and did not answer within \(timeout)")
             }
             if answer.status == 503 { throw .noResponders(subject) }

@@ -209,7 +209,9 @@
             if !isNext { fail("the acknowledgement of sequence \(sequence) came out of order") }
         }
 
-        func connectionWasLost() { fail("the connection was lost") }
+        static let connectionLost = "the connection was lost"
+
+        func connectionWasLost() { fail(Self.connectionLost) }
 
         func connectionWasClosed() { fail("the connection was closed") }
 
