@@ -76,10 +76,10 @@
 
         @Test func aMessageThatIsTooLargeIsCutIntoPartsOfTheServersSize() throws {
             let machine = try #require(Machine("here"))
-            var batch = TopicBatch(machine: machine, incarnation: 7)
+            var batch = TopicBatch(machine: machine, incarnation: 7, bodyLimit: 1024)
             batch.missed = 3
             let bytes = (0..<2500).map { UInt8(truncatingIfNeeded: $0) }
-            let sent = batch.takeAlone(bytes.span.bytes, from: 64, to: 2624, limit: 1024)
+            let sent = batch.takeAlone(bytes.span.bytes, from: 64, to: 2624)
             #expect(sent.count == 3 && sent.allSatisfy { $0.bytes.count <= 1024 })
             #expect(
                 sent.map(\.end) == [64, 64, 2624] && sent.map(\.count) == [0, 0, 1] && sent.map(\.missed) == [3, 0, 0])

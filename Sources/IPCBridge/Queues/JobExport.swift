@@ -47,6 +47,7 @@
             others = OtherWorkers(context)
             outbox = try JobOutbox(context, for: channel)
             try await context.connection.waitUntilConnected()
+            try context.connection.checkPayload()
             let state = try await context.connection.ensureStream(
                 StreamSettings(
                     name: stream, subjects: [subject], retention: .workQueue, discard: .new,
@@ -221,7 +222,7 @@
 
         private func send(_ job: consuming TakenMessage, with writer: StreamWriter) async throws {
             let bytes = try job.bytes
-            let limit = context.connection.maximumPayload - 4096
+            let limit = context.connection.singleLimit
             guard bytes.count <= limit else {
                 context.status.addDropped(1)
                 context.logger.error(

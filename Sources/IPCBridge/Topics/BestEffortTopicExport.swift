@@ -30,6 +30,7 @@
                         let lost = batches[index...].reduce(0) { $0 + UInt64($1.count) + $1.missed }
                         pump.lose(lost)
                         context.status.addDropped(lost - batches[index...].reduce(0) { $0 + $1.missed })
+                        if case BridgeError.tooLarge = error { try context.connection.checkPayload() }
                         break
                     }
                 }

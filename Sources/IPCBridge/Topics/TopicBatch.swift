@@ -3,9 +3,11 @@
 
     /// Collects messages of a topic for one message of NATS: a batch.
     struct TopicBatch: Sendable {
-        /// The maximum size of a batch in bytes. One message may be larger, and travels alone then.
-        static let limit = Envelope.headerSize + 65_536
+        /// The maximum size of a batch in bytes, where the server takes as much. One message may be larger, and travels alone then.
+        private static let usualLimit = Envelope.headerSize + 65_536
 
+        /// The maximum size of the body of a message of NATS in bytes.
+        var bodyLimit: Int
         private var writer: EnvelopeWriter
         /// The position after its last message, in the log of its origin.
         private var end: UInt64 = 0
@@ -14,17 +16,21 @@
 
         var isEmpty: Bool { writer.isEmpty }
 
-        init(machine: Machine, incarnation: UInt64) {
+        /// - Parameter bodyLimit: The maximum size of the body of a message of NATS in bytes.
+        init(machine: Machine, incarnation: UInt64, bodyLimit: Int) {
+            self.bodyLimit = bodyLimit
             writer = EnvelopeWriter(Envelope.Header(kind: .batch, machine: machine.hash, incarnation: incarnation))
         }
 
         /// Whether a message of this size can travel in a batch with others.
-        static func canCarry(_ byteCount: Int) -> Bool {
-            Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= limit
+        func canCarry(_ byteCount: Int) -> Bool {
+            Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= min(Self.usualLimit, bodyLimit)
         }
 
         /// Whether a message of this size goes into this one.
-        func hasRoom(_ byteCount: Int) -> Bool { writer.byteCount + EnvelopeWriter.size(of: byteCount) <= Self.limit }
+        func hasRoom(_ byteCount: Int) -> Bool {
+            writer.byteCount + EnvelopeWriter.size(of: byteCount) <= min(Self.usualLimit, bodyLimit)
+        }
 
         /// Adds a message.
         ///
@@ -50,13 +56,12 @@
         ///   - message: The message.
         ///   - start: The position before it, or an earlier one.
         ///   - end: The position after it.
-        ///   - limit: The maximum size of a message of NATS in bytes.
-        mutating func takeAlone(_ message: RawSpan, from start: UInt64, to end: UInt64, limit: Int) -> [SentBatch] {
-            guard Envelope.headerSize + EnvelopeWriter.size(of: message.byteCount) > limit else {
+        mutating func takeAlone(_ message: RawSpan, from start: UInt64, to end: UInt64) -> [SentBatch] {
+            guard Envelope.headerSize + EnvelopeWriter.size(of: message.byteCount) > bodyLimit else {
                 append(message, end: end)
                 return [take()]
             }
-            let size = limit - Envelope.headerSize - EnvelopeWriter.size(of: TopicParts.prefixSize)
+            let size = max(bodyLimit - Envelope.headerSize - EnvelopeWriter.size(of: TopicParts.prefixSize), 1)
             let total = (message.byteCount + size - 1) / size
             var parts = EnvelopeWriter(writer.header)
             parts.header.kind = .part

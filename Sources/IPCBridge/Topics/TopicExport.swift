@@ -91,6 +91,7 @@
             checkpoint = try TopicCheckpoint(stream + ".out", in: context.root)
             incarnation = try channel.incarnation
             try await connection.waitUntilConnected()
+            try connection.checkPayload()
             let state = try await connection.ensureStream(Self.settings(context, channel, stream, subject))
             try CarriedSchema.check(
                 channel, context.machine, against: state.metadata, of: context.machine, context.name)

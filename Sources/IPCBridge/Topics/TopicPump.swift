@@ -8,7 +8,7 @@
         private var reader: ChannelReader
         private var batch: TopicBatch
         private let delay: Duration
-        private let limit: Int
+        private let connection: NATSConnection
         /// Messages that end here or before are not to be carried.
         private var skipped: UInt64
         /// The messages before this position were returned, or are not to be carried.
@@ -46,9 +46,10 @@
             self.reader = reader
             passed = position.offset
             skipped = 0
-            batch = TopicBatch(machine: context.machine, incarnation: incarnation)
+            connection = context.connection
+            batch = TopicBatch(
+                machine: context.machine, incarnation: incarnation, bodyLimit: connection.bodyLimit)
             delay = context.rule.delay
-            limit = context.connection.maximumPayload - 4096
         }
 
         private static func reader(
@@ -71,7 +72,11 @@
         ///
         /// - Returns: Batches; nothing if all that was read is of other machines.
         mutating func next() async throws -> [SentBatch] {
-            if batch.isEmpty { _ = try await reader.borrow(until: .never) }
+            if batch.isEmpty {
+                _ = try await reader.borrow(until: .never)
+                // Another server may take less, or more.
+                batch.bodyLimit = connection.bodyLimit
+            }
             var mayWait = delay > .zero
             while true {
                 switch try fill() {
@@ -115,10 +120,10 @@
                     if left > 0 { continue }
                     return .empty
                 }
-                guard TopicBatch.canCarry(message.count) else {
+                guard batch.canCarry(message.count) else {
                     guard batch.isEmpty else { return .full }
                     batch.missed += reader.takeMissedHere()
-                    let batches = batch.takeAlone(message.bytes, from: passed, to: end, limit: limit)
+                    let batches = batch.takeAlone(message.bytes, from: passed, to: end)
                     try reader.advance()
                     passed = end
                     return .large(batches)
