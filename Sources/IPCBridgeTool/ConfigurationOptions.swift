@@ -53,8 +53,12 @@
         /// Reads and checks it.
         func read() throws -> BridgeConfiguration {
             try check()
-            if let config { return try BridgeConfiguration(contentsOf: config) }
-            return try BridgeConfiguration(flags: flags, servers: server)
+            let configuration =
+                if let config { try BridgeConfiguration(contentsOf: config) } else {
+                    try BridgeConfiguration(flags: flags, servers: server)
+                }
+            try configuration.checkServers()
+            return configuration
         }
     }
 #endif

@@ -44,6 +44,30 @@
             guard isAlive, case .number(let number) = status["process"] else { return nil }
             return number
         }
+
+        fileprivate var carriers: [JSONValue] {
+            guard isAlive, case .array(let carriers)? = status["carriers"] else { return [] }
+            return carriers
+        }
+    }
+
+    /// Bridges that end with their test.
+    private final class Bridges {
+        private var peers: [PeerBox] = []
+
+        private final class PeerBox {
+            let peer: Peer
+            init(_ peer: consuming Peer) { self.peer = peer }
+        }
+
+        func add(_ peer: consuming Peer) { peers.append(PeerBox(peer)) }
+
+        func end() throws -> [IPC.ExitStatus] {
+            for box in peers { try box.peer.child.handle.send(.terminate) }
+            return try peers.map { try $0.peer.finish().status }
+        }
+
+        deinit { for box in peers { try? box.peer.child.handle.send(.kill) } }
     }
 
     @Suite(.timeLimit(.minutes(10)))
@@ -100,6 +124,157 @@
             try folder.wait("the other prefix") { $0.map(\.name.description) == ["bridge/lab/robot-1/status"] }
             try bridge.child.handle.send(.interrupt)
             #expect(try bridge.finish().status == .exited(130))
+        }
+
+        @Test func aConnectionThatCannotBeMadeChangesNothingEither() throws {
+            let folder = TestRoot()
+            let files = try TestFolder()
+            func write(_ more: String) throws -> String {
+                try files.write(
+                    "bridge.json",
+                    #"{"machine": "robot-1", "servers": ["nats://127.0.0.1:1"], "channels": [{"name": "a"}]\#(more)}"#)
+            }
+            _ = try files.write("garbage.pem", "no certificate")
+            let file = try write("")
+            let bridge = try folder.start(["--config", file])
+            try folder.wait("the bridge") { $0.first?.isAlive == true }
+            for (more, what) in [
+                (#", "tls": {"ca": "garbage.pem"}"#, "garbage.pem cannot be used"),
+                (#", "credentials": "garbage.pem""#, "garbage.pem has no seed"),
+                (#", "nkey": "UA", "seed": "garbage.pem""#, "garbage.pem has no seed"),
+            ] {
+                _ = try write(more)
+                let check = try folder.run(["check", "--config", file])
+                #expect(check.status == .exited(64) && check.text.contains(what), "\(check)")
+                #expect(try folder.run(["--config", file]).status == .exited(64))
+                try bridge.child.handle.send(.hangUp)
+                var said = ""
+                while !said.contains("stays as it was") { said += try bridge.said() }
+                #expect(said.contains(what), "\(said)")
+            }
+            #expect(try BridgeReport.all(in: folder.root).first?.isAlive == true)
+            try bridge.child.handle.send(.interrupt)
+            #expect(try bridge.finish().status == .exited(130))
+        }
+
+        @Test func whatHoldsUpABridgeIsToldInItsStatusAndItsLog() throws {
+            let folder = TestRoot()
+            let unreachable = try folder.start(flags)
+            var said = ""
+            while !said.contains("not connected; it is tried again") { said += try unreachable.said() }
+            try unreachable.child.handle.send(.kill)
+            _ = try unreachable.finish()
+
+            let server = try TestServer()
+            _ = try AnyChannel.create(.topic, "market/eu", in: folder.root, ChannelOptions(lifetime: .kept))
+            let bridge = try folder.start(
+                ["--server", server.url, "--channel", "market/**", "--machine", "robot-1", "--replicas", "3"])
+            try folder.wait("the reason") { reports in
+                BridgeReport.lines(reports).joined(separator: "\n").contains("replicas > 1 not supported")
+            }
+            said = ""
+            while !said.contains("replicas > 1 not supported") { said += try bridge.said() }
+            #expect(said.contains("tried again until it succeeds"), "\(said)")
+            try bridge.child.handle.send(.terminate)
+            #expect(try bridge.finish().status == .exited(143))
+        }
+
+        @Test func aChannelThatTheServerForbidsIsToldInItsStatusAndOnceInTheLog() throws {
+            let server = try TestServer(
+                """
+                authorization { users: [{ user: u, password: p, permissions: {
+                  publish: { deny: "ipc.>" }, subscribe: { deny: "ipc.>" } } }] }
+                """)
+            let folder = TestRoot()
+            let files = try TestFolder()
+            let topic = try AnyChannel.create(.topic, "market/eu", in: folder.root, ChannelOptions(lifetime: .kept))
+            let event = try AnyChannel.create(.event, "market/open", in: folder.root, ChannelOptions(lifetime: .kept))
+            let bridge = try folder.start([
+                "--config",
+                try files.write(
+                    "bridge.json",
+                    #"{"machine": "robot-1", "servers": ["\#(server.url)"], "user": "u", "password": "p", "channels": [{"name": "**"}]}"#
+                ),
+            ])
+            try folder.wait("the carriers") { reports in
+                reports.first?.carriers.count { $0["state"] == .string("carrying") } ?? 0 >= 2
+            }
+            var publisher = try topic.makeWriter()
+            try publisher.write([1].span.bytes, until: .after(.seconds(20)))
+            var notifier = try event.makeWriter()
+            func reason(_ channel: String, _ direction: String) -> String? {
+                let carrier = (try? BridgeReport.all(in: folder.root))?.first?.carriers.first {
+                    $0["channel"] == .string(channel) && $0["direction"] == .string(direction)
+                }
+                guard carrier?["state"] == .string("waiting"), case .string(let reason)? = carrier?["reason"] else {
+                    return nil
+                }
+                return reason
+            }
+            try folder.wait("the reasons") { _ in
+                try? notifier.notify()
+                return [
+                    ("market/eu", "out", "publish"), ("market/open", "in", "subscribe"),
+                    ("market/open", "out", "publish"),
+                ]
+                .allSatisfy { reason($0, $1)?.contains("forbids this user to \($2) to ipc.") == true }
+            }
+            #expect(
+                try BridgeReport.lines(BridgeReport.all(in: folder.root))[0].contains("the server forbids this user to")
+            )
+            try bridge.child.handle.send(.terminate)
+            let (status, text) = try bridge.finish()
+            #expect(status == .exited(143))
+            let lines = text.split(separator: "\n").filter { $0.contains("forbidden by the server") }
+            #expect(lines.count >= 3 && Set(lines.map { $0.drop { $0 != " " } }).count == lines.count, "\(text)")
+        }
+
+        @Test(arguments: [4096, 8192]) func aServerOfSmallMessagesCarriesLargeOnesAndMany(payload: Int) throws {
+            let server = try TestServer("max_payload: \(payload)")
+            let (here, there) = (TestRoot(), TestRoot())
+            let options = ChannelOptions(lifetime: .kept, capacity: 1 << 20)
+            let sent = try AnyChannel.create(.topic, "market/eu", in: here.root, options)
+            let received = try AnyChannel.create(.topic, "market/eu", in: there.root, options)
+            let bridges = Bridges()
+            for (folder, machine) in [(here, "robot-1"), (there, "robot-2")] {
+                bridges.add(
+                    try folder.start(
+                        ["--server", server.url, "--channel", "market/**", "--machine", machine, "--start", "oldest"]))
+            }
+            var subscription = try received.makeReader()
+            var publisher = try sent.makeWriter()
+            for number in 0..<300 {
+                let bytes = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: number == 100 ? 70_000 : 100)
+                try publisher.write(bytes.span.bytes, until: .after(.seconds(30)))
+            }
+            for number in 0..<300 {
+                let bytes = try subscription.receive(until: .after(.seconds(30)))
+                #expect(bytes.count == (number == 100 ? 70_000 : 100))
+                #expect(bytes.first == UInt8(truncatingIfNeeded: number))
+            }
+            #expect(try bridges.end() == [.exited(143), .exited(143)])
+        }
+
+        @Test func aServerOfTooSmallMessagesIsRefused() throws {
+            let server = try TestServer("max_payload: 2048")
+            let folder = TestRoot()
+            let topic = try AnyChannel.create(
+                .topic, "market/eu", in: folder.root, ChannelOptions(lifetime: .kept, capacity: 1 << 20))
+            _ = try AnyChannel.create(.workQueue, "market/jobs", in: folder.root, ChannelOptions(lifetime: .kept))
+            let bridges = Bridges()
+            bridges.add(
+                try folder.start(["--server", server.url, "--channel", "market/**", "--machine", "robot-1"]))
+            var publisher = try topic.makeWriter()
+            try publisher.write([UInt8](repeating: 1, count: 70_000).span.bytes, until: .after(.seconds(30)))
+            try folder.wait("the refusals") { reports in
+                reports.first?.carriers.count {
+                    guard $0["state"] == .string("refused"), case .string(let reason)? = $0["reason"] else {
+                        return false
+                    }
+                    return reason.contains("messages of at most 2048 bytes")
+                } ?? 0 >= 2
+            }
+            #expect(try bridges.end() == [.exited(143)])
         }
 
         @Test func checkSaysWhatIsCarriedAndWhereAMistakeIs() throws {

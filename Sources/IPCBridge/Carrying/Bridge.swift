@@ -36,19 +36,27 @@
             var last: BridgeConfiguration?
             while !Task.isCancelled {
                 let configuration = wanted.withLock { $0 }
-                do throws(IPCError) { try MachineNote.check(configuration, in: root) } catch {
-                    guard let last else { throw error }
-                    logger.error(
-                        "the configuration cannot be used; this bridge goes on with the one before",
-                        metadata: ["reason": "\(error.advice)"])
-                    wanted.withLock { if $0 == configuration { $0 = last } }
-                    continue
-                }
                 guard let lock = try await waitForLock(configuration) else { continue }
-                try MachineNote.take(configuration, in: root)
+                guard let session = try makeSession(configuration, otherwise: last) else { continue }
                 last = configuration
-                let session = try BridgeSession(configuration, in: root, logger)
                 try await session.run(holding: lock) { self.wanted.withLock { $0 } }
+            }
+        }
+
+        /// - Parameter last: What is carried by again if the configuration's connection cannot be made, or its machine is another one than this
+        ///   root's; nil to fail then.
+        /// - Returns: Nil if it is to be carried by `last`.
+        private func makeSession(
+            _ configuration: BridgeConfiguration, otherwise last: BridgeConfiguration?
+        ) throws -> BridgeSession? {
+            do {
+                try MachineNote.take(configuration, in: root)
+                return try BridgeSession(configuration, in: root, logger)
+            } catch {
+                guard let last, last != configuration else { throw error }
+                logger.error("the configuration stays as it was", metadata: ["reason": "\(error)"])
+                wanted.withLock { if $0 == configuration { $0 = last } }
+                return nil
             }
         }
 

@@ -12,7 +12,7 @@
         }
 
         /// - Throws: If it was another machine.
-        static func check(_ configuration: BridgeConfiguration, in root: ChannelRoot) throws(IPCError) {
+        private static func check(_ configuration: BridgeConfiguration, in root: ChannelRoot) throws(IPCError) {
             let path = path(configuration, root)
             guard let file = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else { return }
             var text = [UInt8](repeating: 0, count: 1024)

@@ -44,6 +44,17 @@
                 json: try Self.content(path), named: path, folder: path.hasPrefix("/") && folder.isEmpty ? "/" : folder)
         }
 
+        /// Tries what a connection to the servers needs, such as files with certificates and keys. It connects to none.
+        ///
+        /// - Throws: ``/IPC/IPCError/Code/invalidArgument`` with what cannot be used.
+        package func checkServers() throws(IPCError) {
+            do throws(BridgeError) { try servers.check() } catch {
+                throw IPCError(
+                    .invalidArgument, "use", "the configuration of \(servers.servers.joined(separator: ", "))",
+                    advice: "\(error)")
+            }
+        }
+
         /// Parses a configuration.
         ///
         /// - Parameters:

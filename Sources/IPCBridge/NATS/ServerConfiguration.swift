@@ -50,6 +50,44 @@
             return options
         }
 
+        /// Tries all that a connection needs but the servers.
+        func check() throws(BridgeError) {
+            natsOptions_Destroy(try makeOptions(name: "check"))
+            // The library reads these when it connects.
+            if let nkey { try checkSeed(in: nkey.seedFile) }
+            if let credentials {
+                try checkSeed(in: credentials)
+                guard let text = Self.content(of: credentials), text.contains("-----BEGIN NATS USER JWT-----") else {
+                    throw .configuration("The credentials \(credentials) have no JWT of a user: write them with nsc.")
+                }
+            }
+        }
+
+        /// Signs something with the seed of a file.
+        private func checkSeed(in path: String) throws(BridgeError) {
+            guard let text = Self.content(of: path) else {
+                throw .configuration("The file \(path) cannot be read, or is not a text of at most 1 MiB.")
+            }
+            let seed = text.split(whereSeparator: \.isWhitespace).first { $0.hasPrefix("SU") && $0.count == 58 }
+            var signature: UnsafeMutablePointer<UInt8>?
+            var count: CInt = 0
+            let isUsable = seed.map { nats_Sign(String($0), "check", &signature, &count) == NATS_OK } ?? false
+            free(signature)
+            guard isUsable else {
+                throw .configuration(
+                    "The file \(path) has no seed of a user, which begins with SU and has 58 characters.")
+            }
+        }
+
+        private static func content(of path: String) -> String? {
+            guard let file = fopen(path, "re") else { return nil }
+            defer { fclose(file) }
+            var bytes = [UInt8](repeating: 0, count: 1 << 20)
+            let count = fread(&bytes, 1, bytes.count, file)
+            guard ferror(file) == 0, feof(file) != 0 else { return nil }
+            return String(validating: bytes[..<count], as: UTF8.self)
+        }
+
         private func set(on options: OpaquePointer, name: String) throws(BridgeError) {
             var addresses: [UnsafePointer<CChar>?] = servers.map { UnsafePointer(strdup($0)) }
             defer { for address in addresses { free(UnsafeMutablePointer(mutating: address)) } }
@@ -116,7 +154,14 @@
     func describe(_ status: natsStatus) -> String {
         var last = NATS_OK
         let detail = nats_GetLastError(&last).map { String(cString: $0) } ?? ""
+        return describe(status, detail: last == status ? detail : "")
+    }
+
+    /// A status and what the library says beside it, without the place in the library's source: `(conn.c:733): `.
+    func describe(_ status: natsStatus, detail: String) -> String {
         let text = String(cString: natsStatus_GetText(status))
-        return detail.isEmpty || last != status ? text : "\(text) (\(detail))"
+        var detail = detail[...]
+        if detail.hasPrefix("("), let end = detail.firstRange(of: "): ")?.upperBound { detail = detail[end...] }
+        return detail.isEmpty || detail == text ? text : "\(text) (\(detail))"
     }
 #endif
