@@ -1,4 +1,6 @@
 #if NATS
+    import IPCChannels
+    import SystemPackage
     import Testing
 
     @testable import IPCBridge
@@ -29,6 +31,25 @@
     }
 
     @Suite(.serialized) struct StreamTests {
+        @Test(.timeLimit(.minutes(10))) func streamsThatWereMadeAfterTheStartOfTheBridgeAreNew() async throws {
+            let server = try TestServer()
+            let folder = try TestFolder()
+            let connection = try server.connect()
+            try await connection.waitUntilConnected()
+            _ = try await connection.ensureStream(StreamSettings(name: "ipc-t-old", subjects: ["old"]))
+            // More than the two seconds that a bridge may start later than its command.
+            try await Task.sleep(for: .milliseconds(2500))
+            let start = ContinuousClock.now
+            _ = try await connection.ensureStream(StreamSettings(name: "ipc-t-new", subjects: ["new"]))
+            let history = TopicHistory(ServerNames(prefix: "ipc"), in: ChannelRoot(FilePath(folder.path)))
+            try await history.begin(connection, since: start)
+            #expect(history.isNew("ipc-t-new") && history.isNew("ipc-t-later") && !history.isNew("ipc-t-old"))
+            // It is noted once.
+            try await history.begin(connection, since: start - .seconds(60))
+            #expect(!history.isNew("ipc-t-old"))
+            await connection.close()
+        }
+
         @Test(.timeLimit(.minutes(10))) func messagesAreStoredAndReadOnceAndInOrderThoughTheServerIsKilled()
             async throws
         {

@@ -169,11 +169,12 @@
             let (directory, connection, logger) = (directory, connection, logger)
             let history = TopicHistory(names, in: root)
             let hindrance = Hindrance(logger)
+            let started = started
             return Task.detached {
                 while !Task.isCancelled {
                     do {
                         try await connection.waitUntilConnected()
-                        try await hindrance.noting { try await history.begin(connection) }
+                        try await hindrance.noting { try await history.begin(connection, since: started) }
                         try await hindrance.noting { try await directory.run(replicas: replicas) }
                     } catch {
                         guard !Task.isCancelled else { return }

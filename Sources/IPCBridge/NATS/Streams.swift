@@ -138,6 +138,25 @@
             }
         }
 
+        /// Whether a stream was made after a time of this process, by the server's clock: clocks of machines may differ. False if the
+        /// server does not tell, or if there is no such stream.
+        func isStream(
+            _ name: String, madeSince start: ContinuousClock.Instant, for time: Duration = .seconds(30)
+        ) async throws(BridgeError) -> Bool {
+            try await retrying(for: time) { () throws(BridgeError) -> Bool in
+                do throws(BridgeError) {
+                    let json = try await api("STREAM.INFO.\(name)", what: "the state of the stream \(name)")
+                    guard let made = json["created"]?.string.flatMap(Quantities.time),
+                        let now = json["ts"]?.string.flatMap(Quantities.time)
+                    else { return false }
+                    return made >= now - (ContinuousClock.now - start).nanoseconds
+                } catch {
+                    guard error.apiError == 10059 else { throw error }
+                    return false
+                }
+            }
+        }
+
         /// Removes a stream and all that it has.
         /// - Returns: Whether there was one.
         @discardableResult

@@ -4,7 +4,7 @@
     import IPCChannels
     import SystemPackage
 
-    /// Which streams there were when the first bridge of this machine connected: a small file beside the channels.
+    /// Which streams there were when the first bridge of this machine started: a small file beside the channels.
     ///
     /// With `start: next`, a machine reads such a stream from its end on. A stream that was made later is read from its beginning:
     /// everything in it came after the start of this machine's bridge, though the bridge may learn of it only after its first messages.
@@ -18,11 +18,19 @@
             folder = root.path + "/.bridge"
         }
 
-        /// Notes the streams that there are, unless that was done before. The bridge calls it once it is connected, before it tells other
-        /// machines of its channels.
-        func begin(_ connection: NATSConnection) async throws {
+        /// How much later than its command a bridge may start: of bridges that are started together, each is to get what the others send.
+        private static let patience = Duration.seconds(2)
+
+        /// Notes the streams that there were when the bridge started, unless that was done before. The bridge calls it once it is
+        /// connected, before it tells other machines of its channels.
+        func begin(_ connection: NATSConnection, since start: ContinuousClock.Instant) async throws {
             guard access(path, F_OK) != 0 else { return }
-            let streams = try await connection.streamNames(prefix: names.streams(.topic))
+            var streams: [String] = []
+            let start = start - Self.patience
+            for stream in try await connection.streamNames(prefix: names.streams(.topic))
+            where try await !connection.isStream(stream, madeSince: start) {
+                streams.append(stream)
+            }
             guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
                 throw IPCError("mkdir", folder, Errno(rawValue: errno))
             }
