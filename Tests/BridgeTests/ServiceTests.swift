@@ -99,6 +99,14 @@
             #expect(try await text(call(all[0], "large 5000", limit: 5000)).utf8.count == 5000)
             #expect(await failure { _ = try await call(all[0], "large 1040000", limit: 1_050_000) } == nil)
             #expect(await failure { _ = try await call(all[0], "large 1049000", limit: 1_050_000) } == .messageTooLarge)
+            for (request, limit, text) in [
+                ("large 1049000", 1_050_000, "than the bridge between machines can carry"),
+                ("large 5000", 4096, "the reply has 4097 bytes, but its limit is 4096; allow more"),
+                ("echo " + String(repeating: "x", count: 1_049_000), 4096, "the request has more bytes"),
+            ] {
+                let error = await #expect(throws: IPCError.self) { _ = try await call(all[0], request, limit: limit) }
+                #expect(error?.code == .messageTooLarge && error?.advice.contains(text) == true, "\(error as Any)")
+            }
             // A deadline that passes is told as such.
             #expect(await failure { _ = try await call(all[0], "hold", within: .milliseconds(500)) } == .timedOut)
             try server.kill()

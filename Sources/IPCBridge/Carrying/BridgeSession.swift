@@ -385,7 +385,16 @@
                     continue
                 }
                 do throws(IPCError) {
-                    try entry.createChannel(in: root)
+                    guard try entry.createChannel(in: root) else {
+                        // It is another pattern here, which no rule is for, or somebody has created it meanwhile.
+                        let here = try ChannelDescription(entry.channel, in: root, countsMessages: false).pattern
+                        guard here != entry.pattern else { continue }
+                        tell(
+                            "not carried", entry.channel,
+                            "it is \(here.withArticle) on \(configuration.machine), and \(entry.pattern.withArticle) on \(entry.machine); rename one"
+                        )
+                        continue
+                    }
                     hasCreated = true
                     logger.info(
                         "channel created as on another machine",

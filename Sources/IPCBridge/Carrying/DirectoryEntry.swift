@@ -54,7 +54,9 @@
         /// Creates the channel as it is on the other machine, unless it exists by now.
         ///
         /// Its writers are shared, whatever they are there: besides programs, the bridge writes here.
-        func createChannel(in root: ChannelRoot) throws(IPCError) {
+        ///
+        /// - Returns: Whether it was created.
+        func createChannel(in root: ChannelRoot) throws(IPCError) -> Bool {
             var asked = ChannelOptions(
                 writers: .shared, overflow: options.overwrites ? .overwrite : .block,
                 lifetime: options.isKept ? .kept : .whileUsed,
@@ -77,7 +79,8 @@
                     maximumAttempts: pattern == .workQueue ? options.maximumAttempts : nil,
                     backoff: pattern == .workQueue ? retryBackoff : nil,
                     maximumWaiting: pattern == .service ? options.maximumWaiting : nil)
-            } catch  where error.code == .alreadyExists {}
+                return true
+            } catch  where error.code == .alreadyExists { return false }
         }
 
         private var retryBackoff: RetryBackoff? {

@@ -55,8 +55,12 @@
 
         func string(_ key: String) throws(ConfigurationError) -> String? {
             guard let value = value(key) else { return nil }
-            guard case .string(let text) = value, !text.isEmpty, !text.utf8.contains(0) else {
+            guard case .string(let text) = value else {
                 throw fault(key, "expected a text, found \(Self.kind(value))")
+            }
+            guard !text.isEmpty, !text.utf8.contains(0) else {
+                throw fault(
+                    key, text.isEmpty ? "the text is empty; write one" : "the text has a character 0; leave it out")
             }
             return text
         }
@@ -89,7 +93,8 @@
         {
             guard let value = value(key) else { return nil }
             guard let duration = Self.text(value).flatMap(Quantities.duration), range.contains(duration) else {
-                throw fault(key, "expected a time from \(what), such as 0.5 or \"500ms\", found \(Self.kind(value))")
+                let example = range.contains(.milliseconds(500)) ? "0.5 or \"500ms\"" : "30 or \"30s\""
+                throw fault(key, "expected a time from \(what), such as \(example), found \(Self.kind(value))")
             }
             return duration
         }
@@ -118,7 +123,8 @@
         func list(_ key: String) throws(ConfigurationError) -> [JSONValue]? {
             guard let value = value(key) else { return nil }
             guard case .array(let elements) = value, !elements.isEmpty else {
-                throw fault(key, "expected a list with at least one element, found \(Self.kind(value))")
+                let found = value == .array([]) ? "an empty one" : Self.kind(value)
+                throw fault(key, "expected a list with at least one element, found \(found)")
             }
             return elements
         }

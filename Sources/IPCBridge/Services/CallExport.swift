@@ -89,6 +89,12 @@
                     // The caller gets the error of a reply that is too large, if not its size.
                     let bytes = [UInt8](repeating: 0, count: call.replyLimit + 1)
                     try? call.reply(bytes.span.bytes)
+                case .word(.replyCannotBeSent, let text):
+                    tellTooLarge("a reply is too large for the server of NATS", text)
+                    try? call.refuse(byteCount: max(Int(text) ?? 1, 1))
+                case .word(.requestCannotBeSent, let text):
+                    tellTooLarge("a request is too large for the server of NATS", text)
+                    try? call.refuse(byteCount: 0)
                 case .word(.timedOut, let text):
                     if let left = call.deadline.timeLeft, left < Self.lateness { try? await Task.sleep(for: left) }
                     drop(call, .timedOut, text)
@@ -99,6 +105,13 @@
                 context.status.addDropped(1)
                 context.logger.warning("a call was lost", metadata: ["reason": "\(error)"])
             }
+        }
+
+        private func tellTooLarge(_ what: String, _ byteCount: String) {
+            context.status.addDropped(1)
+            context.logger.warning(
+                "\(what)",
+                metadata: ["bytes": "\(byteCount)", "max_payload": "\(context.connection.maximumPayload)"])
         }
 
         private func drop(_ call: consuming TakenMessage, _ word: CallAnswer.Word, _ text: String) {
@@ -125,7 +138,12 @@
             let mailbox = connection.makeMailbox(tellsOfLosses: false)
             defer { mailbox.close() }
             let subject = context.names.subject(.service, context.name)
-            try connection.publish(subject, reply: mailbox.subject, message.bytes(from: context.machine))
+            do throws(BridgeError) {
+                try connection.publish(subject, reply: mailbox.subject, message.bytes(from: context.machine))
+            } catch {
+                guard case .tooLarge = error else { throw error }
+                return .word(.requestCannotBeSent, "\(message.request.count)")
+            }
             var cancellations: String?
             var heard = ContinuousClock.now
             while true {

@@ -128,8 +128,8 @@
                 try context.connection.publish(subject, reply: reply, answer.bytes(from: context.machine))
             } catch {
                 // With the connection, the caller's bridge hears nothing any more, and says so.
-                if case .tooLarge = error, reply == nil, !isSubstitute {
-                    self.answer(message, .word(.replyTooLarge, "\(error)"), isSubstitute: true)
+                if case .tooLarge(let bytes, _) = error, reply == nil, !isSubstitute {
+                    self.answer(message, .word(.replyCannotBeSent, "\(bytes)"), isSubstitute: true)
                 }
                 context.logger.warning("an answer could not be sent", metadata: ["reason": "\(error)"])
             }

@@ -89,6 +89,10 @@
             case replyTooLarge
             /// The serving side could not use it: the text says why.
             case refused
+            /// The reply is larger than the server between the machines takes: the text is its size in bytes.
+            case replyCannotBeSent
+            /// The request is larger than the server between the machines takes. The calling side says that to itself.
+            case requestCannotBeSent
         }
 
         case reply([UInt8])

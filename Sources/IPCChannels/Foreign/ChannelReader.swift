@@ -337,6 +337,18 @@ public struct TakenMessage: ~Copyable, @unchecked Sendable {
         }
     }
 
+    /// Ends a call whose request or reply is larger than what carries it between machines takes; its caller gets
+    /// ``/IPC/IPCError/Code/messageTooLarge``. A job is rejected.
+    ///
+    /// - Parameter byteCount: The size of the reply; 0 if it is the request that is too large.
+    package consuming func refuse(byteCount: Int) throws(IPCError) {
+        let channel = channel
+        switch consume kind {
+        case .job: throw channel.misused("reply")
+        case .call(let call): try call.refuse(byteCount)
+        }
+    }
+
     /// Ends a call with the bytes of an error of the service. Never blocks.
     ///
     /// - Throws: As ``reply(_:)``.
@@ -372,6 +384,11 @@ extension AnyChannel {
 }
 
 extension AnyService.Call {
+    fileprivate consuming func refuse(_ byteCount: Int) throws(IPCError) {
+        isAnswered = true
+        try membership.refuse(call, byteCount)
+    }
+
     fileprivate consuming func fail(bytes: RawSpan) throws(IPCError) {
         isAnswered = true
         try unsafe membership.answer(call, Work.Stage.failed, bytes.byteCount) { target in

@@ -140,7 +140,7 @@ extension Membership {
         case Work.Stage.refused:
             throw IPCError(
                 .messageTooLarge, "call", memory.name.description,
-                advice: "the reply has \(count) bytes, but its limit is \(frame.replyLimit); allow more")
+                advice: Self.refusal(ofReplyWith: count, limit: frame.replyLimit))
         case Work.Stage.lost:
             if call.deadline.hasPassed { throw callTimedOut(state) }
             throw IPCError(
@@ -150,6 +150,14 @@ extension Membership {
             )
         default: throw memory.corrupted("a call has stage \(state.stage) and a reply of \(count) bytes")
         }
+    }
+
+    /// Why a call has no answer of its server. A bridge between machines refuses replies below their limit, and requests as replies of
+    /// no bytes.
+    private static func refusal(ofReplyWith count: Int, limit: Int) -> String {
+        guard count <= limit else { return "the reply has \(count) bytes, but its limit is \(limit); allow more" }
+        let what = count == 0 ? "the request has more bytes" : "the reply has \(count) bytes, more"
+        return "\(what) than the bridge between machines can carry; send less, or raise max_payload of the NATS server"
     }
 
     @inline(never)

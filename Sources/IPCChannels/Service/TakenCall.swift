@@ -62,6 +62,12 @@ extension Membership {
         }
     }
 
+    /// Ends the call: its reply, or its request if `count` is 0, is larger than what carries it between machines takes.
+    func refuse(_ call: TakenCall, _ count: Int) throws(IPCError) {
+        call.frame.replyCount = count
+        try settle(call) { $0.at($0.isCancelled ? Work.Stage.done : Work.Stage.refused) }
+    }
+
     /// Drops the call without an answer.
     func giveBack(_ call: TakenCall) throws(IPCError) { try settle(call) { $0.unanswered } }
 
