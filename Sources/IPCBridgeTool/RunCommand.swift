@@ -23,8 +23,18 @@
         @OptionGroup var options: ConfigurationOptions
         @Flag(name: .shortAndLong, help: "Log what is done, beside what is wrong.") var verbose = false
 
+        /// Raises the soft limit of descriptors to the hard one: a channel takes three, and usually 1024 are allowed.
+        private static func raiseDescriptorLimit() {
+            let resource = __rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue))
+            var limit = rlimit()
+            guard getrlimit(resource, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+            limit.rlim_cur = limit.rlim_max
+            setrlimit(resource, &limit)
+        }
+
         func run() async throws {
             let configuration = try options.read()
+            Self.raiseDescriptorLimit()
             // Messages of 64 KiB come and go all the time: their memory is not given back to the system each time.
             mallopt(M_TRIM_THRESHOLD, 64 << 20)
             mallopt(M_TOP_PAD, 4 << 20)

@@ -26,7 +26,7 @@
                 {"name": "market/**", "pattern": "topic", "direction": "out", "replicas": 3, "delay": "2ms",
                  "keep": {"bytes": "2GiB", "batches": 1000, "age": "1h"}},
                 {"name": "jobs", "pattern": "queue", "acknowledgement-wait": 10, "after": "0.5s"},
-                {"name": "old", "start": "2026-11-30T12:00:00.5Z"}, {"name": "loose", "delivery": "best-effort", "delay": 0}
+                {"name": "old", "start": "2025-11-30T12:00:00.5Z"}, {"name": "loose", "delivery": "best-effort", "delay": 0}
                 """, #", "prefix": "lab", "user": "u", "password": "p""#)
             #expect(configuration.machine.name == "robot-1")
             #expect(configuration.prefix == "lab")
@@ -36,7 +36,7 @@
             #expect(topic.delay == .milliseconds(2))
             #expect(topic.keep == ChannelRule.Keep(byteCount: 2 << 30, batchCount: 1000, age: .seconds(3600)))
             #expect(queue.acknowledgementWait == .seconds(10) && queue.after == .milliseconds(500))
-            #expect(configuration.rules[2].start == .time(1_796_040_000_500_000_000))
+            #expect(configuration.rules[2].start == .time(1_764_504_000_500_000_000))
             #expect(configuration.rules[3].delivery == .bestEffort && configuration.rules[3].delay == .zero)
         }
 
@@ -84,7 +84,30 @@
             (#"{"name": "a"}, {"name": "a", "pattern": "topic"}"#, "channels[1].name: it has no effect"),
             (#"{"name": "a"}, {"name": "a"}"#, "channels[1].name: it has no effect: channels[0]"),
             ("5", "channels[0]: expected an object, found the number 5"),
-            ("", "channels: expected a list with at least one"),
+            ("", "channels: expected a list with at least one element, found an empty one"),
+            (#"{"name": ""}"#, "channels[0].name: the text is empty"),
+            (
+                #"{"name": "a", "acknowledgement-wait": 0}"#,
+                #"channels[0].acknowledgement-wait: expected a time from 1 s to 24 h, such as 30 or "30s""#
+            ),
+            (
+                #"{"name": "a", "start": "2200-01-01T00:00:00Z"}"#,
+                "channels[0].start: the time 2200-01-01T00:00:00Z is in"
+            ),
+            (#"{"name": "**"}, {"name": "a"}"#, "channels[1].name: it has no effect: channels[0], **, is for the same"),
+            (
+                #"{"name": "a/*"}, {"name": "**"}, {"name": "b/**", "pattern": "queue"}"#,
+                "channels[2].name: it has no effect: channels[1]"
+            ),
+            (#"{"name": "**", "pattern": "topic"}, {"name": "a"}"#, nil),
+            (#"{"name": "**"}, {"name": "jobs/dead-letters"}"#, nil),
+            (
+                #"{"name": "jobs/*"}, {"name": "jobs/dead-letters", "pattern": "queue"}, {"name": "jobs/dead-letters"}"#,
+                nil
+            ),
+            (#"{"name": "*/dead-letters"}"#, "channels[0].name: it has no effect: dead letters"),
+            (#"{"name": "bridge/**"}"#, "channels[0].name: it has no effect: the channels of bridges"),
+            (#"{"name": "bridge"}"#, nil),
         ])
         func whatIsWrongIsNamedWithItsPlace(channels: String, expected: String?) {
             let told = refusal(channels)
@@ -155,6 +178,17 @@
         ])
         func patternsMatchNames(pattern: String, name: String, matches: Bool) throws {
             #expect(try #require(NamePattern(pattern)).matches(ChannelName(name)) == matches)
+        }
+
+        @Test(arguments: [
+            ("**", "**", true), ("**", "a/*/c", true), ("a/**", "a/b*/**", true), ("a/*", "a/b*", true),
+            ("a/*", "a/*", true), ("*/*", "a/*", true), ("*/**", "**", false), ("*", "**", false),
+            ("a/*", "a/**", false),
+            ("a/b", "a/*", false), ("a/b*", "a/*b", false), ("**/c", "**/b/c", true), ("**/c", "c", false),
+            ("a*", "a", true), ("a*b", "a*c*b", true), ("a*c", "a*", false),
+        ])
+        func onePatternIncludesAnother(pattern: String, other: String, includes: Bool) throws {
+            #expect(try #require(NamePattern(pattern)).includes(#require(NamePattern(other))) == includes)
         }
 
         @Test func aPatternOfManyStarsTakesNoLongerThanItsLength() throws {

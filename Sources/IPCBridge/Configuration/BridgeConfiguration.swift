@@ -114,12 +114,14 @@
             rules = []
             for (index, channel) in channels.enumerated() {
                 let rule = try ChannelRule(channel, at: "channels[\(index)]")
-                if let earlier = rules.firstIndex(where: {
-                    $0.name == rule.name && ($0.pattern ?? rule.pattern) == rule.pattern
-                }) {
+                let place = "channels[\(index)].name"
+                if let reason = rule.name.reasonForNone {
+                    throw ConfigurationError(place, "it has no effect: \(reason)")
+                }
+                if let earlier = rules.firstIndex(where: { $0.hides(rule) }) {
                     throw ConfigurationError(
-                        "channels[\(index)].name",
-                        "it has no effect: channels[\(earlier)] is for the same channels, and the first rule that matches decides"
+                        place,
+                        "it has no effect: channels[\(earlier)], \(rules[earlier].name), is for the same channels, and the first rule that matches decides"
                     )
                 }
                 rules.append(rule)

@@ -1,4 +1,5 @@
 #if NATS
+    import Glibc
     public import IPCChannels
 
     /// What is carried, and how: one entry of a configuration's `channels`.
@@ -60,6 +61,13 @@
             (self.pattern == nil || self.pattern == pattern) && self.name.matches(name)
         }
 
+        /// Whether another rule after this one would decide about no channel.
+        func hides(_ later: ChannelRule) -> Bool {
+            guard (pattern ?? later.pattern) == later.pattern else { return false }
+            // Dead letters are carried only by a rule that names them.
+            return name == later.name || name.includes(later.name) && !later.name.isOfDeadLetters
+        }
+
         static let patterns: [(String, ChannelPattern)] = [
             ("topic", .topic), ("queue", .workQueue), ("service", .service), ("latest", .latest), ("event", .event),
         ]
@@ -112,6 +120,12 @@
                     throw object.fault(
                         "start",
                         "expected next, oldest or a time in UTC such as 2026-11-30T12:00:00Z, found \(text.quotedForJSON)"
+                    )
+                }
+                guard time <= Int64(Glibc.time(nil)) * 1_000_000_000 else {
+                    throw object.fault(
+                        "start",
+                        "the time \(text) is in the future; write next to start with what is sent from now on, or a time that has passed"
                     )
                 }
                 return .time(time)

@@ -31,6 +31,28 @@
                 words[...], given[...], many: { $0 == Self.manyWords }, isLong: true, one: Self.word)
         }
 
+        /// Whether all channels that match another pattern match this one, as far as the words tell. What `*` and `**` of the other one
+        /// stand for, only `*` and `**` of this one can be for.
+        func includes(_ other: NamePattern) -> Bool {
+            Self.matches(
+                words[...], other.words[...], many: { $0 == Self.manyWords }, isLong: true,
+                one: { $1 != Self.manyWords && Self.word($0, $1) })
+        }
+
+        /// Whether it is the name of a queue of dead letters.
+        var isOfDeadLetters: Bool {
+            words.count > 1 && words.last == Array("dead-letters".utf8) && !words.joined().contains(Self.star)
+        }
+
+        /// Why it is for no channel that can be carried; nil if it may be for some.
+        var reasonForNone: String? {
+            if words.count > 1, words[0] == Array("bridge".utf8) { return "the channels of bridges are not carried" }
+            if words.count > 1, words.last == Array("dead-letters".utf8), !isOfDeadLetters {
+                return "dead letters are carried only by a rule with their name, without a pattern"
+            }
+            return nil
+        }
+
         private static func word(_ pattern: [UInt8], _ word: [UInt8]) -> Bool {
             matches(pattern[...], word[...], many: { $0 == star }, isLong: false, one: ==)
         }
