@@ -1,4 +1,5 @@
 #if NATS
+    import Foundation
     import Glibc
     import IPC
     import IPCChannels
@@ -227,6 +228,104 @@
             #expect(status == .exited(143))
             let lines = text.split(separator: "\n").filter { $0.contains("forbidden by the server") }
             #expect(lines.count >= 3 && Set(lines.map { $0.drop { $0 != " " } }).count == lines.count, "\(text)")
+        }
+
+        @Test func thePermissionsOfTheDocumentationSuffice() throws {
+            let server = try TestServer(
+                """
+                authorization { users: [{ user: u, password: p, permissions {
+                  publish: ["ipc.>", "$KV.ipc-channels.>", "$KV.ipc-latest.>", "$JS.API.>", "$JS.ACK.>", "_INBOX.>"]
+                  subscribe: ["ipc.>", "$JS.EVENT.ADVISORY.>", "_INBOX.>"]
+                } }] }
+                """)
+            let (here, there) = (TestRoot(), TestRoot())
+            let files = try TestFolder()
+            let bridges = Bridges()
+            var logs: [String] = []
+            for (folder, machine) in [(here, "robot-1"), (there, "robot-2")] {
+                for (pattern, name) in [
+                    (ChannelPattern.topic, "t"), (.workQueue, "q"), (.latest, "l"), (.event, "e"), (.service, "s"),
+                ] {
+                    var options = ChannelOptions(lifetime: .kept)
+                    if pattern == .topic || pattern == .latest { options.writers = .shared }
+                    _ = try AnyChannel.create(pattern, name, in: folder.root, options)
+                }
+                let file = try files.write(
+                    machine + ".json",
+                    #"{"machine": "\#(machine)", "servers": ["\#(server.url)"], "user": "u", "password": "p", "channels": [{"name": "**"}]}"#
+                )
+                logs.append("\(files.path)/\(machine).log")
+                bridges.add(
+                    try Peer(
+                        "/bin/sh",
+                        ["-c", "exec \"$0\" --config \"$1\" 2>\"$2\"", product("ipc-bridge"), file, logs.last!],
+                        environment: ["IPC_ROOT=\(folder.path)"]))
+            }
+            for folder in [here, there] {
+                try folder.wait("the carriers") { reports in
+                    let carriers = reports.first?.carriers ?? []
+                    return carriers.count >= 11
+                        && carriers.allSatisfy {
+                            $0["state"] == .string("carrying") || $0["state"] == .string("waiting")
+                        }
+                }
+            }
+            func open(_ name: String, _ folder: TestRoot) throws -> AnyChannel {
+                try AnyChannel.open(name, in: folder.root)
+            }
+            var worker = try open("q", there).makeReader()
+            var getter = try open("l", there).makeReader()
+            var subscription = try open("t", there).makeReader()
+            for name in ["t", "q", "l"] {
+                var writer = try open(name, here).makeWriter()
+                try writer.write([UInt8(1)].span.bytes, until: .after(.seconds(20)))
+            }
+            #expect(try subscription.receive(until: .after(.seconds(30))) == [1])
+            #expect(try getter.receive(until: .after(.seconds(30))) == [1])
+            try worker.take(until: .after(.seconds(30))).acknowledge()
+            #expect(try bridges.end() == [.exited(143), .exited(143)])
+            for log in logs {
+                let text = try String(contentsOfFile: log, encoding: .utf8)
+                #expect(!text.contains("forbid"), "\(text)")
+            }
+        }
+
+        @Test func aBridgeMayHaveAsManyDescriptorsAsTheHardLimitAllows() throws {
+            let folder = TestRoot()
+            let bridge = try Peer(
+                "/bin/sh", ["-c", "ulimit -Sn 200; exec \"$0\" \"$@\" 2>&1", product("ipc-bridge")] + flags,
+                environment: ["IPC_ROOT=\(folder.path)"])
+            try folder.wait("the bridge") { $0.first?.isAlive == true }
+            let limits = try String(contentsOfFile: "/proc/\(bridge.child.handle.identifier)/limits", encoding: .utf8)
+            let line = try #require(limits.split(separator: "\n").first { $0.hasPrefix("Max open files") })
+            let numbers = line.split(separator: " ").dropFirst(3).prefix(2)
+            #expect(numbers.count == 2 && Set(numbers).count == 1, "\(line)")
+            try bridge.child.handle.send(.terminate)
+            #expect(try bridge.finish().status == .exited(143))
+        }
+
+        @Test func aTopicThatIsAQueueElsewhereIsToldOnceAndNotCreated() throws {
+            let server = try TestServer()
+            let (here, there) = (TestRoot(), TestRoot())
+            _ = try AnyChannel.create(.topic, "market/eu", in: here.root, ChannelOptions(lifetime: .kept))
+            _ = try AnyChannel.create(.workQueue, "market/eu", in: there.root, ChannelOptions(lifetime: .kept))
+            let bridges = Bridges()
+            let flags = ["--server", server.url, "--channel", "market/**", "--pattern", "topic", "--machine"]
+            bridges.add(try here.start(flags + ["robot-1"]))
+            let other = try there.start(flags + ["robot-2"])
+            var said = ""
+            while !said.contains("not carried") { said += try other.said() }
+            // More looks follow each change of the directory.
+            for name in ["market/a", "market/b"] {
+                _ = try AnyChannel.create(.topic, name, in: here.root, ChannelOptions(lifetime: .kept))
+                try there.wait(name) { _ in (try? there.root.names().contains(ChannelName(name))) == true }
+            }
+            try other.child.handle.send(.terminate)
+            said += try other.finish().text
+            #expect(said.contains("on robot-2, and a topic on robot-1; rename one"), "\(said)")
+            #expect(said.components(separatedBy: "not carried").count == 2, "\(said)")
+            #expect(said.components(separatedBy: "channel created as on another machine").count == 3, "\(said)")
+            #expect(try bridges.end() == [.exited(143)])
         }
 
         @Test(arguments: [4096, 8192]) func aServerOfSmallMessagesCarriesLargeOnesAndMany(payload: Int) throws {
