@@ -70,8 +70,9 @@
 
         func signalServer(_ signal: Signal) throws { try state.withLock { try $0.server?.send(signal) } }
 
-        func machine(_ name: String) -> TestMachine {
-            let machine = TestMachine(name, in: self)
+        /// - Parameter file: What its files are called, where several machines have one name.
+        func machine(_ name: String, file: String? = nil) -> TestMachine {
+            let machine = TestMachine(name, file: file ?? name, in: self)
             state.withLock { $0.machines.append(machine) }
             return machine
         }
@@ -88,24 +89,31 @@
     final class TestMachine: Sendable {
         let name: String
         let root: ChannelRoot
+        private let file: String
         private let network: TestNetwork
         private let bridge = Mutex<RunningChild?>(nil)
 
-        /// - Parameter root: That of another machine; nil for one of its own.
-        init(_ name: String, in network: TestNetwork, root: ChannelRoot? = nil) {
+        /// - Parameters:
+        ///   - file: What its configuration and its log are named after; nil for its name.
+        ///   - root: That of another machine; nil for one of its own.
+        init(_ name: String, file: String? = nil, in network: TestNetwork, root: ChannelRoot? = nil) {
             self.name = name
+            self.file = file ?? name
             self.network = network
             self.root = root ?? ChannelRoot(FilePath("/dev/shm/\(uniqueName())"))
         }
 
-        private var configuration: String { "\(network.folder)/\(name).json" }
+        private var configuration: String { "\(network.folder)/\(file).json" }
 
         /// Says what is carried.
         ///
-        /// - Parameter rules: The content of `channels`.
-        func configure(_ rules: String) throws {
+        /// - Parameters:
+        ///   - rules: The content of `channels`.
+        ///   - other: A network with another server than that of its own.
+        func configure(_ rules: String, at other: TestNetwork? = nil) throws {
+            let port = other?.port ?? network.port
             let json =
-                #"{"machine": "\#(name)", "servers": ["nats://127.0.0.1:\#(network.port)"], "channels": [\#(rules)]}"#
+                #"{"machine": "\#(name)", "servers": ["nats://127.0.0.1:\#(port)"], "channels": [\#(rules)]}"#
             try json.write(toFile: configuration, atomically: true, encoding: .utf8)
         }
 
@@ -114,7 +122,7 @@
             let child = try RunningChild(
                 product("ipc-bridge"), ["run", "--config", configuration],
                 environment: ["IPC_ROOT": root.path, "IPC_BRIDGE_KILL_POINT": killPoint],
-                log: "\(network.folder)/\(name).log")
+                log: "\(network.folder)/\(file).log")
             bridge.withLock { $0 = child }
         }
 
@@ -130,7 +138,7 @@
         }
 
         /// What the bridge has logged.
-        var log: String { (try? String(contentsOfFile: "\(network.folder)/\(name).log", encoding: .utf8)) ?? "" }
+        var log: String { (try? String(contentsOfFile: "\(network.folder)/\(file).log", encoding: .utf8)) ?? "" }
 
         /// What its bridge says of its carriers.
         func carriers() throws -> [JSONValue] {

@@ -44,6 +44,114 @@
             try await waitForValue(4, other, there)
         }
 
+        @Test(.timeLimit(.minutes(10))) func aValueThatWasSetLaterIsNotOverwrittenWhenItsBridgeGoesOn() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let ((here, one), (there, other)) = (try make(network, "here"), try make(network, "there"))
+            for machine in [here, there] { try machine.startBridge() }
+            var setter = try one.makeSetter()
+            var setterThere = try other.makeSetter()
+            for round in 0..<5 as Range<UInt64> {
+                try setter.set(round * 10 + 1)
+                try await waitForValue(round * 10 + 1, other, there)
+                try here.signalBridge(.stop)
+                try setterThere.set(round * 10 + 2)
+                try await Task.sleep(for: .milliseconds(300))
+                try setter.set(round * 10 + 3)
+                try here.signalBridge(.continue)
+                try await waitForValue(round * 10 + 3, other, there)
+                try await Task.sleep(for: .milliseconds(200))
+                for (machine, latest) in [(here, one), (there, other)] {
+                    try await waitForValue(round * 10 + 3, latest, machine)
+                }
+            }
+        }
+
+        @Test(.timeLimit(.minutes(10)), arguments: [true, false])
+        func ofValuesThatWereSetWithoutAServerTheLaterOneWins(_ isHereFirst: Bool) async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let ((here, one), (there, other)) = (try make(network, "here"), try make(network, "there"))
+            for machine in [here, there] { try machine.startBridge() }
+            var setters = [Box(try one.makeSetter()), Box(try other.makeSetter())]
+            try setters[0].value.set(100)
+            try await waitForValue(100, other, there)
+            if !isHereFirst { setters.reverse() }
+            for round in 0..<4 as Range<UInt64> {
+                network.killServer()
+                try await Task.sleep(for: .milliseconds(200))
+                try setters[0].value.set(round * 10 + 1)
+                try await Task.sleep(for: .milliseconds(300))
+                try setters[1].value.set(round * 10 + 2)
+                try await Task.sleep(for: .milliseconds(100))
+                try network.startServer()
+                for (machine, latest) in [(here, one), (there, other)] {
+                    try await waitForValue(round * 10 + 2, latest, machine)
+                }
+                try await Task.sleep(for: .milliseconds(500))
+                for (machine, latest) in [(here, one), (there, other)] {
+                    var getter = try latest.makeGetter()
+                    #expect(try getter.get() == round * 10 + 2, "\(machine.name): \(machine.log)")
+                }
+            }
+        }
+
+        @Test(.timeLimit(.minutes(10))) func valuesGoOnAtAServerWithAnotherStore() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let empty = try TestNetwork()
+            defer { empty.end() }
+            let ((here, one), (there, other)) = (try make(network, "here"), try make(network, "there"))
+            for machine in [here, there] { try machine.startBridge() }
+            var setter = try one.makeSetter()
+            var setterThere = try other.makeSetter()
+            for number in 1...20 as ClosedRange<UInt64> {
+                try setter.set(number)
+                try await waitForValue(number, other, there)
+            }
+            for machine in [here, there] {
+                try machine.configure(Self.rule, at: empty)
+                try machine.signalBridge(.hangUp)
+            }
+            for number in 21...25 as ClosedRange<UInt64> {
+                try setter.set(number)
+                try await waitForValue(number, other, there)
+            }
+            try setterThere.set(26)
+            try await waitForValue(26, one, here)
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aValueThatIsTooLargeForTheServerHoldsNoLaterOneUp() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let all = try ["here", "there"].map { name in
+                let machine = network.machine(name)
+                try machine.configure(Self.rule)
+                return (
+                    machine,
+                    try Latest<RawBytes>.create(
+                        Self.channel, in: machine.root, LatestOptions(writers: .shared, capacity: 1 << 23))
+                )
+            }
+            for (machine, _) in all { try machine.startBridge() }
+            var setter = try all[0].1.makeSetter()
+            var getter = try all[1].1.makeGetter()
+            func size() throws -> Int { try getter.get { $0.byteCount } ?? 0 }
+            for count in [1, 3 << 20, 2, 3] {
+                try setter.set([UInt8](repeating: 7, count: count).span.bytes)
+                if count > 1 << 20 {
+                    try await wait("it is told; \(all[0].0.log)") {
+                        try all[0].0.carriers().contains { $0["state"] == .string("refused") }
+                    }
+                    #expect(try size() == 1)
+                } else {
+                    try await wait("\(count) arrives; \(all[0].0.log)") { try size() == count }
+                }
+            }
+            #expect(all[0].0.log.split(separator: "\n").count { $0.contains("max_payload") } == 1, "\(all[0].0.log)")
+            try await wait("it carries") { try all[0].0.carriers().allSatisfy { $0["state"] == .string("carrying") } }
+        }
+
         @Test(.timeLimit(.minutes(10))) func machinesThatSetAtTheSameTimeEndWithOneValue() async throws {
             let network = try TestNetwork()
             defer { network.end() }

@@ -9,7 +9,21 @@
         let revision: UInt64
         /// Nil if the key was deleted.
         let value: [UInt8]?
-        /// When it was stored, in nanoseconds since 1970; 0 where it was asked for alone.
+        /// When it was stored, in nanoseconds since 1970.
+        let time: Int64
+    }
+
+    /// What a key of a bucket has.
+    struct KeyState: Sendable, Equatable {
+        /// Of the bucket, as the server writes it: another one is another bucket of the same name, whose revisions are others.
+        let created: String
+        /// The server's clock afterwards, in nanoseconds since 1970; 0 if the server does not say it.
+        let now: Int64
+        /// 0 if the key never had a value.
+        let revision: UInt64
+        /// Nil if there is none, or if it was deleted.
+        let value: [UInt8]?
+        /// When that was stored, by the same clock.
         let time: Int64
     }
 
@@ -35,8 +49,10 @@
         }
 
         /// Makes the bucket if there is none; one that is there stays as it is.
-        func ensure(for time: Duration = .seconds(30)) async throws(BridgeError) {
-            if try await isThere(for: time) { return }
+        /// - Returns: The state of its stream.
+        @discardableResult
+        func ensure(for time: Duration = .seconds(30)) async throws(BridgeError) -> StreamState {
+            if let state = try await present(for: time) { return state }
             var settings = StreamSettings(name: stream, subjects: ["$KV.\(name).>"])
             settings.discard = .new
             settings.maximumMessagesPerSubject = 1
@@ -48,16 +64,18 @@
             do throws(BridgeError) {
                 let state = try await connection.ensureStream(settings, for: time)
                 created.withLock { $0 = state.created }
+                return state
             } catch {
                 // Another one has made it meanwhile, with other replicas.
-                guard case .refused = error, try await isThere(for: time) else { throw error }
+                guard case .refused = error, let state = try await present(for: time) else { throw error }
+                return state
             }
         }
 
-        private func isThere(for time: Duration) async throws(BridgeError) -> Bool {
-            guard let state = try await connection.streamState(stream, for: time) else { return false }
+        private func present(for time: Duration) async throws(BridgeError) -> StreamState? {
+            guard let state = try await connection.streamState(stream, for: time) else { return nil }
             created.withLock { $0 = state.created }
-            return true
+            return state
         }
 
         private func subject(_ key: String) -> String { "$KV.\(name).\(key)" }
@@ -103,7 +121,19 @@
             guard let stored = try await connection.lastMessage(of: stream, subject: subject(key), for: time),
                 stored.header("KV-Operation") == nil
             else { return nil }
-            return BucketEntry(key: key, revision: stored.sequence, value: stored.bytes, time: 0)
+            return BucketEntry(key: key, revision: stored.sequence, value: stored.bytes, time: stored.time)
+        }
+
+        /// What a key has, and the clock of the server that has it.
+        func look(at key: String, for time: Duration = .seconds(30)) async throws(BridgeError) -> KeyState {
+            let stored = try await connection.lastMessage(of: stream, subject: subject(key), for: time)
+            let state = try await connection.retrying(for: time) { () throws(BridgeError) -> JSONValue in
+                try await connection.api("STREAM.INFO.\(stream)", what: "the state of the bucket \(name)")
+            }
+            return KeyState(
+                created: state["created"]?.string ?? "",
+                now: state["ts"]?.string.flatMap { Quantities.time($0) } ?? 0, revision: stored?.sequence ?? 0,
+                value: stored.flatMap { $0.header("KV-Operation") == nil ? $0.bytes : nil }, time: stored?.time ?? 0)
         }
 
         /// Watches: first the newest value of each key, then each change. Only the bucket that ``ensure(for:)`` has seen, if it was called.

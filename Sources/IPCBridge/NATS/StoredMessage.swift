@@ -6,6 +6,8 @@
         let sequence: UInt64
         let subject: String
         let bytes: [UInt8]
+        /// When it was stored, in nanoseconds since 1970; 0 if the server does not say it.
+        let time: Int64
         private let headers: [(name: String, value: String)]
 
         /// The first value of a header; its name is case-sensitive.
@@ -21,6 +23,7 @@
             self.sequence = sequence
             self.subject = subject
             self.bytes = bytes
+            time = message["time"]?.string.flatMap { Quantities.time($0) } ?? 0
             // NATS/1.0, and then a line for each.
             self.headers = String(decoding: headers, as: UTF8.self).split(separator: "\r\n").dropFirst().compactMap {
                 guard let colon = $0.firstIndex(of: ":") else { return nil }

@@ -1,67 +1,200 @@
 #if NATS
     import IPC
     import IPCChannels
+    import Logging
+    import Synchronization
 
-    /// Carries what is set on this machine to the key of a latest value.
-    ///
-    /// Each value is noted before it is sent, with the revision that the key had then. So a bridge that was killed in between does not
-    /// send an old value over a newer one of another machine.
+    /// Carries what is set on this machine to the key of a latest value, where it is newer than what the key has: ``LatestCarrying``.
     struct LatestExport: Carrier {
         let context: CarrierContext
 
         func run() async throws {
-            let channel = try context.openChannel()
-            let incarnation = try channel.incarnation
-            try await context.connection.waitUntilConnected()
-            let bucket = try await LatestCarrying.bucket(context)
-            let note = try LatestNote(context)
+            let exporter = try LatestExporter(context)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await exporter.read() }
+                group.addTask { try await exporter.store() }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
+        }
+    }
+
+    private final class LatestExporter: Sendable {
+        /// A value that was set on this machine.
+        private struct Value {
+            let bytes: [UInt8]
+            /// Where it ends in the local log.
+            let position: UInt64
+            /// When it was seen, in nanoseconds of CLOCK_MONOTONIC.
+            let time: UInt64
+            /// The value of another machine that was the newest here before.
+            let base: LatestRevision
+        }
+
+        private let context: CarrierContext
+        private let channel: AnyChannel
+        private let incarnation: UInt64
+        private let note: LatestNote
+        private let key: String
+        /// The newest value of this machine.
+        private let newest = Mutex<Value?>(nil)
+        /// Tells that there is another one.
+        private let (news, teller) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+
+        init(_ context: CarrierContext) throws {
+            self.context = context
+            channel = try context.openChannel()
+            incarnation = try channel.incarnation
+            note = try LatestNote(context)
+            key = context.names.key(context.name)
+        }
+
+        /// Follows what is set, also while nothing can be stored: so it is known how old it is.
+        func read() async throws {
             var reader = try channel.makeReader()
+            var base = LatestRevision(0)
+            while true {
+                let bytes = try await reader.receive()
+                if let origin = reader.origin {
+                    base = LatestRevision(origin.sequence)
+                    continue
+                }
+                guard let position = reader.position?.offset else { continue }
+                // One that was set while no bridge ran counts as set now.
+                let time = note.timeSeen(incarnation, position) ?? MonotonicClock.now
+                note.see(incarnation, position, at: time)
+                newest.withLock { $0 = Value(bytes: bytes, position: position, time: time, base: base) }
+                teller.yield()
+            }
+        }
+
+        func store() async throws {
+            try await context.connection.waitUntilConnected()
+            let epoch = context.connection.epoch
+            let (bucket, identity) = try await LatestCarrying.bucket(context)
+            var target = Target(bucket: bucket, identity: identity, epoch: epoch)
             context.status.set(.carrying)
-            while true {
-                let value = try await reader.receive()
-                guard reader.origin == nil, let position = reader.position?.offset else { continue }
-                let state = note.state(of: incarnation, position)
-                if case .stored = state { continue }
-                let body = LatestCarrying.body(value, context.machine, incarnation, position)
-                guard body.count <= context.connection.maximumPayload else {
-                    throw Refusal(
-                        "a value of \(context.name) has \(value.count) bytes, which the server does not take: raise max_payload there"
-                    )
+            for await _ in news {
+                guard let value = newest.withLock({ $0 }) else { continue }
+                if note.state(of: incarnation, value.position, in: identity) == .new { try await store(value, &target) }
+            }
+            try Task.checkCancellation()
+        }
+
+        private struct Target {
+            let bucket: Bucket
+            let identity: UInt64
+            /// The connection in which the bucket was seen last: it can be another one of the same name after that.
+            var epoch: Int
+            /// The revision that this process has stored last.
+            var stored: UInt64 = 0
+        }
+
+        private enum Order {
+            case same, older, newer
+        }
+
+        /// Stores a value unless the key has a newer one. Gives up as soon as there is a newer value on this machine.
+        private func store(_ value: Value, _ target: inout Target) async throws {
+            // What was the newest here when it was set, nothing else has to be compared with.
+            var known: UInt64?
+            if context.connection.epoch == target.epoch {
+                known = max(value.base.isOf(target.identity) ? value.base.revision : 0, target.stored)
+            }
+            if known == 0 || !isTaken(value) { known = nil }
+            while newest.withLock({ $0?.position }) == value.position {
+                do {
+                    if try await attempt(value, &target, known) { return }
+                } catch let error as BridgeError where error.mayPass {
+                    // It may be stored or not.
+                    if !context.connection.isConnected { try await context.connection.waitUntilConnected() }
+                    try await pause(.milliseconds(100))
                 }
-                if case .sent(let revision) = state {
-                    // By a process that was killed: it is stored only if nothing was since.
-                    try await put(body, bucket, ifRevision: revision)
-                } else {
-                    try await put(body, bucket, note, incarnation, position)
-                }
-                context.status.addCarried(1, bytes: value.count)
+                known = nil
             }
         }
 
-        /// Stores a value after all that is stored now.
-        private func put(
-            _ body: [UInt8], _ bucket: Bucket, _ note: LatestNote, _ incarnation: UInt64, _ position: UInt64
-        ) async throws {
-            while true {
-                let revision = try await bucket.get(key)?.revision ?? 0
-                note.begin(incarnation, position, revision: revision)
-                if let stored = try await put(body, bucket, ifRevision: revision) {
-                    return note.finish(revision: stored)
+        /// - Parameter known: The revision of a value that is older; nil if it is not known which one the key has.
+        /// - Returns: Whether it is decided; false if it has to be compared with what the key has by now.
+        private func attempt(_ value: Value, _ target: inout Target, _ known: UInt64?) async throws -> Bool {
+            let revision: UInt64
+            if let known {
+                revision = known
+            } else {
+                let epoch = context.connection.epoch
+                let present = try await target.bucket.look(at: key, for: .zero)
+                guard LatestCarrying.identity(of: present.created) == target.identity else {
+                    throw StartAnew("the bucket \(target.bucket.name) was made anew")
+                }
+                target.epoch = epoch
+                revision = present.revision
+                switch order(of: present, to: value, target.identity) {
+                case .same:
+                    decide(value, &target, revision)
+                    context.status.addCarried(1, bytes: value.bytes.count)
+                    return true
+                case .newer:
+                    decide(value, &target, revision - 1)
+                    return true
+                case .older: break
+                }
+                guard isTaken(value) else {
+                    refuse(value)
+                    decide(value, &target, revision)
+                    return true
                 }
             }
-        }
-
-        /// - Returns: The revision that the value has; nil if the key has another value by now.
-        @discardableResult
-        private func put(_ body: [UInt8], _ bucket: Bucket, ifRevision revision: UInt64) async throws -> UInt64? {
-            do throws(BridgeError) { return try await bucket.put(key, body, ifRevision: revision) } catch {
+            let body = LatestCarrying.body(
+                value.bytes, context.machine, incarnation, value.position, age: MonotonicClock.now &- value.time)
+            do throws(BridgeError) {
+                decide(value, &target, try await target.bucket.put(key, body, ifRevision: revision, for: .zero))
+            } catch {
                 guard error.isOtherRevision else { throw error }
-                // It may be this one: the answer was lost, and it was sent again.
-                guard let present = try await bucket.get(key), present.value == body else { return nil }
-                return present.revision
+                return false
             }
+            context.status.addCarried(1, bytes: value.bytes.count)
+            context.status.set(.carrying)
+            return true
         }
 
-        private var key: String { context.names.key(context.name) }
+        private func decide(_ value: Value, _ target: inout Target, _ revision: UInt64) {
+            note.decide(incarnation, value.position, in: target.identity, revision: revision)
+            target.stored = revision
+        }
+
+        /// What the key has, compared with a value that was set here.
+        private func order(of present: KeyState, to value: Value, _ identity: UInt64) -> Order {
+            // Whoever wrote something else there has no age.
+            guard let body = present.value, let envelope = try? Envelope(reading: body.span.bytes),
+                envelope.header.kind == .value, let position = envelope.records.first?.position
+            else { return .older }
+            if envelope.header.machine == context.machine.hash, envelope.header.incarnation == incarnation {
+                return position == value.position ? .same : .older
+            }
+            if value.base.isOf(identity), present.revision <= value.base.revision { return .older }
+            let age = Int64(clamping: MonotonicClock.now &- value.time)
+            let (presentAge, isTooOld) = (present.now - present.time).addingReportingOverflow(
+                Int64(clamping: envelope.header.missed))
+            // Where the server's clock was set back, what is set here counts.
+            return present.time <= present.now && !isTooOld && presentAge < age ? .newer : .older
+        }
+
+        /// The headers of a message, which count as well.
+        private static let headers = 256
+
+        /// Whether the server takes a value of this size.
+        private func isTaken(_ value: Value) -> Bool {
+            let size = Envelope.headerSize + EnvelopeWriter.size(of: value.bytes.count) + Self.headers
+            return size <= context.connection.maximumPayload
+        }
+
+        private func refuse(_ value: Value) {
+            let reason =
+                "a value of \(context.name) has \(value.bytes.count) bytes, which the server does not take; raise max_payload there. Smaller values are carried"
+            context.status.addDropped(1)
+            if context.status.refuse(reason) {
+                context.logger.error("a value is not carried", metadata: ["reason": "\(reason)"])
+            }
+        }
     }
 #endif
