@@ -371,9 +371,10 @@
 
         @Test func entriesOfTheOutboxAreReadAsTheyWereWrittenAndOthersAreRefused() throws {
             let entry = JobEntry(
-                sequence: 7, position: ChannelPosition(channel: 8, offset: 64), attempt: 2, failures: 3, job: [1, 2, 3])
+                era: 6, sequence: 7, position: ChannelPosition(channel: 8, offset: 64), attempt: 2, failures: 3,
+                job: [1, 2, 3])
             #expect(try JobEntry(reading: entry.bytes) == entry)
-            for count in 0..<40 {
+            for count in 0..<48 {
                 #expect(throws: StartAnew.self) { _ = try JobEntry(reading: Array(entry.bytes.prefix(count))) }
             }
         }

@@ -34,20 +34,24 @@
         let consumer: String
         private let connection: NATSConnection
         private let settings: JSONValue
+        /// When the stream was made; nil for whatever stream has the name.
+        private let created: String?
         // Of the task that takes.
         private var puller: Puller?
 
         /// - Parameters:
+        ///   - created: When the stream was made, as its state says it: jobs of another stream of the same name are not taken.
         ///   - acknowledgementWait: When a job that was neither ended nor told to be in progress is given again.
         ///   - maximumDeliveries: How often a job is given; then it stays in the stream. Nil for no limit.
         ///   - maximumPending: How many jobs may be given and not ended, of all readers together.
         init(
-            _ connection: NATSConnection, stream: String, consumer: String = "workers",
+            _ connection: NATSConnection, stream: String, created: String? = nil, consumer: String = "workers",
             acknowledgementWait: Duration = .seconds(30), maximumDeliveries: Int? = nil, maximumPending: Int = 65_536
         ) {
             self.connection = connection
             self.stream = stream
             self.consumer = consumer
+            self.created = created
             settings = .members([
                 ("durable_name", .string(consumer)), ("name", .string(consumer)), ("ack_policy", .string("explicit")),
                 ("deliver_policy", .string("all")), ("replay_policy", .string("instant")),
@@ -62,7 +66,7 @@
         ///     still come: give it back. 0 asks for none, and takes what comes.
         ///   - timeout: How long to wait; nil for as long as it takes.
         /// - Returns: Nil if none came in time.
-        /// - Throws: `.refused` if there is no such stream, `.cancelled`, `.closed`.
+        /// - Throws: `.refused` if there is no such stream, or only another one of the same name; `.cancelled`, `.closed`.
         func next(credit: Int = 1, timeout: Duration? = nil) async throws(BridgeError) -> WorkMessage? {
             let deadline = timeout.map { ContinuousClock.now + $0 }
             while true {
@@ -109,6 +113,12 @@
                         "CONSUMER.DURABLE.CREATE.\(stream).\(consumer)", body,
                         what: "to take jobs from the stream \(stream)",
                         timeout: deadline.map { min(.seconds(5), max($0 - .now, .milliseconds(1))) } ?? .seconds(5))
+                    // The sequences of another stream are those of other jobs.
+                    if let created, try await connection.streamState(stream, for: .seconds(5))?.created != created {
+                        throw .refused(
+                            what: "to take jobs from the stream \(stream)", code: 404, error: 0,
+                            description: "it was made anew")
+                    }
                     break
                 } catch {
                     guard error.mayPass else { throw error }

@@ -24,8 +24,7 @@
         private let outbox: JobOutbox
         private let readers: LocalReaders
         private let others: OtherWorkers
-        private let stream: String
-        private let subject: String
+        private let era: JobEra
         private let incarnation: UInt64
         private let pending: Mutex<Pending>
 
@@ -40,44 +39,59 @@
 
         init(_ context: CarrierContext, _ channel: AnyChannel) async throws {
             (self.context, self.channel) = (context, channel)
-            stream = context.names.stream(.queue, of: context.machine, context.name)
-            subject = context.names.subject(.queue, of: context.machine, context.name)
             incarnation = try channel.incarnation
             readers = try LocalReaders(channel)
             others = OtherWorkers(context)
             outbox = try JobOutbox(context, for: channel)
             try await context.connection.waitUntilConnected()
             try context.connection.checkPayload()
-            let state = try await context.connection.ensureStream(
-                StreamSettings(
-                    name: stream, subjects: [subject], retention: .workQueue, discard: .new,
-                    replicas: context.rule.replicas,
-                    metadata: CarriedSchema.metadata(channel, context.machine, context.name)))
-            try CarriedSchema.check(
-                channel, context.machine, against: state.metadata, of: context.machine, context.name)
-            pending = Mutex(Pending(stored: state.lastSequence))
-            let left = outbox.found.filter { $0.sequence > state.lastSequence }
-            if let first = left.first, first.sequence != state.lastSequence + 1 {
-                throw Refusal(
-                    "the stream \(stream) ends at \(state.lastSequence), but the next job to be sent has the number \(first.sequence): somebody deleted the stream. Its jobs are lost; to go on with new ones, remove the outbox with ipc rm"
-                )
+            var (era, left) = (try await JobEra.enter(context, channel, known: outbox.era), outbox.unstored)
+            if !era.isNew {
+                left = outbox.found.filter { $0.era == era.number && $0.sequence > era.last }
+                if let first = left.first, first.sequence != era.last + 1 {
+                    context.logger.error(
+                        "the server has lost jobs that it had stored",
+                        metadata: ["stream": "\(era.stream)", "after": "\(era.last)", "before": "\(first.sequence)"])
+                    era = try await JobEra.enter(context, channel, known: 0)
+                }
             }
-            for entry in left { try take(entry) }
-            // What is stored would take the room of what comes.
-            try outbox.release(upTo: state.lastSequence)
+            self.era = era
+            pending = Mutex(Pending(stored: era.last))
+            if era.isNew {
+                if era.isTakenBack, context.status.figures.restarts == 0 {
+                    context.logger.warning(
+                        "another process has written jobs of this machine; is another bridge running for it?",
+                        metadata: ["stream": "\(era.stream)"])
+                }
+                try await enter(left)
+            } else {
+                for entry in left { add(entry, isVoid: try !isOurs(entry)) }
+                // What is stored would take the room of what comes.
+                try outbox.release(upTo: era.last)
+            }
         }
 
-        /// Decides what becomes of an entry that was written, perhaps just before this bridge's predecessor died.
-        private func take(_ entry: JobEntry) throws {
-            let isOurs =
-                switch try channel.jobState(at: entry.position) {
-                case .acknowledged(let attempts), .movedToDeadLetters(let attempts): attempts == entry.attempt
-                // Somebody here has it, or will: it was not acknowledged for this entry.
-                case .waiting, .taken: false
-                // Long ago: a bridge acknowledges right after it has written the entry.
-                case .gone: true
-                }
-            add(entry, isVoid: !isOurs)
+        /// Enters in this era what was not stored in the one before.
+        private func enter(_ left: [JobEntry]) async throws {
+            // What is stored would take the room.
+            try outbox.release(before: left.first)
+            for old in left where try isOurs(old) {
+                let entry = old.moved(to: era.number, pending.withLock { $0.next })
+                try await outbox.append(entry)
+                add(entry, isVoid: false)
+            }
+            try outbox.begin(era.number, after: era.last)
+        }
+
+        /// Whether the job of an entry, written perhaps just before this bridge's predecessor died, was acknowledged for it.
+        private func isOurs(_ entry: JobEntry) throws -> Bool {
+            switch try channel.jobState(at: entry.position) {
+            case .acknowledged(let attempts), .movedToDeadLetters(let attempts): attempts == entry.attempt
+            // Somebody here has it, or will: it was not acknowledged for this entry.
+            case .waiting, .taken: false
+            // Long ago: a bridge acknowledges right after it has written the entry.
+            case .gone: true
+            }
         }
 
         private func add(_ entry: JobEntry, isVoid: Bool) {
@@ -96,13 +110,15 @@
 
         func run() async throws {
             try await exportToStream(
-                context, stream, subject, after: pending.withLock { $0.stored },
+                context, era.stream, era.subject, after: pending.withLock { $0.stored },
                 send: { try await self.send(with: $0) }, follow: { try await self.follow($0) }, settle: settle)
         }
 
         // MARK: What is stored
 
         private func follow(_ writer: StreamWriter) async throws {
+            // What was acknowledged is stored, whatever happens to the rest.
+            defer { try? release(upTo: writer.acknowledged) }
             while true {
                 try await writer.waitForAcknowledgement(of: pending.withLock { $0.stored } + 1)
                 try release(upTo: writer.acknowledged)
@@ -127,13 +143,11 @@
         /// After a doubt: what is stored?
         private func settle() async throws -> UInt64 {
             try await context.connection.waitUntilConnected()
-            guard let state = try await context.connection.streamState(stream) else {
-                throw StartAnew("the stream \(stream) was deleted; it is made anew")
-            }
+            let state = try era.check(try await context.connection.streamState(era.stream), context.machine)
             let (stored, next) = pending.withLock { ($0.stored, $0.next) }
             guard state.lastSequence >= stored, state.lastSequence < next else {
                 throw StartAnew(
-                    "the stream \(stream) ends at \(state.lastSequence), but this bridge has stored \(stored) jobs and sent up to \(next - 1); is another bridge running for \(context.machine)?"
+                    "the stream \(era.stream) ends at \(state.lastSequence), but this bridge has stored \(stored) jobs and sent up to \(next - 1)"
                 )
             }
             try release(upTo: state.lastSequence)
@@ -236,7 +250,8 @@
             // It was tried often enough, if on several machines: rejected often enough, it becomes a dead letter here.
             guard failures < readers.maximumAttempts else { return job.reject(after: .zero) }
             let entry = JobEntry(
-                sequence: pending.withLock { $0.next }, position: position, attempt: job.attempt, failures: failures,
+                era: era.number, sequence: pending.withLock { $0.next }, position: position, attempt: job.attempt,
+                failures: failures,
                 job: bytes)
             // Until the entry is there the job is this machine's: if this is cancelled, it is given back.
             if let failure = await failure(of: entry) {

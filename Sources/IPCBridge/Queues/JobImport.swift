@@ -71,7 +71,8 @@
             (self.context, self.origin) = (context, origin)
             readers = try LocalReaders(channel)
             reader = WorkReader(
-                context.connection, stream: stream, acknowledgementWait: context.rule.acknowledgementWait)
+                context.connection, stream: stream, created: state.created,
+                acknowledgementWait: context.rule.acknowledgementWait)
             confirmations = context.connection.makeMailbox(tellsOfLosses: false)
             writer = try channel.makeWriter()
             table = try FlightTable(stream + ".flights", of: state.identity, in: context.root)

@@ -1,0 +1,139 @@
+#if NATS
+    import Foundation
+    import Glibc
+    import IPC
+    import IPCChannels
+    import Synchronization
+    import TestSupport
+    import Testing
+
+    @testable import IPCBridge
+
+    /// Work queues where machines share a name, and where a server has another store.
+    @Suite(.serialized, .enabled(if: TestNetwork.serverProgram != nil)) struct QueueFaultTests {
+        private static let name = "work/jobs"
+        private static let rule = #"{"name": "work/**", "pattern": "queue", "acknowledgement-wait": "5s"}"#
+
+        /// How often each job was done.
+        private final class Done: Sendable {
+            private let counts = Mutex<[UInt64: Int]>([:])
+            func add(_ job: UInt64) { counts.withLock { $0[job, default: 0] += 1 } }
+            var numbers: [UInt64] { counts.withLock { $0.keys.sorted() } }
+            var again: [UInt64] { counts.withLock { $0.filter { $0.value > 1 }.keys.sorted() } }
+        }
+
+        private func queue(_ machine: TestMachine) throws -> WorkQueue<UInt64> {
+            try WorkQueue<UInt64>.openOrCreate(
+                Self.name, in: machine.root, ChannelOptions(lifetime: .kept, capacity: 1 << 18))
+        }
+
+        private func send(_ numbers: Range<UInt64>, to machine: TestMachine) async throws {
+            var producer = try queue(machine).makeProducer()
+            for number in numbers { try await producer.send(number, until: .after(.seconds(40))) }
+        }
+
+        private func work(_ machine: TestMachine, _ done: Done) async throws {
+            var worker = try queue(machine).makeWorker()
+            while !Task.isCancelled {
+                guard let job = try? await worker.next() else { return }
+                let number = job.message
+                try job.acknowledge()
+                done.add(number)
+            }
+        }
+
+        private func waitUntilCarrying(_ machine: TestMachine, _ count: Int) async throws {
+            try await wait("\(machine.name) carries; its bridge says \(machine.log)") {
+                try machine.carriers().count { $0["state"] != .string("starting") } >= count
+            }
+        }
+
+        @Test(.timeLimit(.minutes(10))) func machinesOfOneNameLoseNoJobAndAreNamed() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let there = network.machine("f")
+            let same = ["one", "two"].map { network.machine("same", file: $0) }
+            for machine in same + [there] {
+                _ = try queue(machine)
+                try machine.configure(Self.rule)
+                try machine.startBridge()
+            }
+            for machine in same + [there] { try await waitUntilCarrying(machine, 3) }
+            let done = Done()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await self.work(there, done) }
+                // At once: each takes the stream from the other.
+                for number in 0..<20 as Range<UInt64> {
+                    for (index, machine) in same.enumerated() {
+                        try await send(number * 2 + UInt64(index)..<number * 2 + UInt64(index) + 1, to: machine)
+                    }
+                    try await Task.sleep(for: .milliseconds(20))
+                }
+                try await wait("all jobs are done: \(done.numbers)\n\(same.map(\.log))", for: .seconds(40)) {
+                    done.numbers == Array(0..<40)
+                }
+                // One after the other.
+                for machine in same { machine.killBridge() }
+                for round in 0..<4 as Range<UInt64> {
+                    let machine = same[Int(round % 2)]
+                    try await send(40 + round * 10..<50 + round * 10, to: machine)
+                    try machine.startBridge()
+                    try await wait("all jobs are done: \(done.numbers)\n\(machine.log)", for: .seconds(40)) {
+                        done.numbers == Array(0..<50 + round * 10)
+                    }
+                    machine.killBridge()
+                }
+                group.cancelAll()
+                try await group.waitForAll()
+            }
+            #expect(done.again == [])
+            #expect(same.contains { $0.log.contains("is another bridge running for same?") })
+        }
+
+        @Test(.timeLimit(.minutes(10)), arguments: [true, false])
+        func aServerWithAnotherStoreGetsNoOldJobsAgain(_ isAnotherServer: Bool) async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let other = try TestNetwork()
+            defer { other.end() }
+            let all = ["a", "b"].map { network.machine($0) }
+            for machine in all {
+                _ = try queue(machine)
+                try machine.configure(Self.rule)
+                try machine.startBridge()
+            }
+            for machine in all { try await waitUntilCarrying(machine, 3) }
+            let done = Done()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await self.work(all[1], done) }
+                // More than the outbox has room for.
+                try await send(0..<9000, to: all[0])
+                try await wait("all jobs are done; \(all.map(\.log))") { done.numbers == Array(0..<9000) }
+                // What was acknowledged is noted a little later.
+                try await Task.sleep(for: .milliseconds(500))
+                // Those that are on their way when the store is lost.
+                try network.signalServer(.stop)
+                try await send(9000..<10_000, to: all[0])
+                try await Task.sleep(for: .milliseconds(700))
+                if isAnotherServer {
+                    for machine in all {
+                        try machine.configure(Self.rule, at: other)
+                        try machine.signalBridge(.hangUp)
+                    }
+                } else {
+                    network.killServer()
+                    try FileManager.default.removeItem(atPath: network.folder + "/jetstream")
+                    try network.startServer()
+                }
+                try await wait("all jobs are done: \(done.numbers.count); \(all.map(\.log))") {
+                    done.numbers == Array(0..<10_000)
+                }
+                // Whatever comes again comes by now.
+                try await Task.sleep(for: .seconds(1))
+                group.cancelAll()
+                try await group.waitForAll()
+            }
+            #expect(done.again == [], "\(all.map(\.log))")
+        }
+    }
+#endif
