@@ -1,5 +1,6 @@
 #if NATS
     import Foundation
+    import Glibc
     import TestSupport
     import Testing
 
@@ -103,6 +104,33 @@
             let start = ContinuousClock.now
             await connection.close()
             #expect(.now - start < .seconds(1))
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aConnectionClosesAtOnceThoughServersDoNotAnswer() async throws {
+            // The system accepts, and nobody says anything.
+            let silent = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
+            defer { Glibc.close(silent) }
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(silent, $0, length) == 0 && listen(silent, 16) == 0 && getsockname(silent, $0, &length) == 0
+                }
+            }
+            try #require(isListening)
+            let url = "nats://127.0.0.1:\(UInt16(bigEndian: address.sin_port))"
+            let connection = try NATSConnection(ServerConfiguration(servers: [url]), name: "test")
+            await #expect(throws: BridgeError.self) { try await connection.waitUntilConnected(for: .milliseconds(300)) }
+            let waiting = Task { try await connection.waitUntilConnected() }
+            try await Task.sleep(for: .milliseconds(50))
+            let start = ContinuousClock.now
+            await connection.close()
+            #expect(.now - start < .seconds(1))
+            await #expect(throws: BridgeError.closed) { try await waiting.value }
+            #expect(throws: BridgeError.closed) { try connection.publish("test", []) }
+            #expect(connection.lastError.contains("no server has answered"))
         }
 
         @Test(.timeLimit(.minutes(10))) func aPasswordThatBecomesRightConnects() async throws {

@@ -63,6 +63,7 @@
             while !Task.isCancelled {
                 let start = ContinuousClock.now
                 var reason = "it ended by itself"
+                status.setHindrance(nil)
                 do { try await hindrance.noting { try await carrier.run() } } catch let refusal as Refusal {
                     if status.refuse(refusal.description) {
                         logger.error("not carried", metadata: ["reason": "\(refusal)"])

@@ -43,6 +43,8 @@
             var queuedBytes = 0
             /// Whether the thread is about commands that it took.
             var isSending = false
+            /// Whether the thread waits for servers to answer, for 2 s each.
+            var isConnecting = false
             /// The connection, for threads that publish by themselves.
             var lendable: Lent?
             /// Whether one of them does. Meanwhile the thread takes no commands.
@@ -226,6 +228,8 @@
                     return state.status.isClosed
                 }
                 if isClosed { continuation.resume() } else { beginClosing() }
+                // There is nothing to be sent yet, and the thread finds the command later.
+                if state.withLock({ $0.isConnecting }) { tellEnd() }
             }
         }
 
@@ -299,11 +303,15 @@
         }
 
         private func connect() {
-            let epoch = state.withLock { $0.isClosing ? nil : $0.status.epoch }
+            let epoch = state.withLock { state in
+                state.isConnecting = !state.isClosing
+                return state.isClosing ? nil : state.status.epoch
+            }
             guard let epoch else { return }
             begun = (.now, epoch)
             var made: OpaquePointer?
             let status = natsConnection_Connect(&made, options)
+            state.withLock { $0.isConnecting = false }
             guard let made, status == NATS_OK else {
                 natsConnection_Destroy(made)
                 let error =
@@ -371,17 +379,22 @@
         private func end() {
             let number = number
             ConnectionThread.registry.withLock { _ = $0.threads.removeValue(forKey: number) }
-            let (waiters, closers, commands) = state.withLock { state in
-                defer {
-                    state.waiters = [:]
-                    state.closers = []
-                    state.commands = []
-                }
-                state.status.isConnected = false
-                state.status.isClosed = true
-                return (state.waiters, state.closers, state.commands)
+            let commands = state.withLock { state in
+                defer { state.commands = [] }
+                return state.commands
             }
             for case .publish(let message) in commands { natsMsg_Destroy(message.pointer) }
+            tellEnd()
+        }
+
+        /// Tells all that wait here that the connection is closed. From any thread, perhaps twice.
+        private func tellEnd() {
+            let (waiters, closers) = state.withLock { state in
+                defer { (state.waiters, state.closers) = ([:], []) }
+                state.status.isConnected = false
+                state.status.isClosed = true
+                return (state.waiters, state.closers)
+            }
             for waiter in waiters.values { waiter.resume(returning: .failure(.closed)) }
             router.connectionWasClosed()
             for closer in closers { closer.resume() }
