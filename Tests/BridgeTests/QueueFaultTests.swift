@@ -9,7 +9,7 @@
 
     @testable import IPCBridge
 
-    /// Work queues where machines share a name, and where a server has another store.
+    /// Work queues where machines share a name, where a server has another store, and where jobs are too large for it.
     @Suite(.serialized, .enabled(if: TestNetwork.serverProgram != nil)) struct QueueFaultTests {
         private static let name = "work/jobs"
         private static let rule = #"{"name": "work/**", "pattern": "queue", "acknowledgement-wait": "5s"}"#
@@ -134,6 +134,40 @@
                 try await group.waitForAll()
             }
             #expect(done.again == [], "\(all.map(\.log))")
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aJobThatIsTooLargeForTheServerWaitsForALocalWorker() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let all = ["a", "b"].map { network.machine($0) }
+            let queues = try all.map {
+                try WorkQueue<RawBytes>.openOrCreate(
+                    Self.name, in: $0.root, ChannelOptions(lifetime: .kept, capacity: 1 << 23))
+            }
+            for machine in all {
+                try machine.configure(Self.rule)
+                try machine.startBridge()
+            }
+            for machine in all { try await waitUntilCarrying(machine, 3) }
+            var producer = try queues[0].makeProducer()
+            var there = try queues[1].makeWorker()
+            for size in [3 << 20, 8, 9] {
+                try await producer.send([UInt8](repeating: 1, count: size).span.bytes, until: .after(.seconds(20)))
+            }
+            for size in [8, 9] {
+                let job = try await there.next(until: .after(.seconds(20)))
+                #expect(try job.withBytes { $0.byteCount } == size, "\(all[0].log)")
+                try job.acknowledge()
+            }
+            try await Task.sleep(for: .seconds(1))
+            // It was told once, and this is its first delivery.
+            var here = try queues[0].makeWorker()
+            let job = try await here.next(until: .after(.seconds(20)))
+            #expect(try job.withBytes { $0.byteCount } == 3 << 20)
+            #expect(job.attempt == 1)
+            try job.acknowledge()
+            #expect(all[0].log.split(separator: "\n").count { $0.contains("too large") } == 1, "\(all[0].log)")
+            #expect(try !all[0].root.names().contains(ChannelName(Self.name + "/dead-letters")))
         }
     }
 #endif

@@ -27,6 +27,8 @@
         private let era: JobEra
         private let incarnation: UInt64
         private let pending: Mutex<Pending>
+        /// The jobs that are too large for the server, by position: each is told once. Of the task that sends.
+        private var tooLarge: Set<UInt64> = []
 
         /// What is not known to be stored, in the order of the sequences.
         private struct Pending {
@@ -185,12 +187,45 @@
         /// Sends all jobs until a worker joins on this machine.
         private func sendAll(with writer: StreamWriter) async throws {
             var worker = try channel.makeReader()
+            // Nobody else would get what comes after them. They are given back with the end of this.
+            var held: [HeldJob] = []
             while true {
                 try await waitForRoom()
-                let job = try await worker.take()
+                guard let job = try await Self.take(&worker, isHolding: !held.isEmpty) else {
+                    guard try readers.count == 0 else { return }
+                    continue
+                }
                 guard try readers.count == 0 else { return Self.giveBack(job) }
-                try await send(job, with: writer)
+                let bytes = try job.bytes
+                if isTooLarge(bytes.count, job.position) {
+                    held.append(HeldJob(job))
+                } else {
+                    try await send(job, bytes, with: writer)
+                }
             }
+        }
+
+        /// - Returns: Nil if it holds some, and there is no other one for a time.
+        private static func take(
+            _ worker: inout ChannelReader, isHolding: Bool
+        ) async throws(IPCError) -> TakenMessage? {
+            guard isHolding else { return try await worker.take() }
+            do throws(IPCError) { return try await worker.take(until: .after(.milliseconds(200))) } catch {
+                guard error.code == .timedOut else { throw error }
+                return nil
+            }
+        }
+
+        /// Whether a job stays on this machine, as the server takes none of that size.
+        private func isTooLarge(_ count: Int, _ position: ChannelPosition?) -> Bool {
+            let limit = context.connection.singleLimit
+            guard count > limit else { return false }
+            if let position, tooLarge.insert(position.offset).inserted {
+                context.logger.error(
+                    "a job is too large for the server, and waits for a worker of this machine; raise max_payload of the server",
+                    metadata: ["bytes": "\(count)", "limit": "\(limit)"])
+            }
+            return true
         }
 
         /// How many jobs are looked at together.
@@ -220,6 +255,7 @@
         /// - Returns: Whether one was sent.
         private func sendRound(before end: UInt64, with writer: StreamWriter) async throws -> Bool {
             var worker = try channel.makeReader()
+            var held: [HeldJob] = []
             var count = 0
             while count < Self.round {
                 try await waitForRoom()
@@ -228,22 +264,20 @@
                     Self.giveBack(job)
                     break
                 }
-                try await send(job, with: writer)
+                let bytes = try job.bytes
+                if isTooLarge(bytes.count, job.position) {
+                    held.append(HeldJob(job))
+                    continue
+                }
+                try await send(job, bytes, with: writer)
                 count += 1
             }
             return count > 0
         }
 
-        private func send(_ job: consuming TakenMessage, with writer: StreamWriter) async throws {
-            let bytes = try job.bytes
-            let limit = context.connection.singleLimit
-            guard bytes.count <= limit else {
-                context.status.addDropped(1)
-                context.logger.error(
-                    "a job is too large for the server, and was rejected",
-                    metadata: ["bytes": "\(bytes.count)", "limit": "\(limit)"])
-                return job.reject()
-            }
+        private func send(
+            _ job: consuming TakenMessage, _ bytes: [UInt8], with writer: StreamWriter
+        ) async throws {
             guard let position = job.position else { return }
             // This delivery is no attempt.
             let failures = Int(clamping: job.origin?.position ?? 0) + job.attempt - 1
@@ -277,6 +311,15 @@
         private static func giveBack(_ job: consuming TakenMessage) { try? job.release() }
 
         private static func acknowledge(_ job: consuming TakenMessage) -> Bool { (try? job.acknowledge()) != nil }
+    }
+
+    /// A job that this machine keeps. It is given back when this is forgotten.
+    private final class HeldJob {
+        private var job: TakenMessage?
+
+        init(_ job: consuming TakenMessage) { self.job = consume job }
+
+        deinit { if let job = job.take() { try? job.release() } }
     }
 
     /// Whether other machines take jobs of a queue.
