@@ -1,4 +1,5 @@
 #if NATS
+    import Foundation
     import Glibc
     import IPC
     import IPCChannels
@@ -96,7 +97,8 @@
             }
         }
 
-        @Test(.timeLimit(.minutes(10))) func valuesGoOnAtAServerWithAnotherStore() async throws {
+        @Test(.timeLimit(.minutes(10)), arguments: [true, false])
+        func valuesGoOnAtAServerWithAnotherStore(_ isAnotherServer: Bool) async throws {
             let network = try TestNetwork()
             defer { network.end() }
             let empty = try TestNetwork()
@@ -109,16 +111,27 @@
                 try setter.set(number)
                 try await waitForValue(number, other, there)
             }
-            for machine in [here, there] {
-                try machine.configure(Self.rule, at: empty)
-                try machine.signalBridge(.hangUp)
+            if isAnotherServer {
+                for machine in [here, there] {
+                    try machine.configure(Self.rule, at: empty)
+                    try machine.signalBridge(.hangUp)
+                }
+            } else {
+                network.killServer()
+                try FileManager.default.removeItem(atPath: network.folder + "/jetstream")
+                try network.startServer()
             }
+            // It is stored there without being set again.
+            let (late, third) = try make(network, "late")
+            try late.configure(Self.rule, at: isAnotherServer ? empty : network)
+            try late.startBridge()
+            try await waitForValue(20, third, late)
             for number in 21...25 as ClosedRange<UInt64> {
                 try setter.set(number)
                 try await waitForValue(number, other, there)
             }
             try setterThere.set(26)
-            try await waitForValue(26, one, here)
+            for (machine, latest) in [(here, one), (late, third)] { try await waitForValue(26, latest, machine) }
         }
 
         @Test(.timeLimit(.minutes(10))) func aValueThatIsTooLargeForTheServerHoldsNoLaterOneUp() async throws {

@@ -13,8 +13,38 @@
     /// The export stores a value only if it is newer than what the key has. What the key has last is the newest of all machines, and the
     /// import writes it wherever the newest value is another one, once the export has decided about that.
     enum LatestCarrying {
-        /// The bucket of all latest values, and which one it is: not 0.
-        static func bucket(_ context: CarrierContext) async throws -> (bucket: Bucket, identity: UInt64) {
+        /// Carries with the bucket of all latest values, until it is another one: that is looked at after each loss of the connection.
+        ///
+        /// - Parameter body: Is given the bucket and its identity: not 0.
+        static func carry(
+            _ context: CarrierContext, _ body: @escaping @Sendable (Bucket, UInt64) async throws -> Void
+        ) async throws {
+            try await context.connection.waitUntilConnected()
+            let losses = context.connection.makeMailbox()
+            defer { losses.close() }
+            let (bucket, identity) = try await bucket(context)
+            context.status.set(.carrying)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await body(bucket, identity) }
+                group.addTask { try await watch(identity, losses, context) }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
+        }
+
+        private static func watch(_ identity: UInt64, _ losses: Mailbox, _ context: CarrierContext) async throws {
+            while true {
+                do throws(BridgeError) { _ = try await losses.next() } catch {
+                    guard error == .connectionLost else { throw error }
+                }
+                try await context.connection.waitUntilConnected()
+                guard try await bucket(context).identity == identity else {
+                    throw StartAnew("the bucket \(context.names.latestBucket) was made anew")
+                }
+            }
+        }
+
+        private static func bucket(_ context: CarrierContext) async throws -> (bucket: Bucket, identity: UInt64) {
             let bucket = Bucket(context.connection, context.names.latestBucket, replicas: context.rule.replicas)
             return (bucket, identity(of: try await bucket.ensure().created))
         }

@@ -12,7 +12,9 @@
             let exporter = try LatestExporter(context)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await exporter.read() }
-                group.addTask { try await exporter.store() }
+                group.addTask {
+                    try await LatestCarrying.carry(context) { try await exporter.store($0, $1) }
+                }
                 defer { group.cancelAll() }
                 try await group.next()
             }
@@ -68,12 +70,8 @@
             }
         }
 
-        func store() async throws {
-            try await context.connection.waitUntilConnected()
-            let epoch = context.connection.epoch
-            let (bucket, identity) = try await LatestCarrying.bucket(context)
-            var target = Target(bucket: bucket, identity: identity, epoch: epoch)
-            context.status.set(.carrying)
+        func store(_ bucket: Bucket, _ identity: UInt64) async throws {
+            var target = Target(bucket: bucket, identity: identity)
             for await _ in news {
                 guard let value = newest.withLock({ $0 }) else { continue }
                 if note.state(of: incarnation, value.position, in: identity) == .new { try await store(value, &target) }
@@ -84,8 +82,8 @@
         private struct Target {
             let bucket: Bucket
             let identity: UInt64
-            /// The connection in which the bucket was seen last: it can be another one of the same name after that.
-            var epoch: Int
+            /// The connection in which the bucket was seen last, by its number: it can be another one of the same name after that.
+            var epoch: Int?
             /// The revision that this process has stored last.
             var stored: UInt64 = 0
         }

@@ -12,16 +12,17 @@
 
         func run() async throws {
             let channel = try context.openChannel()
+            try await LatestCarrying.carry(context) { try await carry(channel, $0, $1) }
+        }
+
+        private func carry(_ channel: AnyChannel, _ bucket: Bucket, _ identity: UInt64) async throws {
             let incarnation = try channel.incarnation
-            try await context.connection.waitUntilConnected()
-            let (bucket, identity) = try await LatestCarrying.bucket(context)
             let note = try LatestNote(context)
             var newest = NewestValue(
                 try channel.makeReader(), incarnation, identity, note, isExported: context.rule.direction.isOut)
             var writer = try channel.makeWriter()
             let watch = bucket.watch(context.names.key(context.name))
             defer { watch.close() }
-            context.status.set(.carrying)
             while true {
                 guard case .entry(let entry) = try await watch.next(), let body = entry.value else { continue }
                 let envelope: Envelope
@@ -36,15 +37,8 @@
                     machine: header.machine, channel: header.incarnation, position: record.position,
                     sequence: LatestRevision(entry.revision, in: identity).sequence)
                 var decision = try newest.decide(about: origin, isOwn: isOwn)
-                var count = 0
                 while decision == .wait {
                     try await Task.sleep(for: .milliseconds(5))
-                    count += 1
-                    if count % 400 == 0, context.connection.isConnected,
-                        try await LatestCarrying.bucket(context).identity != identity
-                    {
-                        throw StartAnew("the bucket \(bucket.name) was made anew")
-                    }
                     decision = try newest.decide(about: origin, isOwn: isOwn)
                 }
                 if decision == .leave { continue }
