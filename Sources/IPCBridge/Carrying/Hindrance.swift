@@ -36,7 +36,7 @@
 
         /// Runs a body; why it goes on trying is noted.
         func noting<Value>(_ body: () async throws -> Value) async throws -> Value {
-            try await RetryObserver.$current.withValue({ self.note($0) }, operation: body)
+            try await RetryObserver.$current.withValue(RetryObserver { self.note($0) }, operation: body)
         }
     }
 #endif

@@ -28,15 +28,15 @@
             for time: Duration, _ body: () async throws(BridgeError) -> Value
         ) async throws(BridgeError) -> Value {
             let deadline = ContinuousClock.now + time
-            var observer: (@Sendable (BridgeError?) -> Void)?
-            defer { observer?(nil) }
+            var observer: RetryObserver?
+            defer { observer?.note(nil) }
             while true {
                 do throws(BridgeError) {
                     return try await body()
                 } catch {
                     guard error.mayPass, .now < deadline else { throw error }
                     observer = RetryObserver.current
-                    observer?(error)
+                    observer?.note(error)
                 }
                 if !isConnected { try await waitUntilConnected(for: deadline - .now) }
                 try await pause(.milliseconds(100))
