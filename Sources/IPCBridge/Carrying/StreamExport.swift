@@ -16,7 +16,7 @@
         var doubts = 0
         var told: String?
         // What follows for a topic is short, and an acknowledgement a small message: no thread has to wake between the two.
-        let follower = context.pattern == .topic ? DeliveryExecutor.shared : nil
+        let follower = context.isUrgent ? DeliveryExecutor.shared : nil
         while true {
             let writer = StreamWriter(
                 context.connection, stream: stream, subject: subject, after: stored, mayBlock: context.isUrgent)

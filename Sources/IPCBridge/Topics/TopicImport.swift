@@ -14,7 +14,7 @@
         func run() async throws {
             let channel = try context.openChannel()
             // A channel that syncs may block where it writes.
-            guard try channel.attributes.durability == .none else { return try await read(channel) }
+            guard context.isUrgent, try channel.attributes.durability == .none else { return try await read(channel) }
             try await withTaskExecutorPreference(DeliveryExecutor.shared) { try await read(channel) }
         }
 
