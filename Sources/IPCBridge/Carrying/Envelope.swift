@@ -67,9 +67,8 @@
         let records: [Record]
 
         /// How many records a body says that it has, unchecked.
-        static func recordCount(in body: UnsafeRawBufferPointer) -> UInt64 {
-            body.count < headerSize
-                ? 0 : UInt64(UInt32(littleEndian: body.loadUnaligned(fromByteOffset: 32, as: UInt32.self)))
+        static func recordCount(in body: RawSpan) -> UInt64 {
+            body.byteCount < headerSize ? 0 : UInt64(body.number(at: 32, as: UInt32.self))
         }
 
         /// Checks a body that anybody may have written. Nothing in it traps.

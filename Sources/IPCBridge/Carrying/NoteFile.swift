@@ -1,5 +1,4 @@
 #if NATS
-    import Glibc
     import IPC
     import IPCChannels
     import SystemPackage
@@ -14,9 +13,9 @@
         ///   - count: How many numbers there are, all 0 in a new file.
         ///   - root: Its folder `.bridge` has the file.
         init(_ name: String, count: Int = 8, in root: ChannelRoot) throws(IPCError) {
-            let folder = root.path + "/.bridge"
-            if mkdir(folder, 0o700) != 0, errno != EEXIST { throw IPCError("mkdir", folder, Errno(rawValue: errno)) }
-            mapping = try MappedFile.openOrCreate(FilePath("\(folder)/\(name)"), byteCount: count * 8).map()
+            let folder = BridgeFolder(in: root)
+            try folder.make()
+            mapping = try MappedFile.openOrCreate(FilePath(folder.path(name)), byteCount: count * 8).map()
         }
 
         /// Each is loaded and stored by itself.

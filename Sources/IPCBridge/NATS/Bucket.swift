@@ -15,8 +15,8 @@
 
     /// What a key of a bucket has.
     struct KeyState: Sendable, Equatable {
-        /// Of the bucket, as the server writes it: another one is another bucket of the same name, whose revisions are others.
-        let created: String
+        /// The identity of the bucket: another one is another bucket of the same name, whose revisions are others.
+        let bucket: UInt64
         /// The server's clock afterwards, in nanoseconds since 1970; 0 if the server does not say it.
         let now: Int64
         /// 0 if the key never had a value.
@@ -103,15 +103,8 @@
             if let revision { headers.append(("Nats-Expected-Last-Subject-Sequence", String(revision))) }
             let all = headers
             return try await connection.retrying(for: time) { () throws(BridgeError) -> UInt64 in
-                let answer = try await connection.request(subject(key), headers: all, value, timeout: .seconds(5))
-                let json = try answer.json()
-                if let error = json["error"] {
-                    throw .refused(
-                        what: "to write the key \(key) of the bucket \(name)", code: error["code"]?.integer ?? 0,
-                        error: error["err_code"]?.integer ?? 0, description: error["description"]?.string ?? "")
-                }
-                guard let sequence = json.unsigned("seq") else { throw .malformed("a key's revision is missing") }
-                return sequence
+                try await connection.store(
+                    subject(key), headers: all, value, what: "to write the key \(key) of the bucket \(name)")
             }
         }
 
@@ -127,12 +120,9 @@
         /// What a key has, and the clock of the server that has it.
         func look(at key: String, for time: Duration = .seconds(30)) async throws(BridgeError) -> KeyState {
             let stored = try await connection.lastMessage(of: stream, subject: subject(key), for: time)
-            let state = try await connection.retrying(for: time) { () throws(BridgeError) -> JSONValue in
-                try await connection.api("STREAM.INFO.\(stream)", what: "the state of the bucket \(name)")
-            }
+            let state = try await connection.streamState(stream, for: time)
             return KeyState(
-                created: state["created"]?.string ?? "",
-                now: state["ts"]?.string.flatMap { Quantities.time($0) } ?? 0, revision: stored?.sequence ?? 0,
+                bucket: state?.identity ?? 0, now: state?.now ?? 0, revision: stored?.sequence ?? 0,
                 value: stored.flatMap { $0.header("KV-Operation") == nil ? $0.bytes : nil }, time: stored?.time ?? 0)
         }
 

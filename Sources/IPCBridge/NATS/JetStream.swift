@@ -11,13 +11,19 @@
         func api(
             _ call: String, _ body: JSONValue? = nil, what: String, timeout: Duration = .seconds(5)
         ) async throws(BridgeError) -> JSONValue {
-            let answer = try await request(
-                "$JS.API.\(call)", Array((body?.text ?? "").utf8), timeout: timeout)
-            let json = try answer.json()
-            guard let error = json["error"] else { return json }
-            throw .refused(
-                what: what, code: error["code"]?.integer ?? 0, error: error["err_code"]?.integer ?? 0,
-                description: error["description"]?.string ?? "no reason is given")
+            try await request("$JS.API.\(call)", Array((body?.text ?? "").utf8), timeout: timeout).answer(to: what)
+        }
+
+        /// Stores one message in the stream that takes this subject.
+        /// - Parameter what: What is asked for, in words for an error.
+        /// - Returns: Its sequence.
+        /// - Throws: As `api`.
+        func store(
+            _ subject: String, headers: [(String, String)], _ body: [UInt8], what: String
+        ) async throws(BridgeError) -> UInt64 {
+            let answer = try await request(subject, headers: headers, body, timeout: .seconds(5)).answer(to: what)
+            guard let sequence = answer.unsigned("seq") else { throw .malformed("a sequence is missing") }
+            return sequence
         }
 
         /// Does it again while it fails for a reason that passes: servers are down, have no majority, or changed their leader.
@@ -50,6 +56,16 @@
     }
 
     extension NATSMessage {
+        /// What JetStream answers.
+        /// - Throws: `.refused` with its reason.
+        fileprivate func answer(to what: String) throws(BridgeError) -> JSONValue {
+            let json = try json()
+            guard let error = json["error"] else { return json }
+            throw .refused(
+                what: what, code: error["code"]?.integer ?? 0, error: error["err_code"]?.integer ?? 0,
+                description: error["description"]?.string ?? "no reason is given")
+        }
+
         func json() throws(BridgeError) -> JSONValue {
             let text = withBytes { String(validating: $0, as: UTF8.self) }
             guard let text else { throw .malformed("its text is not UTF-8") }

@@ -46,6 +46,8 @@
         var metadata: [String: String]
         /// As the server writes it: another one is another stream of the same name.
         var created: String
+        /// The server's clock, in nanoseconds since 1970; nil if the server does not say it.
+        var now: Int64?
     }
 
     extension StreamSettings {
@@ -83,6 +85,7 @@
             replicas = config["num_replicas"]?.integer ?? 1
             metadata = config["metadata"]?.strings ?? [:]
             created = json["created"]?.string ?? ""
+            now = json["ts"]?.string.flatMap(Quantities.time)
             guard case .array(let names)? = config["subjects"] else {
                 subjects = []
                 return
@@ -143,18 +146,10 @@
         func isStream(
             _ name: String, madeSince start: ContinuousClock.Instant, for time: Duration = .seconds(30)
         ) async throws(BridgeError) -> Bool {
-            try await retrying(for: time) { () throws(BridgeError) -> Bool in
-                do throws(BridgeError) {
-                    let json = try await api("STREAM.INFO.\(name)", what: "the state of the stream \(name)")
-                    guard let made = json["created"]?.string.flatMap(Quantities.time),
-                        let now = json["ts"]?.string.flatMap(Quantities.time)
-                    else { return false }
-                    return made >= now - (ContinuousClock.now - start).nanoseconds
-                } catch {
-                    guard error.apiError == 10059 else { throw error }
-                    return false
-                }
-            }
+            guard let state = try await streamState(name, for: time), let made = Quantities.time(state.created),
+                let now = state.now
+            else { return false }
+            return made >= now - (ContinuousClock.now - start).nanoseconds
         }
 
         /// Removes a stream and all that it has.

@@ -81,16 +81,9 @@
             writer.append(position: 1, [UInt8]().span.bytes)
             let body = writer.finish()
             do throws(BridgeError) {
-                let json = try await context.connection.request(
-                    subject, headers: [("Nats-Expected-Last-Sequence", String(last))], body, timeout: .seconds(5)
-                ).json()
-                guard let error = json["error"] else {
-                    guard let sequence = json.unsigned("seq") else { throw .malformed("a sequence is missing") }
-                    return sequence
-                }
-                throw .refused(
-                    what: "to store a message of \(subject)", code: error["code"]?.integer ?? 0,
-                    error: error["err_code"]?.integer ?? 0, description: error["description"]?.string ?? "")
+                return try await context.connection.store(
+                    subject, headers: [("Nats-Expected-Last-Sequence", String(last))], body,
+                    what: "to store a message of \(subject)")
             } catch {
                 guard error.mayPass || error.isOtherRevision else { throw error }
             }

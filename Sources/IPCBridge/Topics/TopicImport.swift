@@ -83,7 +83,7 @@
             let mailbox = context.connection.subscribe(
                 context.names.subject(.bestEffort, of: origin, context.name),
                 limit: MailboxLimit(bytes: Self.mostWaiting) { message in
-                    status.addDropped(message.withBytes { Envelope.recordCount(in: $0) })
+                    status.addDropped(message.withSpan { Envelope.recordCount(in: $0) })
                 })
             defer { mailbox.close() }
             var injector = TopicInjector(try channel.makeWriter(), origin, nil)

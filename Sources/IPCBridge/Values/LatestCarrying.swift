@@ -46,11 +46,9 @@
 
         private static func bucket(_ context: CarrierContext) async throws -> (bucket: Bucket, identity: UInt64) {
             let bucket = Bucket(context.connection, context.names.latestBucket, replicas: context.rule.replicas)
-            return (bucket, identity(of: try await bucket.ensure().created))
+            // Revisions of buckets with different identities cannot be compared.
+            return (bucket, try await bucket.ensure().identity)
         }
-
-        /// Revisions of buckets with different identities cannot be compared.
-        static func identity(of created: String) -> UInt64 { Machine.hash(created) | 1 }
 
         /// - Parameter age: How long ago it was set, in nanoseconds.
         static func body(

@@ -121,7 +121,7 @@
             } else {
                 let epoch = context.connection.epoch
                 let present = try await target.bucket.look(at: key, for: .zero)
-                guard LatestCarrying.identity(of: present.created) == target.identity else {
+                guard present.bucket == target.identity else {
                     throw StartAnew("the bucket \(target.bucket.name) was made anew")
                 }
                 target.epoch = epoch
