@@ -60,7 +60,7 @@
             async let doubts = write(total, to: "numbers", writing)
             let reader = StreamReader(reading, stream: "numbers", from: .sequence(1))
             for expected in 1...total {
-                let next = try #require(try await reader.next(timeout: .seconds(40)))
+                let next = try #require(try await reader.next(timeout: .seconds(90)))
                 guard next.sequence == expected, next.missed == 0, next.message.bytes == payload(expected) else {
                     Issue.record("after \(expected - 1) came \(next.sequence), missed \(next.missed)")
                     break
@@ -88,7 +88,7 @@
             let reader = StreamReader(connection, stream: "numbers", from: .sequence(1))
             var expected: UInt64 = 1
             while expected <= total {
-                let next = try #require(try await reader.next(timeout: .seconds(40)))
+                let next = try #require(try await reader.next(timeout: .seconds(90)))
                 guard next.sequence == expected, next.missed == 0, next.message.bytes == payload(expected) else {
                     Issue.record("after \(expected - 1) came \(next.sequence), missed \(next.missed)")
                     break
@@ -106,6 +106,22 @@
             let quiet = StreamReader(connection, stream: "numbers", from: .new)
             #expect(try await quiet.next(timeout: .seconds(4)) == nil)
             #expect(quiet.consumersMade == 1)
+        }
+
+        @Test(.timeLimit(.minutes(10))) func aConsumerThatIsGivenToADeadServerIsMadeAnewOnAnother() async throws {
+            let cluster = try TestCluster()
+            let connection = try cluster.connect()
+            var settings = StreamSettings(name: "numbers", subjects: ["test.numbers"])
+            settings.replicas = 3
+            _ = try await connection.ensureStream(settings)
+            let info = try await connection.api("STREAM.INFO.numbers", what: "the leader")
+            let leader = try #require(info["cluster"]?["leader"]?.string)
+            cluster.servers[Int(leader.dropFirst())!].kill()
+            // Every third is given to the server that was killed.
+            for _ in 1...20 {
+                let reader = StreamReader(connection, stream: "numbers", from: .sequence(1))
+                #expect(try await reader.prepare(timeout: .seconds(30)))
+            }
         }
 
         @Test(.timeLimit(.minutes(10))) func aSecondWriterStoresNothing() async throws {

@@ -152,21 +152,19 @@
             guard let consumer else { return }
             self.consumer = nil
             mailbox.withLock { $0 = nil }
-            // It would also vanish by itself. The answer goes to nobody.
+            delete(consumer.name)
+        }
+
+        /// A consumer would also vanish by itself. The answer goes to nobody.
+        private func delete(_ consumer: String) {
             try? connection.publish(
-                "$JS.API.CONSUMER.DELETE.\(stream).\(consumer.name)",
+                "$JS.API.CONSUMER.DELETE.\(stream).\(consumer)",
                 reply: connection.router.prefix + connection.router.makeToken(), [])
         }
 
         /// - Returns: False if there was no time.
         private func makeConsumer(until deadline: ContinuousClock.Instant?) async throws(BridgeError) -> Bool {
-            let name = "r" + connection.router.makeToken() + "-" + String(UInt64.random(in: 0 ... .max), radix: 36)
-            let puller = Puller(
-                connection, stream: stream, consumer: name, isShared: false, maximumBytes: windowBytes,
-                idleHeartbeat: isHinted ? .seconds(280) : .seconds(30))
-            let body = JSONValue.members([
-                ("stream_name", .string(stream)), ("action", .string("create")), ("config", configuration(name)),
-            ])
+            var patience = Duration.seconds(1)
             while true {
                 do throws(BridgeError) {
                     if !connection.isConnected {
@@ -176,26 +174,46 @@
                         }
                         try await connection.waitUntilConnected(for: deadline - .now)
                     }
-                    let json = try await connection.api(
-                        "CONSUMER.CREATE.\(stream).\(name)", body, what: "to read the stream \(stream)",
-                        timeout: deadline.map { min(.seconds(5), max($0 - .now, .milliseconds(1))) } ?? .seconds(5))
-                    // After it, since the consumer is of the stream that there was then.
-                    if let created, try await connection.streamState(stream)?.created != created {
-                        throw .madeAnew(stream: stream)
-                    }
-                    isAtEnd = json.unsigned("num_pending") == 0
-                    if base == nil, start != .lastPerSubject { base = json["delivered"]?.unsigned("stream_seq") }
-                    break
+                    try await askForConsumer(
+                        timeout: deadline.map { min(patience, max($0 - .now, .milliseconds(1))) } ?? patience)
+                    return true
                 } catch {
                     guard error.mayPass else { throw error }
                 }
                 if let deadline, deadline <= .now { return false }
+                patience = min(patience * 2, .seconds(5))
                 try await pause(.milliseconds(100))
+            }
+        }
+
+        /// Asks once, for a consumer of a new name.
+        ///
+        /// A cluster gives each consumer to one of its servers, for a minute or two also to one that was killed. Under its old name it would
+        /// stay there; under another one it may be given to a server that lives.
+        private func askForConsumer(timeout: Duration) async throws(BridgeError) {
+            let name = "r" + connection.router.makeToken() + "-" + String(UInt64.random(in: 0 ... .max), radix: 36)
+            let puller = Puller(
+                connection, stream: stream, consumer: name, isShared: false, maximumBytes: windowBytes,
+                idleHeartbeat: isHinted ? .seconds(280) : .seconds(30))
+            let body = JSONValue.members([
+                ("stream_name", .string(stream)), ("action", .string("create")), ("config", configuration(name)),
+            ])
+            do throws(BridgeError) {
+                let json = try await connection.api(
+                    "CONSUMER.CREATE.\(stream).\(name)", body, what: "to read the stream \(stream)", timeout: timeout)
+                // After it, since the consumer is of the stream that there was then.
+                if let created, try await connection.streamState(stream)?.created != created {
+                    throw .madeAnew(stream: stream)
+                }
+                isAtEnd = json.unsigned("num_pending") == 0
+                if base == nil, start != .lastPerSubject { base = json["delivered"]?.unsigned("stream_seq") }
+            } catch {
+                delete(name)
+                throw error
             }
             consumersMade += 1
             consumer = (name, puller, 0)
             mailbox.withLock { $0 = puller.mailbox }
-            return true
         }
 
         private func configuration(_ name: String) -> JSONValue {
