@@ -109,6 +109,7 @@
         func run(holding lock: consuming BridgeStatus, _ wanted: () -> BridgeConfiguration) async throws {
             let following = follow()
             var failure: (any Error)?
+            var watch: FileWatch?
             while !Task.isCancelled {
                 let configuration = wanted()
                 guard configuration.isSameSession(as: self.configuration) else { break }
@@ -131,7 +132,7 @@
                     failure = error
                     break
                 }
-                await pause()
+                await pause(&watch)
             }
             await stop()
             following.cancel()
@@ -139,14 +140,20 @@
             if let failure { throw failure }
         }
 
-        /// Until the next look.
-        private func pause() async {
-            if lastChange + Self.quietAfter < .now, let watch = try? FileWatch(FilePath(root.path), for: .names),
-                watch.seesEvents
-            {
+        /// Until the next look: where nothing has changed for a while, when a name in the root does.
+        private func pause(_ watch: inout FileWatch?) async {
+            guard lastChange + Self.quietAfter < .now else {
+                watch = nil
+                try? await Task.sleep(for: Self.interval)
+                return
+            }
+            if watch == nil {
+                watch = try? FileWatch(FilePath(root.path), for: .names)
                 // What came before there was a watch.
                 guard !isOtherRoot else { return }
-                _ = try? await watch.wait(until: .after(Self.quietInterval))
+            }
+            if watch?.seesEvents == true {
+                _ = try? await watch!.wait(until: .after(Self.quietInterval))
             } else {
                 try? await Task.sleep(for: Self.interval)
             }

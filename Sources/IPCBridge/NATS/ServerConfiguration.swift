@@ -107,11 +107,11 @@
                     "The credentials \(credentials) cannot be used")
             }
             try setTLS(on: options)
-            // A cut connection is noticed in a second, and a write that nobody takes ends after one. What is published
+            // A cut connection is noticed within two seconds, and a write that nobody takes ends after one. What is published
             // without a connection is refused here: the acknowledgements say what was stored, not a buffer of the library.
             let statuses = [
-                natsOptions_SetWriteDeadline(options, 1000), natsOptions_SetPingInterval(options, 500),
-                natsOptions_SetMaxPingsOut(options, 2), natsOptions_SetMaxReconnect(options, -1),
+                natsOptions_SetWriteDeadline(options, 1000), natsOptions_SetPingInterval(options, 1000),
+                natsOptions_SetMaxPingsOut(options, 1), natsOptions_SetMaxReconnect(options, -1),
                 natsOptions_SetReconnectBufSize(options, 1), natsOptions_SetTimeout(options, 2000),
                 natsOptions_UseGlobalMessageDelivery(options, true), natsOptions_SetSendAsap(options, true),
                 // So that large messages are mostly read in one piece, and not put together in another place.
