@@ -50,6 +50,7 @@ func prepare(_ paths: [String]) throws {
 
 /// Messages per second from one machine to another, until the last one has arrived.
 func rate(_ here: String, _ there: String, _ size: Int, _ count: Int) throws {
+    let deadline = Deadline.after(.seconds(120))
     let start: ContinuousClock.Instant
     let finished: () -> Void
     if size == 64 {
@@ -61,7 +62,7 @@ func rate(_ here: String, _ there: String, _ size: Int, _ count: Int) throws {
             for number in 0..<count { try publisher.publish(Small(number: UInt64(number))) }
         }
         for number in 0..<count {
-            let message = try subscription.receive(until: .after(.seconds(20)))
+            let message = try subscription.receive(until: deadline)
             guard message.number == UInt64(number) else { fail("message \(message.number) in the place of \(number)") }
         }
     } else {
@@ -74,7 +75,7 @@ func rate(_ here: String, _ there: String, _ size: Int, _ count: Int) throws {
             for _ in 0..<count { try publisher.publish(body.span.bytes) }
         }
         for _ in 0..<count {
-            let received = try subscription.receive(until: .after(.seconds(20))) { $0.byteCount }
+            let received = try subscription.receive(until: deadline) { $0.byteCount }
             guard received == size else { fail("a message of \(received) bytes") }
         }
     }

@@ -16,17 +16,20 @@
                 let payloads = (0..<Int.random(in: 0...40)).map { _ in
                     (0..<Int.random(in: 0...300)).map { _ in UInt8.random(in: 0...255, using: &random) }
                 }
-                var size = Envelope.headerSize
-                for (index, payload) in payloads.enumerated() {
-                    writer.append(position: UInt64(index + 1) * 1000, payload.span.bytes)
-                    size += EnvelopeWriter.size(of: payload.count)
+                // Numbers of each length, up to the largest.
+                let positions = payloads.indices.map { UInt64.max >> UInt64.random(in: 0...23) &- UInt64(40 - $0) }.sorted()
+                for (position, payload) in zip(positions, payloads) {
+                    let before = writer.byteCount
+                    writer.append(position: position, payload.span.bytes)
+                    #expect(writer.byteCount <= before + EnvelopeWriter.size(of: payload.count))
                 }
-                #expect(writer.byteCount == size && writer.isEmpty == payloads.isEmpty)
+                #expect(writer.isEmpty == payloads.isEmpty)
+                let size = writer.byteCount
                 let body = writer.finish()
                 #expect(body.count == size && writer.isEmpty && writer.byteCount == Envelope.headerSize)
                 let envelope = try Envelope(reading: body.span.bytes)
                 #expect(envelope.header == header)
-                #expect(envelope.records.map(\.position) == payloads.indices.map { UInt64($0 + 1) * 1000 })
+                #expect(envelope.records.map(\.position) == positions)
                 #expect(envelope.records.map { Array(body[$0.range]) } == payloads)
             }
         }

@@ -15,8 +15,9 @@
     /// | 24 | 8 | missed: messages that the origin's log dropped before the first record |
     /// | 32 | 4 | count of records |
     ///
-    /// Each record: position (8), length (4), and the payload. Positions rise from record to record, except in parts: each part of a
-    /// message has the position of the whole.
+    /// Each record: how far its position is beyond that of the record before (of the first: beyond 0), its length, and the payload. Both
+    /// numbers are LEB128: seven bits to a byte, the lowest first, the highest bit set in all but the last byte. Small messages would
+    /// otherwise be a sixth longer. Positions rise from record to record.
     struct Envelope: Sendable {
         enum Kind: UInt8, CaseIterable, Sendable {
             /// Messages of a topic.
@@ -58,8 +59,11 @@
         }
 
         static let headerSize = 36
-        static let recordHeaderSize = 12
+        /// The position and the length before a payload, in bytes.
+        static let recordHeaderSizes = 2...15
         static let maximumHops: UInt8 = 8
+        /// More records are in no envelope: empty ones would need more memory here than they have bytes there.
+        static let maximumCount = 65_536
         fileprivate static let magic: [UInt8] = Array("IPCB".utf8)
         fileprivate static let version: UInt8 = 1
 
@@ -97,23 +101,25 @@
                 kind: kind, hops: hops, machine: place.integer(of: body), incarnation: place.integer(of: body),
                 missed: place.integer(of: body))
             let count: UInt32 = place.integer(of: body)
-            guard Int(count) <= (body.byteCount - Self.headerSize) / Self.recordHeaderSize else {
-                throw EnvelopeError(reason: "it has \(body.byteCount) bytes, too few for \(count) records")
+            let largest = min((body.byteCount - Self.headerSize) / Self.recordHeaderSizes.lowerBound, Self.maximumCount)
+            guard count <= largest else {
+                throw EnvelopeError(
+                    reason: "it says that it has \(count) records; \(body.byteCount) bytes have \(largest) at most")
             }
             var records: [Record] = []
             records.reserveCapacity(Int(count))
-            for _ in 0..<count {
-                guard (body.byteCount - place.position) >= Self.recordHeaderSize else {
-                    throw EnvelopeError(reason: "a record is cut off")
-                }
-                let position: UInt64 = place.integer(of: body)
-                let length: UInt32 = place.integer(of: body)
-                guard Int(length) <= (body.byteCount - place.position) else {
+            var position: UInt64 = 0
+            for index in 0..<count {
+                let distance = try place.number(of: body)
+                let length = try place.number(of: body)
+                guard length <= body.byteCount - place.position else {
                     throw EnvelopeError(reason: "a record of \(length) bytes exceeds the body")
                 }
-                guard records.last.map({ $0.position < position }) ?? true else {
+                let (next, isTooLarge) = position.addingReportingOverflow(distance)
+                guard !isTooLarge, distance > 0 || index == 0 else {
                     throw EnvelopeError(reason: "its positions do not rise")
                 }
+                position = next
                 records.append(Record(position: position, range: place.position..<place.position + Int(length)))
                 place.position += Int(length)
             }
@@ -148,6 +154,8 @@
         private var body: [UInt8] = []
         /// How many records there are.
         private(set) var count: UInt32 = 0
+        /// The position of the last record.
+        private var position: UInt64 = 0
         /// Bytes of the body so far.
         private(set) var byteCount = Envelope.headerSize
         /// The size of the body before: the next one is probably as large.
@@ -156,9 +164,11 @@
 
         init(_ header: Envelope.Header) { self.header = header }
 
-        /// What a payload adds to a body.
-        static func size(of payload: Int) -> Int { Envelope.recordHeaderSize + payload }
+        /// What a payload adds to a body at most.
+        static func size(of payload: Int) -> Int { Envelope.recordHeaderSizes.upperBound + payload }
 
+        /// Adds a record. There may be ``Envelope/maximumCount``.
+        ///
         /// - Parameters:
         ///   - position: The end of the message in the origin's log, beyond that of the record before.
         ///   - payload: At most `UInt32.max` bytes.
@@ -181,16 +191,28 @@
         ///
         /// - Returns: Where its payload belongs.
         private mutating func open(_ position: UInt64, _ length: Int) -> Int {
-            let start = byteCount
-            let place = start + Envelope.recordHeaderSize
-            reserve(place + length)
-            body.withUnsafeMutableBytes { body in
-                body.storeBytes(of: position.littleEndian, toByteOffset: start, as: UInt64.self)
-                body.storeBytes(of: UInt32(length).littleEndian, toByteOffset: start + 8, as: UInt32.self)
+            reserve(byteCount + Self.size(of: length))
+            let place = body.withUnsafeMutableBytes { body in
+                var place = byteCount
+                Self.put(position &- self.position, into: body, at: &place)
+                Self.put(UInt64(length), into: body, at: &place)
+                return place
             }
+            self.position = position
             byteCount = place + length
             count += 1
             return place
+        }
+
+        private static func put(_ number: UInt64, into body: UnsafeMutableRawBufferPointer, at place: inout Int) {
+            var rest = number
+            while rest >= 0x80 {
+                body[place] = UInt8(truncatingIfNeeded: rest) | 0x80
+                place += 1
+                rest >>= 7
+            }
+            body[place] = UInt8(rest)
+            place += 1
         }
 
         private mutating func copy(_ bytes: RawSpan, to place: Int) {
@@ -231,16 +253,32 @@
             body.removeLast(body.count - byteCount)
             defer {
                 (body, usualSize, byteCount) = ([], byteCount, Envelope.headerSize)
-                (self.count, self.header.missed) = (0, 0)
+                (self.count, position, self.header.missed) = (0, 0, 0)
             }
             return body
         }
     }
 
-    /// The place in a body up to which it was read. Its size is checked before.
+    /// The place in a body up to which it was read.
     private struct Place {
         var position = 0
 
+        /// A number of LEB128.
+        mutating func number(of body: RawSpan) throws(EnvelopeError) -> UInt64 {
+            var number: UInt64 = 0
+            var shift: UInt64 = 0
+            while position < body.byteCount, shift < 64 {
+                let byte: UInt8 = integer(of: body)
+                let bits = UInt64(byte & 0x7f)
+                guard shift < 63 || bits <= 1 else { break }
+                number |= bits << shift
+                if byte < 0x80 { return number }
+                shift += 7
+            }
+            throw EnvelopeError(reason: "a record is cut off, or one of its numbers is too large")
+        }
+
+        /// An integer of a fixed size. That there are so many bytes is checked before.
         mutating func integer<Number: FixedWidthInteger & BitwiseCopyable>(of body: RawSpan) -> Number {
             defer { position += MemoryLayout<Number>.size }
             return body.number(at: position)

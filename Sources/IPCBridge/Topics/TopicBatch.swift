@@ -3,8 +3,10 @@
 
     /// Collects messages of a topic for one message of NATS: a batch.
     struct TopicBatch: Sendable {
-        /// The maximum size of a batch in bytes, where the server takes as much. One message may be larger, and travels alone then.
-        private static let usualLimit = Envelope.headerSize + 65_536
+        /// The maximum size of a batch in bytes, where the server takes as much. The larger, the less the server has to do for a byte.
+        private static let usualLimit = 256 << 10
+        /// What is larger, in bytes, travels alone: it gains nothing from others, and need not wait for them.
+        private static let largestInBatch = 60 << 10
 
         /// The maximum size of the body of a message of NATS in bytes.
         var bodyLimit: Int
@@ -24,12 +26,13 @@
 
         /// Whether a message of this size can travel in a batch with others.
         func canCarry(_ byteCount: Int) -> Bool {
-            Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= min(Self.usualLimit, bodyLimit)
+            byteCount <= Self.largestInBatch && Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= bodyLimit
         }
 
         /// Whether a message of this size goes into this one.
         func hasRoom(_ byteCount: Int) -> Bool {
             writer.byteCount + EnvelopeWriter.size(of: byteCount) <= min(Self.usualLimit, bodyLimit)
+                && writer.count < Envelope.maximumCount
         }
 
         /// Adds a message.
