@@ -167,7 +167,7 @@
             }
             if let lent {
                 _ = natsConnection_PublishMsg(lent.connection, message.pointer)
-                natsMsg_Destroy(message.pointer)
+                SpentMessages.give(message.pointer, message.bytes)
                 giveBack()
             } else if isFirst {
                 sem_post(wake)
@@ -248,7 +248,7 @@
                     case .publish(let message):
                         // What cannot be sent is lost, as on the way: acknowledgements tell.
                         if let connection { _ = natsConnection_PublishMsg(connection, message.pointer) }
-                        natsMsg_Destroy(message.pointer)
+                        SpentMessages.give(message.pointer, message.bytes)
                         sent += message.bytes
                     case .subscribe(let number): subscribe(number)
                     case .unsubscribe(let number):

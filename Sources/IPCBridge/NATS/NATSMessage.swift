@@ -67,26 +67,6 @@
         }
     }
 
-    /// Messages that nobody needs any more. Each one that the library is given back wakes a thread of it, which frees it: small ones are
-    /// given back many at once.
-    private enum SpentMessages {
-        private static let kept = Mutex<[UInt]>([])
-        private static let most = 64
-        /// Larger messages, in bytes, are not kept.
-        private static let largest = 4096
-
-        static func give(_ message: OpaquePointer, _ byteCount: Int) {
-            guard byteCount <= largest else { return natsMsg_Destroy(message) }
-            let full = kept.withLock { kept -> [UInt] in
-                kept.append(UInt(bitPattern: message))
-                guard kept.count == most else { return [] }
-                defer { kept.removeAll(keepingCapacity: true) }
-                return kept
-            }
-            for message in full { natsMsg_Destroy(OpaquePointer(bitPattern: message)) }
-        }
-    }
-
     /// What JetStream says of a message in its reply subject: `$JS.ACK.<stream>.<consumer>.<deliveries>.<stream's sequence>.
     /// <consumer's sequence>.<time>.<pending>`, or with domain and account before the stream.
     struct Delivery: Sendable, Equatable {

@@ -32,13 +32,16 @@
     }
 
     extension ServerConfiguration {
+        /// The library, initialized. Its threads do not spin for a lock: whoever holds it may need this processor.
+        private static let library = nats_Open(0)
+
         /// The library's options; the caller destroys them.
         func makeOptions(name: String) throws(BridgeError) -> OpaquePointer {
             guard !servers.isEmpty else {
                 throw .configuration("No server is given: give an address, nats://host:4222.")
             }
             var options: OpaquePointer?
-            guard natsOptions_Create(&options) == NATS_OK, let options else {
+            guard Self.library == NATS_OK, natsOptions_Create(&options) == NATS_OK, let options else {
                 throw .configuration("The NATS library cannot be initialized.")
             }
             do throws(BridgeError) {
