@@ -50,10 +50,12 @@ leftovers() {
 
 before=$(leftovers)
 
+step() { echo "== $* ($(date +%T))"; }
+
 # A run that hangs is ended, and its programs with it: each test has a time limit of its own, but a run that dies at once leaves its
 # programs behind, and whoever waits for their output waits for ever.
 run() {
-    echo "== swift test $* ($(date +%T))"
+    step swift test "$@"
     timeout --kill-after=10 1200 swift test --disable-xctest --skip-build "$@" --quiet 2>&1 | grep -vE '^(◇|✔ Test (case|[A-Za-z]+\()|✔ Suite|↳|\[|measuring )' || {
         local status=${PIPESTATUS[0]}
         # The test program is in a process group of its own, and goes on.
@@ -69,6 +71,7 @@ gently() { nice -n 10 "$@"; }
 # too.
 sanitized() {
     export IPC_LIBRARIES_ONLY=1 IPC_TEST_SHORT=1
+    step thread sanitizer
     gently swift build --build-tests --sanitize=thread --scratch-path .build-thread --quiet
     # A backtrace of a crash would wait for ever, and each program that ends a second.
     SWIFT_BACKTRACE=enable=no TSAN_OPTIONS=atexit_sleep_ms=20 \
@@ -82,6 +85,7 @@ sanitized() {
         --skip whateverIsHeldReturnedAndDoneInWhateverOrderComesOnce `# by one thread, in 360,000 steps` \
         --skip aThousandProcessesOpenAndCloseOneObject `# each with one thread` \
         --skip 'IPCTests\.Signal(Delivery)?Tests' `# the sanitizer delivers signals in its own way, one of each number`
+    step address sanitizer
     gently swift build --build-tests --sanitize=address --scratch-path .build-address --quiet
     LSAN_OPTIONS=suppressions=$PWD/Scripts/leaks.txt:print_suppressions=0 \
         run --no-parallel --sanitize=address --scratch-path .build-address --filter '^(IPCTests|IPCChannelsTests)\.' \
@@ -91,17 +95,22 @@ sanitized() {
 }
 
 beside() {
+    step documentation
     gently ./Scripts/documentation.sh --skip-build
     sanitized
+    step models
     gently ./Scripts/models.sh
+    step C library
     # Without what debuggers need, which valgrind cannot read.
     mkdir "$logs/library"
     strip -g -o "$logs/library/libipc-c.so" .build/debug/libipc-c.so
     ln -s libipc-c.so "$logs/library/libipc.so"
     cp Sources/CIPCInterface/include/ipc.h "$logs/library/"
     gently ./Scripts/c-checks.sh "$logs/library"
+    step all that goes on beside is done
 }
 
+step build
 swift build --build-tests --quiet
 # Beside the rest: all tests have to bear that others use a processor.
 beside >"$logs/beside" 2>&1 &
@@ -114,12 +123,13 @@ run --filter '^(ToolTests|InteropTests)\.'
 run --filter '^CallTests\.'
 run --filter '^TortureTests\.'
 # The Python package, on the library of this build.
-echo "== pytest ($(date +%T))"
+step pytest
 cp Sources/CIPCInterface/include/ipc.h .build/debug/
 SWIFT_IPC_LIBRARY=$PWD/.build/debug/libipc-c.so PYTHONPATH=$PWD/Bindings/Python PYTHONDONTWRITEBYTECODE=1 \
     timeout --kill-after=10 900 "$python" -m pytest -q -p no:cacheprovider Bindings/Python/tests
 # The traits, and SwiftNIO.
 (
+    step ecosystem
     cd Tests/Ecosystem
     gently swift build --build-tests --scratch-path ../../.build-ecosystem --quiet
     run --scratch-path ../../.build-ecosystem
@@ -127,10 +137,13 @@ SWIFT_IPC_LIBRARY=$PWD/.build/debug/libipc-c.so PYTHONPATH=$PWD/Bindings/Python 
 # The bridge between machines. One test at a time: each has servers and bridges of its own.
 (
     export IPC_BRIDGE_ONLY=1
+    step bridge
     gently swift build --build-tests --traits NATS --scratch-path .build-bridge --quiet
     run --no-parallel --traits NATS --scratch-path .build-bridge --filter '^BridgeTests\.'
 )
+step release build of TestPeer
 gently swift build -c release --product TestPeer --quiet
+step the rest of what goes on beside
 
 status=0
 wait "$others" || status=$?

@@ -17,7 +17,8 @@
                     (0..<Int.random(in: 0...300)).map { _ in UInt8.random(in: 0...255, using: &random) }
                 }
                 // Numbers of each length, up to the largest.
-                let positions = payloads.indices.map { UInt64.max >> UInt64.random(in: 0...23) &- UInt64(40 - $0) }.sorted()
+                let positions = payloads.indices.map { UInt64.max >> UInt64.random(in: 0...23) &- UInt64(40 - $0) }
+                    .sorted()
                 for (position, payload) in zip(positions, payloads) {
                     let before = writer.byteCount
                     writer.append(position: position, payload.span.bytes)
