@@ -5,11 +5,6 @@
 
     /// A carrier's task: begins it anew after errors, until it is stopped.
     final class CarrierTask: Sendable {
-        /// Pauses between attempts.
-        private static let (shortest, longest) = (Duration.milliseconds(100), Duration.seconds(5))
-        /// After that long without an error, the pause is short again.
-        private static let goodTime = Duration.seconds(10)
-
         let rule: ChannelRule
         /// Of the channel that it carries.
         let incarnation: UInt64
@@ -57,7 +52,7 @@
         private static func repeated(
             _ carrier: any Carrier, _ status: CarrierStatus, _ logger: Logger, _ changed: @Sendable () -> Void
         ) async {
-            var pause = shortest
+            var backoff = Backoff(from: .milliseconds(100), to: .seconds(5), goodTime: .seconds(10))
             var told: String?
             let hindrance = Hindrance(logger, status)
             while !Task.isCancelled {
@@ -71,7 +66,7 @@
                     return
                 } catch { reason = "\(error)" }
                 guard !Task.isCancelled else { return }
-                if ContinuousClock.now - start > goodTime { pause = shortest }
+                let pause = backoff.next(after: .now - start)
                 // The same reason again is no news.
                 let level = told == reason ? Logger.Level.debug : .warning
                 logger.log(
@@ -80,7 +75,6 @@
                 status.failed(reason, waiting: "begins anew: \(reason)")
                 changed()
                 try? await Task.sleep(for: pause)
-                pause = min(pause * 2, longest)
             }
         }
 

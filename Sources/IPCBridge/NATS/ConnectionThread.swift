@@ -72,17 +72,15 @@
         // Of the thread alone.
         private var connection: OpaquePointer?
         private var subscribed: [Int: OpaquePointer] = [:]
-        /// When the next connection may be made, and after what pause the one after it.
+        /// When the next connection may be made.
         private var nextAttempt = ContinuousClock.now
-        private var pause = ConnectionThread.shortestPause
+        /// The pauses after connections that failed, such as one that the server refuses for its password.
+        private var backoff = Backoff(from: .milliseconds(50), to: .seconds(2), goodTime: .seconds(5))
         /// When this connection was begun, and how many there had been.
         private var begun = (time: ContinuousClock.now, epoch: 0)
 
-        /// Pauses after connections that failed, such as one that the server refuses for its password.
-        private static let (shortestPause, longestPause) = (Duration.milliseconds(50), Duration.seconds(2))
+        /// Whoever is not there may come at any time; whoever refuses will hardly change.
         private static let longestPauseForAbsent = Duration.milliseconds(200)
-        /// A connection that lasted as long is followed by another one soon.
-        private static let goodTime = Duration.seconds(5)
 
         init(options: OpaquePointer, router: Router) {
             self.options = options
@@ -295,11 +293,10 @@
         }
 
         /// After a connection that failed or was given up: spread, so that many bridges do not come back together.
-        private func waitBeforeNext(at most: Duration = longestPause) {
+        private func waitBeforeNext(at most: Duration? = nil) {
             let wasConnected = state.withLock { $0.status.epoch } > begun.epoch
-            if wasConnected, begun.time + Self.goodTime <= .now { pause = Self.shortestPause }
-            nextAttempt = .now + min(pause, most) * Double.random(in: 0.75...1.25)
-            pause = min(pause * 2, Self.longestPause)
+            let pause = backoff.next(after: wasConnected ? .now - begun.time : .zero)
+            nextAttempt = .now + min(pause, most ?? pause) * Double.random(in: 0.75...1.25)
         }
 
         private func connect() {
@@ -317,9 +314,8 @@
                 let error =
                     status == NATS_NO_SERVER ? "no server listens there, or its name is not known" : describe(status)
                 state.withLock { $0.status.lastError = error }
-                // Who is not there may come at any time, and who refuses will hardly change.
                 let isAbsent = [NATS_NO_SERVER, NATS_TIMEOUT, NATS_IO_ERROR].contains(status)
-                return waitBeforeNext(at: isAbsent ? Self.longestPauseForAbsent : Self.longestPause)
+                return waitBeforeNext(at: isAbsent ? Self.longestPauseForAbsent : nil)
             }
             state.withLock { $0.status.violations = [:] }
             connection = made

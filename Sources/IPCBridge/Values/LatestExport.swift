@@ -177,18 +177,12 @@
             return present.time <= present.now && !isTooOld && presentAge < age ? .newer : .older
         }
 
-        /// The headers of a message, which count as well.
-        private static let headers = 256
-
         /// Whether the server takes a value of this size.
-        private func isTaken(_ value: Value) -> Bool {
-            let size = Envelope.headerSize + EnvelopeWriter.size(of: value.bytes.count) + Self.headers
-            return size <= context.connection.maximumPayload
-        }
+        private func isTaken(_ value: Value) -> Bool { value.bytes.count <= context.connection.singleLimit }
 
         private func refuse(_ value: Value) {
             let reason =
-                "a value of \(context.name) has \(value.bytes.count) bytes, which the server does not take; raise max_payload there. Smaller values are carried"
+                "a value of \(context.name) has \(value.bytes.count) bytes, and the server's max_payload leaves room for \(context.connection.singleLimit); raise it there. Smaller values are carried"
             context.status.addDropped(1)
             if context.status.refuse(reason) {
                 context.logger.error("a value is not carried", metadata: ["reason": "\(reason)"])
