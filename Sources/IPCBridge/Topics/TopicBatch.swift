@@ -4,12 +4,13 @@
     /// Collects messages of a topic for one message of NATS: a batch.
     struct TopicBatch: Sendable {
         /// The maximum size of a batch in bytes, where the server takes as much. The larger, the less the server has to do for a byte.
-        private static let usualLimit = 256 << 10
+        private static let largest = 256 << 10
         /// What is larger, in bytes, travels alone: it gains nothing from others, and need not wait for them.
         private static let largestInBatch = 60 << 10
 
         /// The maximum size of the body of a message of NATS in bytes.
         var bodyLimit: Int
+        private let usualLimit: Int
         private var writer: EnvelopeWriter
         /// The position after its last message, in the log of its origin.
         private var end: UInt64 = 0
@@ -18,20 +19,24 @@
 
         var isEmpty: Bool { writer.isEmpty }
 
-        /// - Parameter bodyLimit: The maximum size of the body of a message of NATS in bytes.
-        init(machine: Machine, incarnation: UInt64, bodyLimit: Int) {
+        /// - Parameters:
+        ///   - bodyLimit: The maximum size of the body of a message of NATS in bytes.
+        ///   - kept: How many bytes the server keeps; nil for many. It drops whole batches: of a little, they should not be much.
+        init(machine: Machine, incarnation: UInt64, bodyLimit: Int, kept: Int? = nil) {
             self.bodyLimit = bodyLimit
+            usualLimit = min(Self.largest, max((kept ?? .max) / 16, 4096))
             writer = EnvelopeWriter(Envelope.Header(kind: .batch, machine: machine.hash, incarnation: incarnation))
         }
 
         /// Whether a message of this size can travel in a batch with others.
         func canCarry(_ byteCount: Int) -> Bool {
-            byteCount <= Self.largestInBatch && Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= bodyLimit
+            byteCount <= Self.largestInBatch
+                && Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= min(usualLimit, bodyLimit)
         }
 
         /// Whether a message of this size goes into this one.
         func hasRoom(_ byteCount: Int) -> Bool {
-            writer.byteCount + EnvelopeWriter.size(of: byteCount) <= min(Self.usualLimit, bodyLimit)
+            writer.byteCount + EnvelopeWriter.size(of: byteCount) <= min(usualLimit, bodyLimit)
                 && writer.count < Envelope.maximumCount
         }
 

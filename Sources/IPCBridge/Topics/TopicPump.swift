@@ -48,7 +48,8 @@
             skipped = 0
             connection = context.connection
             batch = TopicBatch(
-                machine: context.machine, incarnation: incarnation, bodyLimit: connection.bodyLimit)
+                machine: context.machine, incarnation: incarnation, bodyLimit: connection.bodyLimit,
+                kept: context.rule.keep.byteCount)
             delay = context.rule.delay
         }
 
