@@ -35,7 +35,7 @@ others=
 clean_up() {
     if [ -n "$others" ]; then
         pkill -TERM -P "$others" || true
-        pkill -KILL -f "^$PWD/\.build-(thread|address)/[^ ]*\.xctest" || true
+        pkill -KILL -f "^$PWD/\.build-(thread|address)/" || true
     fi
     as_root umount "$queues" 2>/dev/null || true
     rm -rf "$queues" "$logs"

@@ -115,15 +115,15 @@ struct GuestTests {
         publisher.close()
     }
 
-    /// Whoever frees a slot releases its lock a moment later; a guest that finds no other slot waits for that.
-    @Test func aGuestWaitsForASlotThatIsBeingFreed() throws {
+    /// Whoever frees a slot has its lock before and a moment longer; a guest that finds no other slot waits for that.
+    @Test(arguments: ["recover.slot", "recover.freed"]) func aGuestWaitsForASlotThatIsBeingFreed(point: String) throws {
         let place = try Place()
         let publisher = try place.topic.makePublisher()
         let peers = try (0..<8).map { _ in Held(try place.start("stay")) }
         for peer in peers { #expect(try peer.value.said() == "in place\n") }
         try peers[3].value.kill()
-        let freeing = try place.start("stay", environment: ["IPC_STOP_POINT=recover.freed"])
-        #expect(try freeing.said() == "struck recover.freed\n")
+        let freeing = try place.start("stay", environment: ["IPC_STOP_POINT=\(point)"])
+        #expect(try freeing.said() == "struck \(point)\n")
         let next = try place.start("stay")
         usleep(150_000)
         try freeing.kill()

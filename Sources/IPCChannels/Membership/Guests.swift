@@ -23,6 +23,9 @@ extension ChannelMemory {
     /// not keep a channel.
     func joinAsGuest() throws(IPCError) -> Membership {
         let patience = Deadline.after(.seconds(1))
+        // Whoever settles a dead guest's slot holds its lock as if the guest lived, for microseconds if nothing comes in between. So slots
+        // that all seem taken are looked at again for a while.
+        var refusal: Deadline?
         while true {
             var isOneReleased = false
             for slot in 0..<guestSlots {
@@ -44,7 +47,8 @@ extension ChannelMemory {
             // A dead guest's slot is free once it is settled. The wait is limited, because a hostile guest can mark all slots as
             // taken for ever.
             let mayBeFree = isOneReleased ? true : try hasDeadGuests
-            guard mayBeFree, !patience.hasPassed else { break }
+            if mayBeFree { refusal = nil } else if refusal == nil { refusal = .after(.milliseconds(300)) }
+            guard !patience.hasPassed, refusal?.hasPassed != true else { break }
             if try !Recovery.tryRun(self) { usleep(200) }  // another process or thread settles it
         }
         throw IPCError(
