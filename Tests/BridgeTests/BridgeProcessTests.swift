@@ -360,6 +360,7 @@
             let topic = try AnyChannel.create(
                 .topic, "market/eu", in: folder.root, ChannelOptions(lifetime: .kept, capacity: 1 << 20))
             _ = try AnyChannel.create(.workQueue, "market/jobs", in: folder.root, ChannelOptions(lifetime: .kept))
+            _ = try AnyChannel.create(.latest, "market/open", in: folder.root, ChannelOptions(lifetime: .kept))
             let bridges = Bridges()
             bridges.add(
                 try folder.start(["--server", server.url, "--channel", "market/**", "--machine", "robot-1"]))
@@ -371,7 +372,7 @@
                         return false
                     }
                     return reason.contains("messages of at most 2048 bytes")
-                } ?? 0 >= 2
+                } ?? 0 >= 4
             }
             #expect(try bridges.end() == [.exited(143)])
         }

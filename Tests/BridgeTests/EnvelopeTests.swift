@@ -16,9 +16,12 @@
                 let payloads = (0..<Int.random(in: 0...40)).map { _ in
                     (0..<Int.random(in: 0...300)).map { _ in UInt8.random(in: 0...255, using: &random) }
                 }
-                // Numbers of each length, up to the largest.
-                let positions = payloads.indices.map { UInt64.max >> UInt64.random(in: 0...23) &- UInt64(40 - $0) }
-                    .sorted()
+                // Distances of each length, from one byte to nine.
+                var last: UInt64 = 0
+                let positions = payloads.map { _ in
+                    last += 1 << UInt64.random(in: 0...57, using: &random)
+                    return last
+                }
                 for (position, payload) in zip(positions, payloads) {
                     let before = writer.byteCount
                     writer.append(position: position, payload.span.bytes)
@@ -55,6 +58,34 @@
             writer.append(position: 20, [UInt8(2)].span.bytes)
             let body = writer.finish()
             #expect(throws: EnvelopeError.self) { try Envelope(reading: body.span.bytes) }
+        }
+
+        @Test func numbersThatNoWriterWritesAreRefused() throws {
+            func read(_ records: [UInt8], count: UInt32) throws(EnvelopeError) -> Envelope {
+                var writer = EnvelopeWriter(header)
+                var body = writer.finish()
+                body.replaceSubrange(32..<36, with: withUnsafeBytes(of: count.littleEndian) { Array($0) })
+                return try Envelope(reading: (body + records).span.bytes)
+            }
+            let largest: [UInt8] = [UInt8](repeating: 0xff, count: 9) + [1]
+            // The largest position is one, and nothing comes after it.
+            #expect(try read(largest + [0], count: 1).records.map(\.position) == [.max])
+            #expect(throws: EnvelopeError.self) { try read(largest + [0, 1, 0], count: 2) }
+            // Of ten bytes, the last has one bit; there is no eleventh.
+            for number in [[UInt8](repeating: 0xff, count: 9) + [2], [UInt8](repeating: 0x80, count: 10) + [1]] {
+                #expect(throws: EnvelopeError.self) { try read(number + [0], count: 1) }
+            }
+            #expect(throws: EnvelopeError.self) { try read([1] + largest, count: 1) }
+            // Empty messages are two bytes each, but no more than a batch has.
+            let most = Envelope.maximumCount
+            func empty(_ count: Int) -> [UInt8] { (0..<count).flatMap { _ in [1, 0] as [UInt8] } }
+            #expect(try read(empty(most), count: UInt32(most)).records.count == most)
+            #expect(throws: EnvelopeError.self) { try read(empty(most + 1), count: UInt32(most) + 1) }
+            var batch = TopicBatch(machine: try #require(Machine("here")), incarnation: 1, bodyLimit: 1 << 20)
+            for index in 0..<most where batch.hasRoom(0) { batch.append([UInt8]().span.bytes, end: UInt64(index + 1)) }
+            #expect(!batch.hasRoom(0))
+            let sent = batch.take()
+            #expect(try Envelope(reading: sent.bytes.span.bytes).records.count == sent.count)
         }
 
         /// Whoever may publish on the server may send any bytes.

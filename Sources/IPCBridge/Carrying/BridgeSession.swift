@@ -153,10 +153,12 @@
                 guard !isOtherRoot else { return }
             }
             if watch?.seesEvents == true {
-                _ = try? await watch!.wait(until: .after(Self.quietInterval))
-            } else {
-                try? await Task.sleep(for: Self.interval)
+                do {
+                    _ = try await watch!.wait(until: .after(Self.quietInterval))
+                    return
+                } catch { watch = nil }
             }
+            try? await Task.sleep(for: Self.interval)
         }
 
         /// Outgoing carriers first: what they have read is acknowledged or known not to be.

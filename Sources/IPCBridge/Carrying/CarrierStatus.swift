@@ -110,7 +110,8 @@
         }
 
         func addDropped(_ count: UInt64) {
-            change { $0.dropped += count }
+            // Another machine says how many it dropped: that may be anything.
+            change { $0.dropped = UInt64.max - $0.dropped < count ? .max : $0.dropped + count }
             counters.dropped.increment(by: Int(clamping: count))
         }
 

@@ -6,7 +6,7 @@
     /// | offset | bytes | |
     /// |---|---|---|
     /// | 0 | 4 | `IPCB` |
-    /// | 4 | 1 | version: 1 |
+    /// | 4 | 1 | version: 2 |
     /// | 5 | 1 | kind |
     /// | 6 | 1 | hops: how many bridges have passed it on |
     /// | 7 | 1 | 0 |
@@ -16,8 +16,8 @@
     /// | 32 | 4 | count of records |
     ///
     /// Each record: how far its position is beyond that of the record before (of the first: beyond 0), its length, and the payload. Both
-    /// numbers are LEB128: seven bits to a byte, the lowest first, the highest bit set in all but the last byte. Small messages would
-    /// otherwise be a sixth longer. Positions rise from record to record.
+    /// numbers are LEB128: seven bits to a byte, the lowest first, the highest bit set in all but the last byte. With fixed sizes, the
+    /// record of a small message would be a sixth longer. Positions rise from record to record.
     struct Envelope: Sendable {
         enum Kind: UInt8, CaseIterable, Sendable {
             /// Messages of a topic.
@@ -62,10 +62,10 @@
         /// The position and the length before a payload, in bytes.
         static let recordHeaderSizes = 2...15
         static let maximumHops: UInt8 = 8
-        /// More records are in no envelope: empty ones would need more memory here than they have bytes there.
+        /// No envelope has more records: an empty one takes 2 bytes here, and 24 in memory when it is read.
         static let maximumCount = 65_536
         fileprivate static let magic: [UInt8] = Array("IPCB".utf8)
-        fileprivate static let version: UInt8 = 1
+        fileprivate static let version: UInt8 = 2
 
         let header: Header
         let records: [Record]
@@ -86,7 +86,8 @@
             guard version == Self.version else {
                 throw EnvelopeError(
                     reason:
-                        "it has version \(version), and this bridge reads \(Self.version); use bridges of one version")
+                        "it has version \(version), and this bridge reads \(Self.version); use bridges of one version",
+                    isOtherVersion: true)
             }
             let kindNumber: UInt8 = place.integer(of: body)
             guard let kind = Kind(rawValue: kindNumber) else {
@@ -144,6 +145,8 @@
     /// Why a body is not one that a bridge wrote.
     struct EnvelopeError: Error, CustomStringConvertible {
         let reason: String
+        /// Whether a bridge of another version can read it.
+        var isOtherVersion = false
         var description: String { "the message is not an envelope of a bridge: \(reason)" }
     }
 

@@ -113,7 +113,7 @@
             guard state.head < state.messages.count else { return nil }
             let message = state.messages[state.head]
             state.head += 1
-            state.bytes -= message.count
+            state.bytes -= message.weight
             if state.head == state.messages.count {
                 state.messages.removeAll(keepingCapacity: state.head <= 1024)
                 state.head = 0
@@ -149,10 +149,10 @@
             // With a thousand consumers that have nothing, no task runs for these.
             if source != nil, message.status == 100 { return state.withLock { $0.lastHeartbeat = .now } }
             let isTaken = state.withLock { state in
-                if let limit, state.bytes + message.count > limit.bytes, state.bytes > 0 { return false }
+                if let limit, state.bytes + message.weight > limit.bytes, state.bytes > 0 { return false }
                 guard !state.isClosed else { return true }
                 state.messages.append(message)
-                state.bytes += message.count
+                state.bytes += message.weight
                 return true
             }
             if !isTaken { limit?.drop(message) }

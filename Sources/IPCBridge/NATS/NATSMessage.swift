@@ -20,6 +20,9 @@
 
         var count: Int { Int(natsMsg_GetDataLength(message)) }
 
+        /// About how many bytes of memory it needs: the library does not tell how long its headers are.
+        var weight: Int { count + 256 }
+
         /// A copy of the body.
         var bytes: [UInt8] { withBytes { Array($0) } }
 

@@ -7,7 +7,7 @@
     enum SpentMessages {
         private static let kept = Mutex<[UInt]>([])
         private static let most = 64
-        /// Larger messages, in bytes, are not kept.
+        /// Larger messages, in bytes, are not kept. Headers do not count: those of messages from elsewhere are not known.
         private static let largest = 4096
 
         static func give(_ message: OpaquePointer, _ byteCount: Int) {

@@ -181,7 +181,8 @@
                     guard error.mayPass else { throw error }
                 }
                 if let deadline, deadline <= .now { return false }
-                patience = min(patience * 2, .seconds(5))
+                // With some spread: after a fault, all readers ask together.
+                patience = min(patience * Double.random(in: 1.5...2.5), .seconds(10))
                 try await pause(.milliseconds(100))
             }
         }

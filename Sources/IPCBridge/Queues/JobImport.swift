@@ -197,7 +197,15 @@
                 return
             }
             guard let message = work.message else { return }
-            guard let envelope = envelope(of: message), envelope.header.kind == .job else { return end(work, &group) }
+            let envelope: Envelope
+            do throws(EnvelopeError) { envelope = try self.envelope(of: message) } catch {
+                context.logger.warning("a message was ignored", metadata: ["reason": "\(error)"])
+                // Another machine's bridge may be able to read it.
+                if error.isOtherVersion { return giveBack(work, after: .seconds(5)) }
+                context.status.addDropped(1)
+                return end(work, &group)
+            }
+            guard envelope.header.kind == .job else { return end(work, &group) }
             guard hasRoom, let slot = table.begin(work) else { return giveBack(work) }
             KillPoint.reach(.flightBegun)
             let bytes = message.withBytes { Array($0[envelope.records[0].range]) }
@@ -233,21 +241,13 @@
             return Refusal("a job of \(context.name) from \(origin) cannot be written on \(context.machine): \(error)")
         }
 
-        /// Nil if a message is not one of that machine's bridge.
-        private func envelope(of message: NATSMessage) -> Envelope? {
-            do throws(EnvelopeError) {
-                let envelope = try message.withSpan { (body) throws(EnvelopeError) in try Envelope(reading: body) }
-                if envelope.header.machine == origin.hash, envelope.records.count == 1,
-                    envelope.header.kind == .job || envelope.header.kind == .void
-                {
-                    return envelope
-                }
-                throw EnvelopeError(reason: "it is not a job of \(origin)")
-            } catch {
-                context.logger.warning("a message was ignored", metadata: ["reason": "\(error)"])
-                context.status.addDropped(1)
-                return nil
-            }
+        /// - Throws: If a message is not one of that machine's bridge.
+        private func envelope(of message: NATSMessage) throws(EnvelopeError) -> Envelope {
+            let envelope = try message.withSpan { (body) throws(EnvelopeError) in try Envelope(reading: body) }
+            guard envelope.header.machine == origin.hash, envelope.records.count == 1,
+                envelope.header.kind == .job || envelope.header.kind == .void
+            else { throw EnvelopeError(reason: "it is not a job of \(origin)") }
+            return envelope
         }
 
         /// Ends what is not a job here.

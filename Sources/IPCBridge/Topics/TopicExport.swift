@@ -73,7 +73,7 @@
                 if first == batches.count {
                     batches.removeAll(keepingCapacity: batches.count <= 512)
                     first = 0
-                } else if first >= 256 {
+                } else if first >= 16, first * 2 >= batches.count {
                     batches.removeFirst(first)
                     first = 0
                 }
@@ -129,7 +129,19 @@
         private static func end(
             of bytes: [UInt8], _ context: CarrierContext
         ) throws -> (incarnation: UInt64, end: UInt64, isIncomplete: Bool)? {
-            let envelope = try Envelope(reading: bytes.span.bytes)
+            let envelope: Envelope
+            do throws(EnvelopeError) { envelope = try Envelope(reading: bytes.span.bytes) } catch {
+                if error.isOtherVersion {
+                    throw Refusal(
+                        "what the stream of \(context.name) of \(context.machine) has last cannot be read: \(error.reason)"
+                    )
+                }
+                // Somebody else's; what this bridge noted of its own says where to go on.
+                context.logger.warning(
+                    "the last message of the stream is none of a bridge",
+                    metadata: ["channel": "\(context.name)", "reason": "\(error)"])
+                return nil
+            }
             guard envelope.header.machine == context.machine.hash else {
                 throw Refusal(
                     "the stream of \(context.name) of \(context.machine) has messages of another machine; give each machine a name of its own"

@@ -101,22 +101,30 @@
             while try !injector.tryTellLost(count) { try await Task.sleep(for: .milliseconds(5)) }
         }
 
+        /// Whoever may publish there can send anything. It is not a message of the topic, and the next one may be.
+        private func ignore(_ message: NATSMessage, _ error: EnvelopeError) {
+            context.logger.warning(
+                "a message was ignored",
+                metadata: ["channel": "\(context.name)", "subject": "\(message.subject)", "reason": "\(error)"])
+            context.status.addDropped(1)
+        }
+
         private func carry(_ message: NATSMessage, _ sequence: UInt64, _ injector: inout TopicInjector) async throws {
             let envelope: Envelope
             do throws(EnvelopeError) {
                 envelope = try message.withSpan { (body) throws(EnvelopeError) in try Envelope(reading: body) }
             } catch {
-                // Whoever may publish there can send anything. It is not a message of the topic.
-                context.logger.warning(
-                    "a message was ignored",
-                    metadata: ["channel": "\(context.name)", "subject": "\(message.subject)", "reason": "\(error)"])
-                context.status.addDropped(1)
-                return
+                if error.isOtherVersion, sequence > 0 {
+                    throw Refusal("message \(sequence) of the stream of \(origin) cannot be read: \(error.reason)")
+                }
+                return ignore(message, error)
             }
             guard envelope.header.machine == origin.hash else { return context.status.addDropped(1) }
             try await tellLost(envelope.header.missed, &injector)
             let before = injector.figures
-            try await injector.inject(envelope, message, sequence)
+            do { try await injector.inject(envelope, message, sequence) } catch let error as EnvelopeError {
+                ignore(message, error)
+            }
             let after = injector.figures
             if let reason = injector.takeRefusal() {
                 context.logger.error(
@@ -184,7 +192,9 @@
                     try await inject(message.withBytes { Array($0[record.range]) }, record.position, sequence)
                 }
             case .part:
-                let position = envelope.records[0].position
+                guard let position = envelope.records.first?.position else {
+                    throw EnvelopeError(reason: "it is a piece of a message, and has none")
+                }
                 let isWhole = try message.withSpan { (body) throws(EnvelopeError) in
                     let (index, count, range) = try envelope.part(in: body)
                     return parts.add(body.extracting(range), index: index, of: count, position: position)

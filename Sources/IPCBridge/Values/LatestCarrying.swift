@@ -20,6 +20,7 @@
             _ context: CarrierContext, _ body: @escaping @Sendable (Bucket, UInt64) async throws -> Void
         ) async throws {
             try await context.connection.waitUntilConnected()
+            try context.connection.checkPayload()
             let losses = context.connection.makeMailbox()
             defer { losses.close() }
             let (bucket, identity) = try await bucket(context)
