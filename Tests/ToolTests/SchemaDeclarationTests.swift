@@ -222,7 +222,7 @@ extension SchemaCommandTests {
     }
 
     /// Where the test script has prepared Python, the declaration opens the channel.
-    @Test(.enabled(if: getenv("IPC_TEST_PYTHON") != nil), .timeLimit(.minutes(3)))
+    @Test(.enabled(if: getenv("IPC_TEST_PYTHON") != nil), .timeLimit(.minutes(15)))
     func theDeclarationInPythonIsThatOfTheType() throws {
         let (_, quotes) = try topic()
         let service = try ServiceChannel<Quote, Double, Refusal>.create(channelName(), ServiceOptions(lifetime: .kept))
