@@ -33,6 +33,25 @@
             return bodies
         }
 
+        private func stranger(in network: TestNetwork) async throws -> NATSConnection {
+            let connection = try NATSConnection(
+                ServerConfiguration(servers: ["nats://127.0.0.1:\(network.port)"]), name: "stranger")
+            try await connection.waitUntilConnected()
+            return connection
+        }
+
+        /// Those on which anybody can publish, without wildcards.
+        private static func subjectsOfStreams(_ connection: NATSConnection) async throws -> [String] {
+            guard case .array(let streams)? = try await connection.api("STREAM.LIST", what: "the streams")["streams"]
+            else {
+                return []
+            }
+            return streams.flatMap { stream -> [String] in
+                guard case .array(let subjects)? = stream["config"]?["subjects"] else { return [] }
+                return subjects.compactMap(\.string).filter { !$0.contains("*") && !$0.contains(">") }
+            }
+        }
+
         @Test(.timeLimit(.minutes(5))) func bridgesGoOnWhateverIsSentToThem() async throws {
             let network = try TestNetwork()
             defer { network.end() }
@@ -61,22 +80,20 @@
                         }
                 }
             }
-            let connection = try NATSConnection(
-                ServerConfiguration(servers: ["nats://127.0.0.1:\(network.port)"]), name: "stranger")
-            try await connection.waitUntilConnected()
+            let connection = try await stranger(in: network)
             let server = ServerNames(prefix: "ipc")
             let here = try #require(Machine("here"))
-            for body in Self.bodies(from: here) {
-                for (pattern, name) in names {
-                    for kind in ["t", "b", "q", "s", "c", "e", "h"].compactMap({ ServerNames.Kind(rawValue: $0) }) {
-                        for subject in [server.subject(kind, of: here, name), server.subject(kind, name)] {
-                            try connection.publish(subject, reply: "_INBOX.nobody", body)
-                        }
-                    }
-                    try connection.publish("$KV.\(server.latestBucket).\(server.key(name))", body)
-                    try connection.publish(
-                        "$KV.\(server.directoryBucket).\(server.directoryKey(pattern, here, name))", body)
+            var subjects = try await Self.subjectsOfStreams(connection)
+            #expect(subjects.count >= 4, "\(subjects)")
+            for (pattern, name) in names {
+                for kind in ["t", "b", "q", "s", "c", "e", "h"].compactMap({ ServerNames.Kind(rawValue: $0) }) {
+                    subjects += [server.subject(kind, of: here, name), server.subject(kind, name)]
                 }
+                subjects.append("$KV.\(server.latestBucket).\(server.key(name))")
+                subjects.append("$KV.\(server.directoryBucket).\(server.directoryKey(pattern, here, name))")
+            }
+            for body in Self.bodies(from: here) {
+                for subject in subjects { try connection.publish(subject, reply: "_INBOX.nobody", body) }
             }
             _ = try await connection.roundTrip()
             await connection.close()
@@ -101,12 +118,66 @@
             var worker = try channel(2, of: 1).makeReader()
             var producer = try channel(2, of: 0).makeWriter()
             try await producer.write(Array("a job".utf8).span.bytes, until: .after(.seconds(10)))
-            while true {
-                let job = try await worker.take(until: .after(.seconds(60)))
-                let bytes = try job.bytes
-                try job.acknowledge()
-                if bytes == Array("a job".utf8) { break }
+            do {
+                while try await Self.next(&worker) != Array("a job".utf8) {}
+            } catch {
+                Issue.record("\(error): \(machines.map { $0.log })")
             }
+        }
+
+        private static func next(_ worker: inout ChannelReader) async throws -> [UInt8] {
+            let job = try await worker.take(until: .after(.seconds(30)))
+            let bytes = try job.bytes
+            try job.acknowledge()
+            return bytes
+        }
+
+        @Test(.timeLimit(.minutes(5))) func whatABridgeOfAnotherVersionWroteIsNotThrownAway() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let machines = [network.machine("here"), network.machine("there")]
+            for machine in machines {
+                _ = try AnyChannel.create(
+                    .topic, "all/topic", in: machine.root, ChannelOptions(writers: .shared, lifetime: .kept))
+                _ = try AnyChannel.create(.workQueue, "all/queue", in: machine.root, ChannelOptions(lifetime: .kept))
+                try machine.configure(#"{"name": "all/**"}"#)
+                try machine.startBridge()
+            }
+            let worker = try AnyChannel.open("all/queue", in: machines[1].root).makeReader()
+            let connection = try await stranger(in: network)
+            var subjects: [String] = []
+            for _ in 0..<1000 where subjects.count < 4 {
+                try await Task.sleep(for: .milliseconds(20))
+                subjects = try await Self.subjectsOfStreams(connection)
+            }
+            subjects = subjects.filter { $0.contains(".here.") }
+            #expect(subjects.count == 2, "\(subjects)")
+            let here = try #require(Machine("here"))
+            for subject in subjects {
+                let kind: Envelope.Kind = subject.hasPrefix("ipc.q.") ? .job : .batch
+                var writer = EnvelopeWriter(.init(kind: kind, machine: here.hash, incarnation: 7))
+                writer.append(position: 1, Array("of tomorrow".utf8).span.bytes)
+                var body = writer.finish()
+                body[4] = 3
+                try connection.publish(subject, body)
+            }
+            try await wait("there says so: \(machines[1].log)") {
+                try machines[1].log.contains("it has version 3")
+                    && machines[1].carriers().contains {
+                        guard $0["state"] == .string("refused"), case .string(let reason)? = $0["reason"] else {
+                            return false
+                        }
+                        return reason.contains("it has version 3")
+                    }
+            }
+            try await Task.sleep(for: .milliseconds(300))
+            let names = ServerNames(prefix: "ipc")
+            for (kind, name) in [(.queue, "all/queue"), (.topic, "all/topic")] as [(ServerNames.Kind, String)] {
+                let state = try await connection.streamState(names.stream(kind, of: here, try ChannelName(name)))
+                #expect(state?.messages == 1, "\(name)")
+            }
+            await connection.close()
+            worker.close()
         }
     }
 #endif

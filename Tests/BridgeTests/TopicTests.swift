@@ -397,7 +397,9 @@
             var subscription = try Topic<RawBytes>.create(Self.channel, in: there.root, options(16 << 20))
                 .makeSubscription()
             try await connect(here, there)
-            let sizes = [0, 1, 61_439, 61_440, 61_441, 65_536, 200_000, 1_044_000, 1_048_576, 3_000_001, 5, 7_000_000, 0]
+            let sizes = [
+                0, 1, 61_439, 61_440, 61_441, 65_536, 200_000, 1_044_000, 1_048_576, 3_000_001, 5, 7_000_000, 0,
+            ]
             var publisher = try topic.makePublisher()
             for (index, size) in sizes.enumerated() {
                 let bytes = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ index) }

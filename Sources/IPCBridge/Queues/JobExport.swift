@@ -48,7 +48,15 @@
             try await context.connection.waitUntilConnected()
             try context.connection.checkPayload()
             var (era, left) = (try await JobEra.enter(context, channel, known: outbox.era), outbox.unstored)
-            if !era.isNew {
+            if !era.isNew, let entered = left.last, era.last > entered.sequence {
+                // Of what is on its way, nobody can know what is stored. Nothing may be lost.
+                context.logger.error(
+                    "a stranger has stored messages in the stream of this machine's jobs; those on their way are sent again",
+                    metadata: [
+                        "stream": "\(era.stream)", "entered up to": "\(entered.sequence)", "last": "\(era.last)",
+                    ])
+                era = try await JobEra.enter(context, channel, known: 0)
+            } else if !era.isNew {
                 left = outbox.found.filter { $0.era == era.number && $0.sequence > era.last }
                 if let first = left.first, first.sequence != era.last + 1 {
                     context.logger.error(
