@@ -21,7 +21,8 @@
             defer { watch.close() }
             while !Task.isCancelled {
                 switch try await watch.next() {
-                case .entry(let entry): set(entry.key, entry.value.map { String(decoding: $0, as: UTF8.self) })
+                case .entry(let entry):
+                    set(entry.key, entry.value.map { String(decoding: $0, as: UTF8.self) }, revision: entry.revision)
                 case .complete: setComplete()
                 case nil: continue
                 }
@@ -31,8 +32,8 @@
         private func publish(to bucket: Bucket) async throws {
             while !Task.isCancelled {
                 for (key, json) in unpublished {
-                    try await bucket.put(key, Array(json.utf8))
-                    setPublished(key, json)
+                    let revision = try await bucket.put(key, Array(json.utf8))
+                    setPublished(key, json, revision: revision)
                 }
                 await waitForUnpublished()
             }

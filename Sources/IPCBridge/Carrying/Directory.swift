@@ -18,6 +18,8 @@
             var isComplete = false
             /// The keys that were told since the bucket is followed; nil once all that it had were.
             var told: Set<String>?
+            /// The revision at which the server told of an entry of this machine last.
+            var revisions: [String: UInt64] = [:]
             var waiter: CheckedContinuation<Void, Never>?
 
             var unpublished: [String: String] {
@@ -66,10 +68,10 @@
         }
 
         /// The bucket is followed from its beginning: it may be another one than before, which lacks what this machine has published.
-        func beginAnew() { state.withLock { ($0.told, $0.published) = ([], [:]) } }
+        func beginAnew() { state.withLock { ($0.told, $0.published, $0.revisions) = ([], [:], [:]) } }
 
         /// What the server has of an entry now; nil for nothing.
-        func set(_ key: String, _ json: String?) {
+        func set(_ key: String, _ json: String?, revision: UInt64) {
             var entry: DirectoryEntry?
             if let json {
                 do throws(EntryError) { entry = try DirectoryEntry(key: key, json: json, names) } catch {
@@ -85,6 +87,7 @@
                 }
                 guard entry.map({ $0.machine == machine }) ?? (state.published[key] != nil) else { return }
                 state.published[key] = json
+                state.revisions[key] = revision
                 state.waiter?.resume()
                 state.waiter = nil
             }
@@ -93,7 +96,12 @@
         /// What the server does not have of this machine yet, by key: nothing until it has told what it has.
         var unpublished: [String: String] { state.withLock { $0.unpublished } }
 
-        func setPublished(_ key: String, _ json: String) { state.withLock { $0.published[key] = json } }
+        /// What was published is there, unless the server has told of something later meanwhile, which a stranger put there.
+        func setPublished(_ key: String, _ json: String, revision: UInt64) {
+            state.withLock { state in
+                if revision > state.revisions[key] ?? 0 { state.published[key] = json }
+            }
+        }
 
         /// All that the bucket had was told. What else was known of another one is gone.
         func setComplete() {
