@@ -125,7 +125,7 @@ struct GuestTests {
         let freeing = try place.start("stay", environment: ["IPC_STOP_POINT=\(point)"])
         #expect(try freeing.said() == "struck \(point)\n")
         let next = try place.start("stay")
-        usleep(150_000)
+        usleep(60_000)
         try freeing.kill()
         let said = try next.said()
         #expect(said == "in place\n", "\(said)")
