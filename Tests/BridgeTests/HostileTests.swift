@@ -30,7 +30,10 @@
                     }
                 }
             }
-            return bodies
+            // The bridge that writes to a stream reads what it ends with.
+            var piece = EnvelopeWriter(.init(kind: .part, machine: machine.hash, incarnation: 7))
+            piece.append(position: 1, [UInt8](repeating: 255, count: 8).span.bytes)
+            return bodies + [piece.finish()]
         }
 
         private func stranger(in network: TestNetwork) async throws -> NATSConnection {

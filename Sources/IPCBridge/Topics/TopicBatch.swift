@@ -28,15 +28,16 @@
             writer = EnvelopeWriter(Envelope.Header(kind: .batch, machine: machine.hash, incarnation: incarnation))
         }
 
+        private var limit: Int { min(usualLimit, bodyLimit) }
+
         /// Whether a message of this size can travel in a batch with others.
         func canCarry(_ byteCount: Int) -> Bool {
-            byteCount <= Self.largestInBatch
-                && Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= min(usualLimit, bodyLimit)
+            byteCount <= Self.largestInBatch && Envelope.headerSize + EnvelopeWriter.size(of: byteCount) <= limit
         }
 
         /// Whether a message of this size goes into this one.
         func hasRoom(_ byteCount: Int) -> Bool {
-            writer.byteCount + EnvelopeWriter.size(of: byteCount) <= min(usualLimit, bodyLimit)
+            writer.byteCount + EnvelopeWriter.size(of: byteCount) <= limit
                 && writer.count < Envelope.maximumCount
         }
 

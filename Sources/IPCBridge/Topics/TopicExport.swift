@@ -130,7 +130,12 @@
             of bytes: [UInt8], _ context: CarrierContext
         ) throws -> (incarnation: UInt64, end: UInt64, isIncomplete: Bool)? {
             let envelope: Envelope
-            do throws(EnvelopeError) { envelope = try Envelope(reading: bytes.span.bytes) } catch {
+            let isIncomplete: Bool
+            do throws(EnvelopeError) {
+                envelope = try Envelope(reading: bytes.span.bytes)
+                let part = envelope.header.kind == .part ? try envelope.part(in: bytes.span.bytes) : nil
+                isIncomplete = part.map { $0.index + 1 < $0.count } ?? false
+            } catch {
                 if error.isOtherVersion {
                     throw Refusal(
                         "what the stream of \(context.name) of \(context.machine) has last cannot be read: \(error.reason)"
@@ -148,9 +153,7 @@
                 )
             }
             guard let end = envelope.records.last?.position, end > 0 else { return nil }
-            guard envelope.header.kind == .part else { return (envelope.header.incarnation, end, false) }
-            let part = try envelope.part(in: bytes.span.bytes)
-            return (envelope.header.incarnation, end, part.index + 1 < part.count)
+            return (envelope.header.incarnation, end, isIncomplete)
         }
 
         // MARK: Carrying
