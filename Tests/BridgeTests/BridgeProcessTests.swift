@@ -368,8 +368,9 @@
             try publisher.write([UInt8](repeating: 1, count: 70_000).span.bytes, until: .after(.seconds(30)))
             try folder.wait("the refusals") { reports in
                 reports.first?.carriers.count {
-                    // It is tried again whenever something changes, and is `starting` then.
-                    guard case .string(let reason)? = $0["lastError"] else { return false }
+                    guard $0["state"] == .string("refused"), case .string(let reason)? = $0["reason"] else {
+                        return false
+                    }
                     return reason.contains("messages of at most 2048 bytes")
                 } ?? 0 >= 4
             }

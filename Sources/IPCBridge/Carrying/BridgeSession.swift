@@ -359,7 +359,8 @@
             let status =
                 statuses.removeValue(forKey: key) ?? carriers[key]?.status
                 ?? CarrierStatus(key.channel, key.pattern, key.direction)
-            status.set(.starting)
+            // What was refused stays so for whoever looks, until it carries.
+            if case .refused = status.figures.state {} else { status.set(.starting) }
             let rule = wanted.rule
             if let refusal = wanted.refusal {
                 tell("not carried", key.channel, refusal)
