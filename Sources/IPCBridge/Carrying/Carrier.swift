@@ -35,17 +35,8 @@
         let status: CarrierStatus
         let logger: Logger
 
-        /// Whether nothing is to wait for more. What carries it runs in ``urgently(_:)``, and may block that thread for a moment.
+        /// Whether nothing is to wait for more. What carries it runs in ``UrgentThreads``, and may block its thread for a moment.
         var isUrgent: Bool { pattern == .topic && rule.delay == .zero }
-
-        /// Runs what is urgent on one thread for all of them, which waits for their channels as well, and publishes: no other thread has to
-        /// wake for it. Where no thread can be started, it runs as all else does.
-        func urgently<Value: Sendable>(_ body: @Sendable () async throws -> Value) async throws -> Value {
-            guard isUrgent, let loop = Self.urgentLoop else { return try await body() }
-            return try await withTaskExecutorPreference(loop) { try await body() }
-        }
-
-        private static let urgentLoop = try? EventLoop()
 
         /// Opens the local channel. A carrier opens it each time it begins.
         ///

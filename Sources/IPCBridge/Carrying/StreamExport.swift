@@ -26,7 +26,11 @@
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await send(writer) }
                     group.addTask(executorPreference: follower) { try await follow(writer) }
-                    if doubts > 0 { group.addTask { try await tellWhenStored(context.status, writer, after: end) } }
+                    if doubts > 0 {
+                        group.addTask(executorPreference: follower) {
+                            try await tellWhenStored(context.status, writer, after: end)
+                        }
+                    }
                     defer { group.cancelAll() }
                     try await group.next()
                 }

@@ -54,7 +54,7 @@
         ///   - mayBlock: As that of ``NATSConnection/publish(_:reply:headers:copying:mayBlock:)``.
         init(
             _ connection: NATSConnection, stream: String, subject: String, after lastSequence: UInt64,
-            window: Int = 256, windowBytes: Int = 4 << 20, timeout: Duration = .seconds(5),
+            window: Int = 256, windowBytes: Int = 8 << 20, timeout: Duration = .seconds(5),
             mayBlock: Bool = false
         ) {
             self.connection = connection

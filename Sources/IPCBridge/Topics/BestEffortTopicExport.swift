@@ -9,10 +9,10 @@
         private var pump: TopicPump
         private let subject: String
 
-        init(_ context: CarrierContext, _ channel: AnyChannel) throws {
+        init(_ context: CarrierContext, _ channel: AnyChannel, mayBlock: Bool) throws {
             self.context = context
             subject = context.names.subject(.bestEffort, of: context.machine, context.name)
-            pump = try TopicPump(channel, channel.incarnation, context)
+            pump = try TopicPump(channel, channel.incarnation, context, mayBlock: mayBlock)
         }
 
         func run() async throws {

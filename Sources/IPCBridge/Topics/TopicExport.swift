@@ -13,11 +13,15 @@
 
         func run() async throws {
             let channel = try context.openChannel()
-            try await context.urgently {
-                switch context.rule.delivery {
-                case .stored: try await StoredTopicExport(context, channel, keeper(of: channel)).run()
-                case .bestEffort: try await BestEffortTopicExport(context, channel).run()
-                }
+            guard context.isUrgent else { return try await carry(channel, mayBlock: false) }
+            try await UrgentThreads.run { try await carry(channel, mayBlock: $0) }
+        }
+
+        private func carry(_ channel: AnyChannel, mayBlock: Bool) async throws {
+            switch context.rule.delivery {
+            case .stored:
+                try await StoredTopicExport(context, channel, keeper(of: channel), mayBlock: mayBlock).run()
+            case .bestEffort: try await BestEffortTopicExport(context, channel, mayBlock: mayBlock).run()
             }
         }
 
@@ -84,7 +88,9 @@
         private let connection: NATSConnection
         private let last: UInt64
 
-        init(_ context: CarrierContext, _ channel: AnyChannel, _ keeper: TopicKeeper?) async throws {
+        init(
+            _ context: CarrierContext, _ channel: AnyChannel, _ keeper: TopicKeeper?, mayBlock: Bool
+        ) async throws {
             (self.context, self.keeper, connection) = (context, keeper, context.connection)
             stream = context.names.stream(.topic, of: context.machine, context.name)
             subject = context.names.subject(.topic, of: context.machine, context.name)
@@ -104,7 +110,7 @@
                 last: try stored.flatMap { try Self.end(of: $0.bytes, context) },
                 checkpoint: (checkpoint.incarnation, checkpoint.position, checkpoint.sequence))
             last = resume.sequence
-            pump = try TopicPump(channel, incarnation, context, after: resume.position)
+            pump = try TopicPump(channel, incarnation, context, after: resume.position, mayBlock: mayBlock)
             let passed = pump.passed
             keeper?.move(to: passed)
             sent = Mutex(Sent(acknowledged: last, passed: passed))

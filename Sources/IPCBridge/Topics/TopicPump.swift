@@ -8,6 +8,8 @@
         private var reader: ChannelReader
         private var batch: TopicBatch
         private let delay: Duration
+        /// Whether the thread is its own.
+        private let mayBlock: Bool
         private let connection: NATSConnection
         /// Messages that end here or before are not to be carried.
         private var skipped: UInt64
@@ -16,11 +18,14 @@
 
         /// Begins after what is carried already.
         ///
-        /// - Parameter position: Messages up to here are carried; nil to begin with the oldest.
+        /// - Parameters:
+        ///   - position: Messages up to here are carried; nil to begin with the oldest.
+        ///   - mayBlock: Whether the thread belongs to this task alone.
         init(
-            _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext, after position: UInt64?
+            _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext, after position: UInt64?,
+            mayBlock: Bool
         ) throws(IPCError) {
-            try self.init(Self.reader(channel, incarnation, after: position), channel, incarnation, context)
+            try self.init(Self.reader(channel, incarnation, after: position), channel, incarnation, context, mayBlock)
             guard let position else { return }
             skipped = position
             guard passed > position else { return }
@@ -31,12 +36,15 @@
         }
 
         /// Begins with the next message.
-        init(_ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext) throws(IPCError) {
-            try self.init(channel.makeReader(from: .next), channel, incarnation, context)
+        init(
+            _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext, mayBlock: Bool
+        ) throws(IPCError) {
+            try self.init(channel.makeReader(from: .next), channel, incarnation, context, mayBlock)
         }
 
         private init(
-            _ reader: consuming ChannelReader, _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext
+            _ reader: consuming ChannelReader, _ channel: AnyChannel, _ incarnation: UInt64, _ context: CarrierContext,
+            _ mayBlock: Bool
         ) throws(IPCError) {
             guard let position = reader.position, position.channel == incarnation else {
                 throw IPCError(
@@ -51,6 +59,7 @@
                 machine: context.machine, incarnation: incarnation, bodyLimit: connection.bodyLimit,
                 kept: context.rule.keep.byteCount)
             delay = context.rule.delay
+            self.mayBlock = mayBlock
         }
 
         private static func reader(
@@ -73,8 +82,9 @@
         ///
         /// - Returns: Batches; nothing if all that was read is of other machines.
         mutating func next() async throws -> [SentBatch] {
+            try Task.checkCancellation()
             if batch.isEmpty {
-                _ = try await reader.borrow(until: .never)
+                if try await !isFoundByBlocking() { _ = try await reader.borrow(until: .never) }
                 // Another server may take less, or more.
                 batch.bodyLimit = connection.bodyLimit
             }
@@ -85,12 +95,38 @@
                 case .large(let batches): return batches
                 case .empty:
                     guard !batch.isEmpty else { return [] }
-                    guard mayWait else { return [take()] }
+                    guard mayWait, !batch.hasEnough else { return [take()] }
                     mayWait = false
                     // If it is cancelled, the batch stays, and is the beginning of the next one.
                     try await Task.sleep(for: delay, tolerance: .zero)
                 }
             }
+        }
+
+        /// How long after a message the thread blocks for the next one. A thread that blocks is woken sooner than a task that waits, but looks
+        /// for itself again and again, too.
+        private static let blockingTime = Duration.seconds(1)
+        private static let blockingStep = Duration.milliseconds(20)
+
+        /// - Returns: Whether there is a message.
+        private mutating func isFoundByBlocking() async throws -> Bool {
+            guard mayBlock else { return false }
+            let end = ContinuousClock.now + Self.blockingTime
+            repeat {
+                if try isFoundWithinStep() { return true }
+                // Whoever follows this task may have something to tell it.
+                await Task.yield()
+                try Task.checkCancellation()
+            } while .now < end
+            return false
+        }
+
+        private mutating func isFoundWithinStep() throws(IPCError) -> Bool {
+            do throws(IPCError) { _ = try reader.borrow(until: .after(Self.blockingStep)) } catch {
+                guard error.code == .timedOut else { throw error }
+                return false
+            }
+            return true
         }
 
         private mutating func take() -> SentBatch {
