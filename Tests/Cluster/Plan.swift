@@ -93,6 +93,13 @@ struct Plan {
                 time += options.cut + seconds(15_000...25_000)
             }
         }
+        // So that calls leave a host, and jobs too, in a short run as well.
+        for share in [0.15, 0.5, 0.85] {
+            for role in [Member.Role.server, .worker] {
+                let leave = Action.leave(role, host: random.number(0...Self.hosts - 1))
+                events.append(Event(time: options.seconds * share, action: leave, length: seconds(2000...4000)))
+            }
+        }
         self.events = events.sorted { $0.time < $1.time }
     }
 }
