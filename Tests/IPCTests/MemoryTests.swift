@@ -1,5 +1,6 @@
 import Glibc
 import IPC
+import Synchronization
 import SystemPackage
 import TestSupport
 import Testing
@@ -74,6 +75,27 @@ import Testing
         let error = failure { () throws(IPCError) in _ = try MappedFile.create(path, byteCount: 1 << 50) }
         #expect(error?.code == .noSpace)
         #expect(error?.advice.contains("free in memory") == true, "\(String(describing: error))")
+        #expect(access(path.string, F_OK) != 0)
+    }
+
+    /// Meanwhile others would have none.
+    @Test func moreThanADiskHasIsRefusedBeforeItIsTaken() throws {
+        let before = SystemLimits.freeBytes(at: "/tmp")
+        let least = Atomic(before)
+        let isOver = Atomic(false)
+        let looking = try PlainThread {
+            while !isOver.load(ordering: .relaxed) {
+                least.min(SystemLimits.freeBytes(at: "/tmp"), ordering: .relaxed)
+            }
+        }
+        let path = FilePath("/tmp/" + uniqueName())
+        let error = failure { () throws(IPCError) in
+            _ = try MappedFile.create(path, byteCount: 2 * before + (64 << 30))
+        }
+        isOver.store(true, ordering: .relaxed)
+        #expect(looking.join() == nil)
+        #expect(error?.code == .noSpace && error?.advice.contains("are free in") == true, "\(error as Any)")
+        #expect(least.load(ordering: .relaxed) > before / 2)
         #expect(access(path.string, F_OK) != 0)
     }
 

@@ -39,6 +39,8 @@ package struct FileStatus {
     }
 
     package var size: Int { Int(raw.st_size) }
+    /// The bytes that it takes of its file system.
+    package var allocated: Int { min(max(Int(raw.st_blocks), 0), Int.max / 512) * 512 }
     package var mode: FilePermissions { FilePermissions(rawValue: raw.st_mode & 0o7777) }
     /// How many names it has: 0 once it was removed.
     package var linkCount: Int { Int(raw.st_nlink) }

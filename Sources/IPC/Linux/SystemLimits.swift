@@ -53,9 +53,19 @@ package enum SystemLimits {
     package static func freeBytes(at path: String) -> Int {
         var information = statvfs()
         guard unsafe statvfs(path, &information) == 0 else { return 0 }
-        // Whoever serves a file system may say anything.
-        let (bytes, overflow) = UInt64(information.f_bavail).multipliedReportingOverflow(
-            by: UInt64(information.f_frsize))
+        return bytes(information.f_bavail, information.f_frsize)
+    }
+
+    /// Free bytes in the file system of an open file, without those that are kept for root; nil if it tells of none.
+    package static func freeBytes(of descriptor: CInt) -> Int? {
+        var information = statvfs()
+        guard unsafe fstatvfs(descriptor, &information) == 0, information.f_bavail > 0 else { return nil }
+        return bytes(information.f_bavail, information.f_frsize)
+    }
+
+    /// Whoever serves a file system may say anything.
+    private static func bytes(_ blocks: fsblkcnt_t, _ size: UInt) -> Int {
+        let (bytes, overflow) = UInt64(blocks).multipliedReportingOverflow(by: UInt64(size))
         return overflow ? .max : Int(clamping: bytes)
     }
 

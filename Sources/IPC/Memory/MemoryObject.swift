@@ -26,18 +26,26 @@ struct MemoryObject: ~Copyable, Sendable {
                     "\(bytes) bytes were requested, but \(available) are free in memory, which \(fileSystem) uses; request less"
             )
         }
+        // What a disk does not have would be taken as far as it goes, and given back: meanwhile others have none.
+        if let free = SystemLimits.freeBytes(of: owned.rawValue),
+            try bytes - FileStatus(of: owned.rawValue, name).allocated > free
+        {
+            throw noSpace(bytes, .noSpace, fileSystem)
+        }
         var result: CInt
         repeat { result = posix_fallocate(owned.rawValue, 0, off_t(bytes)) } while result == EINTR
         guard result == 0 else {
             let errno = Errno(rawValue: result)
-            var advice: String?
-            if errno == .noSpace || errno == .fileTooLarge {
-                let free = SystemLimits.freeBytes(at: fileSystem)
-                advice =
-                    "\(bytes) bytes were requested, but \(free) are free in \(fileSystem); free some, or enlarge it"
-            }
-            throw IPCError("posix_fallocate", name, errno, advice: advice)
+            guard errno == .noSpace || errno == .fileTooLarge else { throw IPCError("posix_fallocate", name, errno) }
+            throw noSpace(bytes, errno, fileSystem)
         }
+    }
+
+    private borrowing func noSpace(_ bytes: Int, _ errno: Errno, _ fileSystem: String) -> IPCError {
+        let free = SystemLimits.freeBytes(of: owned.rawValue) ?? 0
+        return IPCError(
+            "posix_fallocate", name, errno,
+            advice: "\(bytes) bytes were requested, but \(free) are free in \(fileSystem); free some, or enlarge it")
     }
 
     /// Waits until it has a size, while its creator has not given it one yet.
