@@ -31,11 +31,11 @@ export IPC_TEST_PYTHON="$PWD/$python"
 queues=$(mktemp -d)
 logs=$(mktemp -d)
 as_root mount -t mqueue none "$queues" 2>/dev/null || true
-others=
+others=()
 clean_up() {
-    if [ -n "$others" ]; then
-        pkill -TERM -P "$others" || true
-        pkill -KILL -f "^$PWD/\.build-(thread|address)/" || true
+    if [ ${#others[@]} -gt 0 ]; then
+        for other in "${others[@]}"; do pkill -TERM -P "$other" || true; done
+        pkill -KILL -f "^$PWD/\.build-(thread|address|bridge)/" || true
     fi
     as_root umount "$queues" 2>/dev/null || true
     rm -rf "$queues" "$logs"
@@ -110,15 +110,30 @@ beside() {
     step all that goes on beside is done
 }
 
+# The bridge between machines. One test at a time: each has servers and bridges of its own, and waits for them most of the time.
+bridge() {
+    step bridge
+    IPC_BRIDGE_ONLY=1 gently swift build --build-tests --traits NATS --scratch-path .build-bridge --quiet
+    IPC_BRIDGE_ONLY=1 run --no-parallel --traits NATS --scratch-path .build-bridge --filter '^BridgeTests\.'
+    step release build of TestPeer
+    gently swift build -c release --product TestPeer --quiet
+    step bridge is done
+}
+
+# Does something beside the rest: all tests have to bear that others use a processor.
+begin() { # FUNCTION
+    "$1" >"$logs/$1" 2>&1 &
+    others+=($!)
+}
+
 step build
 swift build --build-tests --quiet
-# Beside the rest: all tests have to bear that others use a processor.
-beside >"$logs/beside" 2>&1 &
-others=$!
+begin beside
 
 # Tests that block are kept from those with tasks: Swift's pool has one thread for each processor, and a task whose turn comes only
 # after all other tests misses its deadline. So what has tasks runs one by one.
 run --no-parallel --skip '^(ToolTests|InteropTests|CallTests|TortureTests)\.'
+begin bridge
 run --filter '^(ToolTests|InteropTests)\.'
 run --filter '^CallTests\.'
 run --filter '^TortureTests\.'
@@ -134,22 +149,17 @@ SWIFT_IPC_LIBRARY=$PWD/.build/debug/libipc-c.so PYTHONPATH=$PWD/Bindings/Python 
     gently swift build --build-tests --scratch-path ../../.build-ecosystem --quiet
     run --scratch-path ../../.build-ecosystem
 )
-# The bridge between machines. One test at a time: each has servers and bridges of its own.
-(
-    export IPC_BRIDGE_ONLY=1
-    step bridge
-    gently swift build --build-tests --traits NATS --scratch-path .build-bridge --quiet
-    run --no-parallel --traits NATS --scratch-path .build-bridge --filter '^BridgeTests\.'
-)
-step release build of TestPeer
-gently swift build -c release --product TestPeer --quiet
 step the rest of what goes on beside
 
-status=0
-wait "$others" || status=$?
-others=
-cat "$logs/beside"
-[ "$status" = 0 ] || exit "$status"
+failed=
+for name in beside bridge; do
+    status=0
+    wait "${others[0]}" || status=$?
+    others=("${others[@]:1}")
+    cat "$logs/$name"
+    [ "$status" = 0 ] || failed="$failed $name"
+done
+[ -z "$failed" ] || { echo "Failed:$failed" >&2; exit 1; }
 # Alone: it counts what a message costs where nobody sleeps.
 ./Scripts/references.sh
 
