@@ -1,7 +1,7 @@
 #if NATS
     import Glibc
     import IPC
-    import IPCBridge
+    @testable import IPCBridge
     import IPCChannels
     import Synchronization
     import TestSupport
@@ -414,6 +414,48 @@
                 }
                 #expect(isRight, "message \(index) of \(size) bytes")
             }
+        }
+
+        /// With a thread of its own, an export reads what comes from elsewhere without a pause.
+        @Test(.timeLimit(.minutes(5))) func aDoubtIsSettledThoughOnlyOtherMachinesPublish() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let (here, there) = (network.machine("here"), network.machine("there"))
+            for machine in [here, there] {
+                _ = try Topic<Numbered>.create(Self.channel, in: machine.root, options(1 << 20))
+                try machine.configure(#"{"name": "market/**", "pattern": "topic", "delay": "0ms"}"#)
+                try machine.startBridge()
+            }
+            for machine in [here, there] {
+                try await machine.waitForParticipants(of: Self.channel, readers: 2, writers: 1)
+            }
+            let others = Task {
+                var writer = try Topic<Numbered>.open(Self.channel, in: there.root).makePublisher()
+                for number in 0... {
+                    try Task.checkCancellation()
+                    try await writer.publish(Numbered(publisher: 2, number: UInt64(number)))
+                    usleep(500)
+                }
+            }
+            defer { others.cancel() }
+            var subscription = try Topic<Numbered>.open(Self.channel, in: there.root).makeSubscription()
+            var writer = try Topic<Numbered>.open(Self.channel, in: here.root).makePublisher()
+            let connection = try NATSConnection(
+                ServerConfiguration(servers: ["nats://127.0.0.1:\(network.port)"]), name: "test")
+            try await connection.waitUntilConnected()
+            let stream = ServerNames(prefix: "ipc").stream(
+                .topic, of: try #require(Machine("here")), try ChannelName(Self.channel))
+            for round in 0..<3 as Range<UInt64> {
+                if round > 0 { _ = try await connection.api("STREAM.DELETE.\(stream)", what: "delete") }
+                try await writer.publish(Numbered(publisher: 1, number: round))
+                let deadline = Deadline.after(.seconds(20))
+                while true {
+                    let message = try await subscription.receive(until: deadline)
+                    try #require(!deadline.hasPassed, "round \(round): \(here.log)")
+                    if message.publisher == 1, message.number == round { break }
+                }
+            }
+            await connection.close()
         }
     }
 #endif

@@ -348,7 +348,12 @@
             isNewHead = true
             await CarrierTask.stop(ended.filter { $0.key.direction == .out }.map(\.value), within: .seconds(3))
             await CarrierTask.stop(Array(ended.values), within: .seconds(1))
-            for key in ended.keys {
+            for (key, carrier) in ended {
+                // Two of them would carry the same twice: its successor begins when it has ended.
+                guard carrier.isDone else {
+                    logger.warning("a carrier has not ended yet", metadata: ["channel": "\(key.channel)"])
+                    continue
+                }
                 // What it has counted goes on.
                 statuses[key] = wanted[key] == nil ? nil : carriers[key]?.status
                 carriers[key] = nil

@@ -23,7 +23,7 @@
 
         /// Starts a carrier.
         ///
-        /// - Parameter changed: Called after an error: something about its channel may have changed.
+        /// - Parameter changed: Called after an error, since something about its channel may have changed, and when it has ended.
         init(
             _ carrier: any Carrier, _ rule: ChannelRule, of incarnation: UInt64, _ status: CarrierStatus,
             _ logger: Logger,
@@ -35,6 +35,7 @@
             task = Task.detached {
                 await Self.repeated(carrier, status, logger, changed)
                 end.isDone.store(true, ordering: .releasing)
+                changed()
             }
         }
 

@@ -16,6 +16,7 @@
             var writer = try channel.makeWriter()
             context.status.set(.carrying)
             while true {
+                try Task.checkCancellation()
                 guard let message = try await mailbox.next(), let notice = read(message) else { continue }
                 try writer.notifyCarried(count: Int(notice.notices))
                 if notice.notificationsToAll > 0 { try writer.notifyAllCarried() }

@@ -65,7 +65,7 @@
         init(
             _ connection: NATSConnection, stream: String, created: String? = nil, from start: Start,
             filter: String? = nil, window: Int = 1024,
-            windowBytes: Int = 8 << 20, isHinted: Bool = false
+            windowBytes: Int = 4 << 20, isHinted: Bool = false
         ) {
             self.connection = connection
             self.isHinted = isHinted

@@ -25,6 +25,8 @@
             var pending: [(bytes: Int, sent: ContinuousClock.Instant)] = []
             var head = 0
             var pendingBytes = 0
+            /// When the server acknowledged something last.
+            var heard = ContinuousClock.now
             var fault: BridgeError?
             var waiters: [Waiter] = []
             var issued = 0
@@ -34,6 +36,9 @@
                 let count = pending.count - head
                 return count == 0 || count < window && pendingBytes + bytes <= windowBytes
             }
+
+            /// When the next acknowledgement is due. A slow network takes long for a full window, and acknowledges all the time.
+            func deadline(_ timeout: Duration) -> ContinuousClock.Instant { max(pending[head].sent, heard) + timeout }
 
             /// Whether to wake who waits for room: not for each message.
             var isHalfEmpty: Bool { (pending.count - head) * 2 <= window && pendingBytes * 2 <= windowBytes }
@@ -50,11 +55,11 @@
         /// - Parameters:
         ///   - lastSequence: The last sequence that the stream has now: nothing else may be stored in it from here on.
         ///   - window: How many messages, and how many bytes, may be on their way; one message always may.
-        ///   - timeout: How long an acknowledgement may take. A new leader takes some seconds.
+        ///   - timeout: How long it may take from one acknowledgement to the next. A new leader takes some seconds.
         ///   - mayBlock: As that of ``NATSConnection/publish(_:reply:headers:copying:mayBlock:)``.
         init(
             _ connection: NATSConnection, stream: String, subject: String, after lastSequence: UInt64,
-            window: Int = 256, windowBytes: Int = 8 << 20, timeout: Duration = .seconds(5),
+            window: Int = 256, windowBytes: Int = 4 << 20, timeout: Duration = .seconds(5),
             mayBlock: Bool = false
         ) {
             self.connection = connection
@@ -158,7 +163,7 @@
         private func arm() {
             state.withLock { state in
                 guard state.armed == nil, state.head < state.pending.count else { return }
-                let deadline = state.pending[state.head].sent + timeout
+                let deadline = state.deadline(timeout)
                 state.armed = deadline
                 connection.timers.arm(self, at: deadline)
             }
@@ -192,6 +197,7 @@
                 guard state.fault == nil else { return (true, []) }
                 guard sequence == state.acknowledged + 1, sequence <= state.sent else { return (false, []) }
                 state.acknowledged = sequence
+                state.heard = .now
                 state.pendingBytes -= state.pending[state.head].bytes
                 state.head += 1
                 if state.head == state.pending.count || state.head >= 1024 {
@@ -220,7 +226,7 @@
                 guard state.armed == time else { return (false, nil) }
                 state.armed = nil
                 guard state.fault == nil, state.head < state.pending.count else { return (false, nil) }
-                let deadline = state.pending[state.head].sent + timeout
+                let deadline = state.deadline(timeout)
                 if deadline <= .now { return (true, nil) }
                 state.armed = deadline
                 return (false, deadline)

@@ -17,6 +17,8 @@
 
         func run() async throws {
             context.status.set(.carrying)
+            // Of what the next batch has missed, the part that was counted already.
+            var counted: UInt64 = 0
             while true {
                 let batches = try await pump.next()
                 for (index, batch) in batches.enumerated() {
@@ -24,12 +26,14 @@
                         try context.connection.publish(
                             subject, copying: batch.bytes.span.bytes, mayBlock: context.isUrgent)
                         context.status.addCarried(batch.count, bytes: batch.bytes.count)
-                        context.status.addDropped(batch.missed)
+                        context.status.addDropped(batch.missed - counted)
+                        counted = 0
                     } catch {
                         // Told to the others with the next batch that leaves.
                         let lost = batches[index...].reduce(0) { $0 + UInt64($1.count) + $1.missed }
                         pump.lose(lost)
-                        context.status.addDropped(lost - batches[index...].reduce(0) { $0 + $1.missed })
+                        context.status.addDropped(lost - counted)
+                        counted = lost
                         if case BridgeError.tooLarge = error { try context.connection.checkPayload() }
                         break
                     }

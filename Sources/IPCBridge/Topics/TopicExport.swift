@@ -177,20 +177,25 @@
             while true {
                 let batches = try await pump.next()
                 if batches.isEmpty {
+                    if let fault = writer.fault { throw fault }
                     passBy()
-                    continue
-                }
-                sent.withLock {
-                    $0.batches += batches
-                    $0.passed = batches.last!.end
-                }
-                tellBehind()
-                for batch in batches {
-                    context.status.addDropped(batch.missed)
-                    _ = try await writer.send(batch.bytes)
+                } else {
+                    try await send(batches, with: writer)
                 }
                 // Others may be on the same thread.
                 if context.isUrgent { await Task.yield() }
+            }
+        }
+
+        private func send(_ batches: [SentBatch], with writer: StreamWriter) async throws {
+            sent.withLock {
+                $0.batches += batches
+                $0.passed = batches.last!.end
+            }
+            tellBehind()
+            for batch in batches {
+                context.status.addDropped(batch.missed)
+                _ = try await writer.send(batch.bytes)
             }
         }
 

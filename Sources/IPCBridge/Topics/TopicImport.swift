@@ -65,6 +65,7 @@
             // Where reading goes on, there is the batch that was read last: that it is gone is no loss.
             var known: UInt64 = resume.position > 0 ? 1 : 0
             while true {
+                try Task.checkCancellation()
                 guard let next = try await reader.next() else { continue }
                 // Of batches that the stream's limits dropped, the server knows no more than how many there were.
                 try await tellLost(next.missed > known ? next.missed - known : 0, &injector)
@@ -89,6 +90,7 @@
             var injector = TopicInjector(try channel.makeWriter(), origin, nil)
             context.status.set(.carrying)
             while true {
+                try Task.checkCancellation()
                 guard let message = try await mailbox.next() else { continue }
                 try await carry(message, 0, &injector)
             }

@@ -24,6 +24,7 @@
             let watch = bucket.watch(context.names.key(context.name))
             defer { watch.close() }
             while true {
+                try Task.checkCancellation()
                 guard case .entry(let entry) = try await watch.next(), let body = entry.value else { continue }
                 let envelope: Envelope
                 do throws(EnvelopeError) { envelope = try Envelope(reading: body.span.bytes) } catch {
