@@ -158,9 +158,4 @@
             #expect(try pending(machines[0]) == 5 && pending(machines[1]) == 5)
         }
     }
-
-    private final class Box<Value: ~Copyable> {
-        let value: Value
-        init(_ value: consuming Value) { self.value = value }
-    }
 #endif

@@ -186,5 +186,42 @@
             await connection.close()
             worker.close()
         }
+
+        /// The bridge that carries it on adds its own count.
+        @Test(.timeLimit(.minutes(5))) func aJobThatSaysThatItFailedAnyNumberOfTimesEndsNoBridge() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let machines = [network.machine("here"), network.machine("there")]
+            for machine in machines {
+                _ = try AnyChannel.create(.workQueue, "all/queue", in: machine.root, ChannelOptions(lifetime: .kept))
+                try machine.configure(#"{"name": "all/**", "after": "0ms"}"#)
+                try machine.startBridge()
+            }
+            let queue = try AnyChannel.open("all/queue", in: machines[1].root)
+            let connection = try await stranger(in: network)
+            var subjects: [String] = []
+            for _ in 0..<500 where subjects.isEmpty {
+                subjects = try await Self.presentSubjects(connection).filter { $0.contains(".here.") }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            let here = try #require(Machine("here"))
+            for (number, missed) in [0, .max, UInt64(Int64.max)].enumerated() {
+                var writer = EnvelopeWriter(.init(kind: .job, machine: here.hash, incarnation: 7, missed: missed))
+                writer.append(position: UInt64(number + 1), [UInt8(number)].span.bytes)
+                try connection.publish(try #require(subjects.first), writer.finish())
+            }
+            // For workers that do nothing they come, and leave again for other machines.
+            let workers = try (0..<4).map { _ in try Box(queue.makeReader()) }
+            try await wait("they are dead letters: \(machines[1].log)") {
+                guard let letters = try? AnyChannel.open("all/queue/dead-letters", in: machines[1].root) else {
+                    return false
+                }
+                return try letters.pattern == .workQueue
+                    && ChannelDescription(letters.name, in: machines[1].root).publishedCount >= 2
+            }
+            #expect(machines[1].isBridgeRunning, "\(machines[1].log)")
+            await connection.close()
+            _ = workers
+        }
     }
 #endif

@@ -169,5 +169,33 @@
             #expect(all[0].log.split(separator: "\n").count { $0.contains("too large") } == 1, "\(all[0].log)")
             #expect(try !all[0].root.names().contains(ChannelName(Self.name + "/dead-letters")))
         }
+
+        /// Its machine's queue is smaller than that of the machine that sent it.
+        @Test(.timeLimit(.minutes(10))) func aJobThatDoesNotFitHoldsUpNoOther() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let all = [network.machine("a"), network.machine("b")]
+            for (machine, capacity) in zip(all, [4 << 20, 1 << 18]) {
+                _ = try AnyChannel.create(
+                    .workQueue, Self.name, in: machine.root, ChannelOptions(lifetime: .kept, capacity: capacity))
+                try machine.configure(Self.rule)
+                try machine.startBridge()
+            }
+            let queue = try AnyChannel.open(Self.name, in: all[1].root)
+            let (worker, other) = (try Box(queue.makeReader()), try Box(queue.makeReader()))
+            var producer = try AnyChannel.open(Self.name, in: all[0].root).makeWriter()
+            try await producer.write(Array("first".utf8).span.bytes, until: .after(.seconds(10)))
+            let first = try await worker.value.take(until: .after(.seconds(30)))
+            try await producer.write([UInt8](repeating: 1, count: 600_000).span.bytes, until: .after(.seconds(10)))
+            try await producer.write(Array("last".utf8).span.bytes, until: .after(.seconds(10)))
+            let last = try await other.value.take(until: .after(.seconds(30)))
+            #expect(try last.bytes == Array("last".utf8), "\(all[1].log)")
+            try last.acknowledge()
+            // The server is told of that which a worker has, for longer than its wait.
+            try await Task.sleep(for: .seconds(6))
+            try first.acknowledge()
+            #expect(throws: IPCError.self) { _ = try worker.value.take(until: .after(.seconds(2))) }
+            #expect(all[1].log.split(separator: "\n").count { $0.contains("cannot be written on this machine") } == 1)
+        }
     }
 #endif

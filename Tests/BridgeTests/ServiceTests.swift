@@ -22,15 +22,18 @@
         private static let name = "work/answers"
         private static let rule = #"{"name": "work/**", "pattern": "service"}"#
 
-        private func service(_ machine: TestMachine) throws -> AnyChannel {
-            try AnyChannel.openOrCreate(
-                .service, Self.name, in: machine.root, ChannelOptions(lifetime: .kept, capacity: 4 << 20))
+        private func service(_ machine: TestMachine, capacity: Int? = nil) throws -> AnyChannel {
+            guard let capacity else { return try AnyChannel.open(Self.name, in: machine.root) }
+            return try AnyChannel.create(
+                .service, Self.name, in: machine.root, ChannelOptions(lifetime: .kept, capacity: capacity))
         }
 
-        private func machines(_ names: [String], in network: TestNetwork) async throws -> [TestMachine] {
+        private func machines(
+            _ names: [String], in network: TestNetwork, capacity: Int = 4 << 20
+        ) async throws -> [TestMachine] {
             let machines = names.map { network.machine($0) }
             for machine in machines {
-                _ = try service(machine)
+                _ = try service(machine, capacity: capacity)
                 try machine.configure(Self.rule)
                 try machine.startBridge()
             }
@@ -300,6 +303,48 @@
                 _ = try? CallMessage(reading: one)
                 _ = try? CallAnswer(reading: other)
             }
+        }
+
+        /// What its caller was told is what happened.
+        @Test(.timeLimit(.minutes(10))) func callsBeyondWhatTheServersTakeFailAndAreNotExecuted() async throws {
+            let network = try TestNetwork()
+            defer { network.end() }
+            let all = try await machines(["a", "b"], in: network, capacity: 1 << 18)
+            let executed = Tally()
+            let serving = Task {
+                var server = try service(all[1]).makeReader()
+                while !Task.isCancelled {
+                    let call = try await server.take()
+                    executed.add(true)
+                    try await Task.sleep(for: .milliseconds(150))
+                    try call.reply(Array("done".utf8).span.bytes)
+                }
+            }
+            defer { serving.cancel() }
+            try await waitForAnswers(all[0])
+            let before = executed.value.answered
+            let tally = Tally()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for _ in 0..<50 {
+                    group.addTask {
+                        do {
+                            // Each with room of its own here.
+                            var client = try service(all[0]).makeWriter()
+                            _ = try await client.call(
+                                Array("call".utf8).span.bytes, CallOptions(), until: .after(.seconds(60)))
+                            tally.add(true)
+                        } catch let error as IPCError {
+                            #expect(error.code == .brokenPipe || error.code == .overloaded, "\(error)")
+                            tally.add(false)
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            let (answered, failed) = tally.value
+            try await Task.sleep(for: .seconds(1))
+            #expect(answered > 0 && failed > 0 && answered + failed == 50)
+            #expect(executed.value.answered - before == answered)
         }
     }
 #endif

@@ -126,6 +126,9 @@
             bridge.withLock { $0 = child }
         }
 
+        /// Whether the bridge that was started has not ended.
+        var isBridgeRunning: Bool { bridge.withLock { $0?.isRunning ?? false } }
+
         func killBridge() { bridge.withLock { $0.take() }?.kill() }
 
         func signalBridge(_ signal: Signal) throws { try bridge.withLock { try $0?.send(signal) } }
@@ -167,6 +170,12 @@
         }
     }
 
+    /// A participant, in an array or beside another one.
+    final class Box<Value: ~Copyable> {
+        var value: Value
+        init(_ value: consuming Value) { self.value = value }
+    }
+
     /// A child process that can be killed from any task.
     final class RunningChild: Sendable {
         private let child: ChildProcess
@@ -181,6 +190,8 @@
         }
 
         func send(_ signal: Signal) throws { try child.handle.send(signal) }
+
+        var isRunning: Bool { child.handle.isAlive }
 
         func kill() {
             try? child.handle.send(.kill)

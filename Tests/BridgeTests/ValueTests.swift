@@ -195,9 +195,4 @@
             }
         }
     }
-
-    private final class Box<Value: ~Copyable> {
-        var value: Value
-        init(_ value: consuming Value) { self.value = value }
-    }
 #endif

@@ -26,7 +26,7 @@
         }
 
         /// Carries by another configuration from now on. Carriers whose rule changed end in order and begin anew; with other servers, all
-        /// of them do. No message is lost.
+        /// of them do. What is stored is not lost; what is carried best effort, events too, may be.
         public func change(to configuration: BridgeConfiguration) { wanted.withLock { $0 = configuration } }
 
         /// Runs until the task is cancelled. Then it stops its carriers, outgoing ones first, within 5 seconds.
@@ -68,7 +68,11 @@
                     if told != nil { logger.notice("takes over", metadata: ["machine": "\(configuration.machine)"]) }
                     return lock
                 }
-                guard let holder = BridgeStatus.holder(configuration, in: root) else { continue }
+                guard let holder = BridgeStatus.holder(configuration, in: root) else {
+                    // It has just begun, or just ended.
+                    try? await Task.sleep(for: .milliseconds(10))
+                    continue
+                }
                 if told != holder {
                     logger.notice(
                         "another bridge of this machine runs; this one waits as a stand-by",

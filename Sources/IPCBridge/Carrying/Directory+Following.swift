@@ -32,8 +32,13 @@
         private func publish(to bucket: Bucket) async throws {
             while !Task.isCancelled {
                 for (key, json) in unpublished {
-                    let revision = try await bucket.put(key, Array(json.utf8))
-                    setPublished(key, json, revision: revision)
+                    do throws(BridgeError) {
+                        setPublished(key, json, revision: try await bucket.put(key, Array(json.utf8)))
+                    } catch {
+                        guard case .tooLarge = error else { throw error }
+                        // Others cannot have that channel; they can have the rest.
+                        giveUp(key, json, error.description)
+                    }
                 }
                 await waitForUnpublished()
             }

@@ -103,6 +103,13 @@
             }
         }
 
+        /// It cannot be published on this server.
+        func giveUp(_ key: String, _ json: String, _ reason: String) {
+            state.withLock { $0.published[key] = json }
+            logger.error(
+                "a channel cannot be told to other machines", metadata: ["key": "\(key)", "reason": "\(reason)"])
+        }
+
         /// All that the bucket had was told. What else was known of another one is gone.
         func setComplete() {
             state.withLock { state in

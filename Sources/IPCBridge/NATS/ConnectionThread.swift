@@ -147,7 +147,7 @@
         /// Takes the library's message over.
         ///
         /// - Parameter mayBlock: Whether the caller's thread may send it, where nothing is before it: sooner than this thread would, and
-        ///   blocked as long as the network takes nothing, a second at most.
+        ///   blocked while the network takes nothing, a second at most, or, right after a loss, while the library connects again.
         func publish(_ message: Outgoing, mayBlock: Bool = false) throws(BridgeError) {
             let (fault, isFirst, lent) = state.withLock { state -> (BridgeError?, Bool, Lent?) in
                 if let fault = state.fault(of: message) { return (fault, false, nil) }
@@ -164,12 +164,24 @@
                 throw fault
             }
             if let lent {
-                _ = natsConnection_PublishMsg(lent.connection, message.pointer)
-                SpentMessages.give(message.pointer, message.bytes)
+                let limit = send(message, by: lent.connection)
                 giveBack()
+                if let limit { throw .tooLarge(bytes: message.bytes, limit: limit) }
             } else if isFirst {
                 sem_post(wake)
             }
+        }
+
+        /// Hands a message to the library. What cannot be sent is lost, as on the way: acknowledgements tell.
+        ///
+        /// - Returns: If it is too large, what the server takes by now.
+        private func send(_ message: Outgoing, by connection: OpaquePointer) -> Int? {
+            let status = natsConnection_PublishMsg(connection, message.pointer)
+            SpentMessages.give(message.pointer, message.bytes)
+            guard status == NATS_MAX_PAYLOAD else { return nil }
+            let limit = Int(natsConnection_GetMaxPayload(connection))
+            state.withLock { $0.status.maximumPayload = limit }
+            return limit
         }
 
         private func giveBack() {
@@ -244,9 +256,11 @@
                 for command in commands {
                     switch command {
                     case .publish(let message):
-                        // What cannot be sent is lost, as on the way: acknowledgements tell.
-                        if let connection { _ = natsConnection_PublishMsg(connection, message.pointer) }
-                        SpentMessages.give(message.pointer, message.bytes)
+                        if let connection {
+                            _ = send(message, by: connection)
+                        } else {
+                            SpentMessages.give(message.pointer, message.bytes)
+                        }
                         sent += message.bytes
                     case .subscribe(let number): subscribe(number)
                     case .unsubscribe(let number):
@@ -283,13 +297,13 @@
         private func sleep(until time: ContinuousClock.Instant) {
             let nanoseconds = max((time - .now).nanoseconds, 0)
             var until = timespec()
-            clock_gettime(CLOCK_REALTIME, &until)
+            clock_gettime(CLOCK_MONOTONIC, &until)
             until.tv_sec += Int(nanoseconds / 1_000_000_000)
             until.tv_nsec += Int(nanoseconds % 1_000_000_000)
             if until.tv_nsec >= 1_000_000_000 {
                 (until.tv_sec, until.tv_nsec) = (until.tv_sec + 1, until.tv_nsec - 1_000_000_000)
             }
-            sem_timedwait(wake, &until)
+            sem_clockwait(wake, CLOCK_MONOTONIC, &until)
         }
 
         /// After a connection that failed or was given up: spread, so that many bridges do not come back together.

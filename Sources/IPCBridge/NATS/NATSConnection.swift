@@ -94,8 +94,8 @@
 
         /// As `publish` of an array; the bytes are copied once, into the library's message.
         ///
-        /// - Parameter mayBlock: Whether this thread may send it, which saves the wake-up of another one, and blocks while the network takes
-        ///   nothing, a second at most.
+        /// - Parameter mayBlock: Whether this thread may send it, which saves the wake-up of another one: as that of
+        ///   ``ConnectionThread/publish(_:mayBlock:)``.
         func publish(
             _ subject: String, reply: String? = nil, headers: [(String, String)] = [],
             copying body: RawSpan, mayBlock: Bool = false

@@ -6,6 +6,8 @@
     /// A message as the library gave it: it owns the library's memory and copies nothing until asked.
     final class NATSMessage: @unchecked Sendable {
         private let message: OpaquePointer
+        /// When it was taken over.
+        let arrived = ContinuousClock.now
         // The library parses headers when they are first asked for.
         private let headers = Mutex<Void>(())
 

@@ -159,6 +159,9 @@
                 }
                 // A server that was killed may have forgotten that it gave this job: it takes no acknowledgement then, and would
                 // give the job again. What counts is that the job is gone.
+                if let created, try await connection.streamState(stream, for: .seconds(5))?.created != created {
+                    return
+                }
                 let what = "to remove the job \(work.sequence) of the stream \(stream)"
                 do throws(BridgeError) {
                     _ = try await connection.api(

@@ -288,7 +288,7 @@
         ) async throws {
             guard let position = job.position else { return }
             // This delivery is no attempt.
-            let failures = Int(clamping: job.origin?.position ?? 0) + job.attempt - 1
+            let failures = Int(UInt32(clamping: job.origin?.position ?? 0)) + job.attempt - 1
             // It was tried often enough, if on several machines: rejected often enough, it becomes a dead letter here.
             guard failures < readers.maximumAttempts else { return job.reject(after: .zero) }
             let entry = JobEntry(

@@ -42,6 +42,10 @@
         private var lastChange = ContinuousClock.now
         private var behind = 0
         private var isCarrying = false
+        /// When the stream was made.
+        private let created: String
+        /// That of the last job that came.
+        private var subject: String?
 
         private struct Flight {
             let slot: Int
@@ -68,7 +72,7 @@
         init(
             _ context: CarrierContext, _ channel: AnyChannel, _ origin: Machine, _ state: StreamState, _ stream: String
         ) throws {
-            (self.context, self.origin) = (context, origin)
+            (self.context, self.origin, created) = (context, origin, state.created)
             readers = try LocalReaders(channel)
             reader = WorkReader(
                 context.connection, stream: stream, created: state.created,
@@ -76,17 +80,26 @@
             confirmations = context.connection.makeMailbox(tellsOfLosses: false)
             writer = try channel.makeWriter()
             table = try FlightTable(stream + ".flights", of: state.identity, in: context.root)
-            if !table.isOfOtherStream { try findFlights() }
+            if !table.isOfOtherStream { try findFlights(try channel.incarnation) }
         }
 
         /// What a predecessor has written is here already.
-        private func findFlights() throws {
+        private func findFlights(_ incarnation: UInt64) throws {
             let written = Dictionary(
                 try writer.messages(from: origin.hash).map { ($0.origin.sequence, $0.position) },
                 uniquingKeysWith: { $0.offset > $1.offset ? $0 : $1 })
             for entry in table.found {
                 guard let position = entry.position ?? written[entry.sequence], flights[entry.sequence] == nil else {
                     table.end(entry.slot)
+                    continue
+                }
+                // What became of it went with that queue. It may be done again; it is not lost.
+                guard position.channel == incarnation else {
+                    table.end(entry.slot)
+                    giveBack(
+                        WorkMessage(
+                            stream: reader.stream, consumer: reader.consumer, sequence: entry.sequence,
+                            consumerSequence: entry.consumerSequence, deliveries: entry.deliveries))
                     continue
                 }
                 table.note(entry.slot, position)
@@ -117,7 +130,9 @@
             flights[sequence] = Flight(slot: slot, position: position, work: work, nextSign: .now)
         }
 
-        private var sign: Duration { context.rule.acknowledgementWait / 3 }
+        /// How often the server is told that a job is still worked on. The bridge that started last says how long the server waits, and others
+        /// may have been told otherwise: often enough for the shortest wait that there may be, within reason.
+        private var sign: Duration { min(context.rule.acknowledgementWait / 3, .seconds(1)) }
 
         func run() async throws {
             Stalls.shared.begin()
@@ -151,6 +166,7 @@
             var left = FlightTable.count
             while left > 0, let work = try await reader.next(credit: credit, timeout: timeout) {
                 guard try await !forgetsWhatCame() else { return }
+                try await checkStream(work)
                 try receive(work, hasRoom: credit > 0, &group)
                 credit = max(0, credit - 1)
                 timeout = .zero
@@ -184,6 +200,16 @@
             return true
         }
 
+        /// A stream that was deleted and made anew gives other jobs the sequences of those that are here. They come with another subject, as
+        /// those of a new era do.
+        private func checkStream(_ work: WorkMessage) async throws {
+            guard let subject = work.message?.subject, subject != self.subject else { return }
+            guard try await context.connection.streamState(reader.stream)?.created == created else {
+                throw StartAnew("the stream \(reader.stream) was made anew")
+            }
+            self.subject = subject
+        }
+
         // MARK: What comes
 
         private func receive(
@@ -215,8 +241,8 @@
             let position: ChannelPosition?
             do throws(IPCError) { position = try writer.tryWrite(bytes.span.bytes, origin: mark) } catch {
                 table.end(slot)
-                giveBack(work, after: .seconds(1))
-                throw refusal(error)
+                giveBack(work, after: .seconds(5))
+                return try refuse(work, error)
             }
             guard let position else {
                 // The queue is full.
@@ -236,9 +262,14 @@
             try? reader.giveBack(work, after: time)
         }
 
-        private func refusal(_ error: IPCError) -> any Error {
-            guard error.code == .messageTooLarge || error.code == .invalidArgument else { return error }
-            return Refusal("a job of \(context.name) from \(origin) cannot be written on \(context.machine): \(error)")
+        /// Passes by a job that this machine's queue cannot have, so that it does not hold up those that follow. Another machine may take it.
+        private func refuse(_ work: WorkMessage, _ error: IPCError) throws(IPCError) {
+            guard error.code == .messageTooLarge || error.code == .invalidArgument else { throw error }
+            guard work.deliveries == 1 else { return }
+            context.logger.error(
+                "a job cannot be written on this machine, and waits for another one",
+                metadata: ["from": "\(origin)", "sequence": "\(work.sequence)", "reason": "\(error)"])
+            context.status.addDropped(1)
         }
 
         /// - Throws: If a message is not one of that machine's bridge.

@@ -44,7 +44,7 @@
                         return try await group.waitForAll()
                     }
                     // A call that this bridge makes here is for the servers of this machine, which have just left.
-                    guard call.caller != getpid() else {
+                    guard !call.isOfThisProcess else {
                         call.reject()
                         continue
                     }
@@ -162,7 +162,8 @@
                 heard = .now
                 let decoded = try CallAnswer(reading: answer.bytes)
                 guard case .word(.inProgress, _) = decoded else { return decoded }
-                if cancellations == nil { cancellations = answer.reply }
+                // Of whoever may answer: not a subject of the server's own.
+                if cancellations == nil, let reply = answer.reply, reply.hasPrefix("_INBOX.") { cancellations = reply }
             }
         }
     }

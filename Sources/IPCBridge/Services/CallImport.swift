@@ -10,6 +10,10 @@
         let context: CarrierContext
         /// How many calls may be with this machine's servers at once; further ones are refused as overloaded.
         private static let limit = 1024
+        /// How many bytes of calls may wait to be begun.
+        private static let mostWaiting = 16 << 20
+        /// How long a call may wait to be begun: its caller's bridge, which has heard nothing of it, counts it as lost soon after.
+        private static let patience = Duration.seconds(3)
         private static let quick = Duration.milliseconds(5)
         /// How often it is looked whether the caller gave up; each tenth time the caller's bridge is told that the call goes on.
         private static let look = Duration.milliseconds(100)
@@ -29,7 +33,11 @@
 
         /// Serves until no server is left on this machine.
         private func serve(_ channel: AnyChannel, with servers: LocalReaders) async throws {
-            let mailbox = context.connection.subscribe(context.names.subject(.service, context.name), queue: "servers")
+            let mailbox = context.connection.subscribe(
+                context.names.subject(.service, context.name), queue: "servers",
+                limit: MailboxLimit(bytes: Self.mostWaiting) { message in
+                    answer(message, .word(.overloaded, "too many calls of other machines wait"))
+                })
             defer { mailbox.close() }
             var client = try channel.makeWriter()
             let open = OpenCalls()
@@ -69,12 +77,19 @@
 
         /// Nil if it did not begin; its caller was told.
         private func begin(_ message: NATSMessage, _ client: inout ChannelWriter) async throws -> PendingOutcome? {
+            let latest = message.arrived + Self.patience
             do {
                 let call = try CallMessage(reading: message.bytes)
                 let options = CallOptions(metadata: call.metadata, requiresServer: true)
-                let deadline = call.timeLeft.map { Deadline.after($0) } ?? .never
-                return try await client.begin(
-                    call.request.span.bytes, replyLimit: call.replyLimit, options, until: deadline)
+                let deadline = call.timeLeft.map { Deadline.after($0 - (.now - message.arrived)) } ?? .never
+                while latest > .now, !deadline.hasPassed {
+                    let pending = try client.tryBegin(
+                        call.request.span.bytes, replyLimit: call.replyLimit, options, until: deadline)
+                    if let pending { return pending }
+                    try await Task.sleep(for: .milliseconds(2))
+                }
+                let word = deadline.hasPassed ? CallAnswer.Word.timedOut : .overloaded
+                answer(message, .word(word, "the servers on \(context.machine) have too many calls"))
             } catch let error as IPCError where error.code == .notReady {
                 answer(message, .word(.notTaken, "the last server on \(context.machine) has left"))
             } catch let error as IPCError where error.code == .overloaded {
@@ -123,7 +138,7 @@
         private func answer(
             _ message: NATSMessage, _ answer: CallAnswer, reply: String? = nil, isSubstitute: Bool = false
         ) {
-            guard let subject = message.reply else { return }
+            guard let subject = message.reply, subject.hasPrefix("_INBOX.") else { return }
             do throws(BridgeError) {
                 try context.connection.publish(subject, reply: reply, answer.bytes(from: context.machine))
             } catch {

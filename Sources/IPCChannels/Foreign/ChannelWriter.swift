@@ -161,6 +161,21 @@ public struct ChannelWriter: ~Copyable, @unchecked Sendable {
         return PendingOutcome(channel, try await beginCall(request, replyLimit, options, until: deadline))
     }
 
+    /// Begins a call with a copy of the bytes, if there is room now.
+    ///
+    /// - Returns: Nil if there is none.
+    /// - Throws: As ``begin(_:replyLimit:_:until:)``, except ``/IPC/IPCError/Code/timedOut``.
+    package mutating func tryBegin(
+        _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline
+    ) throws(IPCError) -> PendingOutcome? {
+        let channel = channel
+        guard channel.pattern == .service else { throw channel.misused("call") }
+        try check(request.byteCount)
+        let call = try client!.tryBegin(request, replyLimit: channel.room(for: replyLimit), options, until: deadline)
+        guard let call else { return nil }
+        return PendingOutcome(channel, call)
+    }
+
     private mutating func beginCall(
         _ request: RawSpan, _ replyLimit: Int, _ options: CallOptions, until deadline: Deadline
     ) throws(IPCError) -> PendingCall<RawBytes, AnyFailure> {

@@ -81,11 +81,11 @@ package final class ReaderWatch: Sendable {
 }
 
 extension TakenMessage {
-    /// The process of a call's caller, as it says; 0 for a job.
-    package var caller: Int32 {
+    /// Whether it is a call of a client of this process.
+    package var isOfThisProcess: Bool {
         switch kind {
-        case .job: 0
-        case .call(let call): call.caller
+        case .job: false
+        case .call(let call): OwnSlots.contains(call.membership.memory, .writer, Int(call.call.work.header.writer))
         }
     }
 }

@@ -91,6 +91,24 @@ extension ServiceChannel.Client where Request == RawBytes, Reply == RawBytes {
             writer.membership, try sendBytes(request, replyLimit: replyLimit, options, until: deadline))
     }
 
+    /// The same, if there is room now.
+    ///
+    /// - Returns: Nil if there is none.
+    mutating func tryBegin(
+        _ request: RawSpan, replyLimit: Int, _ options: CallOptions, until deadline: Deadline
+    ) throws(IPCError) -> PendingCall<Reply, Failure>? {
+        let metadata = try options.checkedMetadata(writer.memory)
+        let call = try trySend(
+            request.byteCount, replyLimit: replyLimit, metadata: metadata.count, until: deadline,
+            retries: options.retries
+        ) { frame in
+            unsafe frame.request.copyBytes(of: request)
+            frame.setMetadata(metadata)
+        }
+        guard let call else { return nil }
+        return PendingCall(writer.membership, call)
+    }
+
     /// Calls with a copy of the bytes and with options, suspended until the reply arrives, and borrows it.
     ///
     /// - Throws: As the blocking call; ``/IPC/IPCError/Code/cancelled``, and the server is notified.
