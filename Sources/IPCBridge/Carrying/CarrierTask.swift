@@ -23,7 +23,7 @@
 
         /// Starts a carrier.
         ///
-        /// - Parameter changed: Called after an error, since something about its channel may have changed, and when it has ended.
+        /// - Parameter changed: Called after an error, since something about its channel may have changed, and when it has ended as it was asked to.
         init(
             _ carrier: any Carrier, _ rule: ChannelRule, of incarnation: UInt64, _ status: CarrierStatus,
             _ logger: Logger,
@@ -35,7 +35,8 @@
             task = Task.detached {
                 await Self.repeated(carrier, status, logger, changed)
                 end.isDone.store(true, ordering: .releasing)
-                changed()
+                // Its successor may wait for that. One that refused does not begin anew by itself.
+                if Task.isCancelled { changed() }
             }
         }
 

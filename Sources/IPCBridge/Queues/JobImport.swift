@@ -46,6 +46,8 @@
         private let created: String
         /// That of the last job that came.
         private var subject: String?
+        /// Jobs that this machine's queue cannot have, by sequence.
+        private var unfit: Set<UInt64> = []
 
         private struct Flight {
             let slot: Int
@@ -265,7 +267,9 @@
         /// Passes by a job that this machine's queue cannot have, so that it does not hold up those that follow. Another machine may take it.
         private func refuse(_ work: WorkMessage, _ error: IPCError) throws(IPCError) {
             guard error.code == .messageTooLarge || error.code == .invalidArgument else { throw error }
-            guard work.deliveries == 1 else { return }
+            // It may come again and again: each is told once.
+            if unfit.count == 1024 { unfit = [] }
+            guard unfit.insert(work.sequence).inserted else { return }
             context.logger.error(
                 "a job cannot be written on this machine, and waits for another one",
                 metadata: ["from": "\(origin)", "sequence": "\(work.sequence)", "reason": "\(error)"])
