@@ -98,10 +98,15 @@
             incarnation = try channel.incarnation
             try await connection.waitUntilConnected()
             try connection.checkPayload()
-            let state = try await connection.ensureStream(Self.settings(context, channel, stream, subject))
+            let state = try await Self.caughtUp(
+                connection.ensureStream(Self.settings(context, channel, stream, subject)), stream, checkpoint,
+                connection)
             try CarriedSchema.check(
                 channel, context.machine, against: state.metadata, of: context.machine, context.name)
             let stored = try await connection.lastMessage(of: stream, subject: nil)
+            if let stored, stored.sequence > state.lastSequence {
+                throw StartAnew("the stream \(stream) grows: what was on its way to it arrives")
+            }
             // Of another stream than before, nothing counts as carried but what it has.
             if checkpoint.stream != state.identity, checkpoint.stream != 0 { checkpoint.forget() }
             checkpoint.change(to: state.identity, sequence: nil)
@@ -114,6 +119,20 @@
             let passed = pump.passed
             keeper?.move(to: passed)
             sent = Mutex(Sent(acknowledged: last, passed: passed))
+        }
+
+        /// A new leader may answer before it has applied all that was acknowledged. It is asked again for a while.
+        private static func caughtUp(
+            _ state: StreamState, _ stream: String, _ checkpoint: TopicCheckpoint, _ connection: NATSConnection
+        ) async throws -> StreamState {
+            var state = state
+            let deadline = ContinuousClock.now + .seconds(15)
+            while checkpoint.stream == state.identity, checkpoint.sequence > state.lastSequence, .now < deadline {
+                try await Task.sleep(for: .milliseconds(200))
+                guard let newer = try await connection.streamState(stream) else { break }
+                state = newer
+            }
+            return state
         }
 
         private static func settings(
