@@ -97,7 +97,7 @@
                     guard !batch.isEmpty else { return [] }
                     guard mayWait, !batch.hasEnough else { return [take()] }
                     mayWait = false
-                    // If it is cancelled, what is not stored is read again by the next carrier.
+                    // If it is cancelled, the batch stays, and is the beginning of the next one: after a doubt, this pump goes on.
                     try await Task.sleep(for: delay, tolerance: .zero)
                 }
             }
